@@ -1,0 +1,137 @@
+"""From a config's sections to objects. `hydra.utils.instantiate` is called here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from torch import nn
+
+from sr_lightning.checkpoint import SafeCheckpointIO, load_weights
+from sr_lightning.config import LOSS, PERCEPTUAL, TrainConfig
+from sr_lightning.errors import UserError
+from sr_lightning.signatures import parameters
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+    from lightning.pytorch.loggers import Logger
+
+    from sr_lightning.losses import CompositeLoss
+
+
+def build(section: dict[str, Any], path: str, **given: Any) -> Any:
+    """Builds what a section's `_target_` names.
+
+    Args:
+        section: Plain containers.
+        path: The section's key, for the messages.
+        given: Arguments that do not come from the config.
+
+    Raises:
+        UserError: The class cannot be found, or does not accept the arguments.
+    """
+    try:
+        return instantiate(section, **given, _convert_="all")
+    except (InstantiationException, TypeError) as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, UserError):
+                raise cause from None
+            cause = cause.__cause__
+        reason = error.__cause__ or error
+        if isinstance(reason, TypeError | ValueError | ImportError | AttributeError | InstantiationException):
+            raise UserError(f"{path}: cannot build {section.get('_target_')}: {reason}") from None
+        raise
+
+
+def build_network(section: dict[str, Any]) -> nn.Module:
+    """The network, warm-started where `weights` names a file."""
+    weights = section.get("weights")
+    net = build({key: value for key, value in section.items() if key != "weights"}, "model")
+    if not isinstance(net, nn.Module):
+        raise UserError(f"model._target_: {section['_target_']} is a {type(net).__name__}, allowed: a torch.nn.Module")
+    if weights is not None:
+        load_weights(net, Path(weights))
+    return net.to(memory_format=torch.channels_last)
+
+
+def build_loss(section: dict[str, Any]) -> CompositeLoss:
+    """The composite loss; a term of weight 0 is not built."""
+    section = {"_target_": LOSS} | section
+    perceptual, terms = section.pop("perceptual", None), section.pop("terms", None) or {}
+    if perceptual is not None and section.get("beta", 0.0) > 0:
+        section["perceptual"] = build({"_target_": PERCEPTUAL} | perceptual, "loss.perceptual")
+    built = {
+        name: (term["weight"], build({k: v for k, v in term.items() if k != "weight"}, f"loss.terms.{name}"))
+        for name, term in terms.items()
+        if term["weight"] > 0
+    }
+    given = {key: section.pop(key) for key in ("perceptual",) if key in section}
+    loss: CompositeLoss = build(section | {"_partial_": True}, "loss")(**given, terms=built)
+    return loss
+
+
+def factory(section: dict[str, Any], path: str) -> Callable[..., Any]:
+    """A partial target that turns a constructor's complaint into one about the config."""
+    partial = build(section | {"_partial_": True}, path)
+
+    def make(*args: Any) -> Any:
+        try:
+            return partial(*args)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path}: {section['_target_']} refuses its arguments: {error}") from None
+
+    return make
+
+
+def build_parts(sections: dict[str, dict[str, Any]], path: str, **offered: Any) -> list[Any]:
+    """Callbacks or loggers; each gets those of the offered arguments that its constructor names."""
+    parts = []
+    for name, section in sections.items():
+        accepted = parameters(section["_target_"]) or {}
+        given = {key: value for key, value in offered.items() if key in accepted and section.get(key) is None}
+        parts.append(build(section, f"{path}.{name}", **given))
+    return parts
+
+
+def resolve_precision(precision: str | int | None, accelerator: str) -> str | int | None:
+    """`auto`: bf16-mixed where the hardware computes in it, else 32."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda"):
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif accelerator in ("auto", "cpu"):
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        fast = False
+    return "bf16-mixed" if fast else "32-true"
+
+
+def build_trainer(
+    config: TrainConfig, folder: Path, *, callbacks: list[pl.Callback], loggers: list[Logger]
+) -> pl.Trainer:
+    """The Trainer, counted in steps, with what the project fixes."""
+    section = dict(config.trainer)
+    section["precision"] = resolve_precision(section.get("precision"), str(section.get("accelerator", "auto")))
+    accumulate = section.get("accumulate_grad_batches", 1)
+    if isinstance(interval := section.get("val_check_interval"), int):
+        # Lightning counts batches here; the config means optimizer steps.
+        section["val_check_interval"] = min(interval, section["max_steps"]) * accumulate
+    trainer: pl.Trainer = build(
+        section,
+        "trainer",
+        callbacks=callbacks,
+        logger=loggers,
+        default_root_dir=str(folder),
+        plugins=[SafeCheckpointIO()],
+        max_epochs=-1,
+        check_val_every_n_epoch=None,  # there are no epochs
+        use_distributed_sampler=False,  # the samplers know their ranks; Lightning's would repeat pictures
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+    )
+    return trainer

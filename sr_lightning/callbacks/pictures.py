@@ -1,0 +1,150 @@
+"""Pictures to look at: LR, bicubic, SR, HR and the error, whole and zoomed in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from sr_lightning.data.batch import EvalBatch
+from sr_lightning.image import to_uint8
+from sr_lightning.inference import bicubic
+from sr_lightning.metrics import psnr
+
+Pixels = NDArray[np.uint8]
+_PANEL = 240
+_GAP = 8
+_TEXT = 20
+_ERROR_GAIN = 4  # an error of 64 grey levels is shown at full brightness
+
+
+class Pictures(pl.Callback):
+    """Saves a sheet for the first pictures of each set at each validation, and for all at the final test.
+
+    Sheets lie in `samples/` and go to W&B and TensorBoard.
+
+    Args:
+        folder: The run's folder.
+        n_validation: Pictures of each set and scale shown at a validation.
+        n_test: Pictures of each set and scale shown at the test.
+        zoom: Side of the zoomed crop in HR pixels.
+    """
+
+    def __init__(self, *, folder: str, n_validation: int = 1, n_test: int = 8, zoom: int = 60) -> None:
+        self.folder = Path(folder) / "samples"
+        self.n_validation = n_validation
+        self.n_test = n_test
+        self.zoom = zoom
+        self._seen: dict[tuple[str, int], int] = {}
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Counts from zero."""
+        self._seen = {}
+
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Counts from zero."""
+        self._seen = {}
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: EvalBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Shows the first pictures of each set."""
+        if not trainer.sanity_checking:
+            self._show(trainer, outputs, batch, self.n_validation, f"step{trainer.global_step:07d}")
+
+    def on_test_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: EvalBatch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Shows the test pictures."""
+        self._show(trainer, outputs, batch, self.n_test, "test")
+
+    def _show(self, trainer: pl.Trainer, sr: Tensor, batch: EvalBatch, limit: int, when: str) -> None:
+        key = (batch.set, batch.scale)
+        self._seen[key] = self._seen.get(key, 0) + 1
+        if self._seen[key] > limit or not trainer.is_global_zero:
+            return
+        pixels = np.asarray(sheet(sr, batch, zoom=self.zoom))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        stem = Path(batch.name).stem
+        Image.fromarray(pixels).save(self.folder / f"{when}_{batch.set}_x{batch.scale}_{stem}.png")
+        tag = f"samples/{batch.set}_x{batch.scale}/{stem}"
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_image(tag, [pixels], caption=["LR | bicubic | SR | HR | error"])
+            elif isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")
+
+
+def sheet(sr: Tensor, batch: EvalBatch, *, zoom: int = 60) -> Image.Image:
+    """One sheet: the whole picture in five versions above, a zoomed crop of each below.
+
+    Args:
+        sr: (1, 3, H, W) float in [0, 1].
+        batch: Gives LR and HR.
+        zoom: Side of the crop in HR pixels; it is taken where bicubic and HR differ most.
+    """
+    enlarged = bicubic(batch.lr, batch.scale)
+    versions = {
+        f"LR x{batch.scale}": _pixels(batch.lr.repeat_interleave(batch.scale, -1).repeat_interleave(batch.scale, -2)),
+        f"bicubic {_db(enlarged, batch)}": _pixels(enlarged),
+        f"SR {_db(sr, batch)}": _pixels(sr),
+        "HR": _pixels(batch.hr),
+    }
+    error = np.abs(_pixels(sr).astype(np.int16) - _pixels(batch.hr)) * _ERROR_GAIN
+    versions[f"|SR - HR| x{_ERROR_GAIN}"] = error.clip(0, 255).astype(np.uint8)
+    top, left, side = _most_different(_pixels(enlarged), _pixels(batch.hr), zoom)
+    width, height = _fitted(batch.hr.shape[-1], batch.hr.shape[-2])
+    page = Image.new("RGB", (len(versions) * (_PANEL + _GAP) + _GAP, _TEXT + height + _PANEL + 3 * _GAP), "white")
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.load_default(size=13)
+    for column, (caption, pixels) in enumerate(versions.items()):
+        x = _GAP + column * (_PANEL + _GAP)
+        draw.text((x, 3), caption, fill="black", font=font)
+        whole = Image.fromarray(pixels)
+        ImageDraw.Draw(whole).rectangle((left, top, left + side - 1, top + side - 1), outline="red", width=2)
+        page.paste(whole.resize((width, height), Image.Resampling.LANCZOS), (x, _TEXT))
+        crop = Image.fromarray(pixels[top : top + side, left : left + side])
+        page.paste(crop.resize((_PANEL, _PANEL), Image.Resampling.NEAREST), (x, _TEXT + height + _GAP))
+    return page
+
+
+def _pixels(x: Tensor) -> Pixels:
+    levels = x if x.dtype == torch.uint8 else to_uint8(x)
+    return levels[0].permute(1, 2, 0).cpu().numpy()  # (H, W, 3)
+
+
+def _db(x: Tensor, batch: EvalBatch) -> str:
+    return f"{float(psnr(x, batch.hr, shave=batch.scale)):.2f} dB"
+
+
+def _fitted(width: int, height: int) -> tuple[int, int]:
+    ratio = _PANEL / max(width, height)
+    return max(round(width * ratio), 1), max(round(height * ratio), 1)
+
+
+def _most_different(a: Pixels, b: Pixels, side: int) -> tuple[int, int, int]:
+    """Top, left and side of the square in which two pictures differ most: there is something to see."""
+    side = min(side, *a.shape[:2])
+    difference = torch.from_numpy(np.abs(a.astype(np.float32) - b).mean(2))[None, None]  # (1, 1, H, W)
+    means = torch.nn.functional.avg_pool2d(difference, side, stride=max(side // 4, 1))[0, 0]
+    row, column = divmod(int(means.argmax()), means.shape[1])
+    return row * max(side // 4, 1), column * max(side // 4, 1), side

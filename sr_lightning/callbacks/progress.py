@@ -1,0 +1,95 @@
+"""The progress bar: steps, loss, PSNR and time left; plain lines where nobody looks at a terminal."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+_EVERY_SECONDS = 0.5  # reading the loss waits for the device, so it is not read at every step
+
+
+class Progress(ProgressBar):
+    """One bar for the whole training, and one line for each validation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._enabled = True
+        self._console = Console()
+        self._bar: RichProgress | None = None
+        self._shown_at = 0.0
+        self._loss = float("nan")
+
+    def disable(self) -> None:
+        """Called by Lightning on all ranks but the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """The opposite."""
+        self._enabled = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Shows the bar."""
+        if not self._enabled:
+            return
+        self._bar = RichProgress(
+            TextColumn("training"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]:.4f}"),
+            TextColumn("{task.fields[psnr]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            expand=True,
+            disable=not self._console.is_terminal,
+        )
+        self._bar.add_task("", total=trainer.max_steps, completed=trainer.global_step, loss=float("nan"), psnr="")
+        self._bar.start()
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Refreshes by time, not by step."""
+        now = time.monotonic()
+        last = trainer.global_step >= trainer.max_steps
+        if self._bar is None or (now - self._shown_at < _EVERY_SECONDS and not last):
+            return
+        self._shown_at = now
+        self._loss = float(outputs["loss"])
+        self._bar.update(self._bar.task_ids[0], completed=trainer.global_step, loss=self._loss)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Prints the validation's figures above the bar."""
+        if not self._enabled or trainer.sanity_checking or "val/psnr_y" not in trainer.callback_metrics:
+            return
+        psnr, gain = (float(trainer.callback_metrics[name]) for name in ("val/psnr_y", "val/gain"))
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], psnr=f"PSNR {psnr:.2f}")
+        self._console.print(
+            f"step {trainer.global_step:>7}  loss {self._loss:.4f}  PSNR-Y {psnr:.3f} dB  "
+            f"bicubic {psnr - gain:.3f}  gain {gain:+.3f}",
+            highlight=False,
+        )
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Takes the bar away."""
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Leaves the terminal as it was."""
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None

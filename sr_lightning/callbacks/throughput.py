@@ -1,0 +1,64 @@
+"""How fast it goes and how long it waits for data."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+
+
+class Throughput(pl.Callback):
+    """Logs `time/data_wait` (share of the time spent waiting for data), `time/samples_per_s` and `lr`.
+
+    The figures are means since the last time they were logged, validation left out.
+    """
+
+    def __init__(self) -> None:
+        self._start = 0.0
+        self._waited = 0.0
+        self._paused = 0.0
+        self._samples = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clock."""
+        self._reset(trainer)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stops the clock."""
+        self._pause_began = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts it again."""
+        self._paused += time.perf_counter() - self._pause_began
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Logs when the loss is logged."""
+        self._samples += len(batch.lr) * trainer.world_size
+        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]  # set by a connector
+            return
+        elapsed = time.perf_counter() - self._start - self._paused
+        if elapsed > 0:
+            waited = _waited(trainer) - self._waited
+            pl_module.log("time/data_wait", waited / elapsed)
+            pl_module.log("time/samples_per_s", self._samples / elapsed)
+            pl_module.log("lr", trainer.optimizers[0].param_groups[0]["lr"])
+        self._reset(trainer)
+
+    def _reset(self, trainer: pl.Trainer) -> None:
+        self._start = time.perf_counter()
+        self._waited = _waited(trainer)
+        self._paused = 0.0
+        self._samples = 0
+
+
+def _waited(trainer: pl.Trainer) -> float:
+    """Seconds that the loader has kept its consumer waiting, where it counts them."""
+    return float(getattr(trainer.train_dataloader, "waited", 0.0))

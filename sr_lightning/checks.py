@@ -1,0 +1,105 @@
+"""What values of the right type may be: ranges, and the folders and files that have to be there.
+
+Like the rest of the check it imports neither torch nor lightning.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sr_lightning.config import TrainConfig
+
+_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# Section, key, lowest allowed value. Keys that are not numbers (null, a share of an epoch) are left alone.
+_AT_LEAST = (
+    ("data", "batch_size", 1),
+    ("data", "patch_size", 1),
+    ("data", "num_workers", 0),
+    ("data", "val_crop", 1),
+    ("data", "val_holdout", 0),
+    ("trainer", "max_steps", 1),
+    ("trainer", "val_check_interval", 1),
+    ("trainer", "accumulate_grad_batches", 1),
+    ("trainer", "log_every_n_steps", 1),
+    ("optimizer", "weight_decay", 0),
+    ("trainer", "gradient_clip_val", 0),
+)
+
+
+def range_findings(config: TrainConfig) -> Iterator[str]:
+    """One message for each value that is out of range."""
+    for section, key, lowest in _AT_LEAST:
+        value = getattr(config, section).get(key)
+        if isinstance(value, int | float) and value < lowest:
+            yield f"{section}.{key}: found {value}, allowed: {lowest} and more"
+    rate = config.optimizer.get("lr")
+    if isinstance(rate, int | float) and rate <= 0:
+        yield f"optimizer.lr: found {rate}, allowed: above 0"
+    yield from _loss_weights(config.loss)
+    if len(config.scale) > 1 and "scale" in config.model:
+        yield (
+            f"scale: found {config.scale}, but {config.model['_target_'].rpartition('.')[2]} is built for one scale; "
+            "allowed: one scale, or a multi-scale network such as model=mdsr_baseline"
+        )
+    for split in ("val", "test"):
+        for name, entry in (config.data.get(split) or {}).items():
+            yield from _set_entry(f"data.{split}.{name}", name, entry)
+
+
+def _loss_weights(loss: dict[str, Any]) -> Iterator[str]:
+    weights = {"loss.alpha": loss.get("alpha", 1.0), "loss.beta": loss.get("beta", 0.0)}
+    weights |= {f"loss.terms.{name}.weight": term["weight"] for name, term in loss["terms"].items()}
+    for key, weight in weights.items():
+        if not math.isfinite(weight) or weight < 0:
+            yield f"{key}: found {weight}, allowed: a finite number, 0 and more"
+    if not any(weights.values()):
+        yield f"{', '.join(weights)}: all are 0, so there is nothing to train on; allowed: at least one above 0"
+
+
+def _set_entry(key: str, name: str, entry: Any) -> Iterator[str]:
+    if not _SET_NAME.fullmatch(name):
+        yield f"{key}: names of sets hold letters, digits, '_', '-' and '.' only"
+    if isinstance(entry, dict):
+        unknown = [part for part in entry if part not in ("hr", "lr", "files")]
+        if unknown or not isinstance(entry.get("hr"), str):
+            yield f"{key}: found {entry!r}, allowed: a folder, or {{hr: folder, lr: folder, files: [names]}}"
+    elif not isinstance(entry, str):
+        yield f"{key}: found {entry!r}, allowed: a folder, or {{hr: folder, lr: folder, files: [names]}}"
+
+
+def path_findings(config: TrainConfig) -> Iterator[str]:
+    """Folders and files that have to be there before anything heavy is imported."""
+    data = config.data
+    folders: list[tuple[str, Any]] = [("data.train_dir", data.get("train_dir"))]
+    folders += [
+        ("data.train_lr_dir", folder.replace("{scale}", str(scale)))
+        for folder in _as_list(data.get("train_lr_dir"))
+        for scale in config.scale
+    ]
+    for split in ("val", "test"):
+        for name, entry in (data.get(split) or {}).items():
+            entry = entry if isinstance(entry, dict) else {"hr": entry}
+            folders.append((f"data.{split}.{name}.hr", entry.get("hr")))
+            folders += [
+                (f"data.{split}.{name}.lr", str(folder).replace("{scale}", str(scale)))
+                for folder in _as_list(entry.get("lr"))
+                for scale in config.scale
+            ]
+    for key, value in folders:
+        for folder in _as_list(value):
+            if not os.path.isdir(folder):
+                what = "is a file" if os.path.exists(folder) else "is not there"
+                hint = "; the data sets' root is paths.data or $SR_DATA" if key.startswith("data.") else ""
+                yield f"{key}: {folder} {what}; allowed: a folder of pictures{hint}"
+    for key, file in (("model.weights", config.model.get("weights")),):
+        if file is not None and not os.path.isfile(file):
+            yield f"{key}: {file} is not there; allowed: a checkpoint or .safetensors file"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]

@@ -1,0 +1,192 @@
+"""What a config may hold: the schema of each primary config and the check that reports every finding at once.
+
+Importing this module must stay cheap (no torch, no lightning): a mistyped key is answered in a second.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sr_lightning.checks import path_findings, range_findings
+from sr_lightning.errors import UserError
+from sr_lightning.schema import check_target, nearest
+
+SCALES = (2, 3, 4, 8)
+LOSS = "sr_lightning.losses.CompositeLoss"
+PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
+OFFERED = ("folder", "group")  # what a run gives to the callbacks and loggers that ask for it
+# Keys that the project adds to those of a section's constructor.
+_EXTRA = {
+    "model": {"weights": "str | None"},
+    "trainer": {"precision": "str | int | None", "accumulate_grad_batches": "int"},
+}
+# Keys whose values are names of files or folders: they may hold anything a file system allows.
+PATH_KEYS = re.compile(
+    r"(ckpt_path|data\.train_dir|data\.train_lr_dir|data\.(val|test)\.[^.]+(\.(hr|lr))?|paths\.\w+"
+    r"|model\.weights|loss\.perceptual\.weights|hydra\.(run|sweep)\.dir)$"
+)
+
+
+@dataclass
+class PathsConfig:
+    """Where things lie."""
+
+    data: str
+    """Root of the data sets."""
+    cache: str
+    """Decoded pictures, shared by all runs."""
+    runs: str
+    """Where runs are written."""
+
+
+@dataclass
+class TrainConfig:
+    """The sections of `conf/train.yaml`, as plain containers with every interpolation resolved.
+
+    The keys inside `data`, `model`, … are those of the constructors that their `_target_` names.
+    """
+
+    scale: list[int]
+    """One scale, or several for a multi-scale network."""
+    seed: int
+    ckpt_path: str | None
+    """A run's folder or a checkpoint to continue, `last`, or None."""
+    paths: PathsConfig
+    data: dict[str, Any]
+    model: dict[str, Any]
+    loss: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    trainer: dict[str, Any]
+    callbacks: dict[str, dict[str, Any]]
+    logger: dict[str, dict[str, Any]]
+
+
+def conf_dir() -> str:
+    """The folder of the YAML files: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return str(folder)
+    raise FileNotFoundError(f"no conf/train.yaml in {package} or beside it: the installation is incomplete")
+
+
+def _package_dir(name: str, *parts: str) -> str:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise UserError(f"the package {name!r} is not installed")
+    return str(Path(spec.origin).parent.joinpath(*parts))
+
+
+def register_resolvers() -> None:
+    """`${package_dir:skimage,data}`: a folder inside an installed package, found without importing it."""
+    OmegaConf.register_new_resolver("package_dir", _package_dir, replace=True)
+
+
+def check_config(config: DictConfig) -> TrainConfig:
+    """Checks a composed `train` config.
+
+    Args:
+        config: As composed by Hydra, without its `hydra` section.
+
+    Returns:
+        The resolved config; values are converted to what the constructors ask for (`1e5` to an int).
+
+    Raises:
+        UserError: Something is wrong; the message lists every finding, one per line.
+    """
+    findings: list[str] = []
+    for key in sorted(OmegaConf.missing_keys(config)):
+        findings.append(f"{key}: must be given")
+    if findings:
+        raise UserError("\n".join(findings))
+    scale = config.get("scale")
+    if isinstance(scale, ListConfig) and len(scale) == 1:
+        config = config.copy()
+        config.scale = scale[0]  # what refers to it wants the number
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
+    assert isinstance(plain, dict)
+    known = {field.name for field in fields(TrainConfig)}
+    findings += [f"{key}: no such key; {nearest(str(key), known)}" for key in map(str, plain) if key not in known]
+    findings += [f"{key}: must be given" for key in known - {str(key) for key in plain}]
+    if findings:
+        raise UserError("\n".join(findings))
+    checked = TrainConfig(**{str(key): value for key, value in plain.items()})
+    _check_sections(checked, findings)
+    if not findings:  # ranges are only asked of values that have the right type
+        findings += [*range_findings(checked), *path_findings(checked)]
+    if findings:
+        raise UserError("\n".join(findings))
+    return checked
+
+
+def _check_sections(config: TrainConfig, findings: list[str]) -> None:
+    """Types and names: what a value is."""
+    scales = config.scale if isinstance(config.scale, list) else [config.scale]
+    if not scales or any(type(s) is not int or s not in SCALES for s in scales) or len(set(scales)) != len(scales):
+        allowed = f"one of {', '.join(map(str, SCALES))}, or a list of them such as [2,3,4]"
+        findings.append(f"scale: found {config.scale!r}, allowed: {allowed}")
+    config.scale = scales
+    if type(config.seed) is not int or not 0 <= config.seed < 2**32:
+        findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
+    if not isinstance(config.ckpt_path, str | None):
+        findings.append(f"ckpt_path: found {config.ckpt_path!r}, allowed: a run's folder, a checkpoint, last, null")
+    if not isinstance(config.paths, PathsConfig):
+        config.paths = _paths(config.paths, findings)
+    for name in ("data", "model", "optimizer", "scheduler", "trainer"):
+        section = getattr(config, name)
+        if isinstance(section, dict):
+            check_target(section, name, findings, extra=_EXTRA.get(name))
+        else:
+            findings.append(f"{name}: found {section!r}, allowed: a section with a _target_")
+    config.loss = _checked_loss(config.loss, findings)
+    for name in ("callbacks", "logger"):
+        section = getattr(config, name) or {}
+        kept = {key: node for key, node in section.items() if node is not None}  # null switches one off
+        setattr(config, name, kept)
+        for key, node in kept.items():
+            if isinstance(node, dict):
+                check_target(node, f"{name}.{key}", findings, given=OFFERED)
+            else:
+                findings.append(f"{name}.{key}: found {node!r}, allowed: a section with a _target_, or null")
+
+
+def _paths(section: Any, findings: list[str]) -> PathsConfig:
+    names = [field.name for field in fields(PathsConfig)]
+    section = section if isinstance(section, dict) else {}
+    findings += [f"paths.{key}: no such key; {nearest(key, names)}" for key in section if key not in names]
+    for name in names:
+        if not isinstance(section.get(name), str):
+            findings.append(f"paths.{name}: found {section.get(name)!r}, allowed: a folder")
+    return PathsConfig(**{name: str(section.get(name)) for name in names})
+
+
+def _checked_loss(loss: Any, findings: list[str]) -> dict[str, Any]:
+    """`loss` and `loss.perceptual` name no class: the project builds them, so their schema is known."""
+    if not isinstance(loss, dict):
+        findings.append(f"loss: found {loss!r}, allowed: a section")
+        return {}
+    loss = {"_target_": LOSS} | loss
+    perceptual, terms = loss.pop("perceptual", None), loss.pop("terms", None) or {}
+    check_target(loss, "loss", findings)
+    if isinstance(perceptual, dict):
+        perceptual = {"_target_": PERCEPTUAL} | perceptual
+        check_target(perceptual, "loss.perceptual", findings)
+    elif perceptual is not None:
+        findings.append(f"loss.perceptual: found {perceptual!r}, allowed: a section, or null")
+    for name, term in terms.items():
+        if not isinstance(term, dict) or not isinstance(term.get("weight"), int | float):
+            findings.append(f"loss.terms.{name}: found {term!r}, allowed: {{weight: 0.1, _target_: …}}")
+            continue
+        check_target({key: value for key, value in term.items() if key != "weight"}, f"loss.terms.{name}", findings)
+    return {**loss, "perceptual": perceptual, "terms": terms}

@@ -1,0 +1,59 @@
+"""The four kinds of batches: what the workers hand over, and what the network gets.
+
+They are NamedTuples because Lightning's device transfer rebuilds those and refuses frozen dataclasses; each
+says by its type what it is, so that nothing has to guess from keys or shapes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class TrainWindows(NamedTuple):
+    """Windows cut by a worker, still uint8."""
+
+    hr: Tensor
+    """(N, 3, (p + 2m)·s, (p + 2m)·s) uint8: p LR pixels of patch, m of margin on each side."""
+    lr: Tensor | None
+    """(N, 3, p, p) uint8 cut from ready-made LR pictures, or None: made from `hr` on the device."""
+    scale: int
+    turns: tuple[int, ...]
+    """N codes 0 to 7 of the flips and quarter turns; on the host, so that reading them waits for nothing."""
+    next_k: int
+    """Number of samples drawn since step 0 once this batch, on all ranks, is consumed."""
+
+
+class TrainBatch(NamedTuple):
+    """What a training step sees."""
+
+    lr: Tensor
+    """(N, 3, p, p) float in [0, 1]."""
+    hr: Tensor
+    """(N, 3, p·s, p·s) float in [0, 1]."""
+    scale: int
+
+
+class EvalPicture(NamedTuple):
+    """One whole picture, or its centre, still uint8."""
+
+    hr: Tensor
+    """(1, 3, h·s, w·s) uint8."""
+    lr: Tensor | None
+    """(1, 3, h, w) uint8, or None: made from `hr` on the device."""
+    scale: int
+    set: str
+    name: str
+
+
+class EvalBatch(NamedTuple):
+    """What an evaluation step sees: one picture."""
+
+    lr: Tensor
+    """(1, 3, h, w) float in [0, 1], on the levels of an 8-bit file."""
+    hr: Tensor
+    """(1, 3, h·s, w·s) uint8."""
+    scale: int
+    set: str
+    name: str

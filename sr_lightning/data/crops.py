@@ -1,0 +1,113 @@
+"""What sample k is: a pure function of (seed, k), given the pictures' sizes.
+
+Nothing is remembered from sample to sample, so the batch at a step is the same with 0 or 8 workers, on 1 or 8
+devices, and after a resume.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_lightning.errors import UserError
+
+# Independent random streams under one seed; the numbers are part of what makes old runs repeatable.
+_WINDOW, _ORDER, _SCALE = 1, 2, 3
+
+
+def _bits(seed: int, stream: int, counter: int, n: int) -> list[int]:
+    """N random 64-bit integers; Philox is counter-based, so any k is reached at once (Salmon et al. 2011)."""
+    raw = np.random.Philox(key=(stream << 64) | seed, counter=counter << 64).random_raw(n)
+    return [int(value) for value in raw]
+
+
+def _below(bits: int, n: int) -> int:
+    """Maps 64 random bits to 0 … n - 1 (the bias is below n / 2^64)."""
+    return (bits * n) >> 64
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """One training sample."""
+
+    picture: int
+    top: int
+    """In LR pixels, like `left`."""
+    left: int
+    turn: int
+    """0 to 7: 1 flips left-right, 2 flips top-bottom, 4 transposes; see `turned`."""
+
+
+@functools.lru_cache(maxsize=4)
+def _order(seed: int, n_pictures: int, pass_index: int) -> NDArray[np.int64]:
+    key = (_ORDER << 64) | seed
+    return np.random.Generator(np.random.Philox(key=key, counter=pass_index << 64)).permutation(n_pictures)
+
+
+class CropPlan:
+    """Which window sample k is.
+
+    Args:
+        sizes: (H, W) of each HR picture.
+        patch_size: Side of the LR patch in pixels.
+        seed: Together with k it decides everything.
+        augment: Draw one of the eight flips and turns; otherwise code 0.
+    """
+
+    def __init__(self, sizes: Sequence[tuple[int, int]], *, patch_size: int, seed: int, augment: bool = True) -> None:
+        if not sizes:
+            raise UserError("data.train_dir: no picture is left to train on")
+        self.sizes = list(sizes)
+        self.patch_size = patch_size
+        self.seed = seed
+        self.augment = augment
+
+    def crop(self, k: int, scale: int) -> Crop:
+        """Sample k at a scale. Each pass shows every picture once, in a new order.
+
+        A picture smaller than the patch gives the window at its origin (the rest is mirrored by `window`).
+        """
+        pass_index, position = divmod(k, len(self.sizes))
+        picture = int(_order(self.seed, len(self.sizes), pass_index)[position])
+        height, width = self.sizes[picture]
+        top, left, turn = _bits(self.seed, _WINDOW, k, 3)
+        return Crop(
+            picture=picture,
+            top=_below(top, max(height // scale - self.patch_size, 0) + 1),
+            left=_below(left, max(width // scale - self.patch_size, 0) + 1),
+            turn=_below(turn, 8) if self.augment else 0,
+        )
+
+
+def scale_of_batch(seed: int, batch: int, scales: Sequence[int]) -> int:
+    """The scale of one global batch of multi-scale training: the same on every rank."""
+    return scales[_below(_bits(seed, _SCALE, batch, 1)[0], len(scales))]
+
+
+def window(picture: NDArray[np.uint8], top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Cuts a window that may reach over the border, where the picture is mirrored (edge pixel included).
+
+    Args:
+        picture: (H, W, 3).
+        top: First row, may be negative; `left` likewise.
+        left: First column.
+        height: Rows of the window.
+        width: Columns of the window.
+
+    Returns:
+        (height, width, 3); a view where the window lies inside.
+    """
+    rows, columns = picture.shape[:2]
+    if top >= 0 and left >= 0 and top + height <= rows and left + width <= columns:
+        return picture[top : top + height, left : left + width]
+    return picture[_mirrored(top, height, rows)[:, None], _mirrored(left, width, columns)[None]]
+
+
+def _mirrored(start: int, length: int, size: int) -> NDArray[np.int64]:
+    """Indices of symmetric padding, as MATLAB's padarray(…, 'symmetric'): 1 0 | 0 1 2 | 2 1."""
+    index = np.arange(start, start + length) % (2 * size)
+    return np.where(index < size, index, 2 * size - 1 - index)

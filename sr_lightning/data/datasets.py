@@ -1,0 +1,187 @@
+"""Datasets over decoded stores: numbered training samples, and whole pictures to evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from sr_lightning.data.batch import EvalPicture, TrainWindows
+from sr_lightning.data.crops import CropPlan, scale_of_batch, window
+from sr_lightning.data.degrade import Downscale
+from sr_lightning.data.store import PictureStore
+from sr_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A set of HR pictures and, where they are ready-made, their LR pictures at each scale."""
+
+    name: str
+    hr: PictureStore
+    lr: Mapping[int, PictureStore] | None = None
+
+    def check_pairs(self) -> None:
+        """Raises UserError unless each LR picture is its HR picture, cropped to a multiple, over the scale."""
+        for scale, store in (self.lr or {}).items():
+            for index, (height, width) in enumerate(self.hr.sizes):
+                expected, found = (height // scale, width // scale), store.sizes[index]
+                if found != expected:
+                    raise UserError(
+                        f"{store.paths[index]}: is {found[1]}x{found[0]}, but {self.hr.paths[index]} is "
+                        f"{width}x{height}, which at x{scale} asks for {expected[1]}x{expected[0]}"
+                    )
+
+
+@dataclass(frozen=True)
+class BatchRequest:
+    """What a worker has to cut: this rank's share of one batch."""
+
+    samples: range
+    scale: int
+    next_k: int
+
+
+class BatchSampler(Sampler[BatchRequest]):
+    """Endless requests, counted in samples drawn since step 0 over all ranks.
+
+    Args:
+        start_k: First sample; a multiple of nothing in particular.
+        batch_size: Samples of one optimizer step over all devices and accumulated batches.
+        accumulate: Batches that make one optimizer step.
+        rank: This process.
+        world_size: Number of processes.
+        seed: Draws the scale of each optimizer step.
+        scales: One, or several for multi-scale training.
+    """
+
+    def __init__(
+        self,
+        *,
+        start_k: int,
+        batch_size: int,
+        accumulate: int,
+        rank: int,
+        world_size: int,
+        seed: int,
+        scales: Sequence[int],
+    ) -> None:
+        if batch_size % (accumulate * world_size):
+            raise UserError(
+                f"data.batch_size: found {batch_size}, allowed: a multiple of {accumulate * world_size} "
+                f"(trainer.accumulate_grad_batches {accumulate} x {world_size} devices)"
+            )
+        self.start_k = start_k
+        self.batch_size = batch_size
+        self.micro = batch_size // accumulate
+        self.rank = rank
+        self.share = self.micro // world_size
+        self.seed = seed
+        self.scales = list(scales)
+
+    def __iter__(self) -> Iterator[BatchRequest]:
+        k = self.start_k
+        while True:
+            scale = scale_of_batch(self.seed, k // self.batch_size, self.scales)
+            first = k + self.rank * self.share
+            yield BatchRequest(range(first, first + self.share), scale, k + self.micro)
+            k += self.micro
+
+
+class TrainSamples(Dataset[TrainWindows]):
+    """Cuts the windows of a batch. Index it with a `BatchRequest`.
+
+    Args:
+        pictures: The training pictures.
+        patch_size: Side of the LR patch.
+        seed: With k decides each sample.
+        augment: Flips and quarter turns.
+        degrade: Declares how much margin a window needs.
+    """
+
+    def __init__(self, pictures: Pictures, *, patch_size: int, seed: int, augment: bool, degrade: Downscale) -> None:
+        self.pictures = pictures
+        self.patch_size = patch_size
+        self.degrade = degrade
+        self.plan = CropPlan(pictures.hr.sizes, patch_size=patch_size, seed=seed, augment=augment)
+
+    def __getitem__(self, request: BatchRequest) -> TrainWindows:
+        scale, p = request.scale, self.patch_size
+        crops = [self.plan.crop(k, scale) for k in request.samples]
+        lr_store = self.pictures.lr[scale] if self.pictures.lr else None
+        m = 0 if lr_store else self.degrade.margin(scale)
+        side = (p + 2 * m) * scale
+        hr = np.empty((len(crops), side, side, 3), np.uint8)
+        lr = np.empty((len(crops), p, p, 3), np.uint8) if lr_store else None
+        for i, crop in enumerate(crops):
+            picture = _multiple_of(self.pictures.hr[crop.picture], scale)
+            hr[i] = window(picture, (crop.top - m) * scale, (crop.left - m) * scale, side, side)
+            if lr_store and lr is not None:
+                lr[i] = window(lr_store[crop.picture], crop.top, crop.left, p, p)
+        return TrainWindows(
+            hr=_nchw(hr),
+            lr=None if lr is None else _nchw(lr),
+            scale=scale,
+            turns=tuple(crop.turn for crop in crops),
+            next_k=request.next_k,
+        )
+
+
+class EvalPictures(Dataset[EvalPicture]):
+    """Every picture of every set at every scale, in order.
+
+    Args:
+        sets: The sets.
+        scales: The scales.
+        crop: Side of a centre crop in HR pixels, or None for whole pictures.
+    """
+
+    def __init__(self, sets: Sequence[Pictures], scales: Sequence[int], *, crop: int | None = None) -> None:
+        self.items = [
+            (pictures, scale, index) for pictures in sets for scale in scales for index in range(len(pictures.hr))
+        ]
+        self.crop = crop
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> EvalPicture:
+        pictures, scale, i = self.items[index]
+        hr = _multiple_of(pictures.hr[i], scale)
+        lr = pictures.lr[scale][i] if pictures.lr else None
+        if self.crop is not None:
+            hr, lr = _centre(hr, lr, scale, self.crop // scale)
+        return EvalPicture(
+            hr=_nchw(hr[None]),
+            lr=None if lr is None else _nchw(lr[None]),
+            scale=scale,
+            set=pictures.name,
+            name=Path(pictures.hr.paths[i]).name,
+        )
+
+
+def _centre(
+    hr: NDArray[np.uint8], lr: NDArray[np.uint8] | None, scale: int, side: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """The middle `side` LR pixels of both, or all where the picture is smaller."""
+    height, width = hr.shape[0] // scale, hr.shape[1] // scale
+    rows, columns = min(side, height), min(side, width)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    hr = hr[top * scale : (top + rows) * scale, left * scale : (left + columns) * scale]
+    return hr, None if lr is None else lr[top : top + rows, left : left + columns]
+
+
+def _multiple_of(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+    """HR is only ever cropped to a multiple of the scale, never resized."""
+    return picture[: picture.shape[0] // scale * scale, : picture.shape[1] // scale * scale]
+
+
+def _nchw(batch: NDArray[np.uint8]) -> Tensor:
+    """(N, H, W, 3) -> (N, 3, H, W), a copy that owns its memory (the store's map is read-only)."""
+    return torch.from_numpy(np.ascontiguousarray(batch.transpose(0, 3, 1, 2)))

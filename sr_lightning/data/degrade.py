@@ -1,0 +1,65 @@
+"""From HR windows to a training batch, on whatever device they lie: degradation, then flips and turns."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from sr_lightning.data.batch import EvalBatch, EvalPicture, TrainBatch, TrainWindows
+from sr_lightning.resize import Kernel, margin, resize
+
+
+class Downscale:
+    """The classical degradation: shrink by the scale and round to 8 bit, as MATLAB's `imresize` does.
+
+    Args:
+        kernel: Interpolation kernel; `bicubic` is what the published numbers use.
+    """
+
+    def __init__(self, kernel: Kernel = "bicubic") -> None:
+        self.kernel: Kernel = kernel
+
+    def margin(self, scale: int) -> int:
+        """LR pixels of context a window needs on each side to be equal to the whole picture's LR."""
+        return margin(self.kernel, Fraction(1, scale))
+
+    def __call__(self, hr: Tensor, scale: int) -> Tensor:
+        """(N, 3, h·s, w·s) uint8 -> (N, 3, h, w) uint8."""
+        return resize(hr, Fraction(1, scale), kernel=self.kernel)
+
+
+def to_train_batch(windows: TrainWindows, degrade: Downscale) -> TrainBatch:
+    """Makes the LR patches and applies each sample's flip and turn to both sides."""
+    scale = windows.scale
+    hr, lr = windows.hr, windows.lr
+    if lr is None:
+        m = degrade.margin(scale)
+        lr = degrade(hr, scale)  # (N, 3, p + 2m, p + 2m)
+        if m:
+            lr = lr[..., m:-m, m:-m]  # (N, 3, p, p)
+            hr = hr[..., m * scale : -m * scale, m * scale : -m * scale]  # (N, 3, p·s, p·s)
+    return TrainBatch(_turned_batch(lr, windows.turns), _turned_batch(hr, windows.turns), scale)
+
+
+def to_eval_batch(picture: EvalPicture, degrade: Downscale) -> EvalBatch:
+    """Makes the LR picture if the set has none of its own."""
+    lr = degrade(picture.hr, picture.scale) if picture.lr is None else picture.lr
+    return EvalBatch(_unit(lr), picture.hr, picture.scale, picture.set, picture.name)
+
+
+def turned(x: Tensor, code: int) -> Tensor:
+    """Applies one of the eight flips and quarter turns to (…, H, W); see `Crop.turn`."""
+    flips = [dim for bit, dim in ((1, -1), (2, -2)) if code & bit]
+    x = x.flip(flips) if flips else x
+    return x.transpose(-1, -2) if code & 4 else x
+
+
+def _turned_batch(x: Tensor, turns: tuple[int, ...]) -> Tensor:
+    return _unit(torch.stack([turned(sample, code) for sample, code in zip(x, turns, strict=True)]))
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Levels 0–255 to [0, 1]."""
+    return x.to(torch.float32) / 255

@@ -1,0 +1,116 @@
+"""Which files are pictures of a set, in which order, and which LR file belongs to which HR file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sr_lightning.errors import UserError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def find_pictures(
+    folder: str | Path,
+    *,
+    extensions: Sequence[str] = EXTENSIONS,
+    files: Sequence[str] | None = None,
+    key: str = "folder",
+) -> list[Path]:
+    """The pictures below a folder, sorted by their path inside it, each real file once.
+
+    Hidden files and folders are left out, links are followed but never twice to the same file.
+
+    Args:
+        folder: Searched with its sub-folders.
+        extensions: Endings that count, with or without the dot; case is ignored.
+        files: Only these, as paths relative to `folder`, in any order; None for all.
+        key: The config key to name in an error.
+
+    Raises:
+        UserError: No such folder, no picture in it, or one of `files` is not there.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{key}: {folder} is not a folder")
+    if files is not None:
+        missing = [name for name in files if not (folder / name).is_file()]
+        if missing:
+            raise UserError(f"{key}: {folder} lacks {', '.join(missing)}")
+        return [folder / name for name in sorted(files)]
+    endings = {f".{ending.lower().lstrip('.')}" for ending in extensions}
+    if not endings:
+        raise UserError("data.extensions: found an empty list, allowed: endings such as .png")
+    found: dict[str, Path] = {}
+    others: set[str] = set()
+    for path in sorted(_walk(folder), key=lambda p: p.relative_to(folder).as_posix()):
+        if path.suffix.lower() in endings:
+            found.setdefault(os.path.realpath(path), path)
+        else:
+            others.add(path.suffix.lower() or "(none)")
+    if not found:
+        seen = f"found only files ending in {', '.join(sorted(others))}" if others else "found no file at all"
+        raise UserError(f"{key}: no picture in {folder}: {seen}; data.extensions allows {', '.join(sorted(endings))}")
+    return list(found.values())
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """All visible regular files; a link back to a folder on the way down is not entered."""
+    seen: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+        if (real := os.path.realpath(root)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if not name.startswith(".") and os.path.isfile(path := os.path.join(root, name)):
+                yield Path(path)
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"cannot read {error.filename}: {error.strerror}")
+
+
+def pair_pictures(
+    hr: Sequence[Path],
+    lr_folder: str,
+    scale: int,
+    *,
+    extensions: Sequence[str] = EXTENSIONS,
+    key: str = "data.train_lr_dir",
+) -> list[Path]:
+    """The ready-made LR file of each HR file, found by name.
+
+    `0001.png` pairs with `0001.png`, `0001x4.png` (DIV2K) or `0001_x4.png`, and `img_SRF_4_HR.png` with
+    `img_SRF_4_LR.png` (SelfExSR). The LR folder's name may hold `{scale}` (`…/X{scale}`).
+
+    Raises:
+        UserError: An HR file has no LR file, several fit, or LR files are left over; the message names them.
+    """
+    folder = lr_folder.replace("{scale}", str(scale))
+    by_stem: dict[str, list[Path]] = {}
+    for path in find_pictures(folder, extensions=extensions, key=key):
+        by_stem.setdefault(path.stem, []).append(path)
+    pairs: list[Path] = []
+    findings: list[str] = []
+    for path in hr:
+        stem = path.stem
+        candidates = {stem, f"{stem}x{scale}", f"{stem}_x{scale}"}
+        if stem.endswith("HR"):
+            candidates.add(stem.removesuffix("HR") + "LR")
+        fitting = [file for name in sorted(candidates) for file in by_stem.get(name, [])]
+        if len(fitting) == 1:
+            pairs.append(fitting[0])
+        else:
+            found = f"several: {', '.join(file.name for file in fitting)}" if fitting else "none"
+            findings.append(f"{path.name}: expected one LR file ({', '.join(sorted(candidates))}), found {found}")
+    used = set(pairs)
+    left = [file.name for files in by_stem.values() for file in files if file not in used]
+    if not findings and left:
+        findings.append(f"no HR picture belongs to {', '.join(sorted(left)[:10])}" + (" …" if len(left) > 10 else ""))
+    if findings:
+        more = [f"… and {len(findings) - 10} more"] if len(findings) > 10 else []
+        raise UserError(f"{key}: {folder} does not pair with the HR pictures\n  " + "\n  ".join(findings[:10] + more))
+    return pairs

@@ -1,0 +1,253 @@
+"""What every command shares: from the command line to checked configs, run folders and an exit status.
+
+Hydra composes and sweeps; this wraps it so that a user's mistake is answered in a second with everything that
+is wrong, that all jobs of a sweep are checked before the first one starts, and that the exit status says what
+happened: 0 done, 2 the input is wrong, 1 a failure, 130/143 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from sr_lightning.compose import compose_jobs, quote_path
+from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
+from sr_lightning.errors import TrainingFailedError, UserError
+from sr_lightning.resume import Resume, find_resume
+
+log = logging.getLogger(__name__)
+
+Task = Callable[[TrainConfig, "Run"], float]
+_HYDRA_ONLY = ("help", "hydra_help", "version", "info", "cfg", "shell_completion")
+
+
+class InterruptedRun(BaseException):
+    """A signal stopped the run after it saved its state; passes through Hydra, which catches Exception only."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_status = 128 + signal_number
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run lies and how it was asked for."""
+
+    folder: Path
+    command: str
+    group: str | None = None
+    """Name that a sweep's jobs share."""
+    resume: Resume | None = None
+
+
+@dataclass
+class Job:
+    """What became of one job of a sweep."""
+
+    name: str
+    overrides: list[str]
+    folder: Path
+    objective: float | None = None
+    error: BaseException | None = None
+
+
+@dataclass
+class _Session:
+    """One call of a command."""
+
+    name: str
+    task: Task
+    command: str
+    resume: Resume | None
+    jobs: list[Job] = field(default_factory=list)
+
+    def job(self, config: DictConfig) -> float | None:
+        """Hydra's task function: one run, or one job of a sweep."""
+        settings = HydraConfig.get()
+        is_sweep = settings.mode is not None and settings.mode.name == "MULTIRUN"
+        job = Job(
+            name=str(settings.job.num) if is_sweep else "",
+            overrides=list(settings.overrides.task),
+            folder=Path(settings.runtime.output_dir),
+        )
+        self.jobs.append(job)
+        logging.getLogger("lightning").handlers.clear()  # else each line of Lightning's appears twice
+        try:
+            checked = check_config(self.resume.config if self.resume else config)
+            group = Path(settings.sweep.dir).name if is_sweep else None
+            job.objective = self.task(checked, Run(job.folder, self.command, group, self.resume))
+        except Exception as error:
+            job.error = error
+            if not is_sweep:
+                return None  # told once, by `_status`
+            log.error("job %s (%s) failed: %s", job.name, " ".join(job.overrides), error)
+            raise
+        return job.objective
+
+
+def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
+    """Runs one command of the project.
+
+    Args:
+        name: The primary config, `conf/<name>.yaml`.
+        task: Gets the checked config and the run; returns the objective that a sweeper maximises.
+        argv: What the user typed, without the program's name; None for `sys.argv`.
+
+    Returns:
+        The exit status.
+    """
+    typed = sys.argv[1:] if argv is None else argv
+    program = f"python -m sr_lightning.{name}"
+    try:
+        return _run_command(name, task, typed, program)
+    except UserError as error:
+        _tell(f"{program}: the input is wrong\n{_indented(str(error))}")
+        return 2
+    except (HydraException, OmegaConfBaseException) as error:
+        _tell(f"{program}: the input is wrong\n{_indented(str(error))}")
+        return 2
+    except TrainingFailedError as error:
+        _tell(f"{program}: {error}")
+        return 1
+    except InterruptedRun as stopped:
+        return stopped.exit_status
+    except KeyboardInterrupt:
+        _tell("interrupted")
+        return 130
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _run_command(name: str, task: Task, typed: list[str], program: str) -> int:
+    # Composition and job errors come through as they are, not as text printed by Hydra with status 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    register_resolvers()
+    args = get_args_parser().parse_args(typed)
+    session = _Session(name, task, " ".join([program, *typed]), resume=None)
+    if any(getattr(args, flag, None) for flag in _HYDRA_ONLY):
+        _call_hydra(session, typed)
+        return 0
+    overrides = [quote_path(override, is_sweep=args.multirun) for override in args.overrides]
+    flags = [argument for argument in typed if argument not in args.overrides]
+    session.resume = find_resume(overrides, is_sweep=args.multirun)
+    if session.resume:
+        check_config(session.resume.config)
+        overrides = [o for o in overrides if o.lstrip("+").startswith("hydra.")]
+        folder = quote_path(f"hydra.run.dir={session.resume.folder}")
+        arguments = [*flags, *overrides, folder, "hydra.output_subdir=null"]
+        print(f"continuing {session.resume.folder} from {session.resume.checkpoint.name}", flush=True)
+    else:
+        jobs = compose_jobs(
+            name, overrides, config_dir=args.config_dir, config_name=args.config_name, is_sweep=args.multirun
+        )
+        _check_all(jobs)
+        arguments = [*flags, *overrides, *_folder_override(name, jobs[0].config, overrides, is_sweep=jobs[0].is_sweep)]
+    print("loading torch and lightning …", flush=True)
+    return _status(session, lambda: _call_hydra(session, arguments))
+
+
+def _check_all(jobs: list[Any]) -> None:
+    """Checks every job of a sweep before the first starts."""
+    findings: dict[str, list[str]] = {}
+    for job in jobs:
+        try:
+            check_config(job.config)
+        except UserError as error:
+            for line in str(error).splitlines():
+                findings.setdefault(line, []).append(" ".join(job.overrides))
+    if findings:
+        several = len(jobs) > 1
+        raise UserError(
+            "\n".join(f"{line}   [{'; '.join(where)}]" if several else line for line, where in findings.items())
+        )
+
+
+def _folder_override(name: str, config: DictConfig, overrides: list[str], *, is_sweep: bool) -> list[str]:
+    """Claims the run's folder: named after the time, with a suffix where that is taken."""
+    key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
+    chosen = [o for o in overrides if o.lstrip("+").startswith(f"{key}=")]
+    if chosen:
+        folder = Path(str(OverridesParser.create().parse_override(chosen[-1]).value()))
+        if not is_sweep and (folder / "metrics.csv").exists():
+            raise UserError(f"{key}: {folder} holds a run; allowed: a new folder, or ckpt_path={folder} to continue it")
+        print(f"run folder: {folder}", flush=True)
+        return []
+    root = Path(str(config.paths.runs), "sweep" if is_sweep else name)
+    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
+    for attempt in range(1, 1000):
+        folder = root / (stamp if attempt == 1 else f"{stamp}_{attempt}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"paths.runs: cannot create {folder}: {error.strerror}") from None
+        print(f"{'sweep' if is_sweep else 'run'} folder: {folder}", flush=True)
+        return [quote_path(f"{key}={folder}")]
+    raise UserError(f"paths.runs: {root} has a thousand folders of this second")
+
+
+def _call_hydra(session: _Session, arguments: list[str]) -> None:
+    decorated = hydra.main(version_base="1.3", config_path=conf_dir(), config_name=session.name)(session.job)
+    before = sys.argv
+    sys.argv = [before[0], *arguments]
+    try:
+        decorated()
+    finally:
+        sys.argv = before
+
+
+def _status(session: _Session, call: Callable[[], None]) -> int:
+    """Runs the jobs and turns what became of them into the exit status."""
+    try:
+        call()
+    except Exception:
+        if not any(job.error for job in session.jobs):
+            raise
+    errors = [job.error for job in session.jobs if job.error]
+    if any(job.name for job in session.jobs):
+        _print_sweep(session.jobs)
+    elif errors:
+        raise errors[0]
+    for job in session.jobs:
+        if job.error and job.name and not isinstance(job.error, UserError | TrainingFailedError):
+            traceback.print_exception(job.error)
+    return 0 if not errors else 2 if all(isinstance(error, UserError) for error in errors) else 1
+
+
+def _print_sweep(jobs: list[Job]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="sweep", title_justify="left")
+    for column in ("job", "overrides", "val/gain dB", "status"):
+        table.add_column(column, overflow="fold", justify="right" if "dB" in column else "left")
+    for job in jobs:
+        value = "" if job.objective is None else f"{job.objective:+.3f}"
+        table.add_row(job.name, " ".join(job.overrides), value, f"failed: {job.error}" if job.error else "done")
+    Console().print(table)
+
+
+def _indented(text: str) -> str:
+    return re.sub("^", "  ", text, flags=re.MULTILINE)
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,12 @@
+"""The two ways a run ends badly on purpose; anything else is a bug and shows its traceback."""
+
+
+class UserError(Exception):
+    """The user's input is wrong: a config key, a path, a file. Exit status 2, no traceback.
+
+    The message names the key or file, what was found and what is allowed.
+    """
+
+
+class TrainingFailedError(RuntimeError):
+    """Training cannot go on, for a reason that the message explains. Exit status 1, no traceback."""

@@ -1,0 +1,170 @@
+"""Where logged values go: `metrics.csv` always, Weights & Biases or TensorBoard beside it."""
+
+from __future__ import annotations
+
+import csv
+import netrc
+import os
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlparse
+
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from sr_lightning.errors import UserError
+
+
+class MetricsCsv(Logger):
+    """One row per logged step in `metrics.csv`, appended when a run continues.
+
+    Lightning's CSVLogger removes an existing file and writes all of it again at every save.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self._columns: list[str] = self._read()[0]
+
+    @property
+    def name(self) -> str:
+        """Name of the logger."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """The run's folder stands for it."""
+        return self.path.parent.name
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The config lies beside the file, in `.hydra/`."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Appends a row; a new name adds a column."""
+        row = {"step": step, **{key: value for key, value in metrics.items() if key != "epoch"}}
+        new = [key for key in row if key not in self._columns]
+        if new:
+            _, rows = self._read()
+            self._columns += new
+            self._rewrite(rows)
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self._columns).writerow(row)
+
+    @rank_zero_only
+    def truncate(self, step: int) -> None:
+        """Drops the rows after a step: the run continues from there and writes them again."""
+        _, rows = self._read()
+        if rows:
+            self._rewrite([row for row in rows if int(row["step"]) <= step])
+
+    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
+        if not self.path.exists():
+            return [], []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            return list(reader.fieldnames or []), list(reader)
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        part = self.path.with_suffix(".csv.part")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(part, self.path)
+
+
+def wandb_logger(
+    *,
+    folder: str,
+    mode: Literal["offline", "online", "disabled"] = "offline",
+    project: str = "sr_lightning",
+    entity: str | None = None,
+    name: str | None = None,
+    group: str | None = None,
+    tags: list[str] | None = None,
+    notes: str | None = None,
+) -> WandbLogger:
+    """A run in Weights & Biases; continuing the run's folder continues the same W&B run.
+
+    Args:
+        folder: The run's folder.
+        mode: `offline` writes below the folder and talks to nobody; `online` needs a key and a network;
+            `disabled` writes nothing.
+        project: W&B project.
+        entity: W&B user or team.
+        name: Shown name; None for the folder's.
+        group: Name that a sweep's jobs share.
+        tags: W&B tags.
+        notes: W&B notes.
+
+    Raises:
+        UserError: `online` was asked for without a key or a network.
+    """
+    if mode == "online":
+        _check_online()
+    base = Path(folder).absolute() / "wandb"
+    base.mkdir(parents=True, exist_ok=True)
+    # What W&B would otherwise leave in the user's home belongs to the run.
+    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
+        os.environ[variable] = str(base / "local")
+    import wandb
+
+    return WandbLogger(
+        save_dir=folder,
+        project=project,
+        entity=entity,
+        name=name or Path(folder).name,
+        group=group,
+        tags=tags,
+        notes=notes,
+        id=_run_id(base / "run_id"),
+        resume="allow",
+        mode=mode,
+        settings=wandb.Settings(silent=True, console="off", init_timeout=15),
+    )
+
+
+def _run_id(file: Path) -> str:
+    if not file.exists():
+        file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
+    return file.read_text(encoding="utf-8").strip()
+
+
+def _check_online() -> None:
+    """Refuses at once instead of prompting or waiting."""
+    base = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    way_out = "allowed: logger.wandb.mode=offline (the run can be sent later with `wandb sync`), or logger=csv"
+    if not _has_key(urlparse(base).hostname or ""):
+        raise UserError(
+            f"logger.wandb.mode: online needs an API key, found none for {base}: set WANDB_API_KEY or run "
+            f"`wandb login`; {way_out}"
+        )
+    try:
+        urllib.request.urlopen(base, timeout=4).close()
+    except urllib.error.HTTPError:
+        pass  # an answer is an answer
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise UserError(f"logger.wandb.mode: online cannot reach {base} ({reason}); {way_out}") from None
+
+
+def _has_key(host: str) -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False
+
+
+def tensorboard_logger(*, folder: str) -> TensorBoardLogger:
+    """TensorBoard's event files in `<folder>/tensorboard`."""
+    return TensorBoardLogger(save_dir=folder, name="", version="tensorboard")

@@ -1,0 +1,156 @@
+"""The LightningModule: a network, its loss, the metrics, and how it is optimised."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from sr_lightning.checkpoint import FORMAT
+from sr_lightning.data.batch import EvalBatch, TrainBatch
+from sr_lightning.errors import UserError
+from sr_lightning.image import rgb_to_ycbcr
+from sr_lightning.inference import apply_network, bicubic, super_resolve
+from sr_lightning.losses import CompositeLoss
+from sr_lightning.metrics import psnr, ssim
+from sr_lightning.results import PictureResult, gathered, summarise
+
+OptimizerFactory = Callable[[Any], Optimizer]
+SchedulerFactory = Callable[[Optimizer, int], LRScheduler]
+
+
+class SRModule(pl.LightningModule):
+    """Trains and evaluates one super-resolution network.
+
+    Args:
+        net: (N, C, h, w) in [0, 1] -> (N, C, h·s, w·s); with several `scales` it is called with `scale=s`.
+            C is its attribute `channels` (1: it works on Y), 3 where it has none.
+        loss: Gives the total and every term.
+        optimizer: Builds the optimizer from the parameters.
+        scheduler: Builds the schedule from the optimizer and the number of steps; None: the rate is constant.
+        config: The resolved config as plain data; goes into every checkpoint.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        loss: CompositeLoss | None = None,
+        *,
+        optimizer: OptimizerFactory | None = None,
+        scheduler: SchedulerFactory | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.net = net
+        self.loss = loss
+        self.optimizer = optimizer
+        self.scheduler = scheduler
+        self.config = config or {}
+        self.channels = int(getattr(net, "channels", 3))
+        if self.channels == 1 and loss is not None and "perceptual" in loss.weights:
+            raise UserError(
+                f"loss.beta: {type(net).__name__} works on Y only, and a perceptual loss needs colours; "
+                "allowed: loss.beta=0, or a network of three channels such as model=edsr_tiny"
+            )
+        self.results: list[PictureResult] = []
+        """One row per picture of the last evaluation, complete on every rank."""
+        self._baseline: dict[tuple[str, int, str], tuple[float, float, float]] = {}
+
+    # -- training ------------------------------------------------------------------------------------
+
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
+        """Forward, loss, and every n steps the log."""
+        assert self.loss is not None
+        lr, hr = batch.lr, batch.hr
+        if self.channels == 1:
+            lr, hr = rgb_to_ycbcr(lr)[:, :1], rgb_to_ycbcr(hr)[:, :1]
+        lr = lr.contiguous(memory_format=torch.channels_last)
+        terms = self.loss(apply_network(self.net, lr, batch.scale), hr)
+        total = terms.pop("total")
+        detached = {name: term.detach() for name, term in terms.items()}
+        # Logging costs 2 ms a step, so it is asked for only when it will be written.
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # set by a connector
+            self.log("train/loss", total.detach())
+            self.log_dict({f"train/loss/{name}": term for name, term in detached.items()})
+        return {"loss": total, "terms": detached}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer over the network's weights (the loss has none), and the schedule in steps."""
+        assert self.optimizer is not None
+        parameters = [p for p in self.net.parameters() if p.requires_grad]
+        if not parameters:
+            raise UserError(f"model: {type(self.net).__name__} has no parameters, so there is nothing to train")
+        optimizer = self.optimizer(parameters)
+        if self.scheduler is None:
+            return optimizer
+        scheduler = self.scheduler(optimizer, self.trainer.max_steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what is needed to build the network again, as plain data."""
+        checkpoint["sr_lightning"] = {"format": FORMAT, "config": self.config}
+
+    # -- evaluation ----------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the rows of the evaluation before."""
+        self.results = []
+
+    on_test_epoch_start = on_validation_epoch_start
+
+    def validation_step(self, batch: EvalBatch, batch_idx: int) -> Tensor:
+        """Scores one picture; returns the SR picture for callbacks."""
+        start = time.perf_counter()
+        sr = super_resolve(self.net, batch.lr, batch.scale)
+        if sr.is_cuda:
+            torch.cuda.synchronize()
+        seconds = time.perf_counter() - start
+        own = _scores(sr, batch)
+        key = (batch.set, batch.scale, batch.name)
+        if key not in self._baseline:  # bicubic never changes
+            start = time.perf_counter()
+            enlarged = bicubic(batch.lr, batch.scale)
+            self._baseline[key] = (*_scores(enlarged, batch), time.perf_counter() - start)
+        self.results.append(PictureResult(*key, *own, *self._baseline[key][:2], seconds, self._baseline[key][2]))
+        return sr
+
+    test_step = validation_step
+
+    def on_validation_epoch_end(self) -> None:
+        """Means over the pictures of each set, the same on every rank."""
+        self.results = gathered(self.results)
+        if not self.results:
+            return
+        for row in summarise(self.results):
+            prefix = f"val/{row.set}/x{row.scale}"
+            self.log_dict(
+                {
+                    f"{prefix}/psnr_y": row.psnr_y,
+                    f"{prefix}/ssim_y": row.ssim_y,
+                    f"{prefix}/bicubic_psnr_y": row.bicubic_psnr_y,
+                    f"{prefix}/bicubic_ssim_y": row.bicubic_ssim_y,
+                }
+            )
+        rows = summarise(self.results)
+        mean = sum(row.psnr_y for row in rows) / len(rows)
+        self.log("val/psnr_y", mean)
+        self.log("val/gain", mean - sum(row.bicubic_psnr_y for row in rows) / len(rows))
+
+    def on_test_epoch_end(self) -> None:
+        """Completes the rows; what is done with them is the caller's business."""
+        self.results = gathered(self.results)
+
+
+def _scores(sr: Tensor, batch: EvalBatch) -> tuple[float, float]:
+    """PSNR and SSIM on Y of what a saved PNG would hold."""
+    return (
+        float(psnr(sr, batch.hr, shave=batch.scale)),
+        float(ssim(sr, batch.hr, shave=batch.scale)),
+    )

@@ -1,0 +1,66 @@
+"""What a run was made with: versions, hardware, size of the network; and a quiet console."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import platform
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import nn
+
+_PACKAGES = ("torch", "lightning", "hydra-core", "numpy", "pillow")
+
+
+def describe(trainer: pl.Trainer, net: nn.Module, command: str) -> dict[str, Any]:
+    """Plain facts for the log, W&B and `results.json`; no environment variables, so no secrets."""
+    device = trainer.strategy.root_device
+    if device.type == "cuda":
+        hardware = f"{trainer.world_size} x {torch.cuda.get_device_name(device)}"
+    else:
+        hardware = f"{torch.get_num_threads()} {device.type.upper()} threads ({platform.machine()})"
+    return {
+        "command": command,
+        "network": type(net).__name__,
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "hardware": f"{hardware}, {trainer.precision}",
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The checkout's commit, with a `+` where files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(root), "describe", "--always", "--dirty=+"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip()
+
+
+def quiet() -> None:
+    """Leaves the console to what matters to the user."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # The data path is a copy out of a memory map: more workers would not help.
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    # Lightning 2.6.6 with torch 2.15, in its own pytree helper.
+    warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+    # Recipe of the project: endless data counted in steps, resumed at the stored sample.
+    warnings.filterwarnings("ignore", ".*resumed from a checkpoint that ended before the epoch.*")
+    warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")

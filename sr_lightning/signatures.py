@@ -1,0 +1,118 @@
+"""What a constructor accepts, read from its source text: the schema of every `_target_`.
+
+A typo in a config has to be answered in a second, but importing torch takes three and lightning twelve.
+So the signature is taken from the file's syntax tree; the module itself is never imported. That also keeps
+one truth: the schema of `model:` is the constructor of the network.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One argument of a constructor or function."""
+
+    name: str
+    annotation: ast.expr | None
+    required: bool
+    module: str
+    """Dotted name of the module whose names the annotation uses."""
+
+
+@functools.cache
+def _source(module: str) -> Path | None:
+    """The file of a module, without importing it or its parents."""
+    top, *rest = module.split(".")
+    spec = importlib.util.find_spec(top)
+    if spec is None or not spec.submodule_search_locations:
+        return Path(spec.origin) if spec and spec.origin and spec.origin.endswith(".py") and not rest else None
+    for root in spec.submodule_search_locations:
+        path = Path(root, *rest)
+        for candidate in (path / "__init__.py", path.with_suffix(".py")):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+@functools.cache
+def _definitions(module: str) -> dict[str, ast.stmt]:
+    """Top-level classes, functions, assignments and imported names of a module."""
+    path = _source(module)
+    found: dict[str, ast.stmt] = {}
+    if path is None:
+        return found
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            found[node.name] = node
+        elif isinstance(node, ast.ImportFrom):
+            found.update({alias.asname or alias.name: node for alias in node.names})
+        elif isinstance(node, ast.Assign):
+            found.update({target.id: node for target in node.targets if isinstance(target, ast.Name)})
+    return found
+
+
+def find_definition(module: str, name: str) -> tuple[str, ast.stmt] | None:
+    """Follows re-exports to where a name is defined.
+
+    Returns:
+        The defining module's dotted name and the statement, or None if that cannot be told from the text.
+    """
+    for _ in range(8):  # chains of re-exports are short; a cycle must end
+        node = _definitions(module).get(name)
+        if not isinstance(node, ast.ImportFrom):
+            return None if node is None else (module, node)
+        path = _source(module)
+        assert path is not None
+        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+        if node.level:
+            base = ".".join(package.split(".")[: len(package.split(".")) - node.level + 1])
+            module = f"{base}.{node.module}" if node.module else base
+        else:
+            module = node.module or ""
+        name = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
+    return None
+
+
+@functools.cache
+def parameters(target: str) -> dict[str, Parameter] | None:
+    """The keyword arguments of a dotted class or function name.
+
+    Returns:
+        Name -> Parameter in order (without `self`), or None if the source cannot be found or read, or if it
+        takes `**kwargs`, so that nothing can be said about a name.
+    """
+    module, _, name = target.rpartition(".")
+    found = find_definition(module, name) if module else None
+    if found is None:
+        return None
+    module, node = found
+    if isinstance(node, ast.FunctionDef):
+        return _arguments(node, module, skip_first=False)
+    if isinstance(node, ast.ClassDef):
+        for item in node.body:
+            if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+                return _arguments(item, module, skip_first=True)
+        for base in node.bases:
+            if isinstance(base, ast.Name) and (inherited := parameters(f"{module}.{base.id}")) is not None:
+                return inherited
+    return None
+
+
+def _arguments(function: ast.FunctionDef, module: str, *, skip_first: bool) -> dict[str, Parameter] | None:
+    arguments = function.args
+    if arguments.kwarg is not None:
+        return None
+    positional = [*arguments.posonlyargs, *arguments.args]
+    n_required = len(positional) - len(arguments.defaults)
+    found = {a.arg: Parameter(a.arg, a.annotation, i < n_required, module) for i, a in enumerate(positional)}
+    for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
+        found[argument.arg] = Parameter(argument.arg, argument.annotation, default is None, module)
+    if skip_first:
+        found.pop(positional[0].arg)
+    return found
