@@ -7,7 +7,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from sr_lightning.image import rgb_to_ycbcr, ycbcr_to_rgb
+from sr_lightning.image import rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
 from sr_lightning.resize import resize
 
 
@@ -59,5 +59,13 @@ def super_resolve(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
 
 
 def bicubic(lr: Tensor, scale: int) -> Tensor:
-    """The baseline of every table: MATLAB's bicubic. (N, 3, h, w) in [0, 1] -> (N, 3, h·s, w·s)."""
-    return resize(lr.float(), Fraction(scale))
+    """The baseline of every table: MATLAB's bicubic, on 8-bit levels.
+
+    Args:
+        lr: (N, 3, h, w) float in [0, 1], as read from an 8-bit file.
+        scale: Factor.
+
+    Returns:
+        (N, 3, h·s, w·s) uint8.
+    """
+    return resize(to_uint8(lr), Fraction(scale))

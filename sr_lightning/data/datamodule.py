@@ -6,8 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
@@ -16,8 +15,8 @@ from torch.utils.data import DataLoader
 from sr_lightning.data.batch import EvalPicture, TrainWindows
 from sr_lightning.data.datasets import BatchSampler, EvalPictures, Pictures, TrainSamples
 from sr_lightning.data.degrade import Downscale, to_eval_batch, to_train_batch
-from sr_lightning.data.files import EXTENSIONS, find_pictures, pair_pictures
-from sr_lightning.data.store import PictureStore
+from sr_lightning.data.files import EXTENSIONS
+from sr_lightning.data.sets import OnSmall, SetFinder
 from sr_lightning.errors import UserError
 from sr_lightning.resize import Kernel
 
@@ -83,7 +82,7 @@ class SRDataModule(pl.LightningDataModule):
         patch_size: int = 32,
         num_workers: int = 0,
         augment: bool = True,
-        on_small: Literal["error", "skip", "mirror"] = "error",
+        on_small: OnSmall = "error",
         val: dict[str, Any] | None = None,
         val_crop: int | None = None,
         val_holdout: int = 0,
@@ -99,9 +98,7 @@ class SRDataModule(pl.LightningDataModule):
                 "data.train_dir, allowed: one for each"
             )
         self.train_files = train_files
-        self.extensions = extensions or list(EXTENSIONS)
         self.seed = seed
-        self.cache_dir = cache_dir
         self.batch_size = batch_size
         self.patch_size = patch_size
         self.num_workers = num_workers
@@ -112,6 +109,7 @@ class SRDataModule(pl.LightningDataModule):
         self.val_holdout = val_holdout
         self.test = test or {}
         self.degrade = Downscale(kernel)
+        self._finder = SetFinder(self.scales, extensions=extensions or EXTENSIONS, cache_dir=cache_dir)
         self.k = 0
         """Samples consumed since step 0, over all ranks."""
         self.train_pictures: Pictures | None = None
@@ -120,105 +118,32 @@ class SRDataModule(pl.LightningDataModule):
         self.train_loader: TimedLoader | None = None
         self._restored_fingerprint: str | None = None
 
-    # -- which pictures ------------------------------------------------------------------------------
-
     def setup(self, stage: str) -> None:
         """Finds, decodes and checks the pictures, once; every stage needs the same ones."""
         if self.train_pictures is not None:
             return
-        files = self._training_files()
-        held = self._held_out(files) if not self.val else []
-        # `lr_of` keeps the pairing of each HR file, so that leaving some out cannot shift it.
-        lr_of = self._training_pairs(files)
-        training = [path for path in files if path not in set(held)]
-        training = self._large_enough(training)
-        self.train_pictures = self._pictures("train", training, lr_of)
-        self.val_sets = [self._set(name, entry, "val") for name, entry in self.val.items()]
-        if held:
-            self.val_sets.append(self._pictures("heldout", held, lr_of))
-        self.test_sets = [self._set(name, entry, "test") for name, entry in self.test.items()] or self.val_sets
+        self.train_pictures, held = self._finder.training(
+            self.train_dirs,
+            lr_folders=self.train_lr_dirs,
+            files=self.train_files,
+            patch_size=self.patch_size,
+            on_small=self.on_small,
+            holdout=0 if self.val else self.val_holdout,
+        )
+        self.val_sets = [
+            self._finder.evaluation(f"data.val.{name}", name, entry, crop=self.val_crop)
+            for name, entry in self.val.items()
+        ]
+        self.val_sets += [held] if held else []
+        self.test_sets = [
+            self._finder.evaluation(f"data.test.{name}", name, entry) for name, entry in self.test.items()
+        ] or self.val_sets
         log.info(
             "%d training pictures; validation: %s; test: %s",
-            len(training),
-            ", ".join(f"{s.name} ({len(s.hr)})" for s in self.val_sets) or "none",
-            ", ".join(f"{s.name} ({len(s.hr)})" for s in self.test_sets) or "none",
+            len(self.train_pictures.hr),
+            _listed(self.val_sets),
+            _listed(self.test_sets),
         )
-
-    def _training_files(self) -> list[Path]:
-        return [
-            path
-            for folder in self.train_dirs
-            for path in find_pictures(folder, extensions=self.extensions, files=self.train_files, key="data.train_dir")
-        ]
-
-    def _held_out(self, files: Sequence[Path]) -> list[Path]:
-        if self.val_holdout >= len(files):
-            raise UserError(
-                f"data.val_holdout: found {self.val_holdout}, but data.train_dir holds {len(files)} pictures; "
-                "allowed: fewer than that, or name a set: +data.val.Mine=<folder>"
-            )
-        step = len(files) / max(self.val_holdout, 1)
-        return [files[int((i + 0.5) * step)] for i in range(self.val_holdout)]
-
-    def _training_pairs(self, files: Sequence[Path]) -> dict[int, dict[Path, Path]]:
-        if self.train_lr_dirs is None:
-            return {}
-        pairs: dict[int, dict[Path, Path]] = {}
-        for scale in self.scales:
-            pairs[scale] = {}
-            for hr_dir, lr_dir in zip(self.train_dirs, self.train_lr_dirs, strict=True):
-                inside = [path for path in files if path.is_relative_to(hr_dir)]
-                lr = pair_pictures(inside, lr_dir, scale, extensions=self.extensions)
-                pairs[scale] |= dict(zip(inside, lr, strict=True))
-        return pairs
-
-    def _large_enough(self, files: list[Path]) -> list[Path]:
-        if self.on_small == "mirror":
-            return files
-        needed = self.patch_size * max(self.scales)
-        sizes = PictureStore(files, self.cache_dir).sizes
-        small = {path: size for path, size in zip(files, sizes, strict=True) if min(size) < needed}
-        if not small:
-            return files
-        shown = ", ".join(f"{path} ({size[1]}x{size[0]})" for path, size in list(small.items())[:5])
-        shown += f" and {len(small) - 5} more" if len(small) > 5 else ""
-        fitting = min(min(size) for size in small.values()) // max(self.scales)
-        what = f"data.patch_size {self.patch_size} at x{max(self.scales)} needs pictures of {needed} pixels and more"
-        if self.on_small == "error" or len(small) == len(files):
-            raise UserError(
-                f"{what}; smaller: {shown}. Allowed: data.patch_size={fitting} or less, data.on_small=skip, data.on_small=mirror"
-            )
-        log.warning("left out, because %s: %s", what, ", ".join(str(path) for path in small))
-        return [path for path in files if path not in small]
-
-    def _pictures(self, name: str, hr: list[Path], lr_of: dict[int, dict[Path, Path]]) -> Pictures:
-        lr = {s: PictureStore([pairs[p] for p in hr], self.cache_dir) for s, pairs in lr_of.items()}
-        pictures = Pictures(name, PictureStore(hr, self.cache_dir), lr or None)
-        pictures.check_pairs()
-        return pictures
-
-    def _set(self, name: str, entry: str | dict[str, Any], split: str) -> Pictures:
-        entry = entry if isinstance(entry, dict) else {"hr": entry}
-        key = f"data.{split}.{name}"
-        hr = find_pictures(entry["hr"], extensions=self.extensions, files=entry.get("files"), key=key)
-        lr_of = {}
-        if entry.get("lr") is not None:
-            for scale in self.scales:
-                lr = pair_pictures(hr, entry["lr"], scale, extensions=self.extensions, key=f"{key}.lr")
-                lr_of[scale] = dict(zip(hr, lr, strict=True))
-        pictures = self._pictures(name, hr, lr_of)
-        self._check_evaluable(pictures, self.val_crop if split == "val" else None)
-        return pictures
-
-    def _check_evaluable(self, pictures: Pictures, crop: int | None) -> None:
-        """SSIM's window has to fit after the border is shaved."""
-        needed = 11 + 3 * max(self.scales)  # 2 scales of shaved border and at most one of cropping
-        for path, size in zip(pictures.hr.paths, pictures.hr.sizes, strict=True):
-            side = min(*size, crop or min(size))
-            if side < needed:
-                raise UserError(
-                    f"{path}: {side} pixels are too few to evaluate at x{max(self.scales)}; needed: {needed}"
-                )
 
     # -- loaders -------------------------------------------------------------------------------------
 
@@ -261,12 +186,18 @@ class SRDataModule(pl.LightningDataModule):
         return self.train_loader
 
     def val_dataloader(self) -> DataLoader[EvalPicture]:
-        """Each validation picture at each scale."""
-        return _eval_loader(EvalPictures(self.val_sets, self.scales, crop=self.val_crop))
+        """This rank's share of the validation pictures, each at each scale."""
+        return self._eval_loader(EvalPictures(self.val_sets, self.scales, crop=self.val_crop))
 
     def test_dataloader(self) -> DataLoader[EvalPicture]:
-        """Each test picture at each scale, whole."""
-        return _eval_loader(EvalPictures(self.test_sets, self.scales))
+        """This rank's share of the test pictures, whole, each at each scale."""
+        return self._eval_loader(EvalPictures(self.test_sets, self.scales))
+
+    def _eval_loader(self, pictures: EvalPictures) -> DataLoader[EvalPicture]:
+        assert self.trainer is not None
+        # Never padded to equal shares: a picture that counts twice makes a wrong mean.
+        share = range(self.trainer.global_rank, len(pictures), self.trainer.world_size)
+        return DataLoader(pictures, batch_size=None, sampler=share)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Degrades on the device. Fires for every stage, so the batch's type decides."""
@@ -296,5 +227,5 @@ class SRDataModule(pl.LightningDataModule):
         self._restored_fingerprint = state_dict["fingerprint"]
 
 
-def _eval_loader(pictures: EvalPictures) -> DataLoader[EvalPicture]:
-    return DataLoader(pictures, batch_size=None)
+def _listed(sets: Sequence[Pictures]) -> str:
+    return ", ".join(f"{pictures.name} ({len(pictures.hr)})" for pictures in sets) or "none"

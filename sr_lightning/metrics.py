@@ -1,0 +1,91 @@
+"""PSNR and SSIM as super-resolution papers report them: per picture, on Y, on what a saved file would hold."""
+
+from __future__ import annotations
+
+import functools
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from sr_lightning.image import rgb_to_y, to_uint8
+from sr_lightning.image import shave as shaved
+
+Channel = Literal["Y", "RGB"]
+PROTOCOL = {
+    "channel": "Y",
+    "shave": "scale",
+    "lr_kernel": "matlab_bicubic",
+    "rounding": "uint8",
+    "ssim": "11x11 gaussian 1.5 valid",
+}
+_WINDOW, _SIGMA = 11, 1.5
+_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+
+
+def psnr(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tensor:
+    """Peak signal-to-noise ratio of each picture in dB, for a range of 255.
+
+    Args:
+        sr: (N, 3, H, W), uint8, or floating point in [0, 1] that is clamped and rounded to 8 bit first.
+        hr: Like `sr`.
+        shave: Pixels cut off each side.
+        channel: `Y` (not rounded), or `RGB` for the mean over all three.
+
+    Returns:
+        (N,) float64; infinite for equal pictures.
+
+    Raises:
+        ValueError: The shapes differ, or nothing is left after shaving.
+    """
+    a, b = _compared(sr, hr, shave, channel)
+    return 10 * torch.log10(255**2 / (a - b).square().mean((1, 2, 3)))
+
+
+def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tensor:
+    """Structural similarity of each picture (Wang et al. 2004), valid region of an 11x11 Gaussian window.
+
+    Args and errors as in `psnr`; pictures have to hold the window after shaving.
+
+    Returns:
+        (N,) float64.
+    """
+    a, b = _compared(sr, hr, shave, channel)
+    if min(a.shape[-2:]) < _WINDOW:
+        raise ValueError(f"SSIM needs {_WINDOW} pixels after shaving {shave}, found {tuple(a.shape[-2:])}")
+    n, c = a.shape[:2]
+    maps = torch.cat([a, b, a * a, b * b, a * b])  # (5N, C, H, W)
+    maps = _blurred(maps.flatten(0, 1).unsqueeze(1))  # (5NC, 1, H - 10, W - 10)
+    mean_a, mean_b, square_a, square_b, product = maps.unflatten(0, (5, n * c)).unbind()
+    variance_a, variance_b = square_a - mean_a**2, square_b - mean_b**2
+    covariance = product - mean_a * mean_b
+    similarity = (2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)
+    similarity = similarity / ((mean_a**2 + mean_b**2 + _C1) * (variance_a + variance_b + _C2))
+    return similarity.unflatten(0, (n, c)).flatten(1).mean(1)  # (N, C, 1, H', W') -> (N,)
+
+
+def _blurred(x: Tensor) -> Tensor:
+    window = _gaussian().to(x)
+    return F.conv2d(F.conv2d(x, window[None, None, None]), window[None, None, :, None])
+
+
+@functools.cache
+def _gaussian() -> Tensor:
+    distance = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
+    window = torch.exp(-(distance**2) / (2 * _SIGMA**2))
+    return window / window.sum()
+
+
+def _compared(sr: Tensor, hr: Tensor, border: int, channel: Channel) -> tuple[Tensor, Tensor]:
+    """Both as float64 levels of the compared channels, shaved."""
+    if sr.shape != hr.shape or sr.ndim != 4 or sr.shape[1] != 3:
+        raise ValueError(f"expected two (N, 3, H, W), found {tuple(sr.shape)} and {tuple(hr.shape)}")
+    if min(sr.shape[-2:]) <= 2 * border:
+        raise ValueError(f"nothing of {tuple(sr.shape[-2:])} is left after shaving {border} from each side")
+    return _levels(shaved(sr, border), channel), _levels(shaved(hr, border), channel)
+
+
+def _levels(x: Tensor, channel: Channel) -> Tensor:
+    x = (x if x.dtype == torch.uint8 else to_uint8(x)).to(torch.float64)
+    return rgb_to_y(x / 255) if channel == "Y" else x

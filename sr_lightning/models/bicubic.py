@@ -1,0 +1,27 @@
+"""The baseline of every table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from sr_lightning.models.blocks import check_scales, choose_scale, enlarge
+
+
+class Bicubic(nn.Module):
+    """Bicubic interpolation as MATLAB's `imresize`; no parameters.
+
+    Args:
+        scales: One scale or several.
+    """
+
+    channels = 3
+
+    def __init__(self, scales: int | Sequence[int] = (2, 3, 4)) -> None:
+        super().__init__()
+        self.scales = check_scales(scales)
+
+    def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
+        """(N, C, h, w) in [0, 1] -> (N, C, h·s, w·s)."""
+        return enlarge(x, choose_scale(self.scales, scale))

@@ -1,0 +1,176 @@
+"""Parts that several networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+
+from sr_lightning.errors import UserError
+from sr_lightning.models.initialisation import icnr_, kaiming_
+
+Activation = Literal["relu", "leaky_relu", "prelu", "gelu", "silu"]
+Upsampling = Literal["pixelshuffle", "pixelshuffle_direct", "nearest_conv", "bicubic"]
+SUB_PIXEL_SCALES = (2, 3, 4, 8)
+_PAD = 3  # a cubic kernel reaches two pixels; one more keeps torch's own border treatment outside
+
+
+def check_scale(scale: int, *, allowed: Sequence[int] = SUB_PIXEL_SCALES) -> int:
+    """Raises UserError unless a network is made for this scale."""
+    if scale not in allowed:
+        raise UserError(f"model.scale: found {scale!r}, allowed: {', '.join(map(str, allowed))}")
+    return scale
+
+
+def check_scales(scales: int | Sequence[int], *, allowed: Sequence[int] = SUB_PIXEL_SCALES) -> tuple[int, ...]:
+    """One scale or several, sorted and each once."""
+    listed = [scales] if isinstance(scales, int) else list(scales)
+    if not listed:
+        raise UserError(f"model.scales: found none, allowed: {', '.join(map(str, allowed))}")
+    return tuple(sorted({check_scale(scale, allowed=allowed) for scale in listed}))
+
+
+def choose_scale(scales: tuple[int, ...], scale: int | None) -> int:
+    """The scale of one call of a multi-scale network."""
+    if scale is None and len(scales) == 1:
+        return scales[0]
+    if scale not in scales:
+        raise ValueError(f"scale: found {scale}, this network was built for {', '.join(map(str, scales))}")
+    return scale
+
+
+def activation(name: Activation) -> nn.Module:
+    """A non-linearity by name; a PReLU has one slope for all channels."""
+    made: dict[str, nn.Module] = {
+        "relu": nn.ReLU(inplace=True),
+        "leaky_relu": nn.LeakyReLU(0.2, inplace=True),
+        "prelu": nn.PReLU(),
+        "gelu": nn.GELU(),
+        "silu": nn.SiLU(inplace=True),
+    }
+    if name not in made:
+        raise UserError(f"model.activation: found {name!r}, allowed: {', '.join(made)}")
+    return made[name]
+
+
+def conv(n_in: int, n_out: int, kernel_size: int = 3) -> nn.Conv2d:
+    """A convolution that keeps the size, He-initialised."""
+    if kernel_size % 2 == 0:
+        raise UserError(f"model: found a kernel of {kernel_size}, allowed: odd sizes")
+    return kaiming_(nn.Conv2d(n_in, n_out, kernel_size, padding=kernel_size // 2))
+
+
+class ResBlock(nn.Module):
+    """conv - activation - conv, scaled and added (Lim et al. 2017, EDSR, fig. 2c, section 3.3).
+
+    Args:
+        n_feats: Channels.
+        kernel_size: Side of both kernels.
+        act: Non-linearity.
+        res_scale: Factor of the residual; 0.1 keeps wide networks stable.
+    """
+
+    def __init__(
+        self, n_feats: int, *, kernel_size: int = 3, act: Activation = "relu", res_scale: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv(n_feats, n_feats, kernel_size), activation(act), conv(n_feats, n_feats, kernel_size)
+        )
+        self.res_scale = res_scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, n_feats, h, w) -> the same."""
+        return x + self.body(x) * self.res_scale
+
+
+def sub_pixel(n_in: int, n_out: int, scale: int) -> nn.Sequential:
+    """Sub-pixel convolution (Shi et al. 2016, ESPCN, section 3.2), ICNR-initialised.
+
+    (N, n_in, h, w) -> (N, n_out, h·s, w·s).
+    """
+    convolution = nn.Conv2d(n_in, n_out * scale**2, 3, padding=1)
+    return nn.Sequential(icnr_(convolution, scale), nn.PixelShuffle(scale))
+
+
+def stages(scale: int) -> list[int]:
+    """x4 and x8 are enlarged in steps of two, x3 in one."""
+    return {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}[scale]
+
+
+class NearestConv(nn.Sequential):
+    """Nearest-neighbour enlargement and a convolution for each stage (Odena et al. 2016)."""
+
+    def __init__(self, n_feats: int, scale: int, act: Activation) -> None:
+        layers: list[nn.Module] = []
+        for stage in stages(scale):
+            layers += [nn.Upsample(scale_factor=stage, mode="nearest"), conv(n_feats, n_feats), activation(act)]
+        super().__init__(*layers)
+
+
+class BicubicUpsample(nn.Module):
+    """`enlarge` as a layer."""
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, h·s, w·s)."""
+        return enlarge(x, self.scale)
+
+
+def tail(n_feats: int, n_colors: int, scale: int, *, upsampler: Upsampling, act: Activation) -> nn.Sequential:
+    """From features at low resolution to the picture at high resolution.
+
+    Args:
+        n_feats: Channels that come in.
+        n_colors: Channels that go out.
+        scale: Factor.
+        upsampler: `pixelshuffle`: sub-pixel convolutions in stages, then a convolution (EDSR).
+            `pixelshuffle_direct`: one sub-pixel convolution straight to the picture (ESPCN).
+            `nearest_conv`: nearest enlargement and convolutions, then a convolution.
+            `bicubic`: a convolution to the picture at low resolution, then bicubic enlargement.
+        act: Non-linearity between the stages of `nearest_conv`.
+
+    Returns:
+        Layers; the last convolution is the network's last.
+    """
+    if upsampler == "pixelshuffle":
+        shuffles = [sub_pixel(n_feats, n_feats, stage) for stage in stages(scale)]
+        return nn.Sequential(*shuffles, conv(n_feats, n_colors))
+    if upsampler == "pixelshuffle_direct":
+        return nn.Sequential(sub_pixel(n_feats, n_colors, scale))
+    if upsampler == "nearest_conv":
+        return nn.Sequential(NearestConv(n_feats, scale, act), conv(n_feats, n_colors))
+    if upsampler == "bicubic":
+        return nn.Sequential(conv(n_feats, n_colors), BicubicUpsample(scale))
+    raise UserError(
+        f"model.upsampler: found {upsampler!r}, allowed: pixelshuffle, pixelshuffle_direct, nearest_conv, bicubic"
+    )
+
+
+def enlarge(x: Tensor, scale: int) -> Tensor:
+    """Bicubic enlargement equal to MATLAB's `imresize`, border included, differentiable and exportable.
+
+    torch's antialiased bicubic has MATLAB's kernel (a = -0.5; the plain one has -0.75) but another border, so
+    the border is mirrored first and cut off after. In float32 also under autocast.
+
+    Args:
+        x: (N, C, h, w).
+        scale: Whole factor.
+
+    Returns:
+        (N, C, h·s, w·s) float32.
+    """
+    for dim in (-2, -1):
+        n = x.shape[dim]
+        index = torch.arange(-_PAD, n + _PAD, device=x.device) % (2 * n)
+        x = x.index_select(dim, torch.where(index < n, index, 2 * n - 1 - index))
+    with torch.autocast(x.device.type, enabled=False):
+        y = F.interpolate(x.float(), scale_factor=scale, mode="bicubic", antialias=True)
+    cut = _PAD * scale
+    return y[..., cut:-cut, cut:-cut]

@@ -1,0 +1,66 @@
+"""EDSR: Lim, Son, Kim, Nah and Lee, Enhanced Deep Residual Networks for Single Image SR, CVPRW 2017."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.models.blocks import Activation, ResBlock, Upsampling, check_scale, conv, enlarge, tail
+from sr_lightning.models.initialisation import zero_last_conv_
+
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+
+
+class EDSR(nn.Module):
+    """Residual blocks without batch normalisation, a long skip, sub-pixel upsampling (fig. 3).
+
+    The defaults are the paper's baseline (table 1).
+
+    Args:
+        scale: Factor.
+        n_feats: F, channels.
+        n_resblocks: B, residual blocks.
+        res_scale: Residual scaling (section 3.3); 0.1 in the paper's full network.
+        activation: Non-linearity; the paper's is ReLU.
+        upsampler: See `blocks.tail`; the paper's is `pixelshuffle`.
+        global_skip: `bicubic` adds the bicubically enlarged input and starts the last convolution at zero, so
+            that the untrained network is bicubic interpolation. The paper has none.
+        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K (section 4.2).
+    """
+
+    channels = 3
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        n_feats: int = 64,
+        n_resblocks: int = 16,
+        res_scale: float = 1.0,
+        activation: Activation = "relu",
+        upsampler: Upsampling = "pixelshuffle",
+        global_skip: Literal["none", "bicubic"] = "none",
+        rgb_mean: Sequence[float] = DIV2K_MEAN,
+    ) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        self.global_skip = global_skip
+        # Not persistent: it is part of the architecture, and official weights have no such entry.
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.rgb_mean: Tensor
+        self.head = conv(3, n_feats)
+        blocks = [ResBlock(n_feats, act=activation, res_scale=res_scale) for _ in range(n_resblocks)]
+        self.body = nn.Sequential(*blocks, conv(n_feats, n_feats))
+        self.tail = tail(n_feats, 3, scale, upsampler=upsampler, act=activation)
+        if global_skip == "bicubic":
+            zero_last_conv_(self.tail)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        features = self.head(x - self.rgb_mean)
+        features = features + self.body(features)
+        y: Tensor = self.tail(features)
+        return y + (enlarge(x, self.scales[0]) if self.global_skip == "bicubic" else self.rgb_mean)

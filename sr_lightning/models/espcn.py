@@ -1,0 +1,40 @@
+"""ESPCN: Shi et al., Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel CNN, CVPR 2016."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sr_lightning.models.blocks import check_scale, conv, sub_pixel
+
+
+class ESPCN(nn.Module):
+    """Two convolutions with tanh, then a sub-pixel convolution (section 3.2; sizes of section 4.2). On Y.
+
+    Args:
+        scale: Factor.
+        n_feats: n1; n2 is half of it.
+    """
+
+    channels = 1
+
+    def __init__(self, scale: int = 4, *, n_feats: int = 64) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        self.body = nn.Sequential(
+            _xavier(conv(1, n_feats, 5)),
+            nn.Tanh(),
+            _xavier(conv(n_feats, n_feats // 2, 3)),
+            nn.Tanh(),
+            sub_pixel(n_feats // 2, 1, scale),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
+        y: Tensor = self.body(x)
+        return y
+
+
+def _xavier(layer: nn.Conv2d) -> nn.Conv2d:
+    """He's variance is for rectifiers; tanh asks for Glorot's (Glorot and Bengio 2010, eq. 16)."""
+    nn.init.xavier_normal_(layer.weight, gain=nn.init.calculate_gain("tanh"))
+    return layer

@@ -1,0 +1,45 @@
+"""FSRCNN: Dong, Loy and Tang, Accelerating the Super-Resolution Convolutional Neural Network, ECCV 2016."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from sr_lightning.models.blocks import check_scale, conv
+from sr_lightning.models.initialisation import gaussian_, kaiming_
+
+_PRELU_SLOPE = 0.25
+
+
+class FSRCNN(nn.Module):
+    """Feature extraction, shrinking, mapping, expanding and a deconvolution (section 3.2). On Y.
+
+    Convolutions start as He et al. 2015 for PReLU, the deconvolution N(0, 0.001²) (section 4.1).
+
+    Args:
+        scale: Factor, the deconvolution's stride.
+        d: Channels of the LR features.
+        s: Channels of the mapping.
+        m: Layers of the mapping.
+    """
+
+    channels = 1
+
+    def __init__(self, scale: int = 4, *, d: int = 56, s: int = 12, m: int = 4) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        mapping = [layer for _ in range(m) for layer in _block(s, s, 3)]
+        self.body = nn.Sequential(*_block(1, d, 5), *_block(d, s, 1), *mapping, *_block(s, d, 1))
+        # (h - 1)·s - 2·4 + 9 + (s - 1) = h·s
+        deconvolution = nn.ConvTranspose2d(d, 1, 9, stride=scale, padding=4, output_padding=scale - 1)
+        self.deconvolution = gaussian_(deconvolution, 1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
+        y: Tensor = self.deconvolution(self.body(x))
+        return y
+
+
+def _block(n_in: int, n_out: int, kernel_size: int) -> list[nn.Module]:
+    """A convolution and a PReLU with a slope for each channel."""
+    layer = kaiming_(conv(n_in, n_out, kernel_size), negative_slope=_PRELU_SLOPE)
+    return [layer, nn.PReLU(n_out, init=_PRELU_SLOPE)]

@@ -1,0 +1,64 @@
+"""How weights start."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+C = TypeVar("C", nn.Conv2d, nn.ConvTranspose2d)
+
+
+def kaiming_(layer: C, *, negative_slope: float = 0.0) -> C:
+    """He initialisation for rectifiers (He et al. 2015, eq. 10): N(0, 2 / fan-in), biases 0.
+
+    Args:
+        layer: Changed in place.
+        negative_slope: Slope of a leaky or parametric rectifier (eq. 15).
+
+    Returns:
+        The layer.
+    """
+    nn.init.kaiming_normal_(layer.weight, a=negative_slope, mode="fan_in", nonlinearity="leaky_relu")
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def gaussian_(layer: C, std: float) -> C:
+    """N(0, std²), biases 0: what SRCNN and FSRCNN state for layers without a rectifier after them."""
+    nn.init.normal_(layer.weight, std=std)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def icnr_(layer: nn.Conv2d, scale: int) -> nn.Conv2d:
+    """Sub-pixel convolution that starts as nearest-neighbour enlargement: no checkerboard.
+
+    Aitken et al. 2017 (arXiv 1707.02937), section 3: the s² kernels of one output channel start equal.
+
+    Args:
+        layer: n_in -> n_out · s² channels, followed by `PixelShuffle(s)`; changed in place.
+        scale: s.
+
+    Returns:
+        The layer.
+    """
+    n_out = layer.weight.shape[0] // scale**2
+    kernel = torch.empty(n_out, *layer.weight.shape[1:])
+    nn.init.kaiming_normal_(kernel, nonlinearity="relu")
+    with torch.no_grad():
+        layer.weight.copy_(kernel.repeat_interleave(scale**2, dim=0))
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+def zero_last_conv_(module: nn.Module) -> None:
+    """Sets a network's last convolution to zero: with a global skip it starts as the skip."""
+    last = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d)][-1]
+    nn.init.zeros_(last.weight)
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)

@@ -1,0 +1,63 @@
+"""MDSR: the multi-scale network of Lim et al., CVPRW 2017, section 3.4."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.models.blocks import Activation, ResBlock, check_scales, choose_scale, conv, stages, sub_pixel
+from sr_lightning.models.edsr import DIV2K_MEAN
+
+
+class MDSR(nn.Module):
+    """One body for all scales between pre-processing and upsampling of each scale's own (fig. 5).
+
+    The defaults are the paper's full network (table 1); `n_resblocks=16` is its baseline.
+
+    Args:
+        scales: One scale or several.
+        n_feats: Channels.
+        n_resblocks: Residual blocks of the shared body.
+        res_scale: Residual scaling.
+        activation: Non-linearity; the paper's is ReLU.
+        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
+    """
+
+    channels = 3
+
+    def __init__(
+        self,
+        scales: int | Sequence[int] = (2, 3, 4),
+        *,
+        n_feats: int = 64,
+        n_resblocks: int = 80,
+        res_scale: float = 1.0,
+        activation: Activation = "relu",
+        rgb_mean: Sequence[float] = DIV2K_MEAN,
+    ) -> None:
+        super().__init__()
+        self.scales = check_scales(scales)
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.rgb_mean: Tensor
+
+        def block(kernel_size: int) -> ResBlock:
+            return ResBlock(n_feats, kernel_size=kernel_size, act=activation, res_scale=res_scale)
+
+        self.head = conv(3, n_feats)
+        # Two blocks of 5x5 bring pictures of different scales onto common ground (section 3.4).
+        self.pre = nn.ModuleDict({str(s): nn.Sequential(block(5), block(5)) for s in self.scales})
+        self.body = nn.Sequential(*(block(3) for _ in range(n_resblocks)), conv(n_feats, n_feats))
+        self.upsample = nn.ModuleDict(
+            {str(s): nn.Sequential(*(sub_pixel(n_feats, n_feats, stage) for stage in stages(s))) for s in self.scales}
+        )
+        self.tail = conv(n_feats, 3)
+
+    def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
+        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        key = str(choose_scale(self.scales, scale))
+        features = self.pre[key](self.head(x - self.rgb_mean))
+        features = features + self.body(features)
+        y: Tensor = self.tail(self.upsample[key](features))
+        return y + self.rgb_mean

@@ -1,0 +1,57 @@
+"""SRCNN: Dong, Loy, He and Tang, Image Super-Resolution Using Deep Convolutional Networks, TPAMI 2016."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+
+from sr_lightning.errors import UserError
+from sr_lightning.models.blocks import check_scale, conv, enlarge
+from sr_lightning.models.initialisation import gaussian_
+
+
+class SRCNN(nn.Module):
+    """Bicubic enlargement, then patch extraction, non-linear mapping and reconstruction (section 3.1). On Y.
+
+    Args:
+        scale: Factor of the enlargement.
+        kernel_sizes: f1, f2, f3: 9-1-5 is the base setting, 9-5-5 the larger one (section 4.3.2).
+        n_feats: n1 and n2.
+        init: `gaussian` as in the paper (N(0, 0.001²), section 3.3; it asks for the paper's 10^8 steps), or
+            `kaiming` for the layers that a ReLU follows, which trains in a small part of them.
+    """
+
+    channels = 1
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        kernel_sizes: Sequence[int] = (9, 1, 5),
+        n_feats: Sequence[int] = (64, 32),
+        init: Literal["gaussian", "kaiming"] = "kaiming",
+    ) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        if len(kernel_sizes) != 3 or len(n_feats) != 2:
+            raise UserError(
+                f"model: SRCNN has 3 kernel_sizes and 2 n_feats, found {list(kernel_sizes)} and {list(n_feats)}"
+            )
+        self.body = nn.Sequential(
+            conv(1, n_feats[0], kernel_sizes[0]),
+            nn.ReLU(inplace=True),
+            conv(n_feats[0], n_feats[1], kernel_sizes[1]),
+            nn.ReLU(inplace=True),
+            gaussian_(conv(n_feats[1], 1, kernel_sizes[2]), 1e-3),
+        )
+        if init == "gaussian":
+            for layer in self.body:
+                if isinstance(layer, nn.Conv2d):
+                    gaussian_(layer, 1e-3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
+        y: Tensor = self.body(enlarge(x, self.scales[0]))
+        return y

@@ -1,0 +1,179 @@
+"""The one bicubic of the project, equal to MATLAB's `imresize`.
+
+For 8-bit pictures and rational scales the arithmetic is exact: kernel weights at rational distances are
+rational, so they are brought to whole numbers, and sums of whole numbers below 2^53 are exact in float64,
+whatever the order, the position or the device. That is why an LR patch made from an HR window is bit for bit
+the same patch of the whole picture's LR.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+Kernel = Literal["bicubic", "bilinear", "nearest", "box", "lanczos3"]
+Number = Fraction | float
+
+_EXACT_LIMIT = 64  # numerators and denominators up to here are worked out in fractions
+
+
+def resize(
+    x: Tensor,
+    scale: Number,
+    *,
+    kernel: Kernel = "bicubic",
+    antialias: bool = True,
+    size: tuple[int, int] | None = None,
+) -> Tensor:
+    """Resizes as MATLAB's `imresize(x, scale, kernel)`.
+
+    Args:
+        x: (…, H, W), uint8 or floating point.
+        scale: Factor of the size; `Fraction(1, 4)` shrinks four times, exactly.
+        kernel: `bicubic` is Keys' cubic with a = -0.5 (Keys 1981, eq. 15).
+        antialias: Stretch the kernel by 1 / scale when shrinking.
+        size: (H', W') of the result; by default `ceil(size * scale)`.
+
+    Returns:
+        (…, H', W') of the same type; uint8 is rounded half up and clamped, floating point is neither.
+    """
+    height, width = size or (_length(x.shape[-2], scale), _length(x.shape[-1], scale))
+    phases = _phases(scale, kernel, antialias and kernel != "nearest")
+    # Rows first: they are cheap to select, and leave less for the columns. Sums of 8-bit levels stay whole
+    # numbers below 2^24 at all usual scales, so that the first pass, on most of the data, is exact in float32.
+    largest = max(sum(abs(w) for w in phase.weights) for phase in phases)
+    first = torch.float32 if x.dtype == torch.uint8 and 255 * largest <= 2**24 else torch.float64
+    y = _apply(x.to(first), phases, scale, height).to(torch.float64)
+    y = _apply(y.transpose(-1, -2).contiguous(), phases, scale, width).transpose(-1, -2)
+    y = y / (_sums(phases, height, y)[:, None] * _sums(phases, width, y))  # (H', W'): the only rounding
+    if x.dtype == torch.uint8:
+        return (y + 0.5).floor().clamp(0, 255).to(torch.uint8)
+    return y.to(x.dtype)
+
+
+def margin(kernel: Kernel, scale: Number) -> int:
+    """Pixels of context, on the small side, that make a shrunken window equal to the whole picture's.
+
+    Args:
+        kernel: As in `resize`.
+        scale: Below 1.
+    """
+    if kernel == "nearest":
+        return 0
+    # Half the stretched kernel reaches support / 2 small pixels from an output's centre, which lies half a
+    # small pixel inside the window.
+    return math.ceil(_SUPPORT[kernel] / 2 - 0.5)
+
+
+class _Phase(NamedTuple):
+    """Where one output position reads, relative to the start of its period, and with which weights."""
+
+    first: int
+    weights: tuple[float, ...]
+    """Whole numbers where the scale and the kernel are rational."""
+
+
+def _apply(x: Tensor, phases: tuple[_Phase, ...], scale: Number, n_out: int) -> Tensor:
+    """Weighted sums along rows, not yet divided: (…, H, W) -> (…, n_out, W)."""
+    period, step = len(phases), _exact(scale).denominator
+    blocks = -(-n_out // period)
+    before = max(0, -min(phase.first for phase in phases))
+    last = max(phase.first + len(phase.weights) for phase in phases) + (blocks - 1) * step
+    x = _padded(x, before, max(0, last - x.shape[-2]))
+    out: list[Tensor] = []
+    for phase in phases:
+        total: Tensor | None = None
+        for tap, weight in enumerate(phase.weights):
+            start = before + phase.first + tap
+            term = x[..., start : start + (blocks - 1) * step + 1 : step, :]
+            total = term * weight if total is None else torch.add(total, term, alpha=weight)
+        assert total is not None
+        out.append(total)
+    # (…, blocks, period, W) -> (…, blocks * period, W), whose end may lie beyond the output.
+    return torch.stack(out, dim=-2).flatten(-3, -2)[..., :n_out, :] if period > 1 else out[0]
+
+
+def _padded(x: Tensor, before: int, after: int) -> Tensor:
+    """Symmetric padding of rows: … 1 0 | 0 1 … n-1 | n-1 …"""
+    if not before and not after:
+        return x
+    n = x.shape[-2]
+    index = torch.arange(-before, n + after, device=x.device) % (2 * n)
+    return x.index_select(-2, torch.where(index < n, index, 2 * n - 1 - index))
+
+
+def _sums(phases: tuple[_Phase, ...], n_out: int, like: Tensor) -> Tensor:
+    sums = torch.tensor([math.fsum(phase.weights) for phase in phases], dtype=like.dtype, device=like.device)
+    return sums.repeat(-(-n_out // len(phases)))[:n_out]
+
+
+def _exact(scale: Number) -> Fraction:
+    return Fraction(scale).limit_denominator(10**6)
+
+
+def _length(n: int, scale: Number) -> int:
+    return math.ceil(n * _exact(scale))
+
+
+@functools.lru_cache(maxsize=64)
+def _phases(scale: Number, kernel: Kernel, antialias: bool) -> tuple[_Phase, ...]:
+    """MATLAB's `contributions`: the pattern repeats every p outputs for a scale of p / q, q inputs further on."""
+    exact = _exact(scale)
+    is_rational = max(exact.numerator, exact.denominator) <= _EXACT_LIMIT and kernel != "lanczos3"
+    return tuple(_phase(i, exact if is_rational else float(scale), kernel, antialias) for i in range(exact.numerator))
+
+
+def _phase(position: int, scale: Number, kernel: Kernel, antialias: bool) -> _Phase:
+    half: Number = Fraction(1, 2) if isinstance(scale, Fraction) else 0.5
+    centre = (position + half) / scale - half  # in input pixels, counted from 0
+    if kernel == "nearest":
+        return _Phase(math.floor(centre + half), (1.0,))
+    stretch = min(scale, 1) if antialias else 1
+    reach = _SUPPORT[kernel] * half / stretch
+    first, last = math.ceil(centre - reach), math.floor(centre + reach)
+    values = [_KERNELS[kernel]((centre - p) * stretch) for p in range(first, last + 1)]
+    if isinstance(scale, Fraction):
+        denominator = math.lcm(*(Fraction(value).denominator for value in values))
+        values = [value * denominator for value in values]
+    return _Phase(first, tuple(float(value) for value in values))
+
+
+# Each works on fractions and on floats, and returns the kind that it got.
+
+
+def _cubic(x: Number) -> Number:
+    x = abs(x)
+    if x <= 1:
+        return (3 * x**3 - 5 * x**2 + 2) / 2
+    return (-(x**3) + 5 * x**2 - 8 * x + 4) / 2 if x <= 2 else x * 0
+
+
+def _triangle(x: Number) -> Number:
+    return max(1 - abs(x), x * 0)
+
+
+def _box(x: Number) -> Number:
+    return x * 0 + (1 if -0.5 <= x < 0.5 else 0)
+
+
+def _lanczos3(x: Number) -> Number:
+    if abs(x) >= 3:
+        return 0.0
+    a = math.pi * float(x)
+    return 1.0 if a == 0 else math.sin(a) * math.sin(a / 3) / (a * a / 3)
+
+
+_KERNELS: dict[str, Callable[[Number], Number]] = {
+    "bicubic": _cubic,
+    "bilinear": _triangle,
+    "nearest": _box,
+    "box": _box,
+    "lanczos3": _lanczos3,
+}
+_SUPPORT = {"bicubic": 4, "bilinear": 2, "nearest": 1, "box": 1, "lanczos3": 6}
