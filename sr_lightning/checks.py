@@ -96,9 +96,12 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
                 what = "is a file" if os.path.exists(folder) else "is not there"
                 hint = "; the data sets' root is paths.data or $SR_DATA" if key.startswith("data.") else ""
                 yield f"{key}: {folder} {what}; allowed: a folder of pictures{hint}"
-    for key, file in (("model.weights", config.model.get("weights")),):
+    files = {"model.weights": config.model.get("weights")}
+    if config.loss.get("beta", 0.0) > 0:
+        files["loss.perceptual.weights"] = (config.loss["perceptual"] or {}).get("weights")
+    for key, file in files.items():
         if file is not None and not os.path.isfile(file):
-            yield f"{key}: {file} is not there; allowed: a checkpoint or .safetensors file"
+            yield f"{key}: {file} is not there; allowed: a file of weights"
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -57,8 +57,8 @@ def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.ui
 def _check(image: Image.Image, path: Path, max_pixels: int) -> None:
     if image.width * image.height > max_pixels:
         raise UserError(f"{path}: is {image.width}x{image.height}; allowed: up to {max_pixels / 1e6:.0f} megapixels")
-    if getattr(image, "n_frames", 1) > 1:
-        log.warning("%s: has %d frames; only the first is used", path, image.n_frames)
+    if (n_frames := getattr(image, "n_frames", 1)) > 1:
+        log.warning("%s: has %d frames; only the first is used", path, n_frames)
         image.seek(0)
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from sr_lightning.image import rgb_to_y, to_uint8
 from sr_lightning.image import shave as shaved
@@ -57,12 +57,12 @@ def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tenso
     n, c = a.shape[:2]
     maps = torch.cat([a, b, a * a, b * b, a * b])  # (5N, C, H, W)
     maps = _blurred(maps.flatten(0, 1).unsqueeze(1))  # (5NC, 1, H - 10, W - 10)
-    mean_a, mean_b, square_a, square_b, product = maps.unflatten(0, (5, n * c)).unbind()
+    mean_a, mean_b, square_a, square_b, product = maps.reshape(5, n * c, *maps.shape[1:]).unbind()
     variance_a, variance_b = square_a - mean_a**2, square_b - mean_b**2
     covariance = product - mean_a * mean_b
     similarity = (2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)
     similarity = similarity / ((mean_a**2 + mean_b**2 + _C1) * (variance_a + variance_b + _C2))
-    return similarity.unflatten(0, (n, c)).flatten(1).mean(1)  # (N, C, 1, H', W') -> (N,)
+    return similarity.reshape(n, -1).mean(1)  # (NC, 1, H', W') -> (N,)
 
 
 def _blurred(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import functools
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -100,7 +100,10 @@ def _apply(x: Tensor, phases: tuple[_Phase, ...], scale: Number, n_out: int) -> 
 
 
 def _padded(x: Tensor, before: int, after: int) -> Tensor:
-    """Symmetric padding of rows: … 1 0 | 0 1 … n-1 | n-1 …"""
+    """Symmetric padding of rows: index 1, 0, then 0, 1, …, n-1, then n-1.
+
+    (…, H, W) -> (…, before + H + after, W).
+    """
     if not before and not after:
         return x
     n = x.shape[-2]
@@ -137,7 +140,7 @@ def _phase(position: int, scale: Number, kernel: Kernel, antialias: bool) -> _Ph
     stretch = min(scale, 1) if antialias else 1
     reach = _SUPPORT[kernel] * half / stretch
     first, last = math.ceil(centre - reach), math.floor(centre + reach)
-    values = [_KERNELS[kernel]((centre - p) * stretch) for p in range(first, last + 1)]
+    values: list[Any] = [_KERNELS[kernel]((centre - p) * stretch) for p in range(first, last + 1)]
     if isinstance(scale, Fraction):
         denominator = math.lcm(*(Fraction(value).denominator for value in values))
         values = [value * denominator for value in values]
@@ -145,31 +148,32 @@ def _phase(position: int, scale: Number, kernel: Kernel, antialias: bool) -> _Ph
 
 
 # Each works on fractions and on floats, and returns the kind that it got.
+_N = TypeVar("_N", Fraction, float)
 
 
-def _cubic(x: Number) -> Number:
+def _cubic(x: _N) -> _N:
     x = abs(x)
     if x <= 1:
         return (3 * x**3 - 5 * x**2 + 2) / 2
     return (-(x**3) + 5 * x**2 - 8 * x + 4) / 2 if x <= 2 else x * 0
 
 
-def _triangle(x: Number) -> Number:
+def _triangle(x: _N) -> _N:
     return max(1 - abs(x), x * 0)
 
 
-def _box(x: Number) -> Number:
+def _box(x: _N) -> _N:
     return x * 0 + (1 if -0.5 <= x < 0.5 else 0)
 
 
-def _lanczos3(x: Number) -> Number:
+def _lanczos3(x: float) -> float:
     if abs(x) >= 3:
         return 0.0
-    a = math.pi * float(x)
+    a = math.pi * x
     return 1.0 if a == 0 else math.sin(a) * math.sin(a / 3) / (a * a / 3)
 
 
-_KERNELS: dict[str, Callable[[Number], Number]] = {
+_KERNELS: dict[str, Callable[[Any], Any]] = {
     "bicubic": _cubic,
     "bilinear": _triangle,
     "nearest": _box,

@@ -50,6 +50,8 @@ def fit(value: Any, annotation: ast.expr | None, module: str) -> Any:
         return _fit_name(value, annotation.id, module)
     if isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):
         return _fit_generic(value, annotation.value.id, annotation.slice, module)
+    if isinstance(annotation, ast.Attribute) and annotation.attr == "Module":  # nn.Module
+        raise Mismatch("a section with a _target_")  # sections are looked into by `check_target`
     return value
 
 

@@ -65,7 +65,7 @@ def test_ranges():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1)
     with pytest.raises(UserError, match=r"scheduler.warmup_steps: found 10, allowed: 0 to .*\(9\)"):
         schedule.cosine(optimizer, 10, warmup_steps=10)
-    with pytest.raises(UserError, match="scheduler.rise"):
+    with pytest.raises(UserError, match=r"scheduler\.rise"):
         schedule.one_cycle(optimizer, 10, rise=1.0)
-    with pytest.raises(UserError, match="scheduler.milestones"):
+    with pytest.raises(UserError, match=r"scheduler\.milestones"):
         schedule.multistep(optimizer, 10, milestones=[50])

@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
+from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
 from sr_lightning.models.initialisation import icnr_, kaiming_
@@ -73,9 +73,7 @@ class ResBlock(nn.Module):
         res_scale: Factor of the residual; 0.1 keeps wide networks stable.
     """
 
-    def __init__(
-        self, n_feats: int, *, kernel_size: int = 3, act: Activation = "relu", res_scale: float = 1.0
-    ) -> None:
+    def __init__(self, n_feats: int, *, kernel_size: int = 3, act: Activation = "relu", res_scale: float = 1.0) -> None:
         super().__init__()
         self.body = nn.Sequential(
             conv(n_feats, n_feats, kernel_size), activation(act), conv(n_feats, n_feats, kernel_size)
@@ -84,7 +82,8 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, n_feats, h, w) -> the same."""
-        return x + self.body(x) * self.res_scale
+        residual: Tensor = self.body(x)
+        return x + residual * self.res_scale
 
 
 def sub_pixel(n_in: int, n_out: int, scale: int) -> nn.Sequential:

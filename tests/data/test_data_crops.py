@@ -40,7 +40,9 @@ def test_positions_and_turns_are_uniform():
         expected = len(values) / n
         chi2 = ((counts - expected) ** 2 / expected).sum()
         assert chi2 < 30  # the 99.9 % quantile for 9 degrees of freedom is 27.9
-    assert {c.turn for c in (CropPlan([(41, 41)], patch_size=32, seed=0, augment=False).crop(k, 1) for k in range(50))} == {0}
+    assert {
+        c.turn for c in (CropPlan([(41, 41)], patch_size=32, seed=0, augment=False).crop(k, 1) for k in range(50))
+    } == {0}
 
 
 def test_scales_of_batches_are_mixed_evenly():

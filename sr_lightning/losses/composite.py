@@ -1,0 +1,108 @@
+"""total = alpha x pixel + beta x perceptual + the sum of further terms, each with its weight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.errors import UserError
+from sr_lightning.losses.pixel import CharbonnierLoss, L1Loss, L2Loss
+
+PixelLoss = Literal["l1", "l2", "charbonnier"]
+_OWN_NAMES = ("total", "pixel", "perceptual")
+
+
+class CompositeLoss(nn.Module):
+    """The weighted sum of named terms.
+
+    Terms of weight 0 are neither kept nor computed. Everything is computed in float32, also under mixed
+    precision, and gradients flow to the prediction only.
+
+    Args:
+        alpha: Weight of the pixel loss.
+        beta: Weight of the perceptual loss.
+        pixel: `l1`, `l2`, `charbonnier`, or a module of (sr, hr) -> scalar.
+        charbonnier_eps: Only for `charbonnier`; see there.
+        perceptual: A module of (sr, hr) -> scalar such as `PerceptualLoss`.
+        terms: Name -> (weight, module) of further terms.
+
+    Attributes:
+        weights: Weight of each term that is kept.
+
+    Raises:
+        UserError: A weight is negative or not finite, all are 0, or a term is missing.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpha: float = 1.0,
+        beta: float = 0.0,
+        pixel: PixelLoss | nn.Module = "l1",
+        charbonnier_eps: float = 1e-3,
+        perceptual: nn.Module | None = None,
+        terms: Mapping[str, tuple[float, nn.Module]] | None = None,
+    ) -> None:
+        super().__init__()
+        candidates: dict[str, tuple[float, nn.Module | None]] = {
+            "pixel": (alpha, pixel_loss(pixel, charbonnier_eps)),
+            "perceptual": (beta, perceptual),
+        }
+        for name, term in (terms or {}).items():
+            if name in _OWN_NAMES or not name.isidentifier():
+                raise UserError(f"loss.terms.{name}: allowed: a name of letters, not {', '.join(_OWN_NAMES)}")
+            candidates[name] = term
+        self.weights: dict[str, float] = {}
+        kept: dict[str, nn.Module] = {}
+        for name, (weight, module) in candidates.items():
+            if not math.isfinite(weight) or weight < 0:
+                raise UserError(f"loss: the weight of {name} is {weight}, allowed: a finite number, 0 and more")
+            if weight > 0 and module is None:
+                raise UserError(f"loss: the weight of {name} is {weight}, but there is no such term")
+            if weight > 0 and module is not None:
+                self.weights[name] = float(weight)
+                kept[name] = module
+        if not kept:
+            raise UserError("loss.alpha, loss.beta: all weights are 0, so there is nothing to train on")
+        self.terms = nn.ModuleDict(kept)
+
+    def forward(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        """Every term and their weighted sum.
+
+        Args:
+            sr: (N, C, H, W), the prediction.
+            hr: (N, C, H, W), the target; no gradient flows to it.
+
+        Returns:
+            `total`, and each term by its name, without its weight; scalars, float32.
+
+        Raises:
+            ValueError: The shapes differ.
+        """
+        if sr.shape != hr.shape:  # broadcasting would hide it
+            raise ValueError(f"the network gave {tuple(sr.shape)}, the target is {tuple(hr.shape)}")
+        with torch.autocast(device_type=sr.device.type, enabled=False):
+            sr, hr = sr.float(), hr.detach().float()
+            found = {name: term(sr, hr) for name, term in self.terms.items()}
+            total = sum((self.weights[name] * value for name, value in found.items()), start=sr.new_zeros(()))
+        return {"total": total, **found}
+
+
+def pixel_loss(kind: PixelLoss | nn.Module, charbonnier_eps: float) -> nn.Module:
+    """The pixel loss of a name.
+
+    Raises:
+        UserError: No such name.
+    """
+    if isinstance(kind, nn.Module):
+        return kind
+    if kind == "charbonnier":
+        return CharbonnierLoss(charbonnier_eps)
+    losses = {"l1": L1Loss, "l2": L2Loss}
+    if kind not in losses:
+        raise UserError(f"loss.pixel: found {kind!r}, allowed: l1, l2, charbonnier")
+    return losses[kind]()
