@@ -29,7 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sr_lightning.compose import compose_jobs, quote_path
 from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
 from sr_lightning.errors import TrainingFailedError, UserError
-from sr_lightning.resume import Resume, find_resume
+from sr_lightning.resume import Finished, Resume, find_jobs, find_resume
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class Job:
     folder: Path
     objective: float | None = None
     error: BaseException | None = None
+    status: str = "done"
 
 
 @dataclass
@@ -74,7 +75,9 @@ class _Session:
     name: str
     task: Task
     command: str
-    resume: Resume | None
+    resume: Resume | None = None
+    earlier: dict[str, Resume | Finished] = field(default_factory=dict)
+    """Jobs that an earlier call of the same sweep finished or began."""
     jobs: list[Job] = field(default_factory=list)
 
     def job(self, config: DictConfig) -> float | None:
@@ -87,13 +90,17 @@ class _Session:
             folder=Path(settings.runtime.output_dir),
         )
         self.jobs.append(job)
+        begun = self.earlier.get(job.name, self.resume)
+        if isinstance(begun, Finished):
+            job.objective, job.status = begun.objective, "done before"
+            return job.objective
         logging.getLogger("lightning").handlers.clear()  # else each line of Lightning's appears twice
         try:
-            checked = check_config(self.resume.config if self.resume else config)
+            checked = check_config(begun.config if begun else config)
             group = Path(settings.sweep.dir).name if is_sweep else None
-            job.objective = self.task(checked, Run(job.folder, self.command, group, self.resume))
+            job.objective = self.task(checked, Run(job.folder, self.command, group, begun))
         except Exception as error:
-            job.error = error
+            job.error, job.status = error, f"failed: {error}"
             if not is_sweep:
                 return None  # told once, by `_status`
             log.error("job %s (%s) failed: %s", job.name, " ".join(job.overrides), error)
@@ -140,7 +147,7 @@ def _run_command(name: str, task: Task, typed: list[str], program: str) -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_resolvers()
     args = get_args_parser().parse_args(typed)
-    session = _Session(name, task, " ".join([program, *typed]), resume=None)
+    session = _Session(name, task, " ".join([program, *typed]))
     if any(getattr(args, flag, None) for flag in _HYDRA_ONLY):
         _call_hydra(session, typed)
         return 0
@@ -158,7 +165,10 @@ def _run_command(name: str, task: Task, typed: list[str], program: str) -> int:
             name, overrides, config_dir=args.config_dir, config_name=args.config_name, is_sweep=args.multirun
         )
         _check_all(jobs)
-        arguments = [*flags, *overrides, *_folder_override(name, jobs[0].config, overrides, is_sweep=jobs[0].is_sweep)]
+        is_sweep = jobs[0].is_sweep
+        if is_sweep and (chosen := _chosen_folder(overrides, is_sweep=True)):
+            session.earlier = find_jobs(chosen, [job.config for job in jobs])
+        arguments = [*flags, *overrides, *_folder_override(name, jobs[0].config, overrides, is_sweep=is_sweep)]
     print("loading torch and lightning …", flush=True)
     return _status(session, lambda: _call_hydra(session, arguments))
 
@@ -179,15 +189,23 @@ def _check_all(jobs: list[Any]) -> None:
         )
 
 
+def _folder_key(*, is_sweep: bool) -> str:
+    return "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
+
+
+def _chosen_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
+    """The folder that the user has typed."""
+    typed = [o for o in overrides if o.lstrip("+").startswith(f"{_folder_key(is_sweep=is_sweep)}=")]
+    return Path(str(OverridesParser.create().parse_override(typed[-1]).value())) if typed else None
+
+
 def _folder_override(name: str, config: DictConfig, overrides: list[str], *, is_sweep: bool) -> list[str]:
     """Claims the run's folder: named after the time, with a suffix where that is taken."""
-    key = "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
-    chosen = [o for o in overrides if o.lstrip("+").startswith(f"{key}=")]
-    if chosen:
-        folder = Path(str(OverridesParser.create().parse_override(chosen[-1]).value()))
+    key = _folder_key(is_sweep=is_sweep)
+    if folder := _chosen_folder(overrides, is_sweep=is_sweep):
         if not is_sweep and (folder / "metrics.csv").exists():
             raise UserError(f"{key}: {folder} holds a run; allowed: a new folder, or ckpt_path={folder} to continue it")
-        print(f"run folder: {folder}", flush=True)
+        print(f"{'sweep' if is_sweep else 'run'} folder: {folder}", flush=True)
         return []
     root = Path(str(config.paths.runs), "sweep" if is_sweep else name)
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
@@ -233,16 +251,27 @@ def _status(session: _Session, call: Callable[[], None]) -> int:
 
 
 def _print_sweep(jobs: list[Job]) -> None:
+    from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title="sweep", title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("job", "overrides", "val/gain dB", "status"):
         table.add_column(column, overflow="fold", justify="right" if "dB" in column else "left")
     for job in jobs:
         value = "" if job.objective is None else f"{job.objective:+.3f}"
-        table.add_row(job.name, " ".join(job.overrides), value, f"failed: {job.error}" if job.error else "done")
+        table.add_row(job.name, " ".join(job.overrides), value, escape(job.status))
     Console().print(table)
+    folder = shown(jobs[0].folder.parent)
+    print(f"sweep folder {folder}")
+    if any(job.error for job in jobs):
+        print(f"the same command with hydra.sweep.dir={folder} runs only what is not done")
+
+
+def shown(path: Path) -> str:
+    """A path as the user would type it: relative where it lies below the working folder."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _indented(text: str) -> str:

@@ -117,7 +117,7 @@ def wandb_logger(
         os.environ[variable] = str(base / "local")
     import wandb
 
-    return WandbLogger(
+    logger = WandbLogger(
         save_dir=folder,
         project=project,
         entity=entity,
@@ -130,6 +130,9 @@ def wandb_logger(
         mode=mode,
         settings=wandb.Settings(silent=True, console="off", init_timeout=15),
     )
+    # Lightning 2.6.6 hands it on even where nobody asked for it, and W&B warns about it in every run.
+    logger._wandb_init.pop("anonymous", None)
+    return logger
 
 
 def _run_id(file: Path) -> str:

@@ -107,17 +107,12 @@ class SRModule(pl.LightningModule):
 
     def validation_step(self, batch: EvalBatch, batch_idx: int) -> Tensor:
         """Scores one picture; returns the SR picture for callbacks."""
-        start = time.perf_counter()
-        sr = super_resolve(self.net, batch.lr, batch.scale)
-        if sr.is_cuda:
-            torch.cuda.synchronize()
-        seconds = time.perf_counter() - start
+        sr, seconds = _timed(lambda: super_resolve(self.net, batch.lr, batch.scale))
         own = _scores(sr, batch)
         key = (batch.set, batch.scale, batch.name)
         if key not in self._baseline:  # bicubic never changes
-            start = time.perf_counter()
-            enlarged = bicubic(batch.lr, batch.scale)
-            self._baseline[key] = (*_scores(enlarged, batch), time.perf_counter() - start)
+            enlarged, bicubic_seconds = _timed(lambda: bicubic(batch.lr, batch.scale))
+            self._baseline[key] = (*_scores(enlarged, batch), bicubic_seconds)
         self.results.append(PictureResult(*key, *own, *self._baseline[key][:2], seconds, self._baseline[key][2]))
         return sr
 
@@ -146,6 +141,14 @@ class SRModule(pl.LightningModule):
     def on_test_epoch_end(self) -> None:
         """Completes the rows; what is done with them is the caller's business."""
         self.results = gathered(self.results)
+
+
+def _timed(enlarge: Callable[[], Tensor]) -> tuple[Tensor, float]:
+    start = time.perf_counter()
+    enlarged = enlarge()
+    if enlarged.is_cuda:
+        torch.cuda.synchronize()
+    return enlarged, time.perf_counter() - start
 
 
 def _scores(sr: Tensor, batch: EvalBatch) -> tuple[float, float]:

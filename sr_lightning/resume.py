@@ -1,7 +1,9 @@
-"""Continuing a run in its own folder: `ckpt_path=<run folder | checkpoint | last>`."""
+"""Continuing a run in its own folder (`ckpt_path=<run folder | checkpoint | last>`), or a sweep in its own."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +29,13 @@ class Resume:
     """The config saved with the run, with the overrides typed now."""
     changes: list[str]
     """What differs from the saved config, for the log."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job of a sweep that an earlier call has finished."""
+
+    objective: float | None
 
 
 def find_resume(overrides: list[str], *, is_sweep: bool) -> Resume | None:
@@ -58,6 +67,34 @@ def find_resume(overrides: list[str], *, is_sweep: bool) -> Resume | None:
     assert isinstance(config, DictConfig)
     typed = [o for o in overrides if not o.lstrip("+~").startswith(("ckpt_path=", "hydra."))]
     return Resume(folder, checkpoint, config, _apply(config, typed))
+
+
+def find_jobs(folder: Path, configs: Sequence[DictConfig]) -> dict[str, Resume | Finished]:
+    """What an earlier call of the same sweep has left: job number -> a run to continue, or its result.
+
+    Args:
+        folder: The sweep's folder; may be new.
+        configs: The jobs' configs in their order.
+
+    Raises:
+        UserError: A job in the folder had another config.
+    """
+    found: dict[str, Resume | Finished] = {}
+    for number, config in enumerate(configs):
+        job = folder / str(number)
+        saved = job / ".hydra" / "config.yaml"
+        if not saved.is_file():
+            continue
+        if OmegaConf.to_container(OmegaConf.load(saved)) != OmegaConf.to_container(config):
+            raise UserError(
+                f"hydra.sweep.dir: {job} was run with another config; allowed: the sweep's own command, or a new folder"
+            )
+        if (job / "results.json").is_file():
+            results = json.loads((job / "results.json").read_text(encoding="utf-8"))
+            found[str(number)] = Finished(results.get("objective"))
+        elif (checkpoint := job / "checkpoints" / "last.ckpt").is_file():
+            found[str(number)] = Resume(job, checkpoint, config, [])
+    return found
 
 
 def _checkpoint(value: str, runs: Path) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sr_lightning.config import TrainConfig
-from sr_lightning.entry import InterruptedRun, Run, run_command
+from sr_lightning.entry import InterruptedRun, Run, run_command, shown
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -85,11 +85,10 @@ def _raise_if_stopped(trainer: pl.Trainer, run: Run) -> None:
 
     for callback in trainer.callbacks:  # type: ignore[attr-defined]
         if isinstance(callback, SafeStop) and callback.stopped_by is not None:
-            print(
-                f"\nstopped at step {trainer.global_step}; continue with\n"
-                f"  python -m sr_lightning.train ckpt_path={run.folder}",
-                flush=True,
-            )
+            way = f"the same command and hydra.sweep.dir={shown(run.folder.parent)}"
+            if run.group is None:
+                way = f"python -m sr_lightning.train ckpt_path={shown(run.folder)}"
+            print(f"\nstopped at step {trainer.global_step}; continue with\n  {way}", flush=True)
             raise InterruptedRun(callback.stopped_by)
 
 
@@ -172,12 +171,13 @@ def _finish_loggers() -> None:
 
 def _tell_next(run: Run, config: TrainConfig) -> None:
     """Where everything lies, and what to try."""
-    print(f"\nrun folder  {run.folder}   (metrics.csv, results.json, per_image.csv)")
-    print(f"pictures    {run.folder}/samples/")
-    print(f"weights     {run.folder}/checkpoints/best.ckpt")
+    folder = shown(run.folder)
+    print(f"\nrun folder  {folder}   (metrics.csv, results.json, per_image.csv)")
+    print(f"pictures    {folder}/samples/")
+    print(f"weights     {folder}/checkpoints/best.ckpt")
     if (config.logger.get("wandb") or {}).get("mode") == "offline":
-        print(f"W&B         look: wandb leet {run.folder}/wandb/latest-run")
-        print(f"            send: wandb sync {run.folder}/wandb/offline-run-*")
+        print(f"W&B         look: wandb leet {folder}/wandb/latest-run")
+        print(f"            send: wandb sync {folder}/wandb/offline-run-*")
     if run.group is None:
         print("\nnext, for instance")
         print("  python -m sr_lightning.train scale=2")

@@ -100,7 +100,7 @@ def sheet(sr: Tensor, batch: EvalBatch, *, zoom: int = 60) -> Image.Image:
     Args:
         sr: (1, 3, H, W) float in [0, 1].
         batch: Gives LR and HR.
-        zoom: Side of the crop in HR pixels; it is taken where bicubic and HR differ most.
+        zoom: Side of the crop in HR pixels; it is taken where LR has the strongest edges.
     """
     enlarged = bicubic(batch.lr, batch.scale)
     versions = {
@@ -111,7 +111,7 @@ def sheet(sr: Tensor, batch: EvalBatch, *, zoom: int = 60) -> Image.Image:
     }
     error = np.abs(_pixels(sr).astype(np.int16) - _pixels(batch.hr)) * _ERROR_GAIN
     versions[f"|SR - HR| x{_ERROR_GAIN}"] = error.clip(0, 255).astype(np.uint8)
-    top, left, side = _most_different(_pixels(enlarged), _pixels(batch.hr), zoom)
+    top, left, side = _most_edges(batch.lr, batch.scale, zoom)
     width, height = _fitted(batch.hr.shape[-1], batch.hr.shape[-2])
     page = Image.new("RGB", (len(versions) * (_PANEL + _GAP) + _GAP, _TEXT + height + _PANEL + 3 * _GAP), "white")
     draw = ImageDraw.Draw(page)
@@ -141,10 +141,15 @@ def _fitted(width: int, height: int) -> tuple[int, int]:
     return max(round(width * ratio), 1), max(round(height * ratio), 1)
 
 
-def _most_different(a: Pixels, b: Pixels, side: int) -> tuple[int, int, int]:
-    """Top, left and side of the square in which two pictures differ most: there is something to see."""
-    side = min(side, *a.shape[:2])
-    difference = torch.from_numpy(np.abs(a.astype(np.float32) - b).mean(2))[None, None]  # (1, 1, H, W)
-    means = torch.nn.functional.avg_pool2d(difference, side, stride=max(side // 4, 1))[0, 0]
+def _most_edges(lr: Tensor, scale: int, side: int) -> tuple[int, int, int]:
+    """Top, left and side of the HR square where LR has the strongest edges: what a network can restore.
+
+    It depends on the picture only, so that all networks are shown at the same place.
+    """
+    side = max(min(side // scale, *lr.shape[-2:]), 1)
+    grey = lr.float().mean(1, keepdim=True)  # (1, 1, h, w)
+    edges = grey.diff(dim=-1, append=grey[..., -1:]).abs() + grey.diff(dim=-2, append=grey[..., -1:, :]).abs()
+    stride = max(side // 4, 1)
+    means = torch.nn.functional.avg_pool2d(edges, side, stride=stride)[0, 0]
     row, column = divmod(int(means.argmax()), means.shape[1])
-    return row * max(side // 4, 1), column * max(side // 4, 1), side
+    return row * stride * scale, column * stride * scale, side * scale
