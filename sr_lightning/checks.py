@@ -41,11 +41,6 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
     if isinstance(rate, int | float) and rate <= 0:
         yield f"optimizer.lr: found {rate}, allowed: above 0"
     yield from _loss_weights(config.loss)
-    if len(config.scale) > 1 and "scale" in config.model:
-        yield (
-            f"scale: found {config.scale}, but {config.model['_target_'].rpartition('.')[2]} is built for one scale; "
-            "allowed: one scale, or a multi-scale network such as model=mdsr_baseline"
-        )
     for split in ("val", "test"):
         for name, entry in (config.data.get(split) or {}).items():
             yield from _set_entry(f"data.{split}.{name}", name, entry)

@@ -18,6 +18,7 @@ from sr_lightning.config import PATH_KEYS, conf_dir
 from sr_lightning.errors import UserError
 from sr_lightning.schema import nearest
 
+_REFUSALS = (HydraException, OmegaConfBaseException, ValueError)  # Hydra raises the last for `group=3`
 _OVERRIDE = re.compile(r"(?P<key>[+~]{0,2}[^=]+)=(?P<value>.*)", re.DOTALL)
 
 
@@ -81,7 +82,7 @@ def compose_jobs(
             given = {o.key_or_group for o in parsed}
             parsed += [o for o in OverridesParser.create().parse_overrides(presets) if o.key_or_group not in given]
             return [_composed(config_name or name, job, is_sweep=True) for job in _expanded(parsed, settings)]
-        except (HydraException, OmegaConfBaseException) as error:
+        except _REFUSALS as error:
             findings = _findings_one_by_one(config_name or name, overrides) or [_first_lines(error)]
             raise UserError("\n".join(findings)) from None
 
@@ -103,7 +104,7 @@ def _findings_one_by_one(name: str, overrides: list[str]) -> list[str]:
     """Tries each override alone: groups first, then values on top of the groups that are right."""
     findings: list[str] = []
     groups: list[str] = []
-    values: list[Override] = []
+    values: list[list[str]] = []
     for override in overrides:
         try:
             parsed = OverridesParser.create().parse_override(override)
@@ -111,29 +112,24 @@ def _findings_one_by_one(name: str, overrides: list[str]) -> list[str]:
         except HydraException as error:
             findings.append(f"{override}: {_first_lines(error)}")
             continue
-        if parsed.package is None and "." not in parsed.key_or_group and isinstance(parsed.value(), str | type(None)):
-            lines = [f"{parsed.get_key_element()}={choice}" for choice in choices] or [override]
-            for line in lines:
-                finding = _finding(name, [line])
-                if finding:
-                    findings.append(finding)
-                elif line == override:
-                    groups.append(line)
+        lines = [f"{parsed.get_key_element()}={choice}" for choice in choices] or [override]
+        is_text = bool(choices) or isinstance(parsed.value(), str | type(None))
+        if not parsed.key_or_group:
+            findings.append(f"{override}: a key is missing before the '='")
+        elif "." in parsed.key_or_group or not is_text:
+            values.append(lines)
         else:
-            values.append(parsed)
-    for value in values:
-        choices = list(value.sweep_string_iterator()) if value.is_sweep_override() else []
-        line = f"{value.get_key_element()}={choices[0]}" if choices else (value.input_line or "")
-        finding = _finding(name, [*groups, line])
-        if finding:
-            findings.append(finding)
-    return findings
+            wrong = [finding for line in lines if (finding := _finding(name, [line]))]
+            findings += wrong
+            groups += [] if wrong else lines[:1]
+    findings += [finding for lines in values for line in lines if (finding := _finding(name, [*groups, line]))]
+    return list(dict.fromkeys(findings))
 
 
 def _finding(name: str, overrides: list[str]) -> str | None:
     try:
         compose(name, overrides)
-    except (HydraException, OmegaConfBaseException) as error:
+    except _REFUSALS as error:
         match = re.search(r"Could not override '([^']+)'", str(error))
         if match is None:
             return f"{overrides[-1]}: {_first_lines(error)}"

@@ -132,11 +132,7 @@ def check_config(config: DictConfig) -> TrainConfig:
 
 def _check_sections(config: TrainConfig, findings: list[str]) -> None:
     """Types and names: what a value is."""
-    scales = config.scale if isinstance(config.scale, list) else [config.scale]
-    if not scales or any(type(s) is not int or s not in SCALES for s in scales) or len(set(scales)) != len(scales):
-        allowed = f"one of {', '.join(map(str, SCALES))}, or a list of them such as [2,3,4]"
-        findings.append(f"scale: found {config.scale!r}, allowed: {allowed}")
-    config.scale = scales
+    _check_scale(config, findings)
     if type(config.seed) is not int or not 0 <= config.seed < 2**32:
         findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
     if not isinstance(config.ckpt_path, str | None):
@@ -159,6 +155,22 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
                 check_target(node, f"{name}.{key}", findings, given=OFFERED)
             else:
                 findings.append(f"{name}.{key}: found {node!r}, allowed: a section with a _target_, or null")
+
+
+def _check_scale(config: TrainConfig, findings: list[str]) -> None:
+    scales = config.scale if isinstance(config.scale, list) else [config.scale]
+    if not scales or any(type(s) is not int or s not in SCALES for s in scales) or len(set(scales)) != len(scales):
+        allowed = f"one of {', '.join(map(str, SCALES))}, or a list of them such as [2,3,4]"
+        findings.append(f"scale: found {config.scale!r}, allowed: {allowed}")
+    config.scale = scales
+    model = config.model
+    if len(scales) > 1 and isinstance(model, dict) and model.get("scale") == scales:
+        network = str(model.get("_target_")).rpartition(".")[2]
+        findings.append(
+            f"scale: found {scales}, but {network} is built for one scale; allowed: one scale, or a multi-scale "
+            "network such as model=mdsr_baseline"
+        )
+        model["scale"] = scales[0]  # said already
 
 
 def _paths(section: Any, findings: list[str]) -> PathsConfig:

@@ -12,6 +12,7 @@ from sr_lightning.signatures import Parameter, find_definition, parameters
 
 _SEQUENCES = {"list", "tuple", "Sequence", "Iterable", "Collection"}
 _MAPPINGS = {"dict", "Mapping"}
+_SCALARS = {"bool", "int", "float", "str", "Any", "None"}
 
 
 class Mismatch(Exception):
@@ -66,6 +67,10 @@ def _fit_constant(value: Any, annotation: ast.Constant, module: str) -> Any:
 
 
 def _fit_union(value: Any, options: list[ast.expr], module: str) -> Any:
+    known = [option for option in options if not _is_opaque(option, module)]
+    # `float | Tensor` in a config means a number: the class would accept anything else that is written there.
+    if known and isinstance(value, bool | int | float | str | None):
+        options = known
     allowed = []
     for option in options:
         try:
@@ -73,6 +78,14 @@ def _fit_union(value: Any, options: list[ast.expr], module: str) -> Any:
         except Mismatch as mismatch:
             allowed.append(str(mismatch))
     raise Mismatch(" or ".join(dict.fromkeys(allowed)))
+
+
+def _is_opaque(annotation: ast.expr, module: str) -> bool:
+    """A class that is not looked into."""
+    if not isinstance(annotation, ast.Name) or annotation.id in {*_SCALARS, *_SEQUENCES, *_MAPPINGS}:
+        return False
+    found = find_definition(module, annotation.id)
+    return found is None or not isinstance(found[1], ast.Assign)
 
 
 def _fit_name(value: Any, name: str, module: str) -> Any:
@@ -91,7 +104,7 @@ def _fit_name(value: Any, name: str, module: str) -> Any:
         raise Mismatch("a text")
     if name in _SEQUENCES | _MAPPINGS:
         return _fit_generic(value, name, ast.Tuple(elts=[]), module)
-    if name not in ("bool", "str", "Any"):
+    if name not in _SCALARS:
         found = find_definition(module, name)
         if found is not None and isinstance(found[1], ast.Assign):  # an alias such as Kernel = Literal[...]
             return fit(value, found[1].value, found[0])

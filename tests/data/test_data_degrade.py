@@ -1,0 +1,81 @@
+"""From windows to batches: LR patches equal to the whole picture's, and the eight turns."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from sr_lightning.data.batch import TrainWindows
+from sr_lightning.data.datasets import BatchRequest, Pictures, TrainSamples
+from sr_lightning.data.degrade import Downscale, to_train_batch, turned
+from sr_lightning.data.files import find_pictures
+from sr_lightning.data.store import PictureStore
+from sr_lightning.resize import resize
+
+
+def samples(folder, tmp_path, kernel, **settings):
+    pictures = Pictures("train", PictureStore(find_pictures(folder), tmp_path / "cache"))
+    defaults = {"patch_size": 9, "seed": 5, "augment": False, "degrade": Downscale(kernel)}
+    return TrainSamples(pictures, **(defaults | settings))
+
+
+@pytest.mark.parametrize("kernel", ["bicubic", "bilinear", "nearest", "box", "lanczos3"])
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_lr_patches_are_cut_from_the_whole_pictures_lr_bit_for_bit(folder, tmp_path, scale, kernel):
+    data = samples(folder, tmp_path, kernel)
+    batch = to_train_batch(data[BatchRequest(range(60), scale, 60)], data.degrade)
+    assert batch.lr.shape == (60, 3, 9, 9)
+    assert batch.hr.shape == (60, 3, 9 * scale, 9 * scale)
+    at_border = 0
+    for k in range(60):
+        crop = data.plan.crop(k, scale)
+        hr = data.pictures.hr[crop.picture]
+        hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
+        whole = resize(torch.from_numpy(hr.transpose(2, 0, 1).copy()), Fraction(1, scale), kernel=kernel)
+        top, left = crop.top, crop.left
+        assert torch.equal(batch.lr[k] * 255, whole[:, top : top + 9, left : left + 9].float())
+        expected = hr[top * scale : (top + 9) * scale, left * scale : (left + 9) * scale]
+        assert torch.equal(batch.hr[k] * 255, torch.from_numpy(expected.transpose(2, 0, 1).copy()).float())
+        at_border += top in (0, whole.shape[1] - 9) or left in (0, whole.shape[2] - 9)
+    assert at_border > 3
+
+
+def test_pictures_smaller_than_the_patch_are_mirrored(folder, tmp_path):
+    data = samples(folder, tmp_path, "bicubic", patch_size=40)  # 160 pixels at x4; the pictures have 96 to 130
+    batch = to_train_batch(data[BatchRequest(range(6), 4, 6)], data.degrade)
+    for k in range(6):
+        hr = data.pictures.hr[data.plan.crop(k, 4).picture]
+        hr = hr[: hr.shape[0] // 4 * 4, : hr.shape[1] // 4 * 4]
+        padded = np.pad(
+            hr, ((0, 160 - hr.shape[0] if hr.shape[0] < 160 else 0), (0, 160 - hr.shape[1]), (0, 0)), "symmetric"
+        )
+        assert torch.equal(batch.hr[k] * 255, torch.from_numpy(padded.transpose(2, 0, 1).copy()).float())
+
+
+def test_the_eight_turns_are_different_and_alike_for_both_sides():
+    lr = torch.arange(4, dtype=torch.uint8).view(1, 1, 2, 2).repeat(8, 3, 1, 1)
+    hr = lr.repeat_interleave(3, -1).repeat_interleave(3, -2)
+    batch = to_train_batch(TrainWindows(hr, lr, 3, tuple(range(8)), 8), Downscale())
+    assert len({tuple(sample.flatten().tolist()) for sample in batch.lr}) == 8
+    assert torch.equal(batch.lr.repeat_interleave(3, -1).repeat_interleave(3, -2), batch.hr)
+
+
+def test_turns_are_numpys():
+    x = torch.arange(6).view(1, 2, 3)
+    array = x[0].numpy()
+    expected = [array, np.fliplr(array), np.flipud(array), np.rot90(array, 2), array.T, np.fliplr(array).T]
+    for code, wanted in enumerate(expected):
+        np.testing.assert_array_equal(turned(x, code)[0].numpy(), wanted)
+
+
+def test_turning_commutes_with_the_degradation(folder, tmp_path):
+    """MATLAB's bicubic is symmetric, so turning after shrinking is shrinking after turning."""
+    plain, turning = samples(folder, tmp_path, "bicubic"), samples(folder, tmp_path, "bicubic", augment=True)
+    request = BatchRequest(range(16), 4, 16)
+    a, b = (to_train_batch(data[request], data.degrade) for data in (plain, turning))
+    codes = turning[request].turns
+    assert len(set(codes)) > 3
+    for k, code in enumerate(codes):
+        assert torch.equal(turned(a.hr[k], code), b.hr[k])
+        assert torch.equal(turned(a.lr[k], code), b.lr[k])

@@ -1,0 +1,206 @@
+"""The DataModule: sets, order, workers, ranks, resume."""
+
+import itertools
+import logging
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sr_lightning.data import SRDataModule
+from sr_lightning.errors import UserError
+from sr_lightning.resize import resize
+
+
+def module(folder, tmp_path, *, world_size=1, rank=0, accumulate=1, **settings):
+    defaults = {"train_dir": str(folder), "scale": 4, "seed": 3, "cache_dir": str(tmp_path / "cache")}
+    defaults |= {"batch_size": 4, "patch_size": 12, "val_holdout": 2}
+    data = SRDataModule(**(defaults | settings))
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, accumulate_grad_batches=accumulate)
+    data.setup("fit")
+    return data
+
+
+def batches(data, n):
+    found = []
+    for windows in itertools.islice(data.train_dataloader(), n):
+        found.append(data.on_after_batch_transfer(windows, 0))
+    return found
+
+
+def same(a, b):
+    return a.scale == b.scale and torch.equal(a.lr, b.lr) and torch.equal(a.hr, b.hr)
+
+
+def test_two_workers_give_what_none_gives(folder, tmp_path):
+    none = batches(module(folder, tmp_path, scale=[2, 4]), 5)
+    two = batches(module(folder, tmp_path, scale=[2, 4], num_workers=2), 5)
+    assert all(same(a, b) for a, b in zip(none, two, strict=True))
+    assert {batch.scale for batch in none} == {2, 4}
+
+
+def test_ranks_share_the_batch_of_one_device(folder, tmp_path):
+    whole = batches(module(folder, tmp_path, scale=[2, 3]), 4)
+    ranks = [batches(module(folder, tmp_path, scale=[2, 3], world_size=2, rank=rank), 4) for rank in (0, 1)]
+    for one, first, second in zip(whole, *ranks, strict=True):
+        assert one.scale == first.scale == second.scale
+        assert torch.equal(one.lr, torch.cat([first.lr, second.lr]))
+
+
+def test_accumulated_batches_add_up_to_the_batch_size(folder, tmp_path):
+    whole = batches(module(folder, tmp_path, scale=[2, 3]), 4)
+    parts = batches(module(folder, tmp_path, scale=[2, 3], accumulate=2), 8)
+    for i, one in enumerate(whole):
+        assert one.scale == parts[2 * i].scale == parts[2 * i + 1].scale
+        assert torch.equal(one.hr, torch.cat([parts[2 * i].hr, parts[2 * i + 1].hr]))
+
+
+def test_a_resumed_module_continues_at_the_next_sample(folder, tmp_path):
+    straight = batches(module(folder, tmp_path), 7)
+    first = module(folder, tmp_path)
+    batches(first, 3)
+    state = first.state_dict()
+    assert state["k"] == 12
+    second = module(folder, tmp_path)
+    second.load_state_dict(state)
+    assert all(same(a, b) for a, b in zip(straight[3:], batches(second, 4), strict=True))
+
+
+@pytest.mark.parametrize("change", [{"seed": 4}, {"patch_size": 10}, {"augment": False}, {"kernel": "bilinear"}])
+def test_other_data_than_the_checkpoints_is_refused(folder, tmp_path, change):
+    state = module(folder, tmp_path).state_dict()
+    other = module(folder, tmp_path, **change)
+    other.load_state_dict(state)
+    with pytest.raises(UserError, match="have changed since the checkpoint"):
+        other.train_dataloader()
+
+
+def test_a_batch_size_that_cannot_be_shared_is_refused(folder, tmp_path):
+    data = module(folder, tmp_path, batch_size=5, world_size=2)
+    with pytest.raises(UserError, match=r"data\.batch_size: found 5, allowed: a multiple of 2"):
+        batches(data, 1)
+
+
+def test_held_out_pictures_are_not_trained_on(folder, tmp_path):
+    data = module(folder, tmp_path)
+    trained = {path.name for path in data.train_pictures.hr.paths}
+    held = {path.name for path in data.val_sets[0].hr.paths}
+    assert len(held) == 2
+    assert not trained & held
+    assert len(trained | held) == 6
+    assert data.test_sets is not None
+    assert [s.name for s in data.test_sets] == ["heldout"]
+
+
+def test_whole_pictures_and_centre_crops(folder, tmp_path):
+    data = module(folder, tmp_path, scale=[3, 4], val={"Mine": str(folder)}, val_crop=50, test={"Mine": str(folder)})
+    tested = [data.on_after_batch_transfer(p, 0) for p in data.test_dataloader()]
+    assert [(b.scale, b.name) for b in tested] == [(s, f"img_{i}.png") for s in (3, 4) for i in range(6)]
+    picture = np.asarray(Image.open(folder / "img_1.png"))[:99, :96]  # 101 x 97 cropped to a multiple of 3
+    assert torch.equal(tested[1].hr, torch.from_numpy(picture.transpose(2, 0, 1).copy())[None])
+    assert torch.equal(tested[1].lr * 255, resize(tested[1].hr, 1 / 3).float())
+    validated = [data.on_after_batch_transfer(p, 0) for p in data.val_dataloader()]
+    assert validated[6].hr.shape == (1, 3, 48, 48)
+    centre = np.asarray(Image.open(folder / "img_0.png"))[24:72, 32:80]  # (96, 112) around its middle
+    assert torch.equal(validated[6].hr, torch.from_numpy(centre.transpose(2, 0, 1).copy())[None])
+
+
+def test_ranks_evaluate_each_picture_once(folder, tmp_path):
+    seen = []
+    for rank in range(4):
+        data = module(folder, tmp_path, val={"Mine": str(folder)}, world_size=4, rank=rank, batch_size=8)
+        seen += [picture.name for picture in data.val_dataloader()]
+    assert sorted(seen) == [f"img_{i}.png" for i in range(6)]
+
+
+@pytest.fixture
+def pairs(folder, tmp_path):
+    """Ready-made LR pictures that no kernel of ours makes, named as DIV2K's."""
+    for scale in (2, 4):
+        (tmp_path / f"X{scale}").mkdir()
+        for path in folder.iterdir():
+            image = Image.open(path)
+            image = image.resize((image.width // scale, image.height // scale), Image.Resampling.HAMMING)
+            image.save(tmp_path / f"X{scale}" / f"{path.stem}x{scale}.png")
+    return str(tmp_path / "X{scale}")
+
+
+def test_ready_made_pairs_take_the_same_windows(folder, tmp_path, pairs):
+    data = module(folder, tmp_path, scale=[2, 4], train_lr_dir=pairs, augment=False, val_holdout=0)
+    plan = next(iter(data.train_dataloader().dataset.plan for _ in range(1)))
+    k = 0
+    for batch in batches(data, 4):
+        for lr, hr in zip(batch.lr, batch.hr, strict=True):
+            crop, s = plan.crop(k, batch.scale), batch.scale
+            whole = np.asarray(Image.open(tmp_path / f"X{s}" / f"img_{crop.picture}x{s}.png"))
+            cut = whole[crop.top : crop.top + 12, crop.left : crop.left + 12]
+            assert torch.equal(lr * 255, torch.from_numpy(cut.transpose(2, 0, 1).copy()).float())
+            whole = np.asarray(Image.open(folder / f"img_{crop.picture}.png"))
+            cut = whole[crop.top * s : (crop.top + 12) * s, crop.left * s : (crop.left + 12) * s]
+            assert torch.equal(hr * 255, torch.from_numpy(cut.transpose(2, 0, 1).copy()).float())
+            k += 1
+
+
+def test_a_pair_whose_sizes_do_not_fit_is_named(folder, tmp_path, pairs, picture):
+    Image.fromarray(picture(20, 20, 0)).save(tmp_path / "X4" / "img_3x4.png")
+    with pytest.raises(UserError, match=r"img_3x4\.png: is 20x20, but .*img_3\.png is 130x99.* asks for 32x24"):
+        module(folder, tmp_path, train_lr_dir=pairs)
+
+
+def test_pairs_for_a_test_set(folder, tmp_path, pairs):
+    data = module(folder, tmp_path, test={"Mine": {"hr": str(folder), "lr": pairs}})
+    first = data.on_after_batch_transfer(next(iter(data.test_dataloader())), 0)
+    whole = np.asarray(Image.open(tmp_path / "X4" / "img_0x4.png"))
+    assert torch.equal(first.lr * 255, torch.from_numpy(whole.transpose(2, 0, 1).copy())[None].float())
+
+
+def test_pictures_smaller_than_the_patch(folder, tmp_path, picture, caplog):
+    Image.fromarray(picture(40, 200, 0)).save(folder / "flat.png")
+    with pytest.raises(UserError, match=r"needs pictures of 48.*flat\.png \(200x40\).*data\.patch_size=10 or less"):
+        module(folder, tmp_path, val_holdout=0)
+    with caplog.at_level(logging.WARNING):
+        data = module(folder, tmp_path, val_holdout=0, on_small="skip")
+    assert "flat.png" in caplog.text
+    assert len(data.train_pictures.hr) == 6
+    assert len(module(folder, tmp_path, val_holdout=0, on_small="mirror").train_pictures.hr) == 7
+    with pytest.raises(UserError, match="needs pictures of"):
+        module(folder, tmp_path, patch_size=1000, on_small="skip")
+
+
+def test_sets_that_cannot_be_used_are_refused(folder, tmp_path, picture):
+    with pytest.raises(UserError, match=r"data\.val_holdout: found 6, but data\.train_dir holds 6"):
+        module(folder, tmp_path, val_holdout=6)
+    (tmp_path / "tiny").mkdir()
+    Image.fromarray(picture(16, 90, 0)).save(tmp_path / "tiny" / "a.png")
+    with pytest.raises(UserError, match=r"data\.test\.Tiny: .*a\.png: 16 pixels are too few at x4"):
+        module(folder, tmp_path, test={"Tiny": str(tmp_path / "tiny")})
+    with pytest.raises(UserError, match=r"found 1 folders for 2 in data\.train_dir"):
+        module(folder, tmp_path, train_dir=[str(folder), str(folder)], train_lr_dir=[str(folder)])
+
+
+def test_several_folders_and_chosen_files(folder, tmp_path, picture):
+    other = tmp_path / "other"
+    other.mkdir()
+    Image.fromarray(picture(96, 96, 50)).save(other / "b.png")
+    data = module(folder, tmp_path, train_dir=[str(folder), str(other)], val_holdout=0)
+    assert [path.name for path in data.train_pictures.hr.paths] == [*(f"img_{i}.png" for i in range(6)), "b.png"]
+    data = module(folder, tmp_path, train_files=["img_4.png", "img_0.png"], val_holdout=0)
+    assert [path.name for path in data.train_pictures.hr.paths] == ["img_0.png", "img_4.png"]
+
+
+def test_the_sample_split_keeps_scenes_apart():
+    """Of the photographs in the wheel none is on two sides, and the stereo pair is on one."""
+    from pathlib import Path
+
+    import yaml
+
+    from sr_lightning.config import conf_dir
+
+    content = yaml.safe_load(Path(conf_dir(), "data", "sample.yaml").read_text())
+    sides = [set(content["train_files"]), set(content["val"]["sample_val"]["files"])]
+    sides.append(set(content["test"]["sample_test"]["files"]))
+    for a, b in itertools.combinations(sides, 2):
+        assert not a & b
+    assert sum({"motorcycle_left.png", "motorcycle_right.png"} <= side for side in sides) == 1

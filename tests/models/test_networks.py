@@ -1,0 +1,187 @@
+"""Networks against their papers: sizes, parameter counts, initialisation, gradients."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sr_lightning.errors import UserError
+from sr_lightning.models import EDSR, ESPCN, FSRCNN, MDSR, SRCNN, Bicubic
+from sr_lightning.models.blocks import enlarge
+from sr_lightning.models.initialisation import icnr_, kaiming_
+from sr_lightning.resize import resize
+
+SMALL = {
+    "edsr": lambda s: EDSR(s, n_feats=8, n_resblocks=2),
+    "edsr_nearest_conv": lambda s: EDSR(s, n_feats=8, n_resblocks=1, upsampler="nearest_conv"),
+    "edsr_bicubic": lambda s: EDSR(s, n_feats=8, n_resblocks=1, upsampler="bicubic"),
+    "edsr_direct": lambda s: EDSR(s, n_feats=8, n_resblocks=1, upsampler="pixelshuffle_direct"),
+    "edsr_skip": lambda s: EDSR(s, n_feats=8, n_resblocks=1, global_skip="bicubic"),
+    "mdsr": lambda s: MDSR(s, n_feats=8, n_resblocks=2),
+    "espcn": ESPCN,
+    "fsrcnn": FSRCNN,
+    "srcnn": SRCNN,
+}
+
+
+def count(net):
+    return sum(p.numel() for p in net.parameters())
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        # Lim et al. 2017, table 1 (1.5 M, 43 M, 8.0 M) and the released networks' exact counts.
+        (lambda: EDSR(2), 1_369_859),
+        (lambda: EDSR(3), 1_554_499),
+        (lambda: EDSR(4), 1_517_571),
+        (lambda: EDSR(2, n_feats=256, n_resblocks=32, res_scale=0.1), 40_729_603),
+        (lambda: EDSR(3, n_feats=256, n_resblocks=32, res_scale=0.1), 43_680_003),
+        (lambda: EDSR(4, n_feats=256, n_resblocks=32, res_scale=0.1), 43_089_923),
+        (lambda: MDSR([2, 3, 4]), 7_953_987),
+        (lambda: MDSR([2, 3, 4], n_resblocks=16), 3_227_203),
+    ],
+)
+def test_parameters_of_edsr_and_mdsr(make, expected):
+    with torch.device("meta"):
+        assert count(make()) == expected
+
+
+def test_weights_of_the_y_only_networks():
+    """The papers count kernels only: SRCNN 8,032 (9-1-5) and 57,184 (9-5-5); FSRCNN 12,464 (with 4 mappings)."""
+
+    def kernels(net):
+        return sum(p.numel() for p in net.parameters() if p.dim() == 4)
+
+    assert kernels(SRCNN()) == 9 * 9 * 64 + 64 * 32 + 5 * 5 * 32 == 8_032
+    assert kernels(SRCNN(kernel_sizes=(9, 5, 5))) == 57_184
+    assert kernels(FSRCNN(3)) == 25 * 56 + 56 * 12 + 4 * 9 * 12 * 12 + 12 * 56 + 81 * 56 == 12_464
+    # Shi et al. 2016, section 3.2: l = 3, (5, 64), (3, 32), (3, r²)
+    assert kernels(ESPCN(3)) == 25 * 64 + 9 * 64 * 32 + 9 * 32 * 9
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@pytest.mark.parametrize("name", list(SMALL))
+def test_size_and_a_gradient_for_every_parameter(name, scale):
+    torch.manual_seed(0)
+    net = SMALL[name](scale)
+    x = torch.rand(2, net.channels, 7, 10)
+    y = net(x)
+    assert y.shape == (2, net.channels, 7 * scale, 10 * scale)
+    assert net.scales == (scale,)
+    if name == "edsr_skip":
+        nn.init.normal_(net.tail[-1].weight, std=0.1)  # starts at zero, which would hide the others
+    net(x).square().mean().backward()
+    assert [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+def test_mdsr_uses_the_heads_of_the_scale_asked_for():
+    net = MDSR([2, 3, 4], n_feats=8, n_resblocks=1)
+    x = torch.rand(1, 3, 6, 5)
+    for scale in (2, 3, 4):
+        net.zero_grad()
+        net(x, scale=scale).sum().backward()
+        used = {
+            name.split(".")[1]
+            for name, p in net.named_parameters()
+            if name[:3] in ("pre", "ups") and p.grad is not None
+        }
+        assert used == {str(scale)}
+        for p in net.parameters():
+            p.grad = None
+    with pytest.raises(ValueError, match="built for 2, 3, 4"):
+        net(x)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_bicubic_is_the_projects_bicubic(scale):
+    x = torch.rand(1, 3, 9, 14, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(Bicubic(scale)(x), resize(x, scale), atol=1e-5, rtol=0)
+    assert count(Bicubic(scale)) == 0
+    x.requires_grad_()
+    enlarge(x, scale).sum().backward()
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_global_skip_starts_as_bicubic(scale):
+    x = torch.rand(1, 3, 12, 12)
+    net = EDSR(scale, n_feats=8, n_resblocks=2, global_skip="bicubic")
+    torch.testing.assert_close(net(x), resize(x, scale), atol=1e-5, rtol=0)
+
+
+def test_residual_scaling():
+    torch.manual_seed(0)
+    block = EDSR(2, n_feats=8, n_resblocks=1, res_scale=0.1).body[0]
+    x = torch.rand(1, 8, 5, 5)
+    torch.testing.assert_close(block(x), x + 0.1 * block.body(x))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.25])
+def test_kaiming_variance(slope):
+    """He et al. 2015, eq. 15: variance 2 / ((1 + a²) · fan-in)."""
+    torch.manual_seed(0)
+    layer = kaiming_(nn.Conv2d(64, 256, 3), negative_slope=slope)
+    assert layer.weight.var().item() == pytest.approx(2 / ((1 + slope**2) * 64 * 9), rel=0.02)
+    assert layer.bias.abs().sum() == 0
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_icnr_starts_as_nearest_neighbour_enlargement(scale):
+    torch.manual_seed(0)
+    convolution = icnr_(nn.Conv2d(8, 3 * scale**2, 3, padding=1), scale)
+    y = nn.PixelShuffle(scale)(convolution(torch.rand(1, 8, 6, 6)))
+    blocks = y.unfold(2, scale, scale).unfold(3, scale, scale).flatten(-2)  # (1, 3, 6, 6, s²)
+    torch.testing.assert_close(blocks, blocks[..., :1].expand_as(blocks))
+    assert y.std() > 0.1
+
+
+def test_gaussian_initialisation_of_the_papers():
+    torch.manual_seed(0)
+    assert FSRCNN(4).deconvolution.weight.std().item() == pytest.approx(1e-3, rel=0.05)
+    for layer in SRCNN(4, init="gaussian").body[::2]:
+        assert layer.weight.std().item() == pytest.approx(1e-3, rel=0.1)
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "prelu", "gelu", "silu"])
+def test_activations_differ(activation):
+    x = torch.linspace(-2, 2, 9).view(1, 1, 3, 3).repeat(1, 8, 1, 1)
+    layer = EDSR(2, n_feats=8, n_resblocks=1, activation=activation).body[0].body[1]
+    expected = {
+        "relu": lambda v: max(v, 0),
+        "leaky_relu": lambda v: v if v > 0 else 0.2 * v,
+        "prelu": lambda v: v if v > 0 else 0.25 * v,
+        "gelu": lambda v: v * 0.5 * (1 + math.erf(v / math.sqrt(2))),
+        "silu": lambda v: v / (1 + math.exp(-v)),
+    }[activation]
+    torch.testing.assert_close(
+        layer(x.clone())[0, 0].flatten(), torch.tensor([expected(v) for v in x[0, 0].flatten().tolist()])
+    )
+
+
+@pytest.mark.parametrize("name", list(SMALL))
+def test_bf16_stays_close_to_float32(name):
+    torch.manual_seed(0)
+    net = SMALL[name](2).eval()
+    x = torch.rand(1, net.channels, 16, 16)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        low = net(x).float()
+    with torch.no_grad():
+        exact = net(x)
+    assert (low - exact).norm() < 0.02 * exact.norm()
+
+
+def test_what_cannot_be_built_is_refused():
+    with pytest.raises(UserError, match=r"model\.scale: found 5, allowed: 2, 3, 4, 8"):
+        EDSR(5)
+    with pytest.raises(UserError, match=r"model\.activation: found 'swish'"):
+        EDSR(2, activation="swish")
+    with pytest.raises(UserError, match=r"model\.upsampler: found 'deconv'"):
+        EDSR(2, upsampler="deconv")
+    with pytest.raises(UserError, match=r"SRCNN has 3 kernel_sizes"):
+        SRCNN(2, kernel_sizes=(9, 5))
+    with pytest.raises(UserError, match=r"kernel of 4, allowed: odd"):
+        SRCNN(2, kernel_sizes=(9, 4, 5))
+    with pytest.raises(UserError, match=r"model\.scales: found none"):
+        MDSR([])

@@ -1,0 +1,197 @@
+"""From a command line to a checked config, without torch: everything that is wrong, in one message."""
+
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from sr_lightning.compose import compose_jobs, quote_path
+from sr_lightning.config import check_config, register_resolvers
+from sr_lightning.errors import UserError
+
+register_resolvers()
+
+
+def jobs(*overrides, is_sweep=False):
+    quoted = [quote_path(o, is_sweep=is_sweep) for o in overrides]
+    return compose_jobs("train", quoted, config_dir=None, config_name=None, is_sweep=is_sweep)
+
+
+def checked(*overrides):
+    (job,) = jobs(*overrides)
+    return check_config(job.config)
+
+
+def findings(*overrides):
+    with pytest.raises(UserError) as caught:
+        checked(*overrides)
+    return str(caught.value)
+
+
+def test_the_default_config_is_right():
+    config = checked()
+    assert config.scale == [4]
+    assert config.data["scale"] == 4
+    assert config.loss["beta"] == 0.0
+    assert config.trainer["max_steps"] > 0
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        # unknown and mistyped keys, wherever they stand
+        ("loss.bta=0.1", "loss.bta: no such key; did you mean 'beta'?"),
+        ("+loss.bta=0.1", "loss.bta: no such key; did you mean 'beta'?"),
+        ("scal=2", "scal: no such key; did you mean 'scale'?"),
+        ("data.batchsize=4", "data.batchsize: no such key; did you mean 'batch_size'?"),
+        ("+data.batchsize=4", "data.batchsize: no such key; did you mean 'batch_size'?"),
+        ("+optimizer.momentum=0.9", "optimizer.momentum: no such key"),
+        ("+optimizer.learning_rate=1", "optimizer.learning_rate: no such key"),
+        ("+scheduler.rises=0.2", "scheduler.rises: no such key; did you mean 'rise'?"),
+        ("+model.n_feat=3", "model.n_feat: no such key; did you mean 'n_feats'?"),
+        ("+trainer.max_step=3", "trainer.max_step: no such key; did you mean 'max_steps'?"),
+        ("+paths.dat=x", "paths.dat: no such key; did you mean 'data'?"),
+        ("+loss.perceptual.layer=x", "loss.perceptual.layer: no such key; did you mean 'layers'?"),
+        ("+callbacks.pictures.zom=3", "callbacks.pictures.zom: no such key; did you mean 'zoom'?"),
+        ("+logger.wandb.projekt=x", "logger.wandb.projekt: no such key; did you mean 'project'?"),
+        ("+nothing.at.all=3", "nothing: no such key"),
+        ("model=edsr_tiney", "edsr_tiney"),
+        ("dat=sample", "dat: no such key; did you mean 'data'?"),
+        # wrong types
+        ("seed=abc", "seed: found 'abc', allowed: a whole number from 0"),
+        ("data.batch_size=lots", "data.batch_size: found 'lots', allowed: a whole number"),
+        ("data.batch_size=1.5", "data.batch_size: found 1.5, allowed: a whole number"),
+        ("data.augment=maybe", "data.augment: found 'maybe', allowed: true or false"),
+        ("optimizer.lr=fast", "optimizer.lr: found 'fast'"),
+        ("model.n_feats=many", "model.n_feats: found 'many', allowed: a whole number"),
+        ("model.activation=swish", "model.activation: found 'swish'"),
+        ("model.upsampler=pixelshufle", "did you mean 'pixelshuffle'"),
+        ("loss.pixel=l3", "loss.pixel: found 'l3', allowed: charbonnier, l1, l2"),
+        ("data.kernel=cubic", "data.kernel: found 'cubic', did you mean 'bicubic'"),
+        ("loss.perceptual.backbone=vgg11", "loss.perceptual.backbone: found 'vgg11', did you mean 'vgg19'"),
+        ("loss=3", "loss"),
+        ("callbacks.pictures=3", "callbacks.pictures: found 3"),
+        ("+logger.mine._target_=sr_lightning.loggers.Nothing", "logger.mine._target_"),
+        # ranges
+        ("scale=5", "scale: found 5, allowed: one of 2, 3, 4, 8"),
+        ("scale=[2,2]", "scale: found [2, 2]"),
+        ("scale=[]", "scale: found []"),
+        ("scale=big", "scale: found 'big'"),
+        ("scale=[2,3]", "EDSR is built for one scale"),
+        ("seed=-1", "seed: found -1"),
+        ("data.patch_size=0", "data.patch_size: found 0, allowed: 1 and more"),
+        ("data.batch_size=0", "data.batch_size: found 0"),
+        ("data.num_workers=-1", "data.num_workers: found -1"),
+        ("trainer.max_steps=0", "trainer.max_steps: found 0"),
+        ("optimizer.lr=0", "optimizer.lr: found 0"),
+        ("optimizer.lr=nan", "optimizer.lr: found nan"),
+        ("loss.alpha=-1", "loss.alpha: found -1"),
+        ("loss.beta=nan", "loss.beta: found nan, allowed: a finite number"),
+        ("loss.alpha=0", "loss.alpha, loss.beta: all are 0"),
+        # files and folders
+        ("model.weights=nowhere.ckpt", "model.weights: nowhere.ckpt is not there"),
+        ("data.train_dir=/nowhere", "data.train_dir: /nowhere is not there"),
+        ("+data.test.Mine=/nowhere", "data.test.Mine.hr: /nowhere is not there"),
+        ("+data.test.Mine={hr: 3}", "data.test.Mine: found {'hr': 3}, allowed: a folder, or {hr: folder"),
+        ("+data.val.a/b=.", "data.val.a/b"),
+        ("data=folder", "data.train_dir: must be given"),
+        ("data=t291", "data.train_dir"),
+        # grammar
+        ("loss.beta=[1,", "loss.beta=[1,"),
+        ("=3", "=3"),
+        ("~nothing", "nothing"),
+    ],
+)
+def test_bad_input_names_the_key_and_what_is_allowed(override, said):
+    assert said in findings(override)
+
+
+def test_all_findings_come_in_one_message():
+    said = findings("loss.bta=1", "scal=2", "model=edsr_tiney", "scale=4")
+    for part in ("loss.bta", "scal:", "edsr_tiney"):
+        assert part in said
+    said = findings("data.batch_size=x", "seed=-1", "loss.alpha=yes", "+model.foo=1")
+    for part in ("data.batch_size", "seed", "loss.alpha", "model.foo"):
+        assert part in said
+
+
+def test_every_job_of_a_sweep_is_composed():
+    composed = jobs("scale=2,3", "loss.beta=0,0.01", is_sweep=True)
+    assert [(j.config.scale, j.config.loss.beta) for j in composed] == [(2, 0), (2, 0.01), (3, 0), (3, 0.01)]
+    assert composed[1].overrides == ["scale=2", "loss.beta=0.01"]
+
+
+def test_a_sweep_preset_needs_no_flag():
+    composed = jobs("sweep=loss_weights")
+    assert len(composed) > 2
+    assert all(job.is_sweep for job in composed)
+    assert [job.config.loss.beta for job in jobs("sweep=loss_weights", "loss.beta=0,0.5")] == [0, 0.5]
+
+
+def test_wrong_values_of_a_sweep_are_all_named():
+    with pytest.raises(UserError) as caught:
+        jobs("model=edsr_tiny,edsr_tiney", "los.beta=0,1", is_sweep=True)
+    assert "edsr_tiney" in str(caught.value)
+    assert "los" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["with space", "a=b", "c,d", "[x]", "{y}", "it's", 'say "x"', "größe", "back\\slash", "end\\", "a:b", "$x", "(p)"],
+)
+def test_file_names_may_hold_anything(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    config = checked("data=folder", f"data.train_dir={folder}", f"+data.test.Mine={folder}", "data.val_holdout=0")
+    assert config.data["train_dir"] == str(folder)
+    assert config.data["test"]["Mine"] == str(folder)
+
+
+def test_a_list_of_folders_and_a_choice_stay_what_they_are(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    config = checked("data=folder", f"data.train_dir=[{tmp_path}/a,{tmp_path}/b]")
+    assert config.data["train_dir"] == [f"{tmp_path}/a", f"{tmp_path}/b"]
+    composed = jobs("data=folder", f"data.train_dir={tmp_path}/a,{tmp_path}/b", is_sweep=True)
+    assert [job.config.data.train_dir for job in composed] == [f"{tmp_path}/a", f"{tmp_path}/b"]
+
+
+def test_numbers_are_brought_to_the_constructors_type():
+    config = checked("trainer.max_steps=1e4", "loss.alpha=2", "scale=[4]")
+    assert config.trainer["max_steps"] == 10_000
+    assert type(config.trainer["max_steps"]) is int
+    assert type(config.loss["alpha"]) is float
+    assert (config.scale, config.data["scale"]) == ([4], 4)
+
+
+def test_foreign_classes_pass_and_terms_are_checked():
+    config = checked("model._target_=my_package.Net", "++model.anything=3", "scale=[2,3]", "~model.scale")
+    assert config.model["anything"] == 3
+    assert "weight" in findings("+loss.terms.tv={_target_: my_package.TV}")
+    config = checked("+loss.terms.tv={weight: 0.1, _target_: my_package.TV}")
+    assert config.loss["terms"]["tv"]["weight"] == 0.1
+
+
+def test_null_switches_a_callback_off():
+    assert "pictures" not in checked("callbacks.pictures=null").callbacks
+
+
+def test_sr_data_is_the_root_of_the_sets(tmp_path, monkeypatch):
+    for name in ("train/T91", "train/BSD200", "train/BSD200-extra", "test/Set5", "test/Set14"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.setenv("SR_DATA", str(tmp_path))
+    assert checked("data=t291").data["test"]["Set5"] == f"{tmp_path}/test/Set5"
+
+
+def test_the_check_needs_neither_torch_nor_lightning(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    code = (
+        "import sys; from sr_lightning.train import main\n"
+        "assert main(['loss.bta=1']) == 2; assert main(['loss.alpha=-1', 'scale=7']) == 2\n"
+        "heavy = {'torch', 'lightning', 'numpy', 'PIL', 'wandb'} & set(sys.modules); assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "did you mean 'beta'?" in done.stderr
+    assert "Traceback" not in done.stderr
