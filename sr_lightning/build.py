@@ -88,13 +88,22 @@ def factory(section: dict[str, Any], path: str) -> Callable[..., Any]:
     return make
 
 
-def build_parts(sections: dict[str, dict[str, Any]], path: str, **offered: Any) -> list[Any]:
-    """Callbacks or loggers; each gets those of the offered arguments that its constructor names."""
+def build_parts(sections: dict[str, dict[str, Any]], path: str, kind: type[Any], **offered: Any) -> list[Any]:
+    """Callbacks or loggers; each gets those of the offered arguments that its constructor names.
+
+    Raises:
+        UserError: One cannot be built, or is no `kind`.
+    """
     parts = []
     for name, section in sections.items():
         accepted = parameters(section["_target_"]) or {}
         given = {key: value for key, value in offered.items() if key in accepted and section.get(key) is None}
-        parts.append(build(section, f"{path}.{name}", **given))
+        part = build(section, f"{path}.{name}", **given)
+        if not isinstance(part, kind):
+            raise UserError(
+                f"{path}.{name}: {section['_target_']} is a {type(part).__name__}, allowed: a {kind.__name__}"
+            )
+        parts.append(part)
     return parts
 
 

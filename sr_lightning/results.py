@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -19,7 +20,7 @@ from rich.table import Table
 from sr_lightning.metrics import PROTOCOL
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class PictureResult:
     """One picture of one set at one scale; PSNR in dB, infinite for equal pictures."""
 
@@ -67,7 +68,13 @@ def gathered(rows: list[PictureResult]) -> list[PictureResult]:
         parts: list[list[PictureResult] | None] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(parts, rows)
         rows = [row for part in parts for row in part or []]
-    return sorted(rows)
+    return sorted(rows, key=_natural)
+
+
+def _natural(row: PictureResult) -> list[Any]:
+    """Set5 before Set14, x2 before x4."""
+    parts = [re.split(r"(\d+)", text) for text in (row.set, str(row.scale), row.name)]
+    return [[(int(part), "") if part.isdigit() else (-1, part) for part in found] for found in parts]
 
 
 def summarise(rows: Iterable[PictureResult]) -> list[SetResult]:
@@ -148,10 +155,11 @@ def _finite(value: Any) -> Any:
 def results_table(rows: Sequence[PictureResult], *, method: str, params: int) -> Table:
     """Method, set, PSNR-Y, SSIM-Y, gain, parameters, time; fits 80 columns."""
     table = Table(
-        title="PSNR in dB and SSIM on Y, and the gain over bicubic: mean and least of the set",
+        title="PSNR (dB) and SSIM on Y; gain over bicubic: mean and least",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
     )
     for column in ("set", "method", "PSNR-Y", "SSIM-Y", "gain", "least", "params", "ms/img"):
         table.add_column(column, justify="left" if column in ("method", "set") else "right", overflow="fold")

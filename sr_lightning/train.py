@@ -32,6 +32,7 @@ def train(config: TrainConfig, run: Run) -> float:
     started = time.perf_counter()
     # Imported here: torch takes 3 s and lightning 12 s, and a mistyped key is answered before that.
     import lightning.pytorch as pl
+    from lightning.pytorch.loggers import Logger
 
     from sr_lightning import build
     from sr_lightning.loggers import MetricsCsv
@@ -51,8 +52,8 @@ def train(config: TrainConfig, run: Run) -> float:
         scheduler=build.factory(config.scheduler, "scheduler"),
         config=plain,
     )
-    callbacks = build.build_parts(config.callbacks, "callbacks", folder=str(run.folder))
-    loggers = build.build_parts(config.logger, "logger", folder=str(run.folder), group=run.group)
+    callbacks = build.build_parts(config.callbacks, "callbacks", pl.Callback, folder=str(run.folder))
+    loggers = build.build_parts(config.logger, "logger", Logger, folder=str(run.folder), group=run.group)
     csv = MetricsCsv(run.folder)
     trainer = build.build_trainer(config, run.folder, callbacks=callbacks, loggers=[csv, *loggers])
     info = describe(trainer, net, run.command)
@@ -66,9 +67,12 @@ def train(config: TrainConfig, run: Run) -> float:
             _tell_resume(run, csv)
         trainer.fit(module, datamodule=data, ckpt_path=run.resume.checkpoint if run.resume else None, weights_only=True)
         _raise_if_stopped(trainer, run)
-        return _finish(trainer, module, data, config, run, info, started)
-    finally:
-        _finish_loggers()
+        objective = _finish(trainer, module, data, config, run, info, started)
+    except BaseException:
+        _finish_wandb(exit_code=1)
+        raise
+    _finish_wandb(exit_code=0)
+    return objective
 
 
 def _tell_resume(run: Run, csv: Any) -> None:
@@ -161,12 +165,12 @@ def _log_wandb_table(trainer: pl.Trainer, rows: list[Any], method: str) -> None:
             logger.log_table("results", columns=["method", *columns], data=data)
 
 
-def _finish_loggers() -> None:
+def _finish_wandb(*, exit_code: int) -> None:
     """Ends the W&B run: the next job of a sweep would otherwise write into it."""
     if "wandb" in sys.modules:
         import wandb
 
-        wandb.finish()
+        wandb.finish(exit_code=exit_code)
 
 
 def _tell_next(run: Run, config: TrainConfig) -> None:

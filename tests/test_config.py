@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import pytest
-from PIL import Image
 
 from sr_lightning.compose import compose_jobs, quote_path
 from sr_lightning.config import check_config, register_resolvers
@@ -184,14 +183,16 @@ def test_sr_data_is_the_root_of_the_sets(tmp_path, monkeypatch):
     assert checked("data=t291").data["test"]["Set5"] == f"{tmp_path}/test/Set5"
 
 
-def test_the_check_needs_neither_torch_nor_lightning(tmp_path):
-    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+def test_help_and_checks_need_neither_torch_nor_lightning():
     code = (
         "import sys; from sr_lightning.train import main\n"
         "assert main(['loss.bta=1']) == 2; assert main(['loss.alpha=-1', 'scale=7']) == 2\n"
+        "assert main(['--cfg', 'job']) == 0; assert main(['--help']) == 0; assert main(['--hydra-help']) == 0\n"
         "heavy = {'torch', 'lightning', 'numpy', 'PIL', 'wandb'} & set(sys.modules); assert not heavy, heavy"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "did you mean 'beta'?" in done.stderr
     assert "Traceback" not in done.stderr
+    assert "python -m sr_lightning.train scale=2" in done.stdout
+    assert "batch_size: 16" in done.stdout

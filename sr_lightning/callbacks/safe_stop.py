@@ -27,9 +27,19 @@ class SafeStop(pl.Callback):
         self._flag: int | None = None
         self._before: dict[int, Any] = {}
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Remembers the handlers; Lightning sets its own after this, and gives them back before `teardown`."""
+        self._before = {number: signal.getsignal(number) for number in _SIGNALS}
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Installs the handlers: any earlier, and Lightning's own would be chained to them."""
-        self._before = {number: signal.signal(number, self._note) for number in _SIGNALS}
+        for number in _SIGNALS:
+            signal.signal(number, self._note)
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Everything is saved by now, so that the run may end at once; Lightning would ignore the signal."""
+        for number in _SIGNALS:
+            signal.signal(number, _leave)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._flag is not None and number == signal.SIGINT:
@@ -62,3 +72,7 @@ class SafeStop(pl.Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)

@@ -1,0 +1,98 @@
+"""The house plan: who may import whom, and what the wheel holds."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import sr_lightning
+
+PACKAGE = Path(sr_lightning.__file__).parent
+ROOT = PACKAGE.parent
+# What each part may import of ours; `errors` is everybody's. A part that is not listed is at the rim.
+MAY = {
+    "errors": set(),
+    "image": set(),
+    "resize": set(),
+    "schedule": set(),
+    "signatures": set(),
+    "schema": {"signatures"},
+    "metrics": {"image", "resize"},
+    "data": {"image", "resize"},
+    "models": {"resize"},
+    "losses": {"metrics"},
+    "checkpoint": set(),
+    "inference": {"image", "resize"},
+    "results": {"metrics"},
+    "module": {"checkpoint", "data", "image", "inference", "losses", "metrics", "results"},
+    "callbacks": {"data", "image", "inference", "metrics"},
+    "loggers": set(),
+    "run_info": set(),
+    "checks": {"config"},
+    "config": {"checks", "schema"},
+}
+HYDRA = {"config", "build", "train", "entry", "compose", "resume"}
+
+
+def imports(path):
+    """Dotted names that a file imports, inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield f"{node.module}.{node.names[0].name}" if node.module == "sr_lightning" else node.module
+
+
+def part(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_follow_the_plan(path):
+    own = part(path)
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        if top == "sr_lightning" and own in MAY:
+            other = rest.split(".")[0]
+            assert other in MAY[own] | {own, "errors"}, f"{path} imports {name}"
+        if top in ("hydra", "omegaconf"):
+            assert own in HYDRA, f"{path} imports {name}"
+        if name.startswith("hydra.utils"):
+            assert own == "build"
+
+
+def test_third_party_backbones_are_imported_where_they_are_built():
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] in ("timm", "torchvision") for name in names), path
+
+
+def test_the_wheel_holds_the_configs_and_runs(tmp_path):
+    if not (ROOT / "pyproject.toml").is_file():
+        pytest.skip("needs a checkout")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    assert (tmp_path / "site/sr_lightning/py.typed").is_file()
+    code = (
+        "import sys; from sr_lightning.config import conf_dir; from sr_lightning.train import main; "
+        "print(conf_dir()); sys.exit(main(['--cfg', 'job']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path / "site",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.startswith(str(tmp_path / "site/sr_lightning/conf"))
+    assert "max_steps" in done.stdout

@@ -1,0 +1,78 @@
+"""metrics.csv, and who may write to W&B online."""
+
+import csv
+import http.server
+import threading
+
+import pytest
+
+from sr_lightning.errors import UserError
+from sr_lightning.loggers import MetricsCsv, wandb_logger
+
+
+def rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_columns_and_new_names(tmp_path):
+    log = MetricsCsv(tmp_path)
+    log.log_metrics({"train/loss": 0.5, "epoch": 0}, step=9)
+    log.log_metrics({"val/psnr_y": 30.0}, step=9)
+    log.log_metrics({"train/loss": 0.4}, step=19)
+    assert rows(tmp_path / "metrics.csv") == [
+        {"step": "9", "train/loss": "0.5", "val/psnr_y": ""},
+        {"step": "9", "train/loss": "", "val/psnr_y": "30.0"},
+        {"step": "19", "train/loss": "0.4", "val/psnr_y": ""},
+    ]
+
+
+def test_a_second_logger_appends_and_truncate_drops_what_is_run_again(tmp_path):
+    log = MetricsCsv(tmp_path)
+    for step in (9, 19, 29):
+        log.log_metrics({"train/loss": step / 10}, step=step)
+    again = MetricsCsv(tmp_path)
+    again.truncate(20)
+    again.log_metrics({"train/loss": 7.0}, step=29)
+    assert [(row["step"], row["train/loss"]) for row in rows(tmp_path / "metrics.csv")] == [
+        ("9", "0.9"),
+        ("19", "1.9"),
+        ("29", "7.0"),
+    ]
+
+
+def test_online_without_a_key_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match=r"needs an API key.*logger\.wandb\.mode=offline"):
+        wandb_logger(folder=str(tmp_path), mode="online")
+    assert not (tmp_path / "wandb").exists()
+
+
+def test_online_without_a_network_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"cannot reach http://127\.0\.0\.1:9.*offline"):
+        wandb_logger(folder=str(tmp_path), mode="online")
+
+
+def test_an_answer_and_a_key_are_enough(tmp_path, monkeypatch):
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)  # answers 501
+    thread = threading.Thread(target=server.handle_request)
+    thread.start()
+    monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{server.server_port}")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1\nlogin user\npassword secret\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    logger = wandb_logger(folder=str(tmp_path), mode="online")
+    thread.join(5)
+    server.server_close()
+    assert "secret" not in repr(vars(logger))
+
+
+def test_the_same_folder_keeps_its_run_id(tmp_path):
+    first = wandb_logger(folder=str(tmp_path))
+    second = wandb_logger(folder=str(tmp_path))
+    other = wandb_logger(folder=str(tmp_path / "other"))
+    assert first._wandb_init["id"] == second._wandb_init["id"]
+    assert first._wandb_init["id"] != other._wandb_init["id"]

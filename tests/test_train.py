@@ -1,0 +1,415 @@
+"""The command, in this process: what a user types, what is written, what it answers."""
+
+import csv
+import itertools
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from sr_lightning.config import conf_dir
+from sr_lightning.train import main
+
+
+@pytest.fixture
+def tiny(folder):
+    """Arguments of a small run."""
+    return [
+        "data=folder",
+        f"data.train_dir={folder}",
+        "data.val_holdout=2",
+        "data.batch_size=2",
+        "data.patch_size=12",
+        "model.n_feats=4",
+        "model.n_resblocks=1",
+        "trainer=cpu",
+        "trainer.precision=32",
+        "trainer.max_steps=4",
+        "trainer.val_check_interval=2",
+        "trainer.log_every_n_steps=1",
+        "logger=csv",
+    ]
+
+
+@pytest.fixture(autouse=True)
+def _hydras_logging():
+    """Hydra sets the root logger's handlers; they are put back."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield
+    for handler in set(root.handlers) - set(before):
+        handler.close()
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def only_run(kind="train"):
+    (path,) = Path("runs", kind).iterdir()
+    return path
+
+
+def metrics(run):
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def weights(run, name="last"):
+    return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
+
+
+def equal(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_a_run_leaves_what_the_contract_names(tiny, capsys):
+    assert main(tiny) == 0
+    run = only_run()
+    for name in (".hydra/config.yaml", "train.log", "metrics.csv", "results.json", "per_image.csv"):
+        assert (run / name).is_file(), name
+    assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    out = capsys.readouterr().out
+    assert out.index("run folder: runs") < out.index("loading torch") < out.index("bicubic")
+    assert f"run folder  {run}" in out
+    names = set(itertools.chain.from_iterable(metrics(run)))
+    for name in ("train/loss", "train/loss/pixel", "val/heldout/x4/psnr_y", "val/heldout/x4/ssim_y", "val/psnr_y"):
+        assert name in names
+    assert {"val/gain", "time/data_wait", "lr", "test/heldout/x4/psnr_y"} <= names
+    document = json.loads((run / "results.json").read_text())
+    assert [(r["set"], r["scale"], r["method"], r["images"]) for r in document["rows"]] == [
+        ("heldout", 4, "bicubic", 2),
+        ("heldout", 4, "EDSR", 2),
+    ]
+    assert {p.name for p in (run / "samples").iterdir()} >= {"test_heldout_x4_img_1.png", "test_heldout_x4_img_4.png"}
+    best = max(float(row["val/gain"]) for row in metrics(run) if row["val/gain"])
+    assert document["objective"] == pytest.approx(best, abs=1e-5)
+
+
+def test_bicubics_row_is_an_independent_bicubic(tiny, folder):
+    """With nothing learned yet the network with a bicubic skip is bicubic, and both rows agree."""
+    assert main([*tiny, "trainer.max_steps=1", "trainer.val_check_interval=1", "optimizer.lr=1e-12"]) == 0
+    bicubic, net = json.loads((only_run() / "results.json").read_text())["rows"]
+    assert net["psnr_y"] == pytest.approx(bicubic["psnr_y"], abs=0.02)  # LR is rounded either way; SR once
+
+
+def test_continued_is_as_if_never_stopped(tiny):
+    settings = [*tiny, "trainer.max_steps=6", "scheduler=multistep", "optimizer.lr=1e-3"]
+    assert main([*settings, "paths.runs=straight"]) == 0
+    straight = next(Path("straight/train").iterdir())
+
+    class Stop(Exception):
+        pass
+
+    from sr_lightning.callbacks import Checkpoints
+
+    real = Checkpoints.on_validation_end
+
+    def killed(self, trainer, module):
+        real(self, trainer, module)
+        if trainer.global_step == 4:
+            raise Stop
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "on_validation_end", killed)
+        assert main(settings) == 1
+    stopped = only_run()
+    assert not (stopped / "results.json").exists()
+    assert main(["ckpt_path=last"]) == 0
+    assert only_run() == stopped
+    assert equal(weights(stopped), weights(straight))
+    assert equal(weights(stopped, "best"), weights(straight, "best"))
+    columns = ("step", "train/loss", "val/psnr_y", "lr")
+    rows = [[[row[c] for c in columns] for row in metrics(run)] for run in (straight, stopped)]
+    assert rows[0] == rows[1]
+    results = [json.loads((run / "results.json").read_text())["rows"] for run in (straight, stopped)]
+    assert [r["psnr_y"] for r in results[0]] == [r["psnr_y"] for r in results[1]]
+
+
+def test_a_finished_run_goes_on_with_more_steps(tiny):
+    assert main(tiny) == 0
+    run = only_run()
+    assert main([f"ckpt_path={run}", "trainer.max_steps=8"]) == 0
+    assert only_run() == run
+    assert [int(row["step"]) for row in metrics(run) if row["train/loss"]] == list(range(8))
+    assert json.loads((run / "results.json").read_text())["steps"] == 8
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_step_and_is_the_exit_status(tiny, capsys, number):
+    from sr_lightning.callbacks import Throughput
+
+    real = Throughput.on_train_batch_end
+
+    def signalled(self, trainer, module, outputs, batch, batch_idx):
+        real(self, trainer, module, outputs, batch, batch_idx)
+        if trainer.global_step == 3:
+            os.kill(os.getpid(), number)
+
+    before = signal.getsignal(number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Throughput, "on_train_batch_end", signalled)
+        assert main(tiny) == 128 + number
+    assert signal.getsignal(number) == before
+    run = only_run()
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 3
+    assert f"ckpt_path={run}" in capsys.readouterr().out
+    assert main([f"ckpt_path={run}"]) == 0
+    assert (run / "results.json").exists()
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_finite_checkpoint(tiny, capsys):
+    assert main([*tiny, "optimizer=sgd", "optimizer.lr=1e12", "trainer.max_steps=50"]) == 1
+    err = capsys.readouterr().err
+    assert "the loss is not finite at step" in err
+    assert "pixel" in err
+    assert "Traceback" not in err
+    for path in (only_run() / "checkpoints").glob("*.ckpt"):
+        state = torch.load(path, weights_only=True)["state_dict"]
+        assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_a_sweep_runs_every_job_and_one_failure_does_not_end_it(tiny, capsys):
+    from sr_lightning.callbacks import Checkpoints
+
+    real = Checkpoints.on_validation_end
+
+    def fails_at_x3(self, trainer, module):
+        if trainer.datamodule.scales == [3]:
+            raise RuntimeError("broken on purpose")
+        real(self, trainer, module)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "on_validation_end", fails_at_x3)
+        assert main(["-m", *tiny, "scale=2,3,4"]) == 1
+    sweep = only_run("sweep")
+    assert [(sweep / str(i) / "results.json").exists() for i in range(3)] == [True, False, True]
+    out = capsys.readouterr().out
+    assert "failed: broken on purpose" in out
+    written = (sweep / "0" / "results.json").stat().st_mtime_ns
+    assert main(["-m", *tiny, "scale=2,3,4", f"hydra.sweep.dir={sweep}"]) == 0
+    assert (sweep / "1" / "results.json").exists()
+    assert (sweep / "0" / "results.json").stat().st_mtime_ns == written
+    assert capsys.readouterr().out.count("done before") == 2
+    assert main(["-m", *tiny, "scale=4,3,2", f"hydra.sweep.dir={sweep}"]) == 2
+    assert "was run with another config" in capsys.readouterr().err
+
+
+def test_a_sweep_returns_the_objective(tiny):
+    """As a sweeper such as Optuna gets it: the gain over bicubic of the best validation."""
+    from sr_lightning import entry
+
+    found = []
+
+    def task(config, run):
+        from sr_lightning.train import train
+
+        found.append(train(config, run))
+        return found[-1]
+
+    assert entry.run_command("train", task, ["-m", *tiny, "loss.alpha=1,2"]) == 0
+    for i, value in enumerate(found):
+        rows = metrics(only_run("sweep") / str(i))
+        assert value == pytest.approx(max(float(r["val/gain"]) for r in rows if r["val/gain"]), abs=1e-5)
+
+
+def test_a_multi_scale_run_validates_every_scale(tiny):
+    settings = [a for a in tiny if not a.startswith("model.")]
+    small = ["model=mdsr_baseline", "model.n_feats=4", "model.n_resblocks=1", "scale=[2,3,4]"]
+    assert main([*settings, *small]) == 0
+    document = json.loads((only_run() / "results.json").read_text())
+    assert [r["scale"] for r in document["rows"]] == [2, 2, 3, 3, 4, 4]
+    last = [row for row in metrics(only_run()) if row["val/psnr_y"]][-1]
+    means = [float(last[f"val/heldout/x{s}/psnr_y"]) for s in (2, 3, 4)]
+    assert float(last["val/psnr_y"]) == pytest.approx(sum(means) / 3, abs=1e-4)
+
+
+def test_the_perceptual_loss_runs_and_leaves_no_trace_in_the_checkpoint(tiny):
+    """`loss.beta=0.01` on a machine without a network."""
+    assert main([*tiny, "loss.beta=0.01", "trainer.max_steps=2"]) == 0
+    run = only_run()
+    assert float(metrics(run)[0]["train/loss/perceptual"]) > 0
+    assert all(key.startswith("net.") for key in weights(run))
+    row = metrics(run)[0]
+    total = float(row["train/loss/pixel"]) + 0.01 * float(row["train/loss/perceptual"])
+    assert float(row["train/loss"]) == pytest.approx(total, rel=1e-4)
+    assert json.loads((run / "results.json").read_text())["rows"][1]["params"] < 10_000
+
+
+def test_a_perceptual_loss_of_a_y_only_network_is_refused(tiny, capsys):
+    settings = [a for a in tiny if not a.startswith("model.")]
+    assert main([*settings, "model=espcn", "loss.beta=0.1"]) == 2
+    assert "works on Y only" in capsys.readouterr().err
+
+
+def test_warm_start(tiny, capsys):
+    assert main(tiny) == 0
+    best = only_run() / "checkpoints" / "best.ckpt"
+    again = [
+        *tiny,
+        f"model.weights={best}",
+        "optimizer.lr=1e-12",
+        "trainer.max_steps=1",
+        "trainer.val_check_interval=1",
+    ]
+    assert main([*again, "paths.runs=other"]) == 0
+    other = next(Path("other/train").iterdir())
+    for key, value in weights(only_run(), "best").items():
+        torch.testing.assert_close(weights(other)[key], value, atol=1e-6, rtol=0)
+    assert main([*again, "model.n_feats=5"]) == 2
+    assert "does not fit EDSR" in capsys.readouterr().err
+
+
+def test_ones_own_network_loss_term_and_callback_need_none_of_our_files(tiny, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(
+        "import torch\nfrom torch import nn\nfrom lightning.pytorch import Callback\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, scale, width):\n"
+        "        super().__init__()\n"
+        "        self.f = nn.Sequential(nn.Conv2d(3, width, 3, padding=1),\n"
+        "                               nn.Conv2d(width, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))\n"
+        "    def forward(self, x):\n        return self.f(x)\n"
+        "class TV(nn.Module):\n"
+        "    def forward(self, sr, hr):\n        return (sr.diff(dim=-1) - hr.diff(dim=-1)).abs().mean()\n"
+        "class Note(Callback):\n"
+        "    def on_train_end(self, trainer, module):\n        open('noted', 'w').close()\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = [a for a in tiny if not a.startswith("model")]
+    mine = ["model={_target_: mine.Net, scale: 4, width: 6}", "+loss.terms.tv={weight: 0.1, _target_: mine.TV}"]
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "model" / "mine.yaml").write_text("_target_: mine.Net\nscale: ${scale}\nwidth: 6\n")
+    mine = ["--config-dir", str(tmp_path / "conf"), "model=mine", mine[1], "+callbacks.note._target_=mine.Note"]
+    assert main([*mine, *settings]) == 0
+    assert float(metrics(only_run())[0]["train/loss/tv"]) > 0
+    assert Path("noted").exists()
+
+
+def test_mistakes_in_ones_own_class_are_told_without_a_traceback(tiny, capsys):
+    assert main([*tiny, "+callbacks.note._target_=no_such_module.Note"]) == 2
+    assert main([*tiny, "+callbacks.note._target_=collections.OrderedDict", "+callbacks.note.iterable=3"]) == 2
+    err = capsys.readouterr().err
+    assert "no_such_module" in err
+    assert "callbacks.note" in err
+    assert "Traceback" not in err
+
+
+def shipped(group):
+    return sorted(path.stem for path in Path(conf_dir(), group).glob("*.yaml"))
+
+
+ONE_STEP = ["trainer.max_steps=1", "trainer.val_check_interval=1", "data.batch_size=2", "data.patch_size=12"]
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        f"{group}={name}"
+        for group in ("model", "loss", "optimizer", "scheduler", "trainer", "experiment", "debug", "logger")
+        for name in shipped(group)
+    ],
+)
+def test_every_shipped_yaml_runs_one_step(choice, folder, monkeypatch):
+    if choice == "trainer=gpu" and not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    root = folder.parent / "sr_data"
+    for name in ("train/T91", "train/BSD200", "test/Set5", "test/Set14"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(folder)
+    extra = root / "train/BSD200-extra"
+    extra.mkdir()
+    for name in yaml.safe_load(Path(conf_dir(), "data/t291.yaml").read_text())["val"]["BSDval"]["files"]:
+        Image.open(folder / "img_4.png").save(extra / name)
+    monkeypatch.setenv("SR_DATA", str(root))
+    settings = [*ONE_STEP, choice, "callbacks.pictures=null"]
+    if not choice.startswith("experiment"):
+        settings += ["data=folder", f"data.train_dir={folder}", "data.val_holdout=1"]
+    if choice in ("model=edsr", "model=mdsr"):
+        settings += ["model.n_resblocks=1", "model.n_feats=8"]  # as they are they need minutes
+    if choice == "experiment=multiscale":
+        settings += ["model.n_resblocks=1", "model.n_feats=8"]
+    if not choice.startswith("logger"):
+        settings += ["logger=csv"]
+    if choice == "model=bicubic":
+        assert main(settings) == 2  # there is nothing to train
+        return
+    assert main(settings) == 0
+    assert (only_run() / "results.json").exists()
+
+
+@pytest.mark.parametrize("name", shipped("sweep"))
+def test_every_shipped_sweep_runs(name, tiny):
+    assert main([*tiny, f"sweep={name}", "trainer.max_steps=1", "trainer.val_check_interval=1"]) == 0
+    assert len(list(only_run("sweep").glob("*/results.json"))) > 1
+
+
+def test_the_pictures_of_the_paired_preset(folder, tiny):
+    lr = folder.parent / "X4"
+    lr.mkdir()
+    for path in folder.iterdir():
+        image = Image.open(path)
+        image.resize((image.width // 4, image.height // 4), Image.Resampling.BOX).save(lr / f"{path.stem}x4.png")
+    settings = [a for a in tiny if a != "data=folder"]
+    assert main(["data=paired", f"data.train_lr_dir={lr.parent}/X{{scale}}", *settings]) == 0
+    assert json.loads((only_run() / "results.json").read_text())["rows"][0]["images"] == 2
+
+
+def wandb_records(job):
+    """What an offline run holds, read by W&B's own reader: type -> records."""
+    (path,) = (job / "wandb").glob("offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    found = {}
+    for line in done.stdout.splitlines():
+        record = json.loads(line)
+        found.setdefault(record["type"], []).append(record[record["type"]])
+    return path, found
+
+
+def test_wandb_offline_can_be_read_back(tiny, monkeypatch):
+    """Config, loss terms, rate, both methods' figures, throughput, pictures, table, tags and group; no secret."""
+    monkeypatch.setenv("WANDB_API_KEY", "a1b2c3d4e5" * 4)
+    settings = [a for a in tiny if a != "logger=csv"]
+    assert main(["-m", *settings, "loss.alpha=1,2", "logger.wandb.tags=[a,b]"]) == 0
+    sweep = only_run("sweep")
+    ids = set()
+    for job, alpha in (("0", 1.0), ("1", 2.0)):
+        path, found = wandb_records(sweep / job)
+        (run,) = found["run"]
+        assert (run["run_group"], run["tags"]) == (sweep.name, ["a", "b"])
+        ids.add(run["run_id"])
+        config = found["config"][0]["update"]
+        assert config["loss"]["alpha"] == alpha
+        assert config["data"]["patch_size"] == 12
+        logged = set().union(*(record["item"] for record in found["history"]))
+        for name in ("train/loss", "train/loss/pixel", "lr", "time/data_wait", "time/samples_per_s", "val/gain"):
+            assert name in logged
+        for name in ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y"):
+            assert f"val/heldout/x4/{name}" in logged
+            assert f"test/heldout/x4/{name}" in logged
+        assert found["exit"][0].get("exit_code", 0) == 0
+        pictures = list((path / "files/media/images/samples/heldout_x4").glob("*.png"))
+        assert len(pictures) == 4  # one at each of two validations, two at the test
+        (table,) = (path / "files/media/table").glob("results*.json")
+        assert [row[3] for row in json.loads(table.read_text())["data"]] == ["img_1.png", "img_4.png"]
+        for file in (sweep / job).rglob("*"):
+            assert not file.is_file() or b"a1b2c3d4e5" not in file.read_bytes(), file
+    assert len(ids) == 2
+
+
+def test_a_continued_run_is_the_same_run_in_wandb_and_a_failed_one_says_so(tiny):
+    settings = [a for a in tiny if a != "logger=csv"]
+    assert main([*settings, "optimizer=sgd", "optimizer.lr=1e12", "trainer.max_steps=50"]) == 1
+    run = only_run()
+    path, found = wandb_records(run)
+    assert found["exit"][0]["exit_code"] == 1
+    path.rename(run / "first")
+    assert main([f"ckpt_path={run}", "trainer.max_steps=3"]) in (0, 1)
+    again = wandb_records(run)[1]
+    assert again["run"][0]["run_id"] == found["run"][0]["run_id"]
