@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+SR_DATA = os.environ.get("SR_DATA") and str(Path(os.environ["SR_DATA"]).absolute())
+
 
 @pytest.fixture(autouse=True)
 def _own_surroundings(tmp_path, monkeypatch):
     """Runs, caches and W&B go to the test's folder; nothing is read from the user's environment."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("SR_DATA", raising=False)
     for name in list(os.environ):
         if name.startswith("WANDB_"):
             monkeypatch.delenv(name)
@@ -48,7 +51,6 @@ def folder(tmp_path):
 @pytest.fixture
 def sr_data():
     """The classic data sets, where they are at hand."""
-    root = os.environ.get("SR_DATA")
-    if not root or not Path(root, "test", "Set5").is_dir():
+    if not SR_DATA or not Path(SR_DATA, "test", "Set5").is_dir():
         pytest.skip("needs the classic data sets (set SR_DATA)")
-    return Path(root)
+    return Path(SR_DATA)
