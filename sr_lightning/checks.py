@@ -32,25 +32,32 @@ _AT_LEAST = (
 
 
 def range_findings(config: TrainConfig) -> Iterator[str]:
-    """One message for each value that is out of range."""
+    """One message for each value that is out of range; values of a wrong type have been told already."""
     for section, key, lowest in _AT_LEAST:
-        value = getattr(config, section).get(key)
+        value = _section(config, section).get(key)
         if isinstance(value, int | float) and value < lowest:
             yield f"{section}.{key}: found {value}, allowed: {lowest} and more"
-    rate = config.optimizer.get("lr")
+    rate = _section(config, "optimizer").get("lr")
     if isinstance(rate, int | float) and rate <= 0:
         yield f"optimizer.lr: found {rate}, allowed: above 0"
     yield from _loss_weights(config.loss)
     for split in ("val", "test"):
-        for name, entry in (config.data.get(split) or {}).items():
-            yield from _set_entry(f"data.{split}.{name}", name, entry)
+        entries = _section(config, "data").get(split)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            yield from _set_entry(f"data.{split}.{name}", str(name), entry)
+
+
+def _section(config: TrainConfig, name: str) -> dict[str, Any]:
+    section = getattr(config, name)
+    return section if isinstance(section, dict) else {}
 
 
 def _loss_weights(loss: dict[str, Any]) -> Iterator[str]:
     weights = {"loss.alpha": loss.get("alpha", 1.0), "loss.beta": loss.get("beta", 0.0)}
-    weights |= {f"loss.terms.{name}.weight": term["weight"] for name, term in loss["terms"].items()}
+    terms = loss.get("terms", {}).items()
+    weights |= {f"loss.terms.{name}.weight": term["weight"] for name, term in terms if isinstance(term, dict)}
     for key, weight in weights.items():
-        if not math.isfinite(weight) or weight < 0:
+        if isinstance(weight, int | float) and math.isfinite(weight) and weight < 0:
             yield f"{key}: found {weight}, allowed: a finite number, 0 and more"
     if not any(weights.values()):
         yield f"{', '.join(weights)}: all are 0, so there is nothing to train on; allowed: at least one above 0"

@@ -130,10 +130,12 @@ def _finding(name: str, overrides: list[str]) -> str | None:
     try:
         compose(name, overrides)
     except _REFUSALS as error:
-        match = re.search(r"Could not override '([^']+)'", str(error))
-        if match is None:
-            return f"{overrides[-1]}: {_first_lines(error)}"
-        return _unknown_key(name, match[1], overrides)
+        said = str(error).partition("Config search path")[0]
+        if match := re.search(r"Could not override '([^']+)'", said):
+            return _unknown_key(name, match[1], overrides)
+        if match := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':((?:\s+\S+)*)", said):
+            return f"{match[1]}: found {match[2]!r}, {nearest(match[2], match[3].split())}"
+        return f"{overrides[-1]}: {_first_lines(error)}"
     return None
 
 

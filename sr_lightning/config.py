@@ -123,8 +123,9 @@ def check_config(config: DictConfig) -> TrainConfig:
         raise UserError("\n".join(findings))
     checked = TrainConfig(**{str(key): value for key, value in plain.items()})
     _check_sections(checked, findings)
-    if not findings:  # ranges are only asked of values that have the right type
-        findings += [*range_findings(checked), *path_findings(checked)]
+    findings += range_findings(checked)
+    if not findings:  # what is not a path cannot be looked for
+        findings += path_findings(checked)
     if findings:
         raise UserError("\n".join(findings))
     return checked

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import sys
 import time
 import traceback
@@ -101,6 +102,8 @@ class _Session:
             job.objective = self.task(checked, Run(job.folder, self.command, group, begun))
         except Exception as error:
             job.error, job.status = error, f"failed: {error}"
+            if isinstance(error, UserError) and not begun:
+                _remove_unused(job.folder, self.name)
             if not is_sweep:
                 return None  # told once, by `_status`
             log.error("job %s (%s) failed: %s", job.name, " ".join(job.overrides), error)
@@ -220,6 +223,14 @@ def _folder_override(name: str, config: DictConfig, overrides: list[str], *, is_
         print(f"{'sweep' if is_sweep else 'run'} folder: {folder}", flush=True)
         return [quote_path(f"{key}={folder}")]
     raise UserError(f"paths.runs: {root} has a thousand folders of this second")
+
+
+def _remove_unused(folder: Path, name: str) -> None:
+    """Takes away the folder of a run that never began; anything else in it keeps it."""
+    if any(path.name not in (".hydra", f"{name}.log") for path in folder.iterdir()):
+        return
+    shutil.rmtree(folder)
+    print(f"nothing was trained, so that {shown(folder)} is removed", flush=True)
 
 
 def _call_hydra(session: _Session, arguments: list[str]) -> None:

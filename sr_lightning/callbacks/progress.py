@@ -41,14 +41,14 @@ class Progress(ProgressBar):
             TextColumn("training"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.4f}"),
+            TextColumn("{task.fields[loss]}"),
             TextColumn("{task.fields[psnr]}"),
             TimeRemainingColumn(),
             console=self._console,
             expand=True,
             disable=not self._console.is_terminal,
         )
-        self._bar.add_task("", total=trainer.max_steps, completed=trainer.global_step, loss=float("nan"), psnr="")
+        self._bar.add_task("", total=trainer.max_steps, completed=trainer.global_step, loss="", psnr="")
         self._bar.start()
 
     def on_train_batch_end(
@@ -66,7 +66,7 @@ class Progress(ProgressBar):
             return
         self._shown_at = now
         self._loss = float(outputs["loss"])
-        self._bar.update(self._bar.task_ids[0], completed=trainer.global_step, loss=self._loss)
+        self._bar.update(self._bar.task_ids[0], completed=trainer.global_step, loss=f"loss {self._loss:.4f}")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the validation's figures above the bar."""
