@@ -51,7 +51,7 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
 def build_network(section: dict[str, Any]) -> nn.Module:
     """The network, warm-started where `weights` names a file."""
     weights = section.get("weights")
-    net = build({key: value for key, value in section.items() if key != "weights"}, "model")
+    net = build({key: value for key, value in section.items() if key not in ("weights", "adam_lr")}, "model")
     if not isinstance(net, nn.Module):
         raise UserError(f"model._target_: {section['_target_']} is a {type(net).__name__}, allowed: a torch.nn.Module")
     if weights is not None:

@@ -24,7 +24,7 @@ PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
 OFFERED = ("folder", "group")  # what a run gives to the callbacks and loggers that ask for it
 # Keys that the project adds to those of a section's constructor.
 _EXTRA = {
-    "model": {"weights": "str | None"},
+    "model": {"weights": "str | None", "adam_lr": "float"},
     "trainer": {"precision": "str | int | None", "accumulate_grad_batches": "int"},
 }
 # Keys whose values are names of files or folders: they may hold anything a file system allows.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
-from sr_lightning.models.initialisation import icnr_, kaiming_
+from sr_lightning.models.initialisation import RESIDUAL, icnr_, kaiming_
 
 Activation = Literal["relu", "leaky_relu", "prelu", "gelu", "silu"]
 Upsampling = Literal["pixelshuffle", "pixelshuffle_direct", "nearest_conv", "bicubic"]
@@ -75,15 +75,19 @@ class ResBlock(nn.Module):
 
     def __init__(self, n_feats: int, *, kernel_size: int = 3, act: Activation = "relu", res_scale: float = 1.0) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            conv(n_feats, n_feats, kernel_size), activation(act), conv(n_feats, n_feats, kernel_size)
-        )
+        last = kaiming_(conv(n_feats, n_feats, kernel_size), scale=RESIDUAL)
+        self.body = nn.Sequential(conv(n_feats, n_feats, kernel_size), activation(act), last)
         self.res_scale = res_scale
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, n_feats, h, w) -> the same."""
         residual: Tensor = self.body(x)
         return x + residual * self.res_scale
+
+
+def to_picture(n_feats: int, n_colors: int) -> nn.Conv2d:
+    """The last convolution. No rectifier follows, and a picture varies less than features do: it starts small."""
+    return kaiming_(conv(n_feats, n_colors), scale=RESIDUAL)
 
 
 def sub_pixel(n_in: int, n_out: int, scale: int) -> nn.Sequential:
@@ -140,13 +144,13 @@ def tail(n_feats: int, n_colors: int, scale: int, *, upsampler: Upsampling, act:
     """
     if upsampler == "pixelshuffle":
         shuffles = [sub_pixel(n_feats, n_feats, stage) for stage in stages(scale)]
-        return nn.Sequential(*shuffles, conv(n_feats, n_colors))
+        return nn.Sequential(*shuffles, to_picture(n_feats, n_colors))
     if upsampler == "pixelshuffle_direct":
         return nn.Sequential(sub_pixel(n_feats, n_colors, scale))
     if upsampler == "nearest_conv":
-        return nn.Sequential(NearestConv(n_feats, scale, act), conv(n_feats, n_colors))
+        return nn.Sequential(NearestConv(n_feats, scale, act), to_picture(n_feats, n_colors))
     if upsampler == "bicubic":
-        return nn.Sequential(conv(n_feats, n_colors), BicubicUpsample(scale))
+        return nn.Sequential(to_picture(n_feats, n_colors), BicubicUpsample(scale))
     raise UserError(
         f"model.upsampler: found {upsampler!r}, allowed: pixelshuffle, pixelshuffle_direct, nearest_conv, bicubic"
     )

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from sr_lightning.models.blocks import Activation, ResBlock, check_scales, choose_scale, conv, stages, sub_pixel
+from sr_lightning.models.blocks import (
+    Activation,
+    ResBlock,
+    check_scales,
+    choose_scale,
+    conv,
+    stages,
+    sub_pixel,
+    to_picture,
+)
 from sr_lightning.models.edsr import DIV2K_MEAN
 
 
@@ -52,7 +61,7 @@ class MDSR(nn.Module):
         self.upsample = nn.ModuleDict(
             {str(s): nn.Sequential(*(sub_pixel(n_feats, n_feats, stage) for stage in stages(s))) for s in self.scales}
         )
-        self.tail = conv(n_feats, 3)
+        self.tail = to_picture(n_feats, 3)
 
     def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""

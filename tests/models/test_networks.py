@@ -127,6 +127,19 @@ def test_kaiming_variance(slope):
     assert layer.bias.abs().sum() == 0
 
 
+def test_a_deep_residual_network_neither_explodes_nor_fades():
+    """Found with MDSR's 80 blocks, whose first loss was 10^16."""
+    torch.manual_seed(0)
+    net = MDSR(2, n_feats=32, n_resblocks=80)
+    x = torch.randn(1, 32, 16, 16)
+    for block in net.body[:-1]:
+        y = block(x)
+        assert 0.9 < y.std() / x.std() < 1.1
+        x = y
+    assert 0.5 < x.std() < 3
+    assert net(torch.rand(1, 3, 16, 16)).abs().max() < 3
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_icnr_starts_as_nearest_neighbour_enlargement(scale):
     torch.manual_seed(0)
