@@ -60,7 +60,8 @@ def _loss_weights(loss: dict[str, Any]) -> Iterator[str]:
         if isinstance(weight, int | float) and math.isfinite(weight) and weight < 0:
             yield f"{key}: found {weight}, allowed: a finite number, 0 and more"
     if not any(weights.values()):
-        yield f"{', '.join(weights)}: all are 0, so there is nothing to train on; allowed: at least one above 0"
+        keys = "loss.alpha, loss.beta and the weights of loss.terms"
+        yield f"{keys}: all are 0, so there is nothing to train on; allowed: at least one above 0"
 
 
 def _set_entry(key: str, name: str, entry: Any) -> Iterator[str]:

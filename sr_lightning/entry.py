@@ -10,9 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import sys
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +20,6 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -30,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sr_lightning.compose import compose_jobs, quote_path
 from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
 from sr_lightning.errors import TrainingFailedError, UserError
+from sr_lightning.folders import chosen_folder, claim_folder, remove_unused, shown
 from sr_lightning.resume import Finished, Resume, find_jobs, find_resume
 
 log = logging.getLogger(__name__)
@@ -103,7 +101,7 @@ class _Session:
         except Exception as error:
             job.error, job.status = error, f"failed: {error}"
             if isinstance(error, UserError) and not begun:
-                _remove_unused(job.folder, self.name)
+                remove_unused(job.folder, self.name)
             if not is_sweep:
                 return None  # told once, by `_status`
             log.error("job %s (%s) failed: %s", job.name, " ".join(job.overrides), error)
@@ -169,9 +167,10 @@ def _run_command(name: str, task: Task, typed: list[str], program: str) -> int:
         )
         _check_all(jobs)
         is_sweep = jobs[0].is_sweep
-        if is_sweep and (chosen := _chosen_folder(overrides, is_sweep=True)):
+        if is_sweep and (chosen := chosen_folder(overrides, is_sweep=True)):
             session.earlier = find_jobs(chosen, [job.config for job in jobs])
-        arguments = [*flags, *overrides, *_folder_override(name, jobs[0].config, overrides, is_sweep=is_sweep)]
+        root = Path(str(jobs[0].config.paths.runs))
+        arguments = [*flags, *overrides, *claim_folder(name, root, overrides, is_sweep=is_sweep)]
     print("loading torch and lightning …", flush=True)
     return _status(session, lambda: _call_hydra(session, arguments))
 
@@ -190,47 +189,6 @@ def _check_all(jobs: list[Any]) -> None:
         raise UserError(
             "\n".join(f"{line}   [{'; '.join(where)}]" if several else line for line, where in findings.items())
         )
-
-
-def _folder_key(*, is_sweep: bool) -> str:
-    return "hydra.sweep.dir" if is_sweep else "hydra.run.dir"
-
-
-def _chosen_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
-    """The folder that the user has typed."""
-    typed = [o for o in overrides if o.lstrip("+").startswith(f"{_folder_key(is_sweep=is_sweep)}=")]
-    return Path(str(OverridesParser.create().parse_override(typed[-1]).value())) if typed else None
-
-
-def _folder_override(name: str, config: DictConfig, overrides: list[str], *, is_sweep: bool) -> list[str]:
-    """Claims the run's folder: named after the time, with a suffix where that is taken."""
-    key = _folder_key(is_sweep=is_sweep)
-    if folder := _chosen_folder(overrides, is_sweep=is_sweep):
-        if not is_sweep and (folder / "metrics.csv").exists():
-            raise UserError(f"{key}: {folder} holds a run; allowed: a new folder, or ckpt_path={folder} to continue it")
-        print(f"{'sweep' if is_sweep else 'run'} folder: {folder}", flush=True)
-        return []
-    root = Path(str(config.paths.runs), "sweep" if is_sweep else name)
-    stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
-    for attempt in range(1, 1000):
-        folder = root / (stamp if attempt == 1 else f"{stamp}_{attempt}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise UserError(f"paths.runs: cannot create {folder}: {error.strerror}") from None
-        print(f"{'sweep' if is_sweep else 'run'} folder: {folder}", flush=True)
-        return [quote_path(f"{key}={folder}")]
-    raise UserError(f"paths.runs: {root} has a thousand folders of this second")
-
-
-def _remove_unused(folder: Path, name: str) -> None:
-    """Takes away the folder of a run that never began; anything else in it keeps it."""
-    if any(path.name not in (".hydra", f"{name}.log") for path in folder.iterdir()):
-        return
-    shutil.rmtree(folder)
-    print(f"nothing was trained, so that {shown(folder)} is removed", flush=True)
 
 
 def _call_hydra(session: _Session, arguments: list[str]) -> None:
@@ -278,11 +236,6 @@ def _print_sweep(jobs: list[Job]) -> None:
     print(f"sweep folder {folder}")
     if any(job.error for job in jobs):
         print(f"the same command with hydra.sweep.dir={folder} runs only what is not done")
-
-
-def shown(path: Path) -> str:
-    """A path as the user would type it: relative where it lies below the working folder."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _indented(text: str) -> str:

@@ -85,11 +85,6 @@ def write_png(path: str | Path, pixels: NDArray[np.uint8]) -> None:
     os.replace(part, path)
 
 
-def to_tensor(pixels: NDArray[np.uint8]) -> Tensor:
-    """(H, W, 3) uint8 -> (3, H, W) float in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).to(torch.float32) / 255
-
-
 def to_uint8(x: Tensor) -> Tensor:
     """Floating point in [0, 1] -> the levels that a file would hold: clamped, rounded half up."""
     return (x.to(torch.float64).clamp(0, 1) * 255 + 0.5).floor().to(torch.uint8)

@@ -21,7 +21,7 @@ PROTOCOL = {
     "ssim": "11x11 gaussian 1.5 valid",
 }
 _WINDOW, _SIGMA = 11, 1.5
-_C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+_EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 
 
 def psnr(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tensor:
@@ -54,15 +54,65 @@ def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tenso
     a, b = _compared(sr, hr, shave, channel)
     if min(a.shape[-2:]) < _WINDOW:
         raise ValueError(f"SSIM needs {_WINDOW} pixels after shaving {shave}, found {tuple(a.shape[-2:])}")
+    return similarity(a, b, data_range=255)[0].mean(1)
+
+
+def similarity(a: Tensor, b: Tensor, *, data_range: float) -> tuple[Tensor, Tensor]:
+    """SSIM (Wang et al. 2004, eq. 13) over the valid region, differentiable.
+
+    Args:
+        a: (N, C, H, W), 11 pixels and more on each side.
+        b: Like `a`.
+        data_range: Largest possible difference of two values.
+
+    Returns:
+        SSIM, and its contrast-structure part without luminance (Wang et al. 2003), (N, C) each.
+
+    Raises:
+        ValueError: The pictures are smaller than the window.
+    """
+    if min(a.shape[-2:]) < _WINDOW:
+        raise ValueError(f"SSIM needs {_WINDOW} pixels on each side, found {tuple(a.shape[-2:])}")
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     n, c = a.shape[:2]
     maps = torch.cat([a, b, a * a, b * b, a * b])  # (5N, C, H, W)
     maps = _blurred(maps.flatten(0, 1).unsqueeze(1))  # (5NC, 1, H - 10, W - 10)
     mean_a, mean_b, square_a, square_b, product = maps.reshape(5, n * c, *maps.shape[1:]).unbind()
     variance_a, variance_b = square_a - mean_a**2, square_b - mean_b**2
     covariance = product - mean_a * mean_b
-    similarity = (2 * mean_a * mean_b + _C1) * (2 * covariance + _C2)
-    similarity = similarity / ((mean_a**2 + mean_b**2 + _C1) * (variance_a + variance_b + _C2))
-    return similarity.reshape(n, -1).mean(1)  # (NC, 1, H', W') -> (N,)
+    contrast = (2 * covariance + c2) / (variance_a + variance_b + c2)
+    whole = contrast * (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
+    return whole.reshape(n, c, -1).mean(2), contrast.reshape(n, c, -1).mean(2)  # (NC, 1, H', W') -> (N, C)
+
+
+def multiscale_similarity(a: Tensor, b: Tensor, *, data_range: float, levels: int = 5) -> Tensor:
+    """MS-SSIM (Wang, Simoncelli and Bovik 2003, eq. 7), differentiable.
+
+    Args:
+        a: (N, C, H, W); each level halves it, and the last must hold the window of 11 pixels.
+        b: Like `a`.
+        data_range: Largest possible difference of two values.
+        levels: 1 to 5. With fewer than 5 the paper's exponents are divided by their sum.
+
+    Returns:
+        (N, C).
+
+    Raises:
+        ValueError: The pictures are too small, or there is no such number of levels.
+    """
+    if not 1 <= levels <= len(_EXPONENTS):
+        raise ValueError(f"MS-SSIM has 1 to {len(_EXPONENTS)} levels, found {levels}")
+    needed = _WINDOW * 2 ** (levels - 1)
+    if min(a.shape[-2:]) < needed:
+        raise ValueError(f"MS-SSIM of {levels} levels needs {needed} pixels on each side, found {tuple(a.shape[-2:])}")
+    result = a.new_ones(a.shape[:2])
+    for level, exponent in enumerate(_EXPONENTS[:levels]):
+        whole, contrast = similarity(a, b, data_range=data_range)
+        part = whole if level == levels - 1 else contrast
+        # A negative similarity has no real power.
+        result = result * part.clamp(min=1e-6) ** (exponent / sum(_EXPONENTS[:levels]))
+        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+    return result
 
 
 def _blurred(x: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sr_lightning.config import TrainConfig
-from sr_lightning.entry import InterruptedRun, Run, run_command, shown
+from sr_lightning.entry import InterruptedRun, Run, run_command
+from sr_lightning.folders import shown
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl

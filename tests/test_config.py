@@ -87,7 +87,7 @@ def test_the_default_config_is_right():
         ("optimizer.lr=nan", "optimizer.lr: found nan"),
         ("loss.alpha=-1", "loss.alpha: found -1"),
         ("loss.beta=nan", "loss.beta: found nan, allowed: a finite number"),
-        ("loss.alpha=0", "loss.alpha, loss.beta: all are 0"),
+        ("loss.alpha=0", "loss.alpha, loss.beta and the weights of loss.terms: all are 0"),
         # files and folders
         ("model.weights=nowhere.ckpt", "model.weights: nowhere.ckpt is not there"),
         ("data.train_dir=/nowhere", "data.train_dir: /nowhere is not there"),
@@ -167,9 +167,9 @@ def test_numbers_are_brought_to_the_constructors_type():
 def test_foreign_classes_pass_and_terms_are_checked():
     config = checked("model._target_=my_package.Net", "++model.anything=3", "scale=[2,3]", "~model.scale")
     assert config.model["anything"] == 3
-    assert "weight" in findings("+loss.terms.tv={_target_: my_package.TV}")
-    config = checked("+loss.terms.tv={weight: 0.1, _target_: my_package.TV}")
-    assert config.loss["terms"]["tv"]["weight"] == 0.1
+    assert "weight" in findings("+loss.terms.mine={_target_: my_package.TV}")
+    config = checked("+loss.terms.mine={weight: 0.1, _target_: my_package.TV}")
+    assert config.loss["terms"]["mine"]["weight"] == 0.1
 
 
 def test_null_switches_a_callback_off():

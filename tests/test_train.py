@@ -282,12 +282,12 @@ def test_ones_own_network_loss_term_and_callback_need_none_of_our_files(tiny, tm
     )
     monkeypatch.syspath_prepend(tmp_path)
     settings = [a for a in tiny if not a.startswith("model")]
-    mine = ["model={_target_: mine.Net, scale: 4, width: 6}", "+loss.terms.tv={weight: 0.1, _target_: mine.TV}"]
+    mine = ["model={_target_: mine.Net, scale: 4, width: 6}", "+loss.terms.mine={weight: 0.1, _target_: mine.TV}"]
     (tmp_path / "conf" / "model").mkdir(parents=True)
     (tmp_path / "conf" / "model" / "mine.yaml").write_text("_target_: mine.Net\nscale: ${scale}\nwidth: 6\n")
     mine = ["--config-dir", str(tmp_path / "conf"), "model=mine", mine[1], "+callbacks.note._target_=mine.Note"]
     assert main([*mine, *settings]) == 0
-    assert float(metrics(only_run())[0]["train/loss/tv"]) > 0
+    assert float(metrics(only_run())[0]["train/loss/mine"]) > 0
     assert Path("noted").exists()
 
 
@@ -305,6 +305,18 @@ def shipped(group):
 
 
 ONE_STEP = ["trainer.max_steps=1", "trainer.val_check_interval=1", "data.batch_size=2", "data.patch_size=12"]
+
+
+# As they are these need minutes.
+SMALLER = {
+    "model=edsr": ["model.n_resblocks=1", "model.n_feats=8"],
+    "model=mdsr": ["model.n_resblocks=1", "model.n_feats=8"],
+    "experiment=multiscale": ["model.n_resblocks=1", "model.n_feats=8"],
+    "model=rdn": ["model.n_blocks=2"],
+    "model=rcan": ["model.n_groups=1", "model.n_blocks=2"],
+    "model=rrdb": ["model.n_blocks=1"],
+    "model=rfdn": ["data.patch_size=16"],
+}
 
 
 @pytest.mark.parametrize(
@@ -330,10 +342,7 @@ def test_every_shipped_yaml_runs_one_step(choice, folder, monkeypatch):
     settings = [*ONE_STEP, choice, "callbacks.pictures=null"]
     if not choice.startswith("experiment"):
         settings += ["data=folder", f"data.train_dir={folder}", "data.val_holdout=1"]
-    if choice in ("model=edsr", "model=mdsr"):
-        settings += ["model.n_resblocks=1", "model.n_feats=8"]  # as they are they need minutes
-    if choice == "experiment=multiscale":
-        settings += ["model.n_resblocks=1", "model.n_feats=8"]
+    settings += SMALLER.get(choice, [])
     if not choice.startswith("logger"):
         settings += ["logger=csv"]
     if choice == "model=bicubic":
@@ -413,3 +422,48 @@ def test_a_continued_run_is_the_same_run_in_wandb_and_a_failed_one_says_so(tiny)
     assert main([f"ckpt_path={run}", "trainer.max_steps=3"]) in (0, 1)
     again = wandb_records(run)[1]
     assert again["run"][0]["run_id"] == found["run"][0]["run_id"]
+
+
+def test_two_runs_of_one_second_get_two_folders(tiny, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda *_: "2026-01-01_00-00-00")
+    short = [*tiny, "trainer.max_steps=1", "trainer.val_check_interval=1"]
+    assert main(short) == 0
+    assert main(short) == 0
+    assert sorted(path.name for path in Path("runs/train").iterdir()) == [
+        "2026-01-01_00-00-00",
+        "2026-01-01_00-00-00_2",
+    ]
+
+
+def test_a_folder_that_holds_a_run_is_not_written_into(tiny, capsys):
+    short = [*tiny, "trainer.max_steps=1", "trainer.val_check_interval=1", "hydra.run.dir=mine, a=b"]
+    assert main(short) == 0
+    before = Path("mine, a=b/metrics.csv").read_text()
+    assert main(short) == 2
+    assert "mine, a=b holds a run; allowed: a new folder, or ckpt_path=" in capsys.readouterr().err
+    assert Path("mine, a=b/metrics.csv").read_text() == before
+
+
+def test_a_run_that_never_began_leaves_no_folder(tiny, capsys):
+    assert main([*tiny, "data.patch_size=500"]) == 2
+    assert "needs pictures of 2000 pixels" in capsys.readouterr().err
+    assert list(Path("runs/train").iterdir()) == []
+
+
+def test_a_folder_for_runs_that_cannot_be_made_is_named(tiny, capsys):
+    Path("file").touch()
+    assert main([*tiny, "paths.runs=file"]) == 2
+    assert "paths.runs: cannot create file/train" in capsys.readouterr().err
+
+
+def test_no_network_is_asked_for_in_a_default_run(tiny, monkeypatch):
+    """W&B offline, EfficientNet's weights and the sample pictures: nothing is looked up or connected to."""
+    import socket
+
+    def refused(*_, **__):
+        raise AssertionError("the network was asked for")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+    monkeypatch.setattr(socket, "create_connection", refused)
+    settings = [a for a in tiny if not a.startswith(("logger", "data"))]
+    assert main([*settings, "loss.beta=0.01", "data.patch_size=16", "trainer.max_steps=2"]) == 0

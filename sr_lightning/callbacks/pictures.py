@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch
-from sr_lightning.image import to_uint8
+from sr_lightning.image import to_uint8, write_png
 from sr_lightning.inference import bicubic
 from sr_lightning.metrics import psnr
 
@@ -85,7 +85,7 @@ class Pictures(pl.Callback):
         pixels = np.asarray(sheet(sr, batch, zoom=self.zoom))
         self.folder.mkdir(parents=True, exist_ok=True)
         stem = Path(batch.name).stem
-        Image.fromarray(pixels).save(self.folder / f"{when}_{batch.set}_x{batch.scale}_{stem}.png")
+        write_png(self.folder / f"{when}_{batch.set}_x{batch.scale}_{stem}.png", pixels)
         tag = f"samples/{batch.set}_x{batch.scale}/{stem}"
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):

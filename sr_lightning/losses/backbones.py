@@ -6,10 +6,11 @@ than the deepest layer that is asked for. The libraries are imported where they 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import socket
 import urllib.error
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -179,18 +180,26 @@ def _download(url: str, variant: str) -> dict[str, Tensor]:
     """Torchvision's weights, from torch's hub folder or the network; their checksum is part of their name."""
     name = url.rpartition("/")[2]
     folder = Path(torch.hub.get_dir(), "checkpoints")
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_TIMEOUT)
     try:
-        state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
-            url, map_location="cpu", check_hash=True, weights_only=True
-        )
+        with network_timeout():
+            state: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+                url, map_location="cpu", check_hash=True, weights_only=True
+            )
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise UserError(
             f"loss.perceptual.backbone={variant}: its weights {name} are not in {folder} and cannot be downloaded "
             f"({error}). Allowed: put the file there, or name it: loss.perceptual.weights=<file>, or use the "
             "backbone that needs no download: loss.perceptual.backbone=efficientnet_lite0"
         ) from None
+    return state
+
+
+@contextlib.contextmanager
+def network_timeout() -> Iterator[None]:
+    """Makes libraries that set no limit of their own give up soon where there is no network."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_TIMEOUT)
+    try:
+        yield
     finally:
         socket.setdefaulttimeout(before)
-    return state

@@ -93,14 +93,31 @@ class PerceptualLoss(nn.Module):
         with torch.no_grad():
             target: dict[str, Tensor] = self.backbone(hr)
         found: dict[str, Tensor] = self.backbone(sr)
-        differences = {layer: found[layer] - features for layer, features in target.items()}
+        differences = {layer: self._compared(found[layer]) - self._compared(x) for layer, x in target.items()}
         return {layer: (d.square() if self._squared else d.abs()).mean() for layer, d in differences.items()}
+
+    def _compared(self, features: Tensor) -> Tensor:
+        """What of the features, (N, C, h, w), is compared."""
+        return features
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """What `.to()`, `.cuda()` … call: the backbone follows to the device, but stays float32."""
         result: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.backbone.to(fn(torch.zeros(1)).device)
         return result
+
+
+class StyleLoss(PerceptualLoss):
+    """Distance between Gram matrices of features: which of them occur together, wherever (Gatys et al. 2016, eq. 3).
+
+    Arguments, scaling and errors as in `PerceptualLoss`; its usual weight is far smaller than that of a
+    perceptual loss (Sajjadi et al. 2017).
+    """
+
+    def _compared(self, features: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, C)."""
+        flat = features.flatten(2)  # (N, C, h·w)
+        return flat @ flat.transpose(1, 2) / flat.shape[2]
 
 
 def _built(

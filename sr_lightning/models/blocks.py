@@ -85,9 +85,9 @@ class ResBlock(nn.Module):
         return x + residual * self.res_scale
 
 
-def to_picture(n_feats: int, n_colors: int) -> nn.Conv2d:
+def to_picture(n_feats: int, n_colors: int, kernel_size: int = 3) -> nn.Conv2d:
     """The last convolution. No rectifier follows, and a picture varies less than features do: it starts small."""
-    return kaiming_(conv(n_feats, n_colors), scale=RESIDUAL)
+    return kaiming_(conv(n_feats, n_colors, kernel_size), scale=RESIDUAL)
 
 
 def sub_pixel(n_in: int, n_out: int, scale: int) -> nn.Sequential:

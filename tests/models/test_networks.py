@@ -7,9 +7,28 @@ import torch
 from torch import nn
 
 from sr_lightning.errors import UserError
-from sr_lightning.models import EDSR, ESPCN, FSRCNN, MDSR, SRCNN, Bicubic
+from sr_lightning.models import (
+    EDSR,
+    ESPCN,
+    FSRCNN,
+    IMDN,
+    MDSR,
+    RCAN,
+    RDN,
+    RFDN,
+    SPAN,
+    SRCNN,
+    VDSR,
+    Bicubic,
+    NinaSR,
+    RRDBNet,
+    SRResNet,
+    SwinIR,
+)
 from sr_lightning.models.blocks import enlarge
 from sr_lightning.models.initialisation import icnr_, kaiming_
+from sr_lightning.models.span import MergedConv
+from sr_lightning.models.swinir import WindowAttention
 from sr_lightning.resize import resize
 
 SMALL = {
@@ -22,6 +41,16 @@ SMALL = {
     "espcn": ESPCN,
     "fsrcnn": FSRCNN,
     "srcnn": SRCNN,
+    "vdsr": lambda s: VDSR(s, n_feats=8, n_layers=4),
+    "srresnet": lambda s: SRResNet(s, n_feats=8, n_resblocks=2),
+    "rdn": lambda s: RDN(s, n_feats=8, n_blocks=2, n_layers=2, growth=8),
+    "rcan": lambda s: RCAN(s, n_feats=16, n_groups=2, n_blocks=2, reduction=2),
+    "rrdb": lambda s: RRDBNet(s, n_feats=8, n_blocks=1, growth=4),
+    "imdn": lambda s: IMDN(s, n_feats=32, n_blocks=2),
+    "rfdn": lambda s: RFDN(s, n_feats=16, n_blocks=2),
+    "span": lambda s: SPAN(s, n_feats=8),
+    "ninasr": lambda s: NinaSR(s, n_feats=16, n_resblocks=3),
+    "swinir": lambda s: SwinIR(s, n_feats=12, n_blocks=2, n_layers=2, n_heads=3),
 }
 
 
@@ -41,9 +70,25 @@ def count(net):
         (lambda: EDSR(4, n_feats=256, n_resblocks=32, res_scale=0.1), 43_089_923),
         (lambda: MDSR([2, 3, 4]), 7_953_987),
         (lambda: MDSR([2, 3, 4], n_resblocks=16), 3_227_203),
+        # With biases; the tables of later papers print 665 K, its kernels alone (below).
+        (lambda: VDSR(4), 665_921),
+        # Known from the released code; RCAN's and EDSR's there hold 24 more, which never change: the mean's shift.
+        (lambda: SRResNet(4), 1_549_462),
+        (lambda: RDN(2), 22_123_395),
+        (lambda: RDN(4), 22_271_107),
+        (lambda: RCAN(2), 15_444_667 - 24),
+        (lambda: RCAN(4), 15_592_379 - 24),
+        (lambda: RRDBNet(4), 16_697_987),
+        # Hui et al. 2019, table 5 (694 K, 703 K, 715 K) and the released code.
+        (lambda: IMDN(2), 694_404),
+        (lambda: IMDN(3), 703_059),
+        (lambda: IMDN(4), 715_176),
+        (lambda: RFDN(4), 433_448),
+        (lambda: SwinIR(2), 910_152),
+        (lambda: SwinIR(4), 929_628),
     ],
 )
-def test_parameters_of_edsr_and_mdsr(make, expected):
+def test_parameters_equal_the_papers_or_the_released_networks(make, expected):
     with torch.device("meta"):
         assert count(make()) == expected
 
@@ -58,6 +103,7 @@ def test_weights_of_the_y_only_networks():
     assert kernels(SRCNN(kernel_sizes=(9, 5, 5))) == 57_184
     assert kernels(FSRCNN(3)) == 25 * 56 + 56 * 12 + 4 * 9 * 12 * 12 + 12 * 56 + 81 * 56 == 12_464
     # Shi et al. 2016, section 3.2: l = 3, (5, 64), (3, 32), (3, r²)
+    assert kernels(VDSR(4)) == 9 * 64 + 18 * 9 * 64 * 64 + 9 * 64 == 664_704
     assert kernels(ESPCN(3)) == 25 * 64 + 9 * 64 * 32 + 9 * 32 * 9
 
 
@@ -66,14 +112,80 @@ def test_weights_of_the_y_only_networks():
 def test_size_and_a_gradient_for_every_parameter(name, scale):
     torch.manual_seed(0)
     net = SMALL[name](scale)
-    x = torch.rand(2, net.channels, 7, 10)
+    x = torch.rand(2, net.channels, 15, 18)
     y = net(x)
-    assert y.shape == (2, net.channels, 7 * scale, 10 * scale)
+    assert y.shape == (2, net.channels, 15 * scale, 18 * scale)
     assert net.scales == (scale,)
     if name == "edsr_skip":
         nn.init.normal_(net.tail[-1].weight, std=0.1)  # starts at zero, which would hide the others
     net(x).square().mean().backward()
     assert [n for n, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+
+
+def test_papers_round_counts():
+    """SPAN counts its merged convolutions (Wan et al. 2024, table 2: 481 K, 498 K; SPAN-S 411 K, 426 K)."""
+    with torch.device("meta"):
+        for n_feats, scale, thousands in ((52, 2, 481), (52, 4, 498), (48, 2, 411), (48, 4, 426)):
+            net = SPAN(scale, n_feats=n_feats)
+            merged = [layer for layer in net.modules() if isinstance(layer, MergedConv)]
+            spared = sum(count(layer) - sum(part.numel() for part in layer.merged()) for layer in merged)
+            assert round((count(net) - spared) / 1000) == thousands
+        assert round(count(NinaSR(2)) / 1e6, 1) == 0.1
+        assert round(count(NinaSR(4, n_feats=32, n_resblocks=26)) / 1e6, 1) == 1.0
+
+
+def test_vdsr_has_the_same_weights_for_all_scales():
+    net, x = VDSR([2, 3, 4], n_feats=4, n_layers=3), torch.rand(1, 1, 8, 9)
+    alone = VDSR(3, n_feats=4, n_layers=3)
+    alone.load_state_dict(net.state_dict())
+    torch.testing.assert_close(net(x, scale=3), alone(x))
+    assert net(x, scale=4).shape == (1, 1, 32, 36)
+
+
+def test_merged_convolutions_equal_the_layers_they_are_made_of():
+    torch.manual_seed(0)
+    layer, x = MergedConv(5, 7, 2), torch.rand(2, 5, 9, 8)
+    padded = nn.functional.pad(x, (1, 1, 1, 1))
+    expected = layer.reduce(layer.conv(layer.expand(padded))) + layer.skip(x)
+    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_local_attention_does_not_depend_on_what_is_far_away():
+    torch.manual_seed(0)
+    net = NinaSR(2, n_feats=8, n_resblocks=2).eval()
+    x = torch.rand(1, 3, 32, 256)
+    other = x.clone()
+    other[..., 200:] = 0
+    torch.testing.assert_close(net(x)[..., :128], net(other)[..., :128])
+
+
+def test_shifted_windows_do_not_see_over_the_border():
+    """The layer against attention written out: every pixel sees those of its shifted window that were beside it."""
+    torch.manual_seed(0)
+    layer = WindowAttention(4, n_heads=2, window=4, shift=2)
+    x = torch.rand(1, 8, 12, 4)
+    q, k, v = layer.qkv(x).split(4, dim=-1)
+    expected = torch.zeros_like(x)
+    places = [(i, j) for i in range(8) for j in range(12)]
+    for i, j in places:
+        near = [(a, b) for a, b in places if (a + 2) // 4 == (i + 2) // 4 and (b + 2) // 4 == (j + 2) // 4]
+        for head in range(2):
+            part = slice(2 * head, 2 * head + 2)
+            scores = torch.stack([q[0, i, j, part] @ k[0, a, b, part] / 2**0.5 for a, b in near])
+            bias = torch.stack([layer.bias[(i - a + 3) * 7 + j - b + 3, head] for a, b in near])
+            weights = (scores + bias).softmax(0)
+            expected[0, i, j, part] = sum(w * v[0, a, b, part] for w, (a, b) in zip(weights, near, strict=True))
+    torch.testing.assert_close(layer(x), layer.out(expected), atol=1e-5, rtol=1e-4)
+
+
+def test_swinir_takes_any_size():
+    net = SwinIR(2, n_feats=12, n_blocks=1, n_layers=2, n_heads=2).eval()
+    assert net(torch.rand(1, 3, 1, 19)).shape == (1, 3, 2, 38)
+
+
+def test_a_picture_too_small_for_rfdn_is_refused():
+    with pytest.raises(UserError, match="RFDN needs 15 LR pixels"):
+        RFDN(2)(torch.rand(1, 3, 14, 40))
 
 
 def test_mdsr_uses_the_heads_of_the_scale_asked_for():

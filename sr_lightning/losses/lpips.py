@@ -1,0 +1,52 @@
+"""LPIPS as a loss term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.errors import UserError
+from sr_lightning.losses.backbones import network_timeout
+
+
+class LPIPSLoss(nn.Module):
+    """Learned perceptual patch similarity (Zhang et al. 2018), torchmetrics' implementation.
+
+    The backbone is no part of this module, as in `PerceptualLoss`.
+
+    Args:
+        net: `alex`, `vgg` or `squeeze`; torchvision downloads its weights once.
+
+    Raises:
+        UserError: The weights are not to be had.
+    """
+
+    def __init__(self, net: Literal["alex", "vgg", "squeeze"] = "vgg") -> None:
+        super().__init__()
+        from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+        try:
+            with network_timeout():
+                metric = LearnedPerceptualImagePatchSimilarity(net_type=net, normalize=True)
+        except (OSError, RuntimeError) as error:
+            folder = f"{torch.hub.get_dir()}/checkpoints"
+            raise UserError(
+                f"LPIPSLoss: the weights of {net} are neither in {folder} nor can they be downloaded "
+                f"({error}). Allowed: put them there, or loss.beta with the backbone that "
+                "needs no download: loss.perceptual.backbone=efficientnet_lite0"
+            ) from None
+        self._net: tuple[nn.Module] = (metric.net.requires_grad_(False).eval(),)
+
+    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] twice -> scalar."""
+        distance: Tensor = self._net[0](sr, hr, normalize=True)
+        return distance.mean()
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """The backbone follows to the device, but stays float32."""
+        result: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self._net[0].to(fn(torch.zeros(1)).device)
+        return result

@@ -1,0 +1,85 @@
+"""IMDN: Hui, Gao, Yang and Wang, Lightweight Image SR with Information Multi-Distillation Network, ACM MM 2019."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.models.blocks import check_scale, conv, sub_pixel
+from sr_lightning.models.initialisation import RESIDUAL, kaiming_
+
+_SLOPE = 0.05
+
+
+class IMDN(nn.Module):
+    """Blocks that keep a part of their channels at each step, fused at the end (fig. 2).
+
+    Args:
+        scale: Factor.
+        n_feats: Channels.
+        n_blocks: Information multi-distillation blocks.
+    """
+
+    channels = 3
+
+    def __init__(self, scale: int = 4, *, n_feats: int = 64, n_blocks: int = 6) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        self.head = conv(3, n_feats)
+        self.blocks = nn.ModuleList(_Block(n_feats) for _ in range(n_blocks))
+        self.fusion = nn.Sequential(conv(n_feats * n_blocks, n_feats, 1), nn.LeakyReLU(_SLOPE, inplace=True))
+        self.body = conv(n_feats, n_feats)
+        self.tail = sub_pixel(n_feats, 3, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        shallow = self.head(x)
+        features, found = shallow, []
+        for block in self.blocks:
+            features = block(features)
+            found.append(features)
+        y: Tensor = self.tail(self.body(self.fusion(torch.cat(found, dim=1))) + shallow)
+        return y
+
+
+class ContrastAttention(nn.Module):
+    """Channel attention from each channel's mean plus standard deviation (section 3.3)."""
+
+    def __init__(self, n_feats: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(
+            conv(n_feats, n_feats // reduction, 1),
+            nn.ReLU(inplace=True),
+            conv(n_feats // reduction, n_feats, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, n_feats, h, w) -> the same."""
+        variance, mean = torch.var_mean(x, dim=(-2, -1), correction=0, keepdim=True)
+        # The root has no finite slope at 0, where a flat picture is.
+        gate: Tensor = self.gate((variance + 1e-10).sqrt() + mean)
+        return x * gate
+
+
+class _Block(nn.Module):
+    """Three steps keep a quarter of the channels each and refine the rest (table 1)."""
+
+    def __init__(self, n_feats: int) -> None:
+        super().__init__()
+        self.kept = n_feats // 4
+        rest = n_feats - self.kept
+        self.steps = nn.ModuleList(conv(size, n_feats) for size in (n_feats, rest, rest))
+        self.last = conv(rest, self.kept)
+        self.attention = ContrastAttention(self.kept * 4)
+        self.fusion = kaiming_(conv(self.kept * 4, n_feats, 1), scale=RESIDUAL)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rest, found = x, []
+        for step in self.steps:
+            features = nn.functional.leaky_relu(step(rest), _SLOPE)
+            kept, rest = features[:, : self.kept], features[:, self.kept :]
+            found.append(kept)
+        found.append(self.last(rest))
+        residual: Tensor = self.fusion(self.attention(torch.cat(found, dim=1)))
+        return x + residual

@@ -1,0 +1,95 @@
+"""NinaSR: Gouvine 2021, a small network with local channel attention (torchSR, README of its models)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sr_lightning.models.blocks import check_scale, conv
+from sr_lightning.models.edsr import DIV2K_MEAN
+from sr_lightning.models.initialisation import icnr_, kaiming_
+
+
+class NinaSR(nn.Module):
+    """Wide-activation residual blocks with attention pooled over neighbourhoods, variance kept by scaling.
+
+    B0: 10 blocks of 16 channels (0.1 M parameters); B1: 26 of 32 (1.0 M); B2: 84 of 56 (10 M).
+
+    Args:
+        scale: Factor.
+        n_feats: Channels between blocks.
+        n_resblocks: Residual blocks.
+        expansion: How much wider a block is inside.
+        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
+    """
+
+    channels = 3
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        n_feats: int = 16,
+        n_resblocks: int = 10,
+        expansion: float = 2.0,
+        rgb_mean: Sequence[float] = DIV2K_MEAN,
+    ) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.rgb_mean: Tensor
+        self.head = kaiming_(nn.Conv2d(3, n_feats, 3, padding=1, bias=False))
+        out_scale = 4 / n_resblocks
+        # Each block adds out_scale² to a variance of 1, and divides by what has come together.
+        self.body = nn.Sequential(
+            *(
+                _Block(n_feats, int(n_feats * expansion), 1 / math.sqrt(1 + i * out_scale**2), out_scale)
+                for i in range(n_resblocks)
+            )
+        )
+        self.tail = nn.Sequential(icnr_(nn.Conv2d(n_feats, 3 * scale**2, 3, padding=1), scale), nn.PixelShuffle(scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        features = self.head(x - self.rgb_mean)
+        y: Tensor = self.tail(features + self.body(features))
+        return y + self.rgb_mean
+
+
+class LocalAttention(nn.Module):
+    """Channel attention from means over neighbourhoods of 31 pixels, one gate for 16x16 pixels.
+
+    Unlike a global mean it does not depend on how large the picture is, or how it is cut.
+    """
+
+    def __init__(self, n_feats: int, reduction: int = 4, stride: int = 16) -> None:
+        super().__init__()
+        self.stride = stride
+        self.pool = nn.AvgPool2d(2 * stride - 1, stride=stride, padding=stride - 1, count_include_pad=False)
+        self.gate = nn.Sequential(
+            conv(n_feats, n_feats // reduction, 1),
+            nn.ReLU(inplace=True),
+            conv(n_feats // reduction, n_feats, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, n_feats, h, w) -> the same."""
+        gate = F.interpolate(self.gate(self.pool(x)), scale_factor=float(self.stride), mode="nearest")
+        return x * gate[..., : x.shape[-2], : x.shape[-1]]
+
+
+class _Block(nn.Module):
+    def __init__(self, n_feats: int, wide: int, in_scale: float, out_scale: float) -> None:
+        super().__init__()
+        self.in_scale, self.out_scale = in_scale, out_scale
+        last = kaiming_(nn.Conv2d(wide, n_feats, 3, padding=1, bias=False))
+        self.body = nn.Sequential(conv(n_feats, wide), nn.ReLU(inplace=True), LocalAttention(wide), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual: Tensor = self.body(x * self.in_scale)
+        return x + residual * (2 * self.out_scale)  # the attention's gates start near a half

@@ -1,0 +1,93 @@
+"""RCAN: Zhang et al., Image Super-Resolution Using Very Deep Residual Channel Attention Networks, ECCV 2018."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.models.blocks import check_scale, conv, tail
+from sr_lightning.models.edsr import DIV2K_MEAN
+from sr_lightning.models.initialisation import RESIDUAL, kaiming_
+
+
+class RCAN(nn.Module):
+    """Residual groups of channel-attention blocks (fig. 2). The defaults are the paper's.
+
+    Args:
+        scale: Factor.
+        n_feats: Channels.
+        n_groups: G, residual groups.
+        n_blocks: B, attention blocks in a group.
+        reduction: r, how much narrower the attention's bottleneck is.
+        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
+    """
+
+    channels = 3
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        n_feats: int = 64,
+        n_groups: int = 10,
+        n_blocks: int = 20,
+        reduction: int = 16,
+        rgb_mean: Sequence[float] = DIV2K_MEAN,
+    ) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.rgb_mean: Tensor
+        self.head = conv(3, n_feats)
+        groups = [_Group(n_feats, n_blocks, reduction) for _ in range(n_groups)]
+        self.body = nn.Sequential(*groups, conv(n_feats, n_feats))
+        self.tail = tail(n_feats, 3, scale, upsampler="pixelshuffle", act="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        features = self.head(x - self.rgb_mean)
+        y: Tensor = self.tail(features + self.body(features))
+        return y + self.rgb_mean
+
+
+class ChannelAttention(nn.Module):
+    """Scales each channel by a gate made from all channels' means (section 3.3)."""
+
+    def __init__(self, n_feats: int, reduction: int) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(
+            conv(n_feats, n_feats // reduction, 1),
+            nn.ReLU(inplace=True),
+            conv(n_feats // reduction, n_feats, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, n_feats, h, w) -> the same."""
+        gate: Tensor = self.gate(x.mean((-2, -1), keepdim=True))
+        return x * gate
+
+
+class _Block(nn.Module):
+    def __init__(self, n_feats: int, reduction: int) -> None:
+        super().__init__()
+        last = kaiming_(conv(n_feats, n_feats), scale=RESIDUAL)
+        attention = ChannelAttention(n_feats, reduction)
+        self.body = nn.Sequential(conv(n_feats, n_feats), nn.ReLU(inplace=True), last, attention)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual: Tensor = self.body(x)
+        return x + residual
+
+
+class _Group(nn.Module):
+    def __init__(self, n_feats: int, n_blocks: int, reduction: int) -> None:
+        super().__init__()
+        blocks = [_Block(n_feats, reduction) for _ in range(n_blocks)]
+        self.body = nn.Sequential(*blocks, kaiming_(conv(n_feats, n_feats), scale=RESIDUAL))
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual: Tensor = self.body(x)
+        return x + residual

@@ -1,0 +1,60 @@
+"""RDN: Zhang, Tian, Kong, Zhong and Fu, Residual Dense Network for Image Super-Resolution, CVPR 2018."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.models.blocks import check_scale, conv, tail
+from sr_lightning.models.initialisation import RESIDUAL, kaiming_
+
+
+class RDN(nn.Module):
+    """Residual dense blocks whose outputs are fused globally (fig. 2). The defaults are the paper's D16-C8-G64.
+
+    Args:
+        scale: Factor.
+        n_feats: G0, channels between blocks.
+        n_blocks: D, residual dense blocks.
+        n_layers: C, convolutions in a block.
+        growth: G, channels that each of them adds.
+    """
+
+    channels = 3
+
+    def __init__(
+        self, scale: int = 4, *, n_feats: int = 64, n_blocks: int = 16, n_layers: int = 8, growth: int = 64
+    ) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        self.shallow1 = conv(3, n_feats)
+        self.shallow2 = conv(n_feats, n_feats)
+        self.blocks = nn.ModuleList(_DenseBlock(n_feats, n_layers, growth) for _ in range(n_blocks))
+        self.fusion = nn.Sequential(conv(n_blocks * n_feats, n_feats, 1), conv(n_feats, n_feats))
+        self.tail = tail(n_feats, 3, scale, upsampler="pixelshuffle", act="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        shallow = self.shallow1(x)
+        features, found = self.shallow2(shallow), []
+        for block in self.blocks:
+            features = block(features)
+            found.append(features)
+        y: Tensor = self.tail(self.fusion(torch.cat(found, dim=1)) + shallow)
+        return y
+
+
+class _DenseBlock(nn.Module):
+    """Each convolution sees all before it; local fusion and a local residual (eq. 5 to 7)."""
+
+    def __init__(self, n_feats: int, n_layers: int, growth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(conv(n_feats + i * growth, growth) for i in range(n_layers))
+        self.fusion = kaiming_(conv(n_feats + n_layers * growth, n_feats, 1), scale=RESIDUAL)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = x
+        for layer in self.layers:
+            features = torch.cat([features, layer(features).relu()], dim=1)
+        residual: Tensor = self.fusion(features)
+        return x + residual

@@ -1,0 +1,100 @@
+"""RFDN: Liu, Tang and Wu, Residual Feature Distillation Network for Lightweight Image SR, ECCVW 2020."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sr_lightning.errors import UserError
+from sr_lightning.models.blocks import check_scale, conv, sub_pixel
+
+_SLOPE = 0.05
+_SMALLEST = 15  # the attention's strided convolution and pooling need seven positions
+
+
+class RFDN(nn.Module):
+    """Feature distillation by 1x1 convolutions, shallow residual blocks, spatial attention (fig. 3 and 4).
+
+    The defaults are those of the network that won the AIM 2020 challenge (433 K parameters at x4).
+    Pictures must have 15 LR pixels and more on each side.
+
+    Args:
+        scale: Factor.
+        n_feats: Channels.
+        n_blocks: Residual feature distillation blocks.
+    """
+
+    channels = 3
+
+    def __init__(self, scale: int = 4, *, n_feats: int = 50, n_blocks: int = 4) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        self.head = conv(3, n_feats)
+        self.blocks = nn.ModuleList(_Block(n_feats) for _ in range(n_blocks))
+        self.fusion = nn.Sequential(conv(n_feats * n_blocks, n_feats, 1), nn.LeakyReLU(_SLOPE, inplace=True))
+        self.body = conv(n_feats, n_feats)
+        self.tail = sub_pixel(n_feats, 3, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s).
+
+        Raises:
+            UserError: The picture is too small for the attention's pooling.
+        """
+        if min(x.shape[-2:]) < _SMALLEST:
+            raise UserError(f"model: RFDN needs {_SMALLEST} LR pixels on each side, found {tuple(x.shape[-2:])}")
+        shallow = self.head(x)
+        features, found = shallow, []
+        for block in self.blocks:
+            features = block(features)
+            found.append(features)
+        y: Tensor = self.tail(self.body(self.fusion(torch.cat(found, dim=1))) + shallow)
+        return y
+
+
+class SpatialAttention(nn.Module):
+    """Enhanced spatial attention (Liu et al., CVPR 2020), in the form of RFDN: a wide view at low resolution."""
+
+    def __init__(self, n_feats: int) -> None:
+        super().__init__()
+        narrow = n_feats // 4
+        self.reduce = conv(n_feats, narrow, 1)
+        self.skip = conv(narrow, narrow, 1)
+        self.stride = nn.Conv2d(narrow, narrow, 3, stride=2)
+        self.wide = nn.Sequential(
+            conv(narrow, narrow),
+            nn.ReLU(inplace=True),
+            conv(narrow, narrow),
+            nn.ReLU(inplace=True),
+            conv(narrow, narrow),
+        )
+        self.expand = conv(narrow, n_feats, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, n_feats, h, w) -> the same."""
+        reduced = self.reduce(x)
+        wide = self.wide(F.max_pool2d(self.stride(reduced), kernel_size=7, stride=3))
+        wide = F.interpolate(wide, x.shape[-2:], mode="bilinear", align_corners=False)
+        gate: Tensor = self.expand(wide + self.skip(reduced)).sigmoid()
+        return x * gate
+
+
+class _Block(nn.Module):
+    def __init__(self, n_feats: int) -> None:
+        super().__init__()
+        half = n_feats // 2
+        self.distil = nn.ModuleList(conv(n_feats, half, 1) for _ in range(3))
+        self.refine = nn.ModuleList(conv(n_feats, n_feats) for _ in range(3))
+        self.last = conv(n_feats, half)
+        self.fusion = conv(half * 4, n_feats, 1)
+        self.attention = SpatialAttention(n_feats)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = []
+        for distil, refine in zip(self.distil, self.refine, strict=True):
+            found.append(F.leaky_relu(distil(x), _SLOPE))
+            x = F.leaky_relu(refine(x) + x, _SLOPE)
+        found.append(F.leaky_relu(self.last(x), _SLOPE))
+        y: Tensor = self.attention(self.fusion(torch.cat(found, dim=1)))
+        return y

@@ -1,0 +1,67 @@
+"""RRDBNet, the generator of ESRGAN: Wang et al., Enhanced Super-Resolution GANs, ECCVW 2018."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.models.blocks import NearestConv, check_scale, conv, to_picture
+from sr_lightning.models.initialisation import RESIDUAL, kaiming_
+
+_RESIDUAL_SCALING = 0.2
+
+
+class RRDBNet(nn.Module):
+    """Residual-in-residual dense blocks, nearest-neighbour upsampling (section 3.1, fig. 4).
+
+    All convolutions of the blocks start with He's weights times 0.1 (section 3.1). The defaults are the paper's.
+
+    Args:
+        scale: Factor; the paper's is 4.
+        n_feats: Channels between blocks.
+        n_blocks: RRDBs, each of three dense blocks.
+        growth: Channels that each convolution of a dense block adds.
+    """
+
+    channels = 3
+
+    def __init__(self, scale: int = 4, *, n_feats: int = 64, n_blocks: int = 23, growth: int = 32) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        self.head = conv(3, n_feats)
+        self.body = nn.Sequential(*(_RRDB(n_feats, growth) for _ in range(n_blocks)), conv(n_feats, n_feats))
+        self.upsample = NearestConv(n_feats, scale, "leaky_relu")
+        self.tail = nn.Sequential(conv(n_feats, n_feats), nn.LeakyReLU(0.2, inplace=True), to_picture(n_feats, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        features = self.head(x)
+        y: Tensor = self.tail(self.upsample(features + self.body(features)))
+        return y
+
+
+class _DenseBlock(nn.Module):
+    def __init__(self, n_feats: int, growth: int) -> None:
+        super().__init__()
+        sizes = [growth] * 4 + [n_feats]
+        self.layers = nn.ModuleList(
+            kaiming_(conv(n_feats + i * growth, size), scale=RESIDUAL) for i, size in enumerate(sizes)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = x
+        for layer in self.layers[:-1]:
+            new = nn.functional.leaky_relu(layer(features), 0.2)
+            features = torch.cat([features, new], dim=1)
+        residual: Tensor = self.layers[-1](features)
+        return x + _RESIDUAL_SCALING * residual
+
+
+class _RRDB(nn.Module):
+    def __init__(self, n_feats: int, growth: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*(_DenseBlock(n_feats, growth) for _ in range(3)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual: Tensor = self.body(x)
+        return x + _RESIDUAL_SCALING * residual

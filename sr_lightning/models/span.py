@@ -1,0 +1,100 @@
+"""SPAN: Wan et al., Swift Parameter-free Attention Network for Efficient Super-Resolution, CVPRW 2024."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sr_lightning.models.blocks import check_scale, conv, sub_pixel
+from sr_lightning.models.edsr import DIV2K_MEAN
+
+
+class SPAN(nn.Module):
+    """Blocks whose attention is an odd function of their own output and costs no parameters (fig. 2 and 3).
+
+    Args:
+        scale: Factor.
+        n_feats: Channels: 52 in SPAN, 48 in SPAN-S.
+        expansion: How much wider the convolutions are while training; they are merged to plain 3x3 ones.
+        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
+    """
+
+    channels = 3
+
+    def __init__(
+        self, scale: int = 4, *, n_feats: int = 52, expansion: int = 2, rgb_mean: Sequence[float] = DIV2K_MEAN
+    ) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.rgb_mean: Tensor
+        self.head = MergedConv(3, n_feats, expansion)
+        self.blocks = nn.ModuleList(_Block(n_feats, expansion) for _ in range(6))
+        self.body = MergedConv(n_feats, n_feats, expansion)
+        self.fusion = conv(4 * n_feats, n_feats, 1)
+        self.tail = sub_pixel(n_feats, 3, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        shallow = self.head(x - self.rgb_mean)
+        features, found = shallow, []
+        for block in self.blocks:
+            features, inner = block(features)
+            found.append((features, inner))
+        # Shallow, deep, the first block's output and the last block's first features (fig. 2).
+        kept = [shallow, self.body(features), found[0][0], found[-1][1]]
+        y: Tensor = self.tail(self.fusion(torch.cat(kept, dim=1)))
+        return y + self.rgb_mean
+
+
+class MergedConv(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions beside a 1x1 skip, which together are one 3x3 convolution (section 3.3).
+
+    Nothing non-linear lies between them, so their kernels are multiplied out before the picture is touched, in
+    training too: the result is the same, for the cost of one convolution.
+
+    Args:
+        n_in: Channels in.
+        n_out: Channels out.
+        expansion: How much wider the inner layers are.
+    """
+
+    def __init__(self, n_in: int, n_out: int, expansion: int) -> None:
+        super().__init__()
+        self.skip = nn.Conv2d(n_in, n_out, 1)
+        self.expand = nn.Conv2d(n_in, n_in * expansion, 1)
+        self.conv = nn.Conv2d(n_in * expansion, n_out * expansion, 3)
+        self.reduce = nn.Conv2d(n_out * expansion, n_out, 1)
+
+    def merged(self) -> tuple[Tensor, Tensor]:
+        """Kernel (n_out, n_in, 3, 3) and bias (n_out,) of the one convolution."""
+        expand, reduce = self.expand.weight[:, :, 0, 0], self.reduce.weight[:, :, 0, 0]
+        kernel = torch.einsum("om,mnyx,ni->oiyx", reduce, self.conv.weight, expand)
+        kernel = kernel + F.pad(self.skip.weight, (1, 1, 1, 1))
+        inner = self.conv.weight.sum((-2, -1)) @ _bias(self.expand) + _bias(self.conv)
+        return kernel, reduce @ inner + _bias(self.reduce) + _bias(self.skip)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, n_in, h, w) -> (N, n_out, h, w)."""
+        kernel, bias = self.merged()
+        return F.conv2d(x, kernel, bias, padding=1)
+
+
+def _bias(layer: nn.Conv2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
+
+
+class _Block(nn.Module):
+    def __init__(self, n_feats: int, expansion: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(MergedConv(n_feats, n_feats, expansion) for _ in range(3))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        first = self.layers[0](x)
+        last = self.layers[2](F.silu(self.layers[1](F.silu(first))))
+        attention = last.sigmoid() - 0.5
+        return (last + x) * attention, first

@@ -1,0 +1,187 @@
+"""SwinIR: Liang et al., Image Restoration Using Swin Transformer, ICCVW 2021; the lightweight form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sr_lightning.errors import UserError
+from sr_lightning.models.blocks import check_scale, conv, sub_pixel
+from sr_lightning.models.edsr import DIV2K_MEAN
+
+
+class SwinIR(nn.Module):
+    """Self-attention in windows that are shifted in every second layer (fig. 2). The defaults are the light network.
+
+    Pictures are mirrored at their right and lower border up to a multiple of the window.
+
+    Args:
+        scale: Factor.
+        n_feats: Channels; a multiple of `n_heads`.
+        n_blocks: Residual Swin transformer blocks.
+        n_layers: Attention layers in each.
+        n_heads: Attention heads.
+        window: Side of a window in LR pixels; even.
+        mlp_ratio: How much wider the perceptron of a layer is inside.
+        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
+    """
+
+    channels = 3
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        n_feats: int = 60,
+        n_blocks: int = 4,
+        n_layers: int = 6,
+        n_heads: int = 6,
+        window: int = 8,
+        mlp_ratio: float = 2.0,
+        rgb_mean: Sequence[float] = DIV2K_MEAN,
+    ) -> None:
+        super().__init__()
+        self.scales = (check_scale(scale),)
+        if n_feats % n_heads:
+            raise UserError(f"model.n_feats: found {n_feats}, allowed: a multiple of n_heads ({n_heads})")
+        if window % 2:
+            raise UserError(f"model.window: found {window}, allowed: even numbers")
+        self.window = window
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.rgb_mean: Tensor
+        self.head = conv(3, n_feats)
+        self.norm_in = nn.LayerNorm(n_feats)
+        self.blocks = nn.ModuleList(
+            _Block(n_feats, n_layers, n_heads=n_heads, window=window, hidden=int(n_feats * mlp_ratio))
+            for _ in range(n_blocks)
+        )
+        self.norm_out = nn.LayerNorm(n_feats)
+        self.body = conv(n_feats, n_feats)
+        self.tail = sub_pixel(n_feats, 3, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        height, width = x.shape[-2:]
+        shallow = self.head(_filled(x, self.window) - self.rgb_mean)
+        features = self.norm_in(shallow.permute(0, 2, 3, 1))  # (N, H, W, C)
+        for block in self.blocks:
+            features = block(features)
+        features = self.norm_out(features).permute(0, 3, 1, 2)  # (N, C, H, W)
+        y: Tensor = self.tail(self.body(features) + shallow) + self.rgb_mean
+        return y[..., : height * self.scales[0], : width * self.scales[0]]
+
+
+def _filled(x: Tensor, multiple: int) -> Tensor:
+    """Mirrors the right and lower border until the size is a multiple."""
+    for dim in (-2, -1):
+        n = x.shape[dim]
+        index = torch.arange(-(-n // multiple) * multiple, device=x.device) % (2 * n)
+        x = x.index_select(dim, torch.where(index < n, index, 2 * n - 1 - index))
+    return x
+
+
+class _Block(nn.Module):
+    """Attention layers and a convolution, as a residual (eq. 5)."""
+
+    def __init__(self, n_feats: int, n_layers: int, *, n_heads: int, window: int, hidden: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            *(
+                _Layer(n_feats, n_heads=n_heads, window=window, shift=window // 2 if i % 2 else 0, hidden=hidden)
+                for i in range(n_layers)
+            )
+        )
+        self.conv = conv(n_feats, n_feats)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> the same."""
+        residual: Tensor = self.conv(self.layers(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return x + residual
+
+
+class _Layer(nn.Module):
+    """Window attention and a perceptron, each normalised first (eq. 8)."""
+
+    def __init__(self, n_feats: int, *, n_heads: int, window: int, shift: int, hidden: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(n_feats)
+        self.attention = WindowAttention(n_feats, n_heads=n_heads, window=window, shift=shift)
+        self.norm2 = nn.LayerNorm(n_feats)
+        self.mlp = nn.Sequential(_linear(n_feats, hidden), nn.GELU(), _linear(hidden, n_feats))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C) -> the same."""
+        x = x + self.attention(self.norm1(x))
+        residual: Tensor = self.mlp(self.norm2(x))
+        return x + residual
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention within windows, with a learned bias for each relative position (Liu et al. 2021).
+
+    Args:
+        n_feats: Channels.
+        n_heads: Heads.
+        window: Side of a window.
+        shift: The windows are moved by so many pixels, around the border; pixels that only meet there do not
+            see each other.
+    """
+
+    def __init__(self, n_feats: int, *, n_heads: int, window: int, shift: int) -> None:
+        super().__init__()
+        self.n_heads, self.window, self.shift = n_heads, window, shift
+        self.qkv = _linear(n_feats, 3 * n_feats)
+        self.out = _linear(n_feats, n_feats)
+        self.bias = nn.Parameter(torch.empty((2 * window - 1) ** 2, n_heads))
+        nn.init.trunc_normal_(self.bias, std=0.02)
+        rows, columns = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+        places = torch.stack([rows, columns]).flatten(1)  # (2, window²)
+        apart = places[:, :, None] - places[:, None] + window - 1  # (2, window², window²), from 0
+        self.register_buffer("index", apart[0] * (2 * window - 1) + apart[1], persistent=False)
+        self.index: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, H, W, C), H and W multiples of the window -> the same."""
+        n, height, width, c = x.shape
+        if self.shift:
+            x = x.roll((-self.shift, -self.shift), (1, 2))
+        windows = _windows(x, self.window)  # (N, nW, window², C)
+        # (N, nW, window², 3, heads, C / heads) -> three of (N, nW, heads, window², C / heads)
+        q, k, v = self.qkv(windows).unflatten(-1, (3, self.n_heads, -1)).permute(3, 0, 1, 4, 2, 5)
+        bias = self.bias[self.index].permute(2, 0, 1)  # (heads, window², window²)
+        if self.shift:
+            bias = bias + self._mask(height, width, x.device)[:, None]  # (nW, heads, window², window²)
+        y: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        y = self.out(y.transpose(-2, -3).flatten(-2))  # (N, nW, heads, window², …) -> (N, nW, window², C)
+        rows = height // self.window
+        y = y.reshape(n, rows, -1, self.window, self.window, c)  # (N, rows, columns, window, window, C)
+        y = y.transpose(2, 3).reshape(n, height, width, c)
+        return y.roll((self.shift, self.shift), (1, 2)) if self.shift else y
+
+    def _mask(self, height: int, width: int, device: torch.device) -> Tensor:
+        """(nW, window², window²): -100 between pixels that stand on different sides of the picture's border."""
+
+        def sides(n: int) -> Tensor:
+            # The last window holds pixels from both ends; the others belong together.
+            return (torch.arange(n, device=device) >= n - self.shift).long()
+
+        region = 2 * sides(height)[:, None] + sides(width)  # (H, W)
+        region = _windows(region[None, :, :, None], self.window)[0, :, :, 0]  # (nW, window²)
+        return torch.where(region[:, :, None] == region[:, None], 0.0, -100.0)
+
+
+def _windows(x: Tensor, side: int) -> Tensor:
+    """(N, H, W, C) -> (N, H / side · W / side, side², C)."""
+    n, height, width, c = x.shape
+    x = x.reshape(n, height // side, side, width // side, side, c)  # (N, rows, side, columns, side, C)
+    return x.transpose(2, 3).reshape(n, -1, side * side, c)
+
+
+def _linear(n_in: int, n_out: int) -> nn.Linear:
+    layer = nn.Linear(n_in, n_out)
+    nn.init.trunc_normal_(layer.weight, std=0.02)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,38 @@
+"""VDSR: Kim, Lee and Lee, Accurate Image Super-Resolution Using Very Deep Convolutional Networks, CVPR 2016."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from sr_lightning.models.blocks import check_scales, choose_scale, conv, enlarge
+from sr_lightning.models.initialisation import RESIDUAL, kaiming_
+
+
+class VDSR(nn.Module):
+    """Bicubic enlargement, then a deep stack that learns the residual (section 3.1). On Y; one network for all scales.
+
+    He-initialised (section 5.2); the last layer starts small, so that the untrained network is nearly bicubic.
+
+    Args:
+        scales: One scale or several; the weights do not depend on them.
+        n_feats: Channels.
+        n_layers: Convolutions, the first and the last included.
+    """
+
+    channels = 1
+
+    def __init__(self, scales: int | Sequence[int] = (2, 3, 4), *, n_feats: int = 64, n_layers: int = 20) -> None:
+        super().__init__()
+        self.scales = check_scales(scales)
+        layers: list[nn.Module] = [conv(1, n_feats), nn.ReLU(inplace=True)]
+        for _ in range(n_layers - 2):
+            layers += [conv(n_feats, n_feats), nn.ReLU(inplace=True)]
+        self.body = nn.Sequential(*layers, kaiming_(conv(n_feats, 1), scale=RESIDUAL))
+
+    def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
+        """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
+        enlarged = enlarge(x, choose_scale(self.scales, scale))
+        residual: Tensor = self.body(enlarged)
+        return enlarged + residual
