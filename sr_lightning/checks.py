@@ -55,7 +55,7 @@ def _section(config: TrainConfig, name: str) -> dict[str, Any]:
 def _loss_weights(loss: dict[str, Any]) -> Iterator[str]:
     weights = {"loss.alpha": loss.get("alpha", 1.0), "loss.beta": loss.get("beta", 0.0)}
     terms = loss.get("terms", {}).items()
-    weights |= {f"loss.terms.{name}.weight": term["weight"] for name, term in terms if isinstance(term, dict)}
+    weights |= {f"loss.terms.{name}.weight": term.get("weight") for name, term in terms if isinstance(term, dict)}
     for key, weight in weights.items():
         if isinstance(weight, int | float) and math.isfinite(weight) and weight < 0:
             yield f"{key}: found {weight}, allowed: a finite number, 0 and more"

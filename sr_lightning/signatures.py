@@ -101,6 +101,8 @@ def parameters(target: str) -> dict[str, Parameter] | None:
         for base in node.bases:
             if isinstance(base, ast.Name) and (inherited := parameters(f"{module}.{base.id}")) is not None:
                 return inherited
+            if isinstance(base, ast.Attribute) and ast.unparse(base) == "nn.Module":
+                return {}  # it takes no arguments
     return None
 
 
