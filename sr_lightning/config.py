@@ -58,6 +58,8 @@ class TrainConfig:
     seed: int
     ckpt_path: str | None
     """A run's folder or a checkpoint to continue, `last`, or None."""
+    compile: bool
+    """Train through torch.compile."""
     paths: PathsConfig
     data: dict[str, Any]
     model: dict[str, Any]
@@ -138,6 +140,8 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
         findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
     if not isinstance(config.ckpt_path, str | None):
         findings.append(f"ckpt_path: found {config.ckpt_path!r}, allowed: a run's folder, a checkpoint, last, null")
+    if not isinstance(config.compile, bool):
+        findings.append(f"compile: found {config.compile!r}, allowed: true or false")
     if not isinstance(config.paths, PathsConfig):
         config.paths = _paths(config.paths, findings)
     for name in ("data", "model", "optimizer", "scheduler", "trainer"):

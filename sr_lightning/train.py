@@ -46,6 +46,8 @@ def train(config: TrainConfig, run: Run) -> float:
     data = build.build(config.data, "data")
     data.setup("fit")  # before W&B starts: a bad picture should not leave a run there
     net = build.build_network(config.model)
+    if config.compile:
+        net.compile()  # in place: the names of the weights stay as they are
     module = SRModule(
         net,
         build.build_loss(config.loss),

@@ -61,6 +61,7 @@ def test_the_default_config_is_right():
         ("seed=abc", "seed: found 'abc', allowed: a whole number from 0"),
         ("data.batch_size=lots", "data.batch_size: found 'lots', allowed: a whole number"),
         ("data.batch_size=1.5", "data.batch_size: found 1.5, allowed: a whole number"),
+        ("compile=maybe", "compile: found 'maybe', allowed: true or false"),
         ("data.augment=maybe", "data.augment: found 'maybe', allowed: true or false"),
         ("optimizer.lr=fast", "optimizer.lr: found 'fast'"),
         ("model.n_feats=many", "model.n_feats: found 'many', allowed: a whole number"),

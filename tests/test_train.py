@@ -307,6 +307,7 @@ def shipped(group):
 ONE_STEP = ["trainer.max_steps=1", "trainer.val_check_interval=1", "data.batch_size=2", "data.patch_size=12"]
 
 
+GROUPS = ("model", "loss", "optimizer", "scheduler", "trainer", "callbacks", "experiment", "debug", "logger")
 # As they are these need minutes.
 SMALLER = {
     "model=edsr": ["model.n_resblocks=1", "model.n_feats=8"],
@@ -323,7 +324,17 @@ SMALLER = {
     "choice",
     [
         f"{group}={name}"
-        for group in ("model", "loss", "optimizer", "scheduler", "trainer", "experiment", "debug", "logger")
+        for group in (
+            "model",
+            "loss",
+            "optimizer",
+            "scheduler",
+            "trainer",
+            "callbacks",
+            "experiment",
+            "debug",
+            "logger",
+        )
         for name in shipped(group)
     ],
 )
@@ -345,6 +356,8 @@ def test_every_shipped_yaml_runs_one_step(choice, folder, monkeypatch):
     settings += SMALLER.get(choice, [])
     if not choice.startswith("logger"):
         settings += ["logger=csv"]
+    if choice.startswith("callbacks"):
+        settings.remove("callbacks.pictures=null")
     if choice == "model=bicubic":
         assert main(settings) == 2  # there is nothing to train
         return
@@ -467,3 +480,52 @@ def test_no_network_is_asked_for_in_a_default_run(tiny, monkeypatch):
     monkeypatch.setattr(socket, "create_connection", refused)
     settings = [a for a in tiny if not a.startswith(("logger", "data"))]
     assert main([*settings, "loss.beta=0.01", "data.patch_size=16", "trainer.max_steps=2"]) == 0
+
+
+def test_the_average_of_the_weights_is_validated_kept_beside_the_raw_ones_and_resumed(tiny):
+    settings = [*tiny, "callbacks=ema", "callbacks.ema.decay=0.5", "scheduler=constant"]
+    from sr_lightning.callbacks import Checkpoints
+
+    raw, real = [], Checkpoints.on_train_batch_end
+
+    def noted(self, trainer, module, *arguments):
+        raw.append({f"net.{key}": value.clone() for key, value in module.net.state_dict().items()})
+        real(self, trainer, module, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "on_train_batch_end", noted)
+        assert main([*settings, "paths.runs=straight"]) == 0
+    straight = next(Path("straight/train").iterdir())
+    checkpoint = torch.load(straight / "checkpoints/last.ckpt", weights_only=True)
+    average = raw[0]
+    for step in raw[1:]:
+        average = {key: 0.5 * value + 0.5 * step[key] for key, value in average.items()}
+    for key, value in average.items():
+        torch.testing.assert_close(checkpoint["state_dict"][key], value)
+        torch.testing.assert_close(checkpoint["current_model_state"][key], raw[-1][key])
+    assert not equal(checkpoint["state_dict"], checkpoint["current_model_state"])
+    assert main([*settings, "trainer.max_steps=2"]) == 0
+    run = only_run()
+    assert main([f"ckpt_path={run}", "trainer.max_steps=4"]) == 0
+    assert equal(weights(run), checkpoint["state_dict"])
+
+
+def test_compiled_training_leaves_the_names_of_the_weights(tiny, monkeypatch):
+    """With torch's own backend that runs the traced graph as it is, so that no compiler is needed."""
+    from torch import nn
+
+    real = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: real(self, backend="aot_eager"))
+    assert main(tiny) == 0
+    assert main([*tiny, "compile=true", "paths.runs=compiled"]) == 0
+    compiled = next(Path("compiled/train").iterdir())
+    for key, value in weights(only_run()).items():
+        torch.testing.assert_close(weights(compiled)[key], value, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("term", ["ssim", "ms_ssim", "gradient", "tv", "frequency", "focal_frequency", "style"])
+def test_every_shipped_loss_term_is_switched_on_by_its_weight(term, tiny):
+    settings = [*tiny, f"loss.terms.{term}.weight=0.1", "trainer.max_steps=1", "trainer.val_check_interval=1"]
+    assert main(settings) == 0
+    assert float(metrics(only_run())[0][f"train/loss/{term}"]) > 0
+    assert "train/loss/tv" not in metrics(only_run())[0] or term == "tv"
