@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,12 +121,18 @@ def resolve_precision(precision: str | int | None, accelerator: str) -> str | in
     return "bf16-mixed" if fast else "32-true"
 
 
+def _world_size() -> int:
+    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1")))
+
+
 def build_trainer(
     config: TrainConfig, folder: Path, *, callbacks: list[pl.Callback], loggers: list[Logger]
 ) -> pl.Trainer:
     """The Trainer, counted in steps, with what the project fixes."""
     section = dict(config.trainer)
     section["precision"] = resolve_precision(section.get("precision"), str(section.get("accelerator", "auto")))
+    if len(config.scale) > 1 and section.get("strategy") in ("auto", "ddp") and _world_size() > 1:
+        section["strategy"] = "ddp_find_unused_parameters_true"  # a batch uses the heads of its own scale only
     accumulate = section.get("accumulate_grad_batches", 1)
     if isinstance(interval := section.get("val_check_interval"), int):
         # Lightning counts batches here; the config means optimizer steps.

@@ -28,31 +28,14 @@ from sr_lightning.compose import compose_jobs, quote_path
 from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
 from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.folders import chosen_folder, claim_folder, remove_unused, shown
+from sr_lightning.launch import processes, run_ranks
 from sr_lightning.resume import Finished, Resume, find_jobs, find_resume
+from sr_lightning.run import InterruptedRun, Run
 
 log = logging.getLogger(__name__)
 
-Task = Callable[[TrainConfig, "Run"], float]
+Task = Callable[[TrainConfig, Run], float]
 _HYDRA_ONLY = ("help", "hydra_help", "version", "info", "cfg", "shell_completion")
-
-
-class InterruptedRun(BaseException):
-    """A signal stopped the run after it saved its state; passes through Hydra, which catches Exception only."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.exit_status = 128 + signal_number
-
-
-@dataclass(frozen=True)
-class Run:
-    """Where a run lies and how it was asked for."""
-
-    folder: Path
-    command: str
-    group: str | None = None
-    """Name that a sweep's jobs share."""
-    resume: Resume | None = None
 
 
 @dataclass
@@ -97,7 +80,9 @@ class _Session:
         try:
             checked = check_config(begun.config if begun else config)
             group = Path(settings.sweep.dir).name if is_sweep else None
-            job.objective = self.task(checked, Run(job.folder, self.command, group, begun))
+            run = Run(job.folder, self.command, group, begun)
+            n = processes(checked)
+            job.objective = self.task(checked, run) if n == 1 else run_ranks(n, self.name, checked, run)
         except Exception as error:
             job.error, job.status = error, f"failed: {error}"
             if isinstance(error, UserError) and not begun:

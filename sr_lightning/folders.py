@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sr_lightning.compose import quote_path
 from sr_lightning.errors import UserError
+
+_PATIENCE = 60.0  # seconds that ranks wait for the first to name the folder
 
 
 def chosen_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
@@ -40,6 +45,8 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
         print(f"{what} folder: {folder}", flush=True)
         return []
     root = root / ("sweep" if is_sweep else name)
+    if (rank := external_rank()) > 0:
+        return [quote_path(f"{key}={_told_folder()}"), "hydra.output_subdir=null", f"hydra.job.name={name}_rank{rank}"]
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     for attempt in range(1, 1000):  # runs that start in the same second get a suffix
         folder = root / (stamp if attempt == 1 else f"{stamp}_{attempt}")
@@ -50,8 +57,59 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
         except OSError as error:
             raise UserError(f"paths.runs: cannot create {folder}: {error.strerror}") from None
         print(f"{what} folder: {folder}", flush=True)
+        if external_rank() == 0:
+            _tell_folder(folder)
         return [quote_path(f"{key}={folder}")]
     raise UserError(f"paths.runs: {root} has a thousand folders of this second")
+
+
+def external_rank() -> int:
+    """This process's rank where torchrun or srun has started several; -1 elsewhere."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) > 1:
+        return int(os.environ["RANK"])
+    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        return int(os.environ["SLURM_PROCID"])
+    return -1
+
+
+def _tell_folder(folder: Path) -> None:
+    """The first rank names the folder that all will use."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        _torchrun_store().set(_store_key(), str(folder))
+    else:
+        file = _slurm_file()
+        part = file.with_suffix(".part")
+        part.write_text(str(folder), encoding="utf-8")
+        part.replace(file)
+
+
+def _told_folder() -> str:
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        told: bytes = _torchrun_store().get(_store_key())
+        return told.decode()
+    deadline = time.monotonic() + _PATIENCE
+    while not _slurm_file().exists():
+        if time.monotonic() > deadline:
+            raise UserError(f"{_slurm_file()}: the first rank has not named the run's folder in {_PATIENCE:.0f} s")
+        time.sleep(0.1)
+    return _slurm_file().read_text(encoding="utf-8")
+
+
+def _torchrun_store() -> Any:
+    """Torchrun's own key-value store, which is there before any process group."""
+    from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's __all__ leaves it out
+
+    address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    return TCPStore(address, port, is_master=False, timeout=timedelta(seconds=_PATIENCE))
+
+
+def _store_key() -> str:
+    return f"sr_lightning/{os.environ['TORCHELASTIC_RUN_ID']}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+
+
+def _slurm_file() -> Path:
+    """In the working folder, which all nodes of a job share; job and step never come again."""
+    return Path(f".sr_lightning-{os.environ['SLURM_JOB_ID']}.{os.environ['SLURM_STEP_ID']}")
 
 
 def remove_unused(folder: Path, name: str) -> None:

@@ -136,6 +136,8 @@ def wandb_logger(
 
 
 def _run_id(file: Path) -> str:
+    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0":
+        return "unused"  # only the first process logs
     if not file.exists():
         file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
     return file.read_text(encoding="utf-8").strip()

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from sr_lightning.checkpoint import FORMAT
-from sr_lightning.data.batch import EvalBatch, TrainBatch
+from sr_lightning.data.batch import EvalBatch, NoPicture, TrainBatch
 from sr_lightning.errors import UserError
 from sr_lightning.image import rgb_to_ycbcr
 from sr_lightning.inference import apply_network, bicubic, super_resolve
@@ -77,8 +77,8 @@ class SRModule(pl.LightningModule):
         detached = {name: term.detach() for name, term in terms.items()}
         # Logging costs 2 ms a step, so it is asked for only when it will be written.
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # set by a connector
-            self.log("train/loss", total.detach())
-            self.log_dict({f"train/loss/{name}": term for name, term in detached.items()})
+            self.log("train/loss", total.detach(), sync_dist=True)
+            self.log_dict({f"train/loss/{name}": term for name, term in detached.items()}, sync_dist=True)
         return {"loss": total, "terms": detached}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -105,8 +105,10 @@ class SRModule(pl.LightningModule):
 
     on_test_epoch_start = on_validation_epoch_start
 
-    def validation_step(self, batch: EvalBatch, batch_idx: int) -> Tensor:
+    def validation_step(self, batch: EvalBatch | NoPicture, batch_idx: int) -> Tensor | None:
         """Scores one picture; returns the SR picture for callbacks."""
+        if isinstance(batch, NoPicture):
+            return None
         sr, seconds = _timed(lambda: super_resolve(self.net, batch.lr, batch.scale))
         own = _scores(sr, batch)
         key = (batch.set, batch.scale, batch.name)

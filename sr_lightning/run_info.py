@@ -24,6 +24,7 @@ def describe(trainer: pl.Trainer, net: nn.Module, command: str) -> dict[str, Any
         hardware = f"{trainer.world_size} x {torch.cuda.get_device_name(device)}"
     else:
         hardware = f"{torch.get_num_threads()} {device.type.upper()} threads ({platform.machine()})"
+        hardware = f"{trainer.world_size} x {hardware}" if trainer.world_size > 1 else hardware
     return {
         "command": command,
         "network": type(net).__name__,
@@ -61,6 +62,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     # Lightning 2.6.6 with torch 2.15, in its own pytree helper.
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
+    # Validation figures are gathered by the module and equal on all ranks; a mean of means would be another number.
+    warnings.filterwarnings("ignore", ".*sync_dist=True.*")
     # Recipe of the project: endless data counted in steps, resumed at the stored sample.
     warnings.filterwarnings("ignore", ".*resumed from a checkpoint that ended before the epoch.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")

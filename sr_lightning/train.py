@@ -9,8 +9,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from sr_lightning.config import TrainConfig
-from sr_lightning.entry import InterruptedRun, Run, run_command
+from sr_lightning.entry import run_command
 from sr_lightning.folders import shown
+from sr_lightning.run import InterruptedRun, Run
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl

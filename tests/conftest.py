@@ -1,5 +1,6 @@
 """Shared by all tests: pictures made from a seed, and a home that no test shares with the user."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -54,3 +55,35 @@ def sr_data():
     if not SR_DATA or not Path(SR_DATA, "test", "Set5").is_dir():
         pytest.skip("needs the classic data sets (set SR_DATA)")
     return Path(SR_DATA)
+
+
+@pytest.fixture
+def tiny(folder):
+    """Arguments of a small run."""
+    return [
+        "data=folder",
+        f"data.train_dir={folder}",
+        "data.val_holdout=2",
+        "data.batch_size=2",
+        "data.patch_size=12",
+        "model.n_feats=4",
+        "model.n_resblocks=1",
+        "trainer=cpu",
+        "trainer.precision=32",
+        "trainer.max_steps=4",
+        "trainer.val_check_interval=2",
+        "trainer.log_every_n_steps=1",
+        "logger=csv",
+    ]
+
+
+@pytest.fixture
+def _hydras_logging():
+    """Hydra sets the root logger's handlers; they are put back."""
+    root = logging.getLogger()
+    before, level = list(root.handlers), root.level
+    yield
+    for handler in set(root.handlers) - set(before):
+        handler.close()
+    root.handlers[:] = before
+    root.setLevel(level)

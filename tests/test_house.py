@@ -34,7 +34,7 @@ MAY = {
     "checks": {"config"},
     "config": {"checks", "schema"},
 }
-HYDRA = {"config", "build", "train", "entry", "compose", "resume", "folders"}
+HYDRA = {"config", "build", "train", "entry", "compose", "resume", "folders", "launch"}
 
 
 def imports(path):

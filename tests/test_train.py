@@ -3,7 +3,6 @@
 import csv
 import itertools
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -18,37 +17,7 @@ from PIL import Image
 from sr_lightning.config import conf_dir
 from sr_lightning.train import main
 
-
-@pytest.fixture
-def tiny(folder):
-    """Arguments of a small run."""
-    return [
-        "data=folder",
-        f"data.train_dir={folder}",
-        "data.val_holdout=2",
-        "data.batch_size=2",
-        "data.patch_size=12",
-        "model.n_feats=4",
-        "model.n_resblocks=1",
-        "trainer=cpu",
-        "trainer.precision=32",
-        "trainer.max_steps=4",
-        "trainer.val_check_interval=2",
-        "trainer.log_every_n_steps=1",
-        "logger=csv",
-    ]
-
-
-@pytest.fixture(autouse=True)
-def _hydras_logging():
-    """Hydra sets the root logger's handlers; they are put back."""
-    root = logging.getLogger()
-    before, level = list(root.handlers), root.level
-    yield
-    for handler in set(root.handlers) - set(before):
-        handler.close()
-    root.handlers[:] = before
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
 
 def only_run(kind="train"):

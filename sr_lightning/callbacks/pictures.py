@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from sr_lightning.data.batch import EvalBatch
+from sr_lightning.data.batch import EvalBatch, NoPicture
 from sr_lightning.image import to_uint8, write_png
 from sr_lightning.inference import bicubic
 from sr_lightning.metrics import psnr
@@ -57,7 +57,7 @@ class Pictures(pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: EvalBatch,
+        batch: EvalBatch | NoPicture,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
@@ -70,14 +70,16 @@ class Pictures(pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: EvalBatch,
+        batch: EvalBatch | NoPicture,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
         """Shows the test pictures."""
         self._show(trainer, outputs, batch, self.n_test, "test")
 
-    def _show(self, trainer: pl.Trainer, sr: Tensor, batch: EvalBatch, limit: int, when: str) -> None:
+    def _show(self, trainer: pl.Trainer, sr: Tensor, batch: EvalBatch | NoPicture, limit: int, when: str) -> None:
+        if isinstance(batch, NoPicture):
+            return
         key = (batch.set, batch.scale)
         self._seen[key] = self._seen.get(key, 0) + 1
         if self._seen[key] > limit or not trainer.is_global_zero:

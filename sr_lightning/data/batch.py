@@ -57,3 +57,7 @@ class EvalBatch(NamedTuple):
     scale: int
     set: str
     name: str
+
+
+class NoPicture(NamedTuple):
+    """What a rank gets when there are fewer pictures left than ranks: all take the same number of steps."""

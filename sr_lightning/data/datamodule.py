@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import torch
 from torch.utils.data import DataLoader
 
-from sr_lightning.data.batch import EvalPicture, TrainWindows
+from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
 from sr_lightning.data.datasets import BatchSampler, EvalPictures, Pictures, TrainSamples
 from sr_lightning.data.degrade import Downscale, to_eval_batch, to_train_batch
 from sr_lightning.data.files import EXTENSIONS
@@ -185,18 +185,18 @@ class SRDataModule(pl.LightningDataModule):
         )
         return self.train_loader
 
-    def val_dataloader(self) -> DataLoader[EvalPicture]:
+    def val_dataloader(self) -> DataLoader[EvalPicture | NoPicture]:
         """This rank's share of the validation pictures, each at each scale."""
         return self._eval_loader(EvalPictures(self.val_sets, self.scales, crop=self.val_crop))
 
-    def test_dataloader(self) -> DataLoader[EvalPicture]:
+    def test_dataloader(self) -> DataLoader[EvalPicture | NoPicture]:
         """This rank's share of the test pictures, whole, each at each scale."""
         return self._eval_loader(EvalPictures(self.test_sets, self.scales))
 
-    def _eval_loader(self, pictures: EvalPictures) -> DataLoader[EvalPicture]:
+    def _eval_loader(self, pictures: EvalPictures) -> DataLoader[EvalPicture | NoPicture]:
         assert self.trainer is not None
-        # Never padded to equal shares: a picture that counts twice makes a wrong mean.
-        share = range(self.trainer.global_rank, len(pictures), self.trainer.world_size)
+        # Never padded with pictures: one that counts twice makes a wrong mean.
+        share = pictures.share(self.trainer.global_rank, self.trainer.world_size)
         return DataLoader(pictures, batch_size=None, sampler=share)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

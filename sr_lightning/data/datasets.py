@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from sr_lightning.data.batch import EvalPicture, TrainWindows
+from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
 from sr_lightning.data.crops import CropPlan, scale_of_batch, window
 from sr_lightning.data.degrade import Downscale
 from sr_lightning.data.store import PictureStore
@@ -133,8 +133,8 @@ class TrainSamples(Dataset[TrainWindows]):
         )
 
 
-class EvalPictures(Dataset[EvalPicture]):
-    """Every picture of every set at every scale, in order.
+class EvalPictures(Dataset[EvalPicture | NoPicture]):
+    """Every picture of every set at every scale, in order; an index beyond the last gives `NoPicture`.
 
     Args:
         sets: The sets.
@@ -151,7 +151,14 @@ class EvalPictures(Dataset[EvalPicture]):
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> EvalPicture:
+    def share(self, rank: int, world_size: int) -> range:
+        """One rank's indices: each picture on one rank, as many indices on each."""
+        rounds = -(-len(self) // world_size)
+        return range(rank, rounds * world_size, world_size)
+
+    def __getitem__(self, index: int) -> EvalPicture | NoPicture:
+        if index >= len(self):
+            return NoPicture()
         pictures, scale, i = self.items[index]
         hr = _multiple_of(pictures.hr[i], scale)
         lr = pictures.lr[scale][i] if pictures.lr else None

@@ -49,7 +49,7 @@ class EDSR(nn.Module):
         self.scales = (check_scale(scale),)
         self.global_skip = global_skip
         # Not persistent: it is part of the architecture, and official weights have no such entry.
-        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(3, 1, 1), persistent=False)
         self.rgb_mean: Tensor
         self.head = conv(3, n_feats)
         blocks = [ResBlock(n_feats, act=activation, res_scale=res_scale) for _ in range(n_resblocks)]

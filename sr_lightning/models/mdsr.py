@@ -48,7 +48,7 @@ class MDSR(nn.Module):
     ) -> None:
         super().__init__()
         self.scales = check_scales(scales)
-        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(3, 1, 1), persistent=False)
         self.rgb_mean: Tensor
 
         def block(kernel_size: int) -> ResBlock:

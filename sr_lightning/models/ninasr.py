@@ -40,7 +40,7 @@ class NinaSR(nn.Module):
     ) -> None:
         super().__init__()
         self.scales = (check_scale(scale),)
-        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(3, 1, 1), persistent=False)
         self.rgb_mean: Tensor
         self.head = kaiming_(nn.Conv2d(3, n_feats, 3, padding=1, bias=False))
         out_scale = 4 / n_resblocks

@@ -38,7 +38,7 @@ class RCAN(nn.Module):
     ) -> None:
         super().__init__()
         self.scales = (check_scale(scale),)
-        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(3, 1, 1), persistent=False)
         self.rgb_mean: Tensor
         self.head = conv(3, n_feats)
         groups = [_Group(n_feats, n_blocks, reduction) for _ in range(n_groups)]

@@ -29,7 +29,7 @@ class SPAN(nn.Module):
     ) -> None:
         super().__init__()
         self.scales = (check_scale(scale),)
-        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(3, 1, 1), persistent=False)
         self.rgb_mean: Tensor
         self.head = MergedConv(3, n_feats, expansion)
         self.blocks = nn.ModuleList(_Block(n_feats, expansion) for _ in range(6))

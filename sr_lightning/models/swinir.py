@@ -50,7 +50,7 @@ class SwinIR(nn.Module):
         if window % 2:
             raise UserError(f"model.window: found {window}, allowed: even numbers")
         self.window = window
-        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(3, 1, 1), persistent=False)
         self.rgb_mean: Tensor
         self.head = conv(3, n_feats)
         self.norm_in = nn.LayerNorm(n_feats)

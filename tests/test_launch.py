@@ -1,0 +1,84 @@
+"""Several processes: the same numbers as one, and never a hang."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from sr_lightning.config import TrainConfig
+from sr_lightning.data.datasets import EvalPictures
+from sr_lightning.errors import UserError
+from sr_lightning.launch import processes
+from sr_lightning.train import main
+
+pytestmark = pytest.mark.usefixtures("_hydras_logging")
+
+
+def config(**trainer):
+    names = ("paths", "data", "model", "loss", "optimizer", "scheduler", "callbacks", "logger")
+    sections = {name: {} for name in names}
+    return TrainConfig(scale=[4], seed=1, ckpt_path=None, compile=False, trainer=trainer, **sections)
+
+
+def test_how_many_processes(monkeypatch):
+    assert processes(config(devices=1)) == 1
+    assert processes(config(devices=3, accelerator="cpu")) == 3
+    assert processes(config(devices=[0, 2])) == 2
+    assert processes(config(devices="auto", accelerator="cpu")) == 1
+    with pytest.raises(UserError, match=r"trainer\.num_nodes: found 2.*torchrun or srun"):
+        processes(config(devices=1, num_nodes=2))
+    monkeypatch.setenv("LOCAL_RANK", "1")  # torchrun has started them
+    assert processes(config(devices=8, num_nodes=2)) == 1
+
+
+@pytest.mark.parametrize(("pictures", "ranks"), [(1, 2), (5, 2), (3, 8), (6, 3), (0, 2)])
+def test_each_picture_on_one_rank_and_equally_many_steps_on_each(pictures, ranks):
+    class Set(list):
+        hr = range(pictures)
+
+    data = EvalPictures([Set()], [4])
+    shares = [list(data.share(rank, ranks)) for rank in range(ranks)]
+    assert len({len(share) for share in shares}) == 1
+    assert sorted(i for share in shares for i in share if i < pictures) == list(range(pictures))
+
+
+def test_two_processes_give_the_numbers_of_one_in_a_sweep_too(tiny):
+    """One job trains: weights within float32's rounding. The other leaves its weights: figures to the last bit.
+
+    One picture is held out, so that a rank has none.
+    """
+    settings = [a for a in tiny if not a.startswith(("trainer=", "data.val_holdout"))]
+    settings += ["data.val_holdout=1", "optimizer.lr=1e-3,1e-30"]
+    begin = time.monotonic()
+    assert main(["-m", *settings, "trainer=ddp_sim", "hydra.sweep.dir=two"]) == 0
+    assert time.monotonic() - begin < 200
+    assert main(["-m", *settings, "trainer=cpu", "hydra.sweep.dir=one"]) == 0
+    states = [
+        torch.load(Path(name, "0/checkpoints/last.ckpt"), weights_only=True)["state_dict"] for name in ("one", "two")
+    ]
+    for key, value in states[0].items():
+        torch.testing.assert_close(states[1][key], value, atol=1e-5, rtol=1e-4)
+    rows = [json.loads(Path(name, "1/results.json").read_text())["rows"] for name in ("one", "two")]
+    for one, two in zip(*rows, strict=True):
+        assert (
+            (one["images"], one["psnr_y"], one["ssim_y"]) == (two["images"], two["psnr_y"], two["ssim_y"]) != (0, 0, 0)
+        )
+    assert not Path("two/0/ranks").exists()
+
+
+def test_a_dead_process_ends_the_others(tiny, tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text(
+        "import os\nfrom lightning.pytorch import Callback\n"
+        "class Dies(Callback):\n"
+        "    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):\n"
+        "        if trainer.global_rank == 1 and trainer.global_step == 2:\n            os._exit(3)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    settings = [a for a in tiny if not a.startswith("trainer=")]
+    begin = time.monotonic()
+    assert main([*settings, "trainer=ddp_sim", "trainer.max_steps=100000", "+callbacks.dies._target_=mine.Dies"]) == 1
+    assert time.monotonic() - begin < 120
+    assert "process 1 of 2 ended with status 3" in capsys.readouterr().err
