@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sr_lightning.compose import compose_jobs, quote_path
 from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
 from sr_lightning.errors import TrainingFailedError, UserError
-from sr_lightning.folders import chosen_folder, claim_folder, remove_unused, shown
+from sr_lightning.folders import chosen_folder, claim_folder, external_rank, remove_unused, shown
 from sr_lightning.launch import processes, run_ranks
 from sr_lightning.resume import Finished, Resume, find_jobs, find_resume
 from sr_lightning.run import InterruptedRun, Run
@@ -77,6 +77,8 @@ class _Session:
             job.objective, job.status = begun.objective, "done before"
             return job.objective
         logging.getLogger("lightning").handlers.clear()  # else each line of Lightning's appears twice
+        if external_rank() > 0:
+            logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
         try:
             checked = check_config(begun.config if begun else config)
             group = Path(settings.sweep.dir).name if is_sweep else None

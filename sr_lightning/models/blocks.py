@@ -167,13 +167,13 @@ def enlarge(x: Tensor, scale: int) -> Tensor:
         scale: Whole factor.
 
     Returns:
-        (N, C, h·s, w·s) float32.
+        (N, C, h·s, w·s), float32 at least.
     """
     for dim in (-2, -1):
         n = x.shape[dim]
         index = torch.arange(-_PAD, n + _PAD, device=x.device) % (2 * n)
         x = x.index_select(dim, torch.where(index < n, index, 2 * n - 1 - index))
-    with torch.autocast(x.device.type, enabled=False):
-        y = F.interpolate(x.float(), scale_factor=scale, mode="bicubic", antialias=True)
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    y = F.interpolate(x, scale_factor=scale, mode="bicubic", antialias=True)
     cut = _PAD * scale
     return y[..., cut:-cut, cut:-cut]
