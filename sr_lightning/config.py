@@ -6,7 +6,7 @@ Importing this module must stay cheap (no torch, no lightning): a mistyped key i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,6 @@ class TrainConfig:
     seed: int
     ckpt_path: str | None
     """A run's folder or a checkpoint to continue, `last`, or None."""
-    compile: bool
-    """Train through torch.compile."""
     paths: PathsConfig
     data: dict[str, Any]
     model: dict[str, Any]
@@ -69,6 +67,8 @@ class TrainConfig:
     trainer: dict[str, Any]
     callbacks: dict[str, dict[str, Any]]
     logger: dict[str, dict[str, Any]]
+    compile: bool = False
+    """Train through torch.compile. Keys younger than a run that continues have a default."""
 
 
 def conf_dir() -> str:
@@ -119,8 +119,9 @@ def check_config(config: DictConfig) -> TrainConfig:
         raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
     assert isinstance(plain, dict)
     known = {field.name for field in fields(TrainConfig)}
+    needed = {field.name for field in fields(TrainConfig) if field.default is MISSING}
     findings += [f"{key}: no such key; {nearest(str(key), known)}" for key in map(str, plain) if key not in known]
-    findings += [f"{key}: must be given" for key in known - {str(key) for key in plain}]
+    findings += [f"{key}: must be given" for key in sorted(needed - {str(key) for key in plain})]
     if findings:
         raise UserError("\n".join(findings))
     checked = TrainConfig(**{str(key): value for key, value in plain.items()})
