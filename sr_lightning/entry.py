@@ -8,6 +8,7 @@ happened: 0 done, 2 the input is wrong, 1 a failure, 130/143 interrupted.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import sys
@@ -21,7 +22,7 @@ import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.compose import compose_jobs, quote_path
@@ -109,12 +110,50 @@ def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
     """
     typed = sys.argv[1:] if argv is None else argv
     program = f"python -m sr_lightning.{name}"
+    return _answered(program, lambda: _run_command(name, task, typed, program))
+
+
+def run_without_folder(name: str, task: Callable[[TrainConfig, dict[str, Any]], None], argv: list[str] | None) -> int:
+    """Runs a command that leaves no run folder.
+
+    Args:
+        name: The primary config; it stands on `train` and has a section of this name.
+        task: Gets the checked config and the section.
+        argv: As in `run_command`.
+
+    Returns:
+        The exit status.
+    """
+    typed = sys.argv[1:] if argv is None else argv
+    program = f"python -m sr_lightning.{name}"
+
+    def run() -> int:
+        os.environ["HYDRA_FULL_ERROR"] = "1"
+        register_resolvers()
+        args = get_args_parser().parse_args(typed)
+        if any(getattr(args, flag, None) for flag in _HYDRA_ONLY):
+            _call_hydra(_Session(name, lambda *_: math.nan, program), typed)
+            return 0
+        if args.multirun:
+            raise UserError(f"-m: {program} makes one thing; allowed: without -m")
+        overrides = [quote_path(override) for override in args.overrides]
+        (job,) = compose_jobs(name, overrides, config_dir=args.config_dir, config_name=args.config_name, is_sweep=False)
+        with open_dict(job.config):
+            section = OmegaConf.to_container(job.config.pop(name), resolve=True)
+        assert isinstance(section, dict)
+        config = check_config(job.config)
+        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+        task(config, {str(key): value for key, value in section.items()})
+        return 0
+
+    return _answered(program, run)
+
+
+def _answered(program: str, run: Callable[[], int]) -> int:
+    """The exit status, with what there is to say about it."""
     try:
-        return _run_command(name, task, typed, program)
-    except UserError as error:
-        _tell(f"{program}: the input is wrong\n{_indented(str(error))}")
-        return 2
-    except (HydraException, OmegaConfBaseException) as error:
+        return run()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
         _tell(f"{program}: the input is wrong\n{_indented(str(error))}")
         return 2
     except TrainingFailedError as error:

@@ -104,7 +104,7 @@ def write_results(
     method: str,
     checkpoint: str | None,
     params: int,
-    kernel: str,
+    degradation: str,
     extra: dict[str, Any],
 ) -> None:
     """Writes `per_image.csv`, then `results.json`, whose presence says that the run is finished.
@@ -115,7 +115,7 @@ def write_results(
         method: The network's name.
         checkpoint: File that was evaluated, relative to the folder.
         params: Number of the network's parameters.
-        kernel: Kernel that made the LR pictures.
+        degradation: What made the LR pictures.
         extra: More top-level entries, e.g. the objective.
     """
     with (folder / "per_image.csv").open("w", newline="", encoding="utf-8") as file:
@@ -136,7 +136,7 @@ def write_results(
             | {"method": method, "checkpoint": checkpoint, "psnr_y": row.psnr_y, "ssim_y": row.ssim_y, "gain": row.gain}
             | {"lowest_gain": row.lowest_gain, "params": params, "seconds_per_image": row.seconds}
         )
-    protocol = PROTOCOL | {"lr_kernel": f"matlab_{kernel}"}
+    protocol = PROTOCOL | {"lr_kernel": degradation}
     document = {"protocol": protocol, "rows": table, **extra}
     part = folder / "results.json.part"
     part.write_text(json.dumps(_finite(document), indent=1), encoding="utf-8")

@@ -139,7 +139,7 @@ def _finish(
             method=method,
             checkpoint="checkpoints/best.ckpt" if best.is_file() else None,
             params=info["parameters"],
-            kernel=config.data.get("kernel", "bicubic"),
+            degradation=data.degrade.describe(),
             extra={"objective": objective, "steps": trainer.global_step, "minutes": minutes, "run": info},
         )
         _log_wandb_table(trainer, rows, method)

@@ -35,7 +35,7 @@ def test_files(tmp_path):
         method="EDSR",
         checkpoint="checkpoints/best.ckpt",
         params=123,
-        kernel="bicubic",
+        degradation="matlab_bicubic",
         extra={"objective": float("nan")},
     )
     document = json.loads((tmp_path / "results.json").read_text(), parse_constant=lambda name: pytest.fail(name))

@@ -276,7 +276,18 @@ def shipped(group):
 ONE_STEP = ["trainer.max_steps=1", "trainer.val_check_interval=1", "data.batch_size=2", "data.patch_size=12"]
 
 
-GROUPS = ("model", "loss", "optimizer", "scheduler", "trainer", "callbacks", "experiment", "debug", "logger")
+GROUPS = (
+    "model",
+    "loss",
+    "optimizer",
+    "scheduler",
+    "trainer",
+    "callbacks",
+    "degradation",
+    "experiment",
+    "debug",
+    "logger",
+)
 # As they are these need minutes.
 SMALLER = {
     "model=edsr": ["model.n_resblocks=1", "model.n_feats=8"],

@@ -1,6 +1,10 @@
-"""From folders of pictures to batches; read files, store, crops, datasets, degrade, datamodule in this order."""
+"""From folders of pictures to batches; read files, store, crops, datasets, degrade, datamodule in this order.
+
+`realworld` and `jpeg` are the degradations of real photographs.
+"""
 
 from sr_lightning.data.batch import EvalBatch, TrainBatch
 from sr_lightning.data.datamodule import SRDataModule
+from sr_lightning.data.realworld import Classical, SecondOrder
 
-__all__ = ["EvalBatch", "SRDataModule", "TrainBatch"]
+__all__ = ["Classical", "EvalBatch", "SRDataModule", "SecondOrder", "TrainBatch"]

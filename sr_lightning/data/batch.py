@@ -21,6 +21,8 @@ class TrainWindows(NamedTuple):
     scale: int
     turns: tuple[int, ...]
     """N codes 0 to 7 of the flips and quarter turns; on the host, so that reading them waits for nothing."""
+    keys: tuple[int, ...]
+    """N sample numbers, from which a random degradation draws its parameters."""
     next_k: int
     """Number of samples drawn since step 0 once this batch, on all ranks, is consumed."""
 
@@ -45,6 +47,8 @@ class EvalPicture(NamedTuple):
     scale: int
     set: str
     name: str
+    key: int
+    """The picture's number in its set, from which a random degradation draws its parameters."""
 
 
 class EvalBatch(NamedTuple):

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
 from sr_lightning.data.datasets import BatchSampler, EvalPictures, Pictures, TrainSamples
-from sr_lightning.data.degrade import Downscale, to_eval_batch, to_train_batch
+from sr_lightning.data.degrade import Degradation, Downscale, to_eval_batch, to_train_batch
 from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.sets import OnSmall, SetFinder
 from sr_lightning.errors import UserError
@@ -51,6 +51,8 @@ class SRDataModule(pl.LightningDataModule):
         train_files: Only these files of `train_dir`.
         extensions: Endings that count as pictures; case is ignored.
         kernel: Interpolation kernel of the degradation; `bicubic` is MATLAB's.
+        degradation: Makes LR pictures in place of `kernel`, e.g. `realworld.SecondOrder`; validation and test
+            pictures without ready-made LR are degraded by it too.
         batch_size: Samples per optimizer step, over all devices and accumulated batches.
         patch_size: Side of the LR patch in pixels, the same at every scale.
         num_workers: Processes that cut windows; 0 cuts them in the training process.
@@ -78,6 +80,7 @@ class SRDataModule(pl.LightningDataModule):
         train_files: list[str] | None = None,
         extensions: list[str] | None = None,
         kernel: Kernel = "bicubic",
+        degradation: Degradation | None = None,
         batch_size: int = 16,
         patch_size: int = 32,
         num_workers: int = 0,
@@ -108,7 +111,7 @@ class SRDataModule(pl.LightningDataModule):
         self.val_crop = val_crop
         self.val_holdout = val_holdout
         self.test = test or {}
-        self.degrade = Downscale(kernel)
+        self.degrade: Degradation = degradation or Downscale(kernel)
         self._finder = SetFinder(self.scales, extensions=extensions or EXTENSIONS, cache_dir=cache_dir)
         self.k = 0
         """Samples consumed since step 0, over all ranks."""
@@ -214,7 +217,7 @@ class SRDataModule(pl.LightningDataModule):
         """What sample k depends on besides k."""
         assert self.train_pictures is not None
         parts: list[Any] = [self.train_pictures.hr.key, *(s.key for s in (self.train_pictures.lr or {}).values())]
-        parts += [self.seed, self.scales, self.patch_size, self.batch_size, self.augment, self.degrade.kernel]
+        parts += [self.seed, self.scales, self.patch_size, self.batch_size, self.augment, self.degrade.describe()]
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
 from sr_lightning.data.crops import CropPlan, scale_of_batch, window
-from sr_lightning.data.degrade import Downscale
+from sr_lightning.data.degrade import Degradation
 from sr_lightning.data.store import PictureStore
 from sr_lightning.errors import UserError
 
@@ -105,7 +105,7 @@ class TrainSamples(Dataset[TrainWindows]):
         degrade: Declares how much margin a window needs.
     """
 
-    def __init__(self, pictures: Pictures, *, patch_size: int, seed: int, augment: bool, degrade: Downscale) -> None:
+    def __init__(self, pictures: Pictures, *, patch_size: int, seed: int, augment: bool, degrade: Degradation) -> None:
         self.pictures = pictures
         self.patch_size = patch_size
         self.degrade = degrade
@@ -129,6 +129,7 @@ class TrainSamples(Dataset[TrainWindows]):
             lr=None if lr is None else _nchw(lr),
             scale=scale,
             turns=tuple(crop.turn for crop in crops),
+            keys=tuple(request.samples),
             next_k=request.next_k,
         )
 
@@ -170,6 +171,7 @@ class EvalPictures(Dataset[EvalPicture | NoPicture]):
             scale=scale,
             set=pictures.name,
             name=Path(pictures.hr.paths[i]).name,
+            key=i,
         )
 
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch, EvalPicture, TrainBatch, TrainWindows
 from sr_lightning.resize import Kernel, margin, resize
+
+
+class Degradation(Protocol):
+    """What makes LR pictures; a class of your own fits too (`data.degradation._target_`)."""
+
+    def margin(self, scale: int) -> int:
+        """LR pixels of context that a window needs on each side; 0: it works on the window alone."""
+
+    def describe(self) -> str:
+        """Its name and settings: they stand in the protocol and decide whether a run may continue."""
+
+    def __call__(self, hr: Tensor, scale: int, keys: Sequence[int]) -> Tensor:
+        """(N, 3, h·s, w·s) uint8 and N sample numbers -> (N, 3, h, w) uint8, a pure function of both."""
 
 
 class Downscale:
@@ -25,27 +40,31 @@ class Downscale:
         """LR pixels of context a window needs on each side to be equal to the whole picture's LR."""
         return margin(self.kernel, Fraction(1, scale))
 
-    def __call__(self, hr: Tensor, scale: int) -> Tensor:
-        """(N, 3, h·s, w·s) uint8 -> (N, 3, h, w) uint8."""
+    def describe(self) -> str:
+        """As results name it."""
+        return f"matlab_{self.kernel}"
+
+    def __call__(self, hr: Tensor, scale: int, keys: Sequence[int] = ()) -> Tensor:
+        """(N, 3, h·s, w·s) uint8 -> (N, 3, h, w) uint8; the same for every sample number."""
         return resize(hr, Fraction(1, scale), kernel=self.kernel)
 
 
-def to_train_batch(windows: TrainWindows, degrade: Downscale) -> TrainBatch:
+def to_train_batch(windows: TrainWindows, degrade: Degradation) -> TrainBatch:
     """Makes the LR patches and applies each sample's flip and turn to both sides."""
     scale = windows.scale
     hr, lr = windows.hr, windows.lr
     if lr is None:
         m = degrade.margin(scale)
-        lr = degrade(hr, scale)  # (N, 3, p + 2m, p + 2m)
+        lr = degrade(hr, scale, windows.keys)  # (N, 3, p + 2m, p + 2m)
         if m:
             lr = lr[..., m:-m, m:-m]  # (N, 3, p, p)
             hr = hr[..., m * scale : -m * scale, m * scale : -m * scale]  # (N, 3, p·s, p·s)
     return TrainBatch(_turned_batch(lr, windows.turns), _turned_batch(hr, windows.turns), scale)
 
 
-def to_eval_batch(picture: EvalPicture, degrade: Downscale) -> EvalBatch:
+def to_eval_batch(picture: EvalPicture, degrade: Degradation) -> EvalBatch:
     """Makes the LR picture if the set has none of its own."""
-    lr = degrade(picture.hr, picture.scale) if picture.lr is None else picture.lr
+    lr = degrade(picture.hr, picture.scale, (picture.key,)) if picture.lr is None else picture.lr
     return EvalBatch(_unit(lr), picture.hr, picture.scale, picture.set, picture.name)
 
 

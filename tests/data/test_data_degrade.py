@@ -56,7 +56,7 @@ def test_pictures_smaller_than_the_patch_are_mirrored(folder, tmp_path):
 def test_the_eight_turns_are_different_and_alike_for_both_sides():
     lr = torch.arange(4, dtype=torch.uint8).view(1, 1, 2, 2).repeat(8, 3, 1, 1)
     hr = lr.repeat_interleave(3, -1).repeat_interleave(3, -2)
-    batch = to_train_batch(TrainWindows(hr, lr, 3, tuple(range(8)), 8), Downscale())
+    batch = to_train_batch(TrainWindows(hr, lr, 3, tuple(range(8)), tuple(range(8)), 8), Downscale())
     assert len({tuple(sample.flatten().tolist()) for sample in batch.lr}) == 8
     assert torch.equal(batch.lr.repeat_interleave(3, -1).repeat_interleave(3, -2), batch.hr)
 

@@ -1,0 +1,254 @@
+"""Degradations of real photographs: blur, noise and JPEG, once or twice over.
+
+Every parameter of a sample is drawn from (seed, k): the same picture is degraded the same way with any number of
+workers or devices and after a resume. A sample is worked on by itself, so that what it looks like does not depend on
+the batch it is in; its noise is drawn on its device.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from sr_lightning.data.jpeg import jpeg
+from sr_lightning.errors import UserError
+from sr_lightning.resize import resize
+
+_STREAM = 4  # beside those of `crops`
+_SIDE = 21  # of every blur kernel
+Range = Sequence[float]
+
+
+class Draw:
+    """The random numbers of one sample.
+
+    Args:
+        seed: With `key` it decides everything.
+        key: The sample's number.
+        device: Where noise is drawn.
+    """
+
+    def __init__(self, seed: int, key: int, device: torch.device) -> None:
+        self._host = np.random.Generator(np.random.Philox(key=(_STREAM << 64) | seed, counter=key << 64))
+        self._device = device
+        self._noise = torch.Generator(device).manual_seed(int(self._host.integers(2**62)))
+
+    def uniform(self, bounds: Range) -> float:
+        """A number between two bounds."""
+        return float(self._host.uniform(bounds[0], bounds[1]))
+
+    def chance(self, probability: float) -> bool:
+        """True with a probability."""
+        return bool(self._host.random() < probability)
+
+    def choice(self, weights: Sequence[float]) -> int:
+        """An index, with probabilities proportional to the weights."""
+        return int(self._host.choice(len(weights), p=np.asarray(weights) / np.sum(weights)))
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard normal noise on the device."""
+        return torch.randn(*shape, generator=self._noise, device=self._device)
+
+    def poisson(self, rate: Tensor) -> Tensor:
+        """Poisson noise on the device."""
+        return torch.poisson(rate, generator=self._noise)
+
+
+class Classical:
+    """Blur, shrink, noise, JPEG: y = JPEG((x * k)↓s + n) (Zhang et al. 2021, eq. 2, in its fixed order).
+
+    Args:
+        seed: With each sample's number it decides the parameters.
+        blur: Range of the Gaussian's deviation along each of its two axes, in HR pixels; [0, 0]: none.
+        noise: Range of the Gaussian noise's deviation, in grey levels of 0 to 255.
+        jpeg: Range of the JPEG quality; null: none.
+
+    Raises:
+        UserError: A range is not one.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        blur: Range = (0.2, 3.0),
+        noise: Range = (0.0, 25.0),
+        jpeg: Range | None = (30.0, 95.0),
+    ) -> None:
+        self.seed = seed
+        self.blur = _checked("blur", blur, 0, math.inf)
+        self.noise = _checked("noise", noise, 0, 255)
+        self.jpeg = None if jpeg is None else _checked("jpeg", jpeg, 1, 100)
+
+    def margin(self, scale: int) -> int:
+        """It works on the window alone."""
+        return 0
+
+    def describe(self) -> str:
+        """Its name and settings, for the protocol and the fingerprint."""
+        return f"classical(blur={self.blur}, noise={self.noise}, jpeg={self.jpeg}, seed={self.seed})"
+
+    def __call__(self, hr: Tensor, scale: int, keys: Sequence[int]) -> Tensor:
+        """(N, 3, h·s, w·s) uint8 and N numbers -> (N, 3, h, w) uint8."""
+        return torch.cat([self._one(x[None], scale, key) for x, key in zip(hr, keys, strict=True)])
+
+    def _one(self, hr: Tensor, scale: int, key: int) -> Tensor:
+        draw = Draw(self.seed, key, hr.device)
+        x = hr.float() / 255
+        if self.blur[1] > 0:
+            x = filtered(x, gaussian(draw.uniform(self.blur), draw.uniform(self.blur), draw.uniform((0, math.pi))))
+        x = resize(x, Fraction(1, scale))
+        x = x + draw.normal(x.shape) * (draw.uniform(self.noise) / 255)
+        if self.jpeg is not None:
+            x = jpeg(x.clamp(0, 1), draw.uniform(self.jpeg))
+        return (x.clamp(0, 1) * 255).round().to(torch.uint8)
+
+
+class SecondOrder:
+    """Blur, resize, noise and JPEG twice, then a sinc filter: Real-ESRGAN (Wang et al. 2021, section 3, appendix).
+
+    Args:
+        seed: With each sample's number it decides the parameters.
+        blur: Ranges of the blur's deviation in the first and in the second round.
+        resize: Ranges of the random resizing in both rounds.
+        noise: Ranges of the Gaussian noise's deviation in grey levels.
+        poisson: Ranges of the Poisson noise's strength.
+        jpeg: Range of the JPEG quality.
+
+    Raises:
+        UserError: A range is not one.
+    """
+
+    # Probabilities of the paper's appendix: up, down, keep.
+    _RESIZE = ((0.2, 0.7, 0.1), (0.3, 0.4, 0.3))
+    _BLUR = (1.0, 0.8)
+    _SINC, _FINAL_SINC, _GAUSSIAN, _GREY = 0.1, 0.8, 0.5, 0.4
+
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        blur: Sequence[Range] = ((0.2, 3.0), (0.2, 1.5)),
+        resize: Sequence[Range] = ((0.15, 1.5), (0.3, 1.2)),
+        noise: Sequence[Range] = ((1.0, 30.0), (1.0, 25.0)),
+        poisson: Sequence[Range] = ((0.05, 3.0), (0.05, 2.5)),
+        jpeg: Range = (30.0, 95.0),
+    ) -> None:
+        self.seed = seed
+        self.blur = [_checked("blur", r, 0, math.inf) for r in blur]
+        self.resize = [_checked("resize", r, 0.05, 4) for r in resize]
+        self.noise = [_checked("noise", r, 0, 255) for r in noise]
+        self.poisson = [_checked("poisson", r, 0, 100) for r in poisson]
+        self.jpeg = _checked("jpeg", jpeg, 1, 100)
+        for name in ("blur", "resize", "noise", "poisson"):
+            if len(getattr(self, name)) != 2:
+                raise UserError(f"data.degradation.{name}: found {len(getattr(self, name))} ranges, allowed: two")
+
+    def margin(self, scale: int) -> int:
+        """It works on the window alone."""
+        return 0
+
+    def describe(self) -> str:
+        """Its name and settings, for the protocol and the fingerprint."""
+        ranges = f"blur={self.blur}, resize={self.resize}, noise={self.noise}, poisson={self.poisson}, jpeg={self.jpeg}"
+        return f"second_order({ranges}, seed={self.seed})"
+
+    def __call__(self, hr: Tensor, scale: int, keys: Sequence[int]) -> Tensor:
+        """(N, 3, h·s, w·s) uint8 and N numbers -> (N, 3, h, w) uint8."""
+        return torch.cat([self._one(x[None], scale, key) for x, key in zip(hr, keys, strict=True)])
+
+    def _one(self, hr: Tensor, scale: int, key: int) -> Tensor:
+        draw = Draw(self.seed, key, hr.device)
+        size = hr.shape[-2] // scale, hr.shape[-1] // scale
+        x = self._round(hr.float() / 255, 0, draw, hr.shape[-2:])
+        x = jpeg(x, draw.uniform(self.jpeg))
+        x = self._round(x, 1, draw, size)
+        sinc_first = draw.chance(0.5)
+        if not sinc_first:
+            x = jpeg(x, draw.uniform(self.jpeg))
+        x = _resized(x, size, draw)
+        if draw.chance(self._FINAL_SINC):
+            x = filtered(x, sinc(draw.uniform((math.pi / 3, math.pi)))).clamp(0, 1)
+        if sinc_first:
+            x = jpeg(x, draw.uniform(self.jpeg))
+        return (x.clamp(0, 1) * 255).round().to(torch.uint8)
+
+    def _round(self, x: Tensor, which: int, draw: Draw, full: Sequence[int]) -> Tensor:
+        """Blur, resize, noise; `full` is the size that the range of the resizing refers to."""
+        if draw.chance(self._BLUR[which]):
+            if draw.chance(self._SINC):
+                kernel = sinc(draw.uniform((math.pi / 3, math.pi)))
+            else:
+                deviations = draw.uniform(self.blur[which]), draw.uniform(self.blur[which])
+                kernel = gaussian(*deviations, draw.uniform((0, math.pi)), power=draw.uniform((0.5, 2.0)))
+            x = filtered(x, kernel)
+        low, high = self.resize[which]
+        bounds = ((1.0, max(high, 1.0)), (min(low, 1.0), 1.0), (1.0, 1.0))[draw.choice(self._RESIZE[which])]
+        factor = draw.uniform(bounds)
+        x = _resized(x, (max(round(full[0] * factor), 8), max(round(full[1] * factor), 8)), draw)
+        grey = draw.chance(self._GREY)
+        if draw.chance(self._GAUSSIAN):
+            shape = (1, 1, *x.shape[-2:]) if grey else x.shape
+            noise = draw.normal(shape) * (draw.uniform(self.noise[which]) / 255)
+        else:
+            base = x.clamp(0, 1).mean(1, keepdim=True) if grey else x.clamp(0, 1)
+            noise = (draw.poisson(base * 255) / 255 - base) * draw.uniform(self.poisson[which])
+        return (x + noise).clamp(0, 1)
+
+
+def gaussian(deviation1: float, deviation2: float, angle: float, *, power: float = 1.0) -> Tensor:
+    """A (21, 21) kernel: exp(-d^power / 2), d the squared distance in deviations along two turned axes.
+
+    `power` 1 is a Gaussian, others the generalised one (Liu et al. 2020).
+    """
+    place = torch.arange(_SIDE, dtype=torch.float64) - _SIDE // 2
+    y, x = torch.meshgrid(place, place, indexing="ij")
+    along = x * math.cos(angle) + y * math.sin(angle)
+    across = y * math.cos(angle) - x * math.sin(angle)
+    squared = (along / max(deviation1, 1e-3)) ** 2 + (across / max(deviation2, 1e-3)) ** 2
+    kernel = torch.exp(-0.5 * squared**power)
+    normal: Tensor = kernel / kernel.sum()
+    return normal.float()
+
+
+def sinc(cutoff: float) -> Tensor:
+    """A (21, 21) circular low-pass with ringing (Wang et al. 2021, eq. 6); `cutoff` in radians per pixel."""
+    place = torch.arange(_SIDE, dtype=torch.float64) - _SIDE // 2
+    distance = torch.hypot(place[:, None], place)
+    kernel = cutoff * torch.special.bessel_j1(cutoff * distance) / (2 * math.pi * distance.clamp(min=1e-9))
+    kernel[_SIDE // 2, _SIDE // 2] = cutoff**2 / (4 * math.pi)
+    normal: Tensor = kernel / kernel.sum()
+    return normal.float()
+
+
+def filtered(x: Tensor, kernel: Tensor) -> Tensor:
+    """Correlates (1, C, H, W) with a kernel, the border mirrored (edge pixel included)."""
+    reach = kernel.shape[0] // 2
+    for dim in (-2, -1):
+        n = x.shape[dim]
+        index = torch.arange(-reach, n + reach, device=x.device) % (2 * n)
+        x = x.index_select(dim, torch.where(index < n, index, 2 * n - 1 - index))
+    y: Tensor = F.conv2d(x.transpose(0, 1), kernel.to(x)[None, None])
+    return y.transpose(0, 1)
+
+
+def _resized(x: Tensor, size: tuple[int, int], draw: Draw) -> Tensor:
+    """To a size, by area, bilinear or bicubic means."""
+    mode = ("area", "bilinear", "bicubic")[draw.choice((1, 1, 1))]
+    if mode == "area":
+        return F.interpolate(x, size, mode="area")
+    return F.interpolate(x, size, mode=mode, antialias=True, align_corners=False)
+
+
+def _checked(name: str, bounds: Range, lowest: float, highest: float) -> tuple[float, float]:
+    if len(bounds) != 2 or not lowest <= bounds[0] <= bounds[1] <= highest:
+        raise UserError(
+            f"data.degradation.{name}: found {list(bounds)}, allowed: [a, b] with {lowest} <= a <= b <= {highest}"
+        )
+    return float(bounds[0]), float(bounds[1])

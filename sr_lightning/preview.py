@@ -1,0 +1,76 @@
+"""`python -m sr_lightning.preview`: what a network will see in training, LR beside HR, as one picture."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+from sr_lightning.config import TrainConfig
+from sr_lightning.entry import run_without_folder
+from sr_lightning.errors import UserError
+
+
+def preview(config: TrainConfig, output: Path, n: int) -> None:
+    """Draws the first n training samples, each LR (enlarged by pixels) beside its HR.
+
+    Args:
+        config: Checked.
+        output: The picture that is written.
+        n: Number of samples.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image, ImageDraw, ImageFont
+
+    from sr_lightning import build
+    from sr_lightning.data.datasets import BatchRequest, TrainSamples
+    from sr_lightning.data.degrade import to_train_batch
+    from sr_lightning.image import to_uint8, write_png
+
+    data = build.build(config.data, "data")
+    data.setup("fit")
+    samples = TrainSamples(
+        data.train_pictures,
+        patch_size=data.patch_size,
+        seed=data.seed,
+        augment=data.augment,
+        degrade=data.degrade,
+    )
+    gap, text = 6, 18
+    scale = data.scales[-1]
+    side = data.patch_size * scale
+    columns = max(round(math.sqrt(n / 2)), 1)
+    rows = math.ceil(n / columns)
+    page = Image.new("RGB", (columns * (2 * side + 2 * gap) + gap, rows * (side + text + gap) + gap), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=12)
+    for i in range(n):
+        batch = to_train_batch(samples[BatchRequest(range(i, i + 1), scale, i + 1)], data.degrade)
+        lr = to_uint8(batch.lr[0]).repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+        both = torch.cat([lr, to_uint8(batch.hr[0])], dim=2).permute(1, 2, 0)  # (side, 2 · side, 3)
+        x = gap + (i % columns) * (2 * side + 2 * gap)
+        y = gap + (i // columns) * (side + text + gap)
+        draw.text((x, y), f"sample {i}: LR x{scale} | HR", fill="black", font=font)
+        page.paste(Image.fromarray(both.numpy()), (x, y + text))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_png(output, np.asarray(page))
+    print(f"{n} training samples, degraded by {data.degrade.describe()}\n{output}")
+
+
+def _task(config: TrainConfig, section: dict[str, Any]) -> None:
+    output, n = section.get("output"), section.get("n")
+    if not isinstance(output, str) or not output.endswith(".png"):
+        raise UserError(f"preview.output: found {output!r}, allowed: a file name that ends in .png")
+    if type(n) is not int or n < 1:
+        raise UserError(f"preview.n: found {n!r}, allowed: 1 and more")
+    preview(config, Path(output), n)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run_without_folder("preview", _task, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
