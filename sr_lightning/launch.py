@@ -106,6 +106,8 @@ def run_ranks(n: int, name: str, config: TrainConfig, run: Run) -> float | None:
     told = job / f"rank{failed}.json"
     if told.is_file():
         error = json.loads(told.read_text(encoding="utf-8"))
+        if error["type"] == "UserError":
+            shutil.rmtree(job)  # nothing began, so nothing stays
         raise _ERRORS.get(error["type"], TrainingFailedError)(error["message"])
     if status - 128 in _SIGNALS:
         raise InterruptedRun(status - 128)

@@ -82,3 +82,12 @@ def test_a_dead_process_ends_the_others(tiny, tmp_path, monkeypatch, capsys):
     assert main([*settings, "trainer=ddp_sim", "trainer.max_steps=100000", "+callbacks.dies._target_=mine.Dies"]) == 1
     assert time.monotonic() - begin < 120
     assert "process 1 of 2 ended with status 3" in capsys.readouterr().err
+
+
+def test_a_mistake_that_only_the_processes_find_is_told_once_and_leaves_no_folder(tiny, capfd):
+    settings = [a for a in tiny if not a.startswith("trainer=")]
+    assert main([*settings, "trainer=ddp_sim", "data.patch_size=500"]) == 2
+    err = capfd.readouterr().err
+    assert err.count("needs pictures of 2000 pixels") == 1
+    assert "Traceback" not in err
+    assert list(Path("runs/train").iterdir()) == []
