@@ -131,6 +131,8 @@ def test_a_signal_saves_the_step_and_is_the_exit_status(tiny, capsys, number):
     assert f"ckpt_path={run}" in capsys.readouterr().out
     assert main([f"ckpt_path={run}"]) == 0
     assert (run / "results.json").exists()
+    assert main([*tiny, "paths.runs=straight"]) == 0
+    assert equal(weights(run), weights(next(Path("straight/train").iterdir())))
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_finite_checkpoint(tiny, capsys):
