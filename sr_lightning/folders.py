@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import re
 import shutil
 import time
 from datetime import timedelta
@@ -46,7 +48,7 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
         return []
     root = root / ("sweep" if is_sweep else name)
     if (rank := external_rank()) > 0:
-        return [quote_path(f"{key}={_told_folder()}"), "hydra.output_subdir=null", f"hydra.job.name={name}_rank{rank}"]
+        return [quote_path(f"{key}={_told_folder(root)}"), "hydra.output_subdir=null", f"hydra.job.name={name}_rank{rank}"]
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     for attempt in range(1, 1000):  # runs that start in the same second get a suffix
         folder = root / (stamp if attempt == 1 else f"{stamp}_{attempt}")
@@ -58,7 +60,7 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
             raise UserError(f"paths.runs: cannot create {folder}: {error.strerror}") from None
         print(f"{what} folder: {folder}", flush=True)
         if external_rank() == 0:
-            _tell_folder(folder)
+            _tell_folder(folder, root)
         return [quote_path(f"{key}={folder}")]
     raise UserError(f"paths.runs: {root} has a thousand folders of this second")
 
@@ -72,27 +74,29 @@ def external_rank() -> int:
     return -1
 
 
-def _tell_folder(folder: Path) -> None:
+def _tell_folder(folder: Path, root: Path) -> None:
     """The first rank names the folder that all will use."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         _torchrun_store().set(_store_key(), str(folder))
     else:
-        file = _slurm_file()
-        part = file.with_suffix(".part")
+        file = _slurm_file(root)
+        part = file.with_name(f"{file.name}.part")
         part.write_text(str(folder), encoding="utf-8")
         part.replace(file)
+        atexit.register(file.unlink, missing_ok=True)  # all have read it long before the first rank ends
 
 
-def _told_folder() -> str:
+def _told_folder(root: Path) -> str:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         told: bytes = _torchrun_store().get(_store_key())
         return told.decode()
+    file = _slurm_file(root)
     deadline = time.monotonic() + _PATIENCE
-    while not _slurm_file().exists():
+    while not file.exists():
         if time.monotonic() > deadline:
-            raise UserError(f"{_slurm_file()}: the first rank has not named the run's folder in {_PATIENCE:.0f} s")
+            raise UserError(f"{file}: the first rank has not named the run's folder in {_PATIENCE:.0f} s")
         time.sleep(0.1)
-    return _slurm_file().read_text(encoding="utf-8")
+    return file.read_text(encoding="utf-8")
 
 
 def _torchrun_store() -> Any:
@@ -107,14 +111,16 @@ def _store_key() -> str:
     return f"sr_lightning/{os.environ['TORCHELASTIC_RUN_ID']}/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
 
 
-def _slurm_file() -> Path:
-    """In the working folder, which all nodes of a job share; job and step never come again."""
-    return Path(f".sr_lightning-{os.environ['SLURM_JOB_ID']}.{os.environ['SLURM_STEP_ID']}")
+def _slurm_file(root: Path) -> Path:
+    """Beside the runs, which all nodes of a job share; job, step and restart never come again together."""
+    job = ".".join(os.environ.get(f"SLURM_{key}", "0") for key in ("JOB_ID", "STEP_ID", "RESTART_COUNT"))
+    return root / f".slurm-{job}"
 
 
 def remove_unused(folder: Path, name: str) -> None:
     """Takes away the folder of a run that never began; anything else in it keeps it."""
-    if any(path.name not in (".hydra", f"{name}.log") for path in folder.iterdir()):
+    logs = re.compile(rf"{re.escape(name)}(_rank\d+)?\.log")
+    if external_rank() > 0 or any(path.name != ".hydra" and not logs.fullmatch(path.name) for path in folder.iterdir()):
         return
     shutil.rmtree(folder)
     print(f"nothing was trained, so that {shown(folder)} is removed", flush=True)

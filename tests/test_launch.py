@@ -11,6 +11,7 @@ import torch
 from sr_lightning.config import TrainConfig
 from sr_lightning.data.datasets import EvalPictures
 from sr_lightning.errors import UserError
+from sr_lightning.folders import chosen_folder, claim_folder, remove_unused
 from sr_lightning.launch import processes
 from sr_lightning.train import main
 
@@ -43,6 +44,27 @@ def test_each_picture_on_one_rank_and_equally_many_steps_on_each(pictures, ranks
     shares = [list(data.share(rank, ranks)) for rank in range(ranks)]
     assert len({len(share) for share in shares}) == 1
     assert sorted(i for share in shares for i in share if i < pictures) == list(range(pictures))
+
+
+def test_under_srun_all_ranks_use_the_folder_that_the_first_names(tmp_path, monkeypatch):
+    root = tmp_path / "my runs, all"
+    for key, value in (("JOB_ID", "7"), ("STEP_ID", "0"), ("STEP_NUM_TASKS", "2"), ("PROCID", "0")):
+        monkeypatch.setenv(f"SLURM_{key}", value)
+    leave = []
+    monkeypatch.setattr("atexit.register", lambda call, **arguments: leave.append(lambda: call(**arguments)))
+    (first,) = claim_folder("train", root, [], is_sweep=False)
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    assert claim_folder("train", root, [], is_sweep=False)[0] == first
+    folder = chosen_folder([first], is_sweep=False)
+    for name in ("train.log", "train_rank1.log"):
+        (folder / name).touch()
+    remove_unused(folder, "train")
+    assert folder.exists()  # the first rank's business
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    remove_unused(folder, "train")
+    for call in leave:
+        call()
+    assert list((root / "train").iterdir()) == []
 
 
 def test_two_processes_give_the_numbers_of_one_in_a_sweep_too(tiny):
