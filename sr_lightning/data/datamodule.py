@@ -57,6 +57,9 @@ class SRDataModule(pl.LightningDataModule):
         patch_size: Side of the LR patch in pixels, the same at every scale.
         num_workers: Processes that cut windows; 0 cuts them in the training process.
         augment: Flips and quarter turns.
+        shrink: Factors of further copies of each training picture, made by MATLAB's bicubic: the scale
+            augmentation of small training sets (Kim et al. 2016, VDSR; Lai et al. 2017, LapSRN). Copies smaller
+            than a patch are left out.
         on_small: What to do about training pictures smaller than the patch: refuse them, leave them out
             (listed in the log), or mirror them up to its size.
         val: Name -> HR folder, or `{hr: folder, lr: folder, files: [names]}`.
@@ -85,6 +88,7 @@ class SRDataModule(pl.LightningDataModule):
         patch_size: int = 32,
         num_workers: int = 0,
         augment: bool = True,
+        shrink: list[float] | None = None,
         on_small: OnSmall = "error",
         val: dict[str, Any] | None = None,
         val_crop: int | None = None,
@@ -106,6 +110,7 @@ class SRDataModule(pl.LightningDataModule):
         self.patch_size = patch_size
         self.num_workers = num_workers
         self.augment = augment
+        self.shrink = shrink or []
         self.on_small = on_small
         self.val = val or {}
         self.val_crop = val_crop
@@ -132,6 +137,7 @@ class SRDataModule(pl.LightningDataModule):
             patch_size=self.patch_size,
             on_small=self.on_small,
             holdout=0 if self.val else self.val_holdout,
+            shrink=self.shrink,
         )
         self.val_sets = [
             self._finder.evaluation(f"data.val.{name}", name, entry, crop=self.val_crop)

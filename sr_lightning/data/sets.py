@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from sr_lightning.data.datasets import Pictures
 from sr_lightning.data.files import find_pictures, pair_pictures
-from sr_lightning.data.store import PictureStore
+from sr_lightning.data.store import PictureStore, Shrink
 from sr_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -42,6 +42,7 @@ class SetFinder:
         patch_size: int,
         on_small: OnSmall,
         holdout: int,
+        shrink: Sequence[float] = (),
     ) -> tuple[Pictures, Pictures | None]:
         """The training pictures and those of them that are held out for validation.
 
@@ -52,6 +53,7 @@ class SetFinder:
             patch_size: Side of the LR patch.
             on_small: What to do about pictures smaller than the patch.
             holdout: Pictures to hold out, evenly spread over the sorted list.
+            shrink: Factors of further copies of each training picture.
 
         Raises:
             UserError: Too few pictures, pictures that are too small, or pairs that do not fit.
@@ -65,7 +67,9 @@ class SetFinder:
                 self._pair(pairs, hr, lr_folders[index], "data.train_lr_dir")
         held = _held_out(found, holdout)
         kept = self._large_enough([path for path in found if path not in set(held)], patch_size, on_small)
-        return self._pictures("train", kept, pairs), self._pictures("heldout", held, pairs) if held else None
+        copies = _shrink(shrink, patch_size * max(self.scales), is_paired=bool(lr_folders))
+        train = self._pictures("train", kept, pairs, copies)
+        return train, self._pictures("heldout", held, pairs) if held else None
 
     def evaluation(self, key: str, name: str, entry: str | dict[str, Any], *, crop: int | None = None) -> Pictures:
         """A set to validate or test on.
@@ -98,9 +102,9 @@ class SetFinder:
             lr = pair_pictures(hr, lr_folder, scale, extensions=self.extensions, key=key)
             pairs[scale] |= dict(zip(hr, lr, strict=True))
 
-    def _pictures(self, name: str, hr: list[Path], pairs: Pairs) -> Pictures:
+    def _pictures(self, name: str, hr: list[Path], pairs: Pairs, shrink: Shrink | None = None) -> Pictures:
         lr = {scale: PictureStore([lr_of[path] for path in hr], self.cache_dir) for scale, lr_of in pairs.items()}
-        pictures = Pictures(name, PictureStore(hr, self.cache_dir), lr or None)
+        pictures = Pictures(name, PictureStore(hr, self.cache_dir, shrink=shrink), lr or None)
         pictures.check_pairs()
         return pictures
 
@@ -124,6 +128,14 @@ class SetFinder:
             )
         log.warning("left out, because %s: %s", what, ", ".join(str(path) for path in small))
         return [path for path in files if path not in small]
+
+
+def _shrink(factors: Sequence[float], least: int, *, is_paired: bool) -> Shrink | None:
+    if wrong := [factor for factor in factors if not 0 < factor < 1]:
+        raise UserError(f"data.shrink: found {wrong[0]}, allowed: factors above 0 and below 1")
+    if factors and is_paired:
+        raise UserError("data.shrink: shrinks HR pictures, found ready-made LR ones; allowed: no data.train_lr_dir")
+    return Shrink(tuple(factors), least) if factors else None
 
 
 def _held_out(files: Sequence[Path], count: int) -> list[Path]:

@@ -14,18 +14,40 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from sr_lightning.errors import UserError
 from sr_lightning.image import read_rgb
+from sr_lightning.resize import resize
 
 log = logging.getLogger(__name__)
 
-_DECODER = "rgb8-1"  # part of every key: a decoder that reads differently must not reuse old stores
+_DECODER = "rgb8-2"  # part of every key: a decoder that reads differently must not reuse old stores
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Further copies of each picture, made smaller by MATLAB's bicubic."""
+
+    factors: tuple[float, ...]
+    """Between 0 and 1."""
+    least: int
+    """Copies with a shorter side below this many pixels are left out."""
+
+    def copies(self, picture: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        """The copies of one picture, (H, W, 3) each."""
+        pixels = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))  # (3, H, W)
+        for factor in self.factors:
+            exact = Fraction(str(factor))  # 0.8 is meant as 4/5
+            if min(picture.shape[:2]) * exact >= self.least:
+                yield resize(pixels, exact).permute(1, 2, 0).numpy()
 
 
 class PictureStore:
@@ -34,22 +56,26 @@ class PictureStore:
     Args:
         paths: The picture files, in the order in which they are numbered.
         cache_dir: Where decoded stores are kept; created if needed.
+        shrink: Copies that follow each picture.
+
+    Attributes:
+        paths: The file of each picture; a file with copies stands there several times.
 
     Raises:
         UserError: A file cannot be read as a picture, or the store cannot be written.
     """
 
-    def __init__(self, paths: Sequence[Path], cache_dir: str | Path) -> None:
-        self.paths = list(paths)
-        self.key = _content_key(self.paths)
+    def __init__(self, paths: Sequence[Path], cache_dir: str | Path, *, shrink: Shrink | None = None) -> None:
+        self.key = _content_key(paths, shrink)
         self._file = Path(cache_dir) / f"{self.key}.rgb8"
         index = self._file.with_suffix(".json")
         if not (index.is_file() and self._file.is_file()):
-            _build(self.paths, self._file, index)
+            _build(paths, self._file, index, shrink)
         entries = json.loads(index.read_text(encoding="utf-8"))
-        self.sizes: list[tuple[int, int]] = [(height, width) for _, height, width in entries]
+        self.paths = [paths[file] for _, _, _, file in entries]
+        self.sizes: list[tuple[int, int]] = [(height, width) for _, height, width, _ in entries]
         """(H, W) of each picture."""
-        self._offsets = [offset for offset, _, _ in entries]
+        self._offsets = [offset for offset, _, _, _ in entries]
         self._pixels: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
@@ -68,7 +94,7 @@ class PictureStore:
         return self.__dict__ | {"_pixels": None}
 
 
-def _content_key(paths: Sequence[Path]) -> str:
+def _content_key(paths: Sequence[Path], shrink: Shrink | None) -> str:
     def digest(path: Path) -> str:
         try:
             with path.open("rb") as file:
@@ -78,34 +104,41 @@ def _content_key(paths: Sequence[Path]) -> str:
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         digests = list(pool.map(digest, paths))
-    return hashlib.sha256("\n".join([_DECODER, *digests]).encode()).hexdigest()[:32]
+    made = [_DECODER] if shrink is None else [_DECODER, repr(shrink)]
+    return hashlib.sha256("\n".join([*made, *digests]).encode()).hexdigest()[:32]
 
 
-def _decoded(paths: Sequence[Path]) -> Iterator[NDArray[np.uint8]]:
-    """Decodes ahead with all cores, but holds only a few pictures in memory."""
+def _decoded(paths: Sequence[Path], shrink: Shrink | None) -> Iterator[list[NDArray[np.uint8]]]:
+    """Each file's picture and its copies; decodes ahead with all cores, but holds only a few in memory."""
+
+    def decode(path: Path) -> list[NDArray[np.uint8]]:
+        picture = read_rgb(path)
+        return [picture, *(shrink.copies(picture) if shrink else ())]
+
     workers = os.cpu_count() or 1
     with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[NDArray[np.uint8]]] = deque()
+        ahead: deque[Future[list[NDArray[np.uint8]]]] = deque()
         for path in paths:
-            ahead.append(pool.submit(read_rgb, path))
+            ahead.append(pool.submit(decode, path))
             if len(ahead) > 2 * workers:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
 
 
-def _build(paths: Sequence[Path], file: Path, index: Path) -> None:
+def _build(paths: Sequence[Path], file: Path, index: Path, shrink: Shrink | None) -> None:
     """Writes beside the final names and renames: a reader sees a whole store or none."""
     log.info("decoding %d pictures once into %s", len(paths), file)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix="part-") as folder:
-            entries: list[tuple[int, int, int]] = []
+            entries: list[tuple[int, int, int, int]] = []  # offset, height, width, number of the file
             pixels = Path(folder, file.name)
             with pixels.open("wb") as out:
-                for picture in _decoded(paths):
-                    entries.append((out.tell(), picture.shape[0], picture.shape[1]))
-                    out.write(np.ascontiguousarray(picture).data)
+                for number, pictures in enumerate(_decoded(paths, shrink)):
+                    for picture in pictures:
+                        entries.append((out.tell(), picture.shape[0], picture.shape[1], number))
+                        out.write(np.ascontiguousarray(picture).data)
             listing = Path(folder, index.name)
             listing.write_text(json.dumps(entries), encoding="utf-8")
             os.replace(pixels, file)

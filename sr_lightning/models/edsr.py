@@ -8,10 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from sr_lightning.errors import UserError
 from sr_lightning.models.blocks import Activation, ResBlock, Upsampling, check_scale, conv, enlarge, tail
 from sr_lightning.models.initialisation import zero_last_conv_
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+_BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # Y of RGB in [0, 1], less its offset of 16
 
 
 class EDSR(nn.Module):
@@ -29,9 +31,12 @@ class EDSR(nn.Module):
         global_skip: `bicubic` adds the bicubically enlarged input and starts the last convolution at zero, so
             that the untrained network is bicubic interpolation. The paper has none.
         rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K (section 4.2).
-    """
+        channels: 3 for RGB as in the paper, 1 to work on Y, as small networks did before: a network of few
+            parameters then spends none on colour.
 
-    channels = 3
+    Raises:
+        UserError: `channels` is neither 1 nor 3.
+    """
 
     def __init__(
         self,
@@ -44,23 +49,30 @@ class EDSR(nn.Module):
         upsampler: Upsampling = "pixelshuffle",
         global_skip: Literal["none", "bicubic"] = "none",
         rgb_mean: Sequence[float] = DIV2K_MEAN,
+        channels: int = 3,
     ) -> None:
         super().__init__()
+        if channels not in (1, 3):
+            raise UserError(f"model.channels: found {channels}, allowed: 1 (Y) or 3 (RGB)")
+        self.channels = channels
         self.scales = (check_scale(scale),)
         self.global_skip = global_skip
+        mean = torch.tensor(rgb_mean).view(3, 1, 1)
+        if channels == 1:
+            mean = (mean * torch.tensor(_BT601).view(3, 1, 1)).sum(0, keepdim=True) + 16 / 255  # (1, 1, 1)
         # Not persistent: it is part of the architecture, and official weights have no such entry.
-        self.register_buffer("rgb_mean", torch.tensor(rgb_mean).view(3, 1, 1), persistent=False)
-        self.rgb_mean: Tensor
-        self.head = conv(3, n_feats)
+        self.register_buffer("mean", mean, persistent=False)
+        self.mean: Tensor
+        self.head = conv(channels, n_feats)
         blocks = [ResBlock(n_feats, act=activation, res_scale=res_scale) for _ in range(n_resblocks)]
         self.body = nn.Sequential(*blocks, conv(n_feats, n_feats))
-        self.tail = tail(n_feats, 3, scale, upsampler=upsampler, act=activation)
+        self.tail = tail(n_feats, channels, scale, upsampler=upsampler, act=activation)
         if global_skip == "bicubic":
             zero_last_conv_(self.tail)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
-        features = self.head(x - self.rgb_mean)
+        """(N, C, h, w) RGB or Y in [0, 1] -> (N, C, h·s, w·s)."""
+        features = self.head(x - self.mean)
         features = features + self.body(features)
         y: Tensor = self.tail(features)
-        return y + (enlarge(x, self.scales[0]) if self.global_skip == "bicubic" else self.rgb_mean)
+        return y + (enlarge(x, self.scales[0]) if self.global_skip == "bicubic" else self.mean)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sr_lightning.errors import UserError
+from sr_lightning.image import rgb_to_ycbcr
 from sr_lightning.models import (
     EDSR,
     ESPCN,
@@ -26,6 +27,7 @@ from sr_lightning.models import (
     SwinIR,
 )
 from sr_lightning.models.blocks import enlarge
+from sr_lightning.models.edsr import DIV2K_MEAN
 from sr_lightning.models.initialisation import icnr_, kaiming_
 from sr_lightning.models.span import MergedConv
 from sr_lightning.models.swinir import WindowAttention
@@ -37,6 +39,7 @@ SMALL = {
     "edsr_bicubic": lambda s: EDSR(s, n_feats=8, n_resblocks=1, upsampler="bicubic"),
     "edsr_direct": lambda s: EDSR(s, n_feats=8, n_resblocks=1, upsampler="pixelshuffle_direct"),
     "edsr_skip": lambda s: EDSR(s, n_feats=8, n_resblocks=1, global_skip="bicubic"),
+    "edsr_y": lambda s: EDSR(s, n_feats=8, n_resblocks=1, channels=1),
     "mdsr": lambda s: MDSR(s, n_feats=8, n_resblocks=2),
     "espcn": ESPCN,
     "fsrcnn": FSRCNN,
@@ -56,6 +59,15 @@ SMALL = {
 
 def count(net):
     return sum(p.numel() for p in net.parameters())
+
+
+def test_edsr_on_y():
+    """Its count in closed form, and the mean of DIV2K's Y."""
+    net = EDSR(4, n_feats=16, n_resblocks=5, channels=1, upsampler="pixelshuffle_direct")
+    assert count(net) == (9 + 1) * 16 + 11 * (9 * 16 + 1) * 16 + (9 * 16 + 1) * 16
+    assert float(net.mean) == pytest.approx(float(rgb_to_ycbcr(torch.tensor(DIV2K_MEAN).view(1, 3, 1, 1))[0, 0]))
+    with pytest.raises(UserError, match=r"model\.channels: found 2"):
+        EDSR(4, channels=2)
 
 
 @pytest.mark.parametrize(
