@@ -48,7 +48,8 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
         return []
     root = root / ("sweep" if is_sweep else name)
     if (rank := external_rank()) > 0:
-        return [quote_path(f"{key}={_told_folder(root)}"), "hydra.output_subdir=null", f"hydra.job.name={name}_rank{rank}"]
+        told = quote_path(f"{key}={_told_folder(root)}")
+        return [told, "hydra.output_subdir=null", f"hydra.job.name={name}_rank{rank}"]
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     for attempt in range(1, 1000):  # runs that start in the same second get a suffix
         folder = root / (stamp if attempt == 1 else f"{stamp}_{attempt}")

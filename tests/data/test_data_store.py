@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sr_lightning.data.files import find_pictures
 from sr_lightning.data import SRDataModule
+from sr_lightning.data.files import find_pictures
 from sr_lightning.data.store import PictureStore, Shrink
 from sr_lightning.errors import UserError
 
