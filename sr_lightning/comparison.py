@@ -46,16 +46,14 @@ class Spread:
     n: int
 
 
-def paired_difference(
-    a: Sequence[float], b: Sequence[float], *, confidence: float = 0.95, seed: int = 0
-) -> Difference:
+def paired_difference(a: Sequence[float], b: Sequence[float], *, confidence: float = 0.95, seed: int = 0) -> Difference:
     """Mean of a - b over the same pictures, with a bootstrap interval (Efron and Tibshirani 1993).
 
     Pictures are drawn, not values: what is hard for one method is hard for the other, and the difference varies
     much less than either. The interval is the bias-corrected and accelerated one (BCa; chapter 14.3, by scipy), which
     follows the skewness that gains over pictures have: a few of Urban100 gain most. It speaks of pictures like
     these, not of another training run; for that see `over_seeds`. From few pictures it is too narrow, as every
-    bootstrap is: of nominal 95 % five normal differences give COV5 %, fourteen COV14 %, a hundred COV100 %.
+    bootstrap is: of nominal 95 % five normal differences give 84 %, fourteen 92 %, a hundred 95 %.
 
     Args:
         a: One figure for each picture; infinite where the pictures are equal, NaN where there is none.
@@ -106,7 +104,8 @@ def _interval(differences: np.ndarray, confidence: float, seed: int) -> tuple[fl
         return math.nan, math.nan
     if np.ptp(differences) == 0:
         return float(differences[0]), float(differences[0])
-    from scipy.stats import DegenerateDataWarning, bootstrap
+    # scipy ships no types, and takes a second.
+    from scipy.stats import DegenerateDataWarning, bootstrap  # type: ignore[import-untyped]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # answered below

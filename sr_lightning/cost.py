@@ -171,5 +171,5 @@ def _name(device: torch.device) -> str:
 
 def _precision(device: torch.device) -> str:
     """Convolutions on CUDA round float32 factors to TF32 unless the user forbids it, and are much faster for it."""
-    is_rounded = device.type == "cuda" and torch.backends.cudnn.conv.fp32_precision == "tf32"
+    is_rounded = device.type == "cuda" and torch.backends.cudnn.allow_tf32
     return "float32 (TF32 convolutions)" if is_rounded and torch.cuda.is_tf32_supported() else "float32"

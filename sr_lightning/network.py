@@ -1,4 +1,4 @@
-"""One call of a network: LR picture in, SR picture out, whatever colour it works on and however many scales it knows."""
+"""One call of a network, whatever colour it works on and however many scales it knows."""
 
 from __future__ import annotations
 

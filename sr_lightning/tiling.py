@@ -31,7 +31,8 @@ def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, ov
 
     Each tile is given the LR pixels around it on which its SR pixels depend, and what comes of those is cut off,
     not blended; at the picture's border it ends where the picture does. So the result is that of the whole
-    picture, but for the rounding of sums (below 1e-6, in torch's bicubic at x3 1e-5). Networks with windows get tiles that begin at a window.
+    picture, but for the rounding of sums (below 1e-6; torch's bicubic, which rounds positions too, at x3 below
+    1e-5). Networks with windows get tiles that begin at a window.
 
     Args:
         net: The network; where it lies elsewhere than the picture, tiles travel and the picture stays.

@@ -11,6 +11,7 @@ from sr_lightning.data.datasets import BatchRequest, Pictures, TrainSamples
 from sr_lightning.data.degrade import Downscale, to_train_batch
 from sr_lightning.data.files import find_pictures
 from sr_lightning.data.store import PictureStore
+from sr_lightning.image import turned
 from sr_lightning.resize import resize
 
 
