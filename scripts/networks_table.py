@@ -35,7 +35,7 @@ def main() -> None:
             config = check_config(compose("train", [f"model={name}", f"scale={arguments.scale}"]))
         torch.manual_seed(0)
         net = build.build_network(config.model).eval()
-        count = multiply_adds(net, arguments.scale) or 0  # bicubic's would be 0.04 G
+        count = multiply_adds(net, arguments.scale) or 0  # bicubic's, which the counter does not see: 0.04 G
         columns = receptive_field(net, arguments.scale)
         cells = [
             f"`{name}`",

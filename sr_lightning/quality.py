@@ -13,19 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
 from sr_lightning.image import rgb_to_y, to_uint8
 from sr_lightning.metrics import multiscale_similarity
+from sr_lightning.niqe import BLOCK, Pristine, niqe
 from sr_lightning.schema import nearest
 
 log = logging.getLogger(__name__)
 
 METRICS = ("ms_ssim", "lpips", "dists", "niqe")
-# torchvision's files; what follows the last hyphen is the beginning of the content's SHA-256.
-ALEXNET, VGG16 = "alexnet-owt-7be5be79.pth", "vgg16-397923af.pth"
+# Files in torch's hub folder and how their SHA-256 begins, which torchvision writes into the name.
+ALEXNET = ("alexnet-owt-7be5be79.pth", "7be5be79")
+VGG16 = ("vgg16-397923af.pth", "397923af")
+PRISTINE = ("niqe_pris_params.npz", "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296")
 
 
 class QualityMetric(Protocol):
@@ -81,13 +85,10 @@ def _build(name: str) -> QualityMetric | Unavailable:
                 return LPIPS()
             case "dists":
                 return DISTS()
+            case _:
+                return NIQE()
     except WeightsMissingError as error:
         return Unavailable(name, str(error))
-    return Unavailable(
-        name,
-        "NIQE measures the distance to a model of pristine photographs (Mittal et al. 2013), whose published "
-        "parameters come with none of the installed packages; others would give figures that compare with no paper's",
-    )
 
 
 class WeightsMissingError(Exception):
@@ -123,7 +124,7 @@ class LPIPS:
     smallest = 31  # what AlexNet's second pooling leaves something of
 
     def __init__(self) -> None:
-        _check_weights(ALEXNET, "LPIPS")
+        _check_plain(_find(ALEXNET, "LPIPS needs torchvision's"))
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
         self._net: nn.Module = LearnedPerceptualImagePatchSimilarity(net_type="alex").net.requires_grad_(False).eval()
@@ -149,7 +150,7 @@ class DISTS:
     smallest = 16  # what VGG's four poolings leave a pixel of
 
     def __init__(self) -> None:
-        _check_weights(VGG16, "DISTS")
+        _check_plain(_find(VGG16, "DISTS needs torchvision's"))
         from torchmetrics.functional.image.dists import DISTSNetwork
 
         self._net: nn.Module = DISTSNetwork().requires_grad_(False).eval()
@@ -160,6 +161,32 @@ class DISTS:
         if _is_too_small(hr, self):
             return math.nan
         return _distance(self._net, sr, hr)
+
+
+class NIQE:
+    """NIQE (Mittal et al. 2013) of what a network made; the truth plays no part.
+
+    Raises:
+        WeightsMissingError: The model of pristine photographs is not in torch's hub folder. One of our own would give
+            figures that compare with no paper's.
+    """
+
+    name = "niqe"
+    higher_is_better = False
+    protocol = "NIQE: Y of 8-bit RGB, rounded, blocks of 96 pixels, the authors' pristine model"
+    smallest = 2 * BLOCK  # a covariance needs several blocks
+
+    def __init__(self) -> None:
+        path = _find(PRISTINE, "NIQE needs its authors' pristine model as BasicSR has it,")
+        with np.load(path, allow_pickle=False) as held:
+            self._pristine = Pristine(held["mu_pris_param"].ravel().astype(float), held["cov_pris_param"].astype(float))
+
+    def __call__(self, sr: Tensor, hr: Tensor) -> float:
+        """See `QualityMetric`; NaN for a flat picture too."""
+        sr, hr = _levels(sr, hr)
+        if _is_too_small(hr, self):
+            return math.nan
+        return niqe(rgb_to_y(sr)[0, 0].round().cpu().numpy(), self._pristine)
 
 
 def _levels(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,19 +217,25 @@ def _distance(net: nn.Module, sr: Tensor, hr: Tensor) -> float:
         return float(net.to(sr.device)(sr.float(), hr.float()))
 
 
-def _check_weights(name: str, metric: str) -> None:
-    """Makes sure that the library will find its file, download nothing, and run nothing that is in it."""
+def _find(file: tuple[str, str], need: str) -> Path:
+    """The file in torch's hub folder, with the content that it should have."""
+    name, checksum = file
     path = Path(torch.hub.get_dir(), "checkpoints", name)
     if not path.is_file():
         raise WeightsMissingError(
-            f"{metric} needs torchvision's {name}, which is not in {path.parent}; put the file there "
-            "(nothing is downloaded)"
+            f"{need} {name}, which is not in {path.parent}; put the file there (nothing is downloaded)"
         )
-    expected = path.stem.rpartition("-")[2]
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(expected):
-        raise WeightsMissingError(f"{path}: has the checksum {found[:8]}…, expected {expected}…; get the file again")
+    with path.open("rb") as content:
+        found = hashlib.file_digest(content, "sha256").hexdigest()
+    if not found.startswith(checksum):
+        raise WeightsMissingError(
+            f"{path}: has the checksum {found[:8]}…, expected {checksum[:8]}…; get the file again"
+        )
+    return path
+
+
+def _check_plain(path: Path) -> None:
+    """The library would execute what is in the file; it gets only what is known to be plain data."""
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -40,7 +40,8 @@ def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, ov
         scale: The scale asked for.
         tile: Largest side of a tile in LR pixels, without the overlap. Tiles are as equal as can be: there
             are no thin rests.
-        overlap: LR pixels that a tile sees beyond each side. None: as many as the network needs.
+        overlap: LR pixels that a tile sees beyond each side. None: as many as the network needs, which may be many
+            (RRDB: 349); the farthest matter least.
 
     Returns:
         (N, 3, h·s, w·s) RGB on the device of `lr`, not clamped.
@@ -84,7 +85,16 @@ def receptive_radius(net: nn.Module, scale: int) -> int | None:
 
 
 def receptive_field(net: nn.Module, scale: int) -> int | None:
-    """Columns of LR pixels on which an SR pixel of the first phase depends; None as in `receptive_radius`."""
+    """LR pixels of a row on which an SR pixel depends, for tables.
+
+    Args:
+        net: The network.
+        scale: The scale asked for.
+
+    Returns:
+        Counted for SR pixels that lie first in their LR pixel; of a network with windows in the middle of a picture;
+        None as in `receptive_radius`.
+    """
     for width in _WIDTHS:
         touched = _Strip(net, scale, width).touched(1)
         if not (touched[0] or touched[-1]):

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import io
 import math
 import pickle
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import nn
 
 from sr_lightning import quality
 from sr_lightning.errors import UserError
+from sr_lightning.niqe import Pristine, niqe
 from sr_lightning.quality import METRICS, Unavailable, build_quality
 
 
@@ -38,11 +40,10 @@ def hub(tmp_path, monkeypatch):
 
 
 def place(folder, monkeypatch, constant, content):
-    """A weights file whose name holds its checksum, where torchvision's is looked for."""
-    path = folder / f"weights-{hashlib.sha256(content).hexdigest()[:8]}.pth"
-    path.write_bytes(content)
-    monkeypatch.setattr(quality, constant, path.name)
-    return path
+    """A file of our own where another one is looked for."""
+    name, _ = getattr(quality, constant)
+    (folder / name).write_bytes(content)
+    monkeypatch.setattr(quality, constant, (name, hashlib.sha256(content).hexdigest()))
 
 
 @pytest.fixture
@@ -156,30 +157,48 @@ def test_dists(pair, hub, plain, monkeypatch):
     assert metric(sr[..., :16, :16], hr[..., :16, :16]) > 0
 
 
+def test_niqe(pair, hub, monkeypatch):
+    rng = np.random.default_rng(0)
+    mean, covariance = rng.random((1, 36)), np.eye(36)
+    buffer = io.BytesIO()
+    np.savez(buffer, mu_pris_param=mean, cov_pris_param=covariance)
+    place(hub, monkeypatch, "PRISTINE", buffer.getvalue())
+    (metric,) = build_quality(["niqe"]).values()
+    assert math.isnan(metric(*pair))  # 180 pixels hold one block
+    sr, hr = (x.repeat(1, 1, 2, 2) for x in pair)
+    luma = rgb2ycbcr(sr[0].permute(1, 2, 0).numpy())[..., 0].round()
+    expected = niqe(luma, Pristine(mean[0], covariance))
+    assert metric(sr, hr) == pytest.approx(expected)
+    assert metric(sr, sr) == metric(sr, hr)  # the truth plays no part
+    assert not metric.higher_is_better
+
+
 def test_weights_that_are_missing_are_named_and_the_others_go_on(hub, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *args, **kwargs: pytest.fail("a download"))
     found = build_quality(METRICS)
     assert list(found) == list(METRICS)
     assert not isinstance(found["ms_ssim"], Unavailable)
-    for name, file in (("lpips", "alexnet-owt-7be5be79.pth"), ("dists", "vgg16-397923af.pth")):
+    files = {"lpips": "alexnet-owt-7be5be79.pth", "dists": "vgg16-397923af.pth", "niqe": "niqe_pris_params.npz"}
+    for name, file in files.items():
         assert found[name].metric == name
         assert file in found[name].reason
         assert str(hub) in found[name].reason
-    assert "parameters" in found["niqe"].reason
 
 
 def test_the_files_are_torchvisions():
     from torchvision.models import AlexNet_Weights, VGG16_Weights
 
-    assert AlexNet_Weights.DEFAULT.url.endswith(f"/{quality.ALEXNET}")
-    assert VGG16_Weights.DEFAULT.url.endswith(f"/{quality.VGG16}")
+    for weights, (name, checksum) in ((AlexNet_Weights, quality.ALEXNET), (VGG16_Weights, quality.VGG16)):
+        assert weights.DEFAULT.url.endswith(f"/{name}")
+        assert name.endswith(f"-{checksum}.pth")
 
 
 def test_a_damaged_file_is_not_used(hub):
-    (hub / quality.ALEXNET).write_bytes(b"half a file")
-    (found,) = build_quality(["lpips"]).values()
-    assert "checksum" in found.reason
-    assert quality.ALEXNET in found.reason
+    for name, (file, _) in (("lpips", quality.ALEXNET), ("niqe", quality.PRISTINE)):
+        (hub / file).write_bytes(b"half a file")
+        (found,) = build_quality([name]).values()
+        assert "checksum" in found.reason
+        assert file in found.reason
 
 
 class Hostile:
