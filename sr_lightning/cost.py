@@ -82,7 +82,7 @@ def measure_cost(
         net: The network; it is left as it is.
         scale: The scale asked for.
         device: Where it is to run.
-        repeats: Timed runs.
+        repeats: Timed runs, one or more.
         output_size: (H, W) of the SR picture.
         latency: False: nothing is run, time and memory are None.
     """

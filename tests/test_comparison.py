@@ -62,6 +62,8 @@ def test_differences_without_a_spread():
     assert one.mean == 1
     assert math.isnan(one.low)
     assert math.isnan(one.high)
+    two = paired_difference([3.0, 5.0], [2.0, 3.0])
+    assert 1 <= two.low < two.high <= 2
     # All but one are equal: the accelerated interval may have no answer, and no warning may escape.
     found = paired_difference([1.0, 0, 0, 0, 0], [0.0] * 5)
     assert 0 <= found.low < found.mean < found.high <= 1

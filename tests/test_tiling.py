@@ -6,7 +6,7 @@ from torch import nn
 
 from sr_lightning.errors import UserError
 from sr_lightning.inference import super_resolve
-from sr_lightning.models import EDSR, ESPCN, IMDN, RFDN, VDSR, Bicubic, NinaSR, SwinIR
+from sr_lightning.models import EDSR, ESPCN, IMDN, RFDN, VDSR, Bicubic, NinaSR, RRDBNet, SwinIR
 from sr_lightning.tiling import receptive_field, receptive_radius, super_resolve_tiled
 
 
@@ -73,6 +73,9 @@ def test_without_an_overlap_tiles_show():
         (ESPCN(4), 4, 2 + 1 + 1),
         # Head, two in the block, body, sub-pixel; the last one reaches the neighbour at high resolution.
         (EDSR(2, n_feats=4, n_resblocks=1), 2, 1 + 2 + 1 + 1 + 1),
+        # Head, five in each of three dense blocks, body; four at two and four times the size reach 2 more. Gradients
+        # through so many layers vanish, which must not hide the farthest.
+        (RRDBNet(4, n_feats=4, n_blocks=4, growth=2), 4, 1 + 4 * 3 * 5 + 1 + 2),
         # 4 convolutions on the picture enlarged 4 times reach 4 pixels, bicubic 2.5 LR pixels from there.
         (VDSR(4, n_feats=4, n_layers=4), 4, 3),
         (Mean(), 2, None),
