@@ -18,6 +18,7 @@ from sr_lightning.errors import UserError
 log = logging.getLogger(__name__)
 
 MAX_PIXELS = 200_000_000
+SYMMETRIES = 8
 _WHITE = (255, 255, 255, 255)
 # ITU-R BT.601, studio swing, as MATLAB's rgb2ycbcr: RGB in [0, 1] to levels of 0 to 255.
 _TO_YCBCR = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
@@ -114,3 +115,24 @@ def ycbcr_to_rgb(x: Tensor) -> Tensor:
 def shave(x: Tensor, border: int) -> Tensor:
     """Cuts `border` pixels off each side of (…, H, W)."""
     return x[..., border : x.shape[-2] - border, border : x.shape[-1] - border]
+
+
+def turned(x: Tensor, code: int) -> Tensor:
+    """Applies one of the `SYMMETRIES` of a square, flips and quarter turns, to (…, H, W).
+
+    Args:
+        x: Any picture.
+        code: 0 to 7: 1 flips left-right, 2 flips top-bottom, then 4 transposes.
+    """
+    x = _flipped(x, code)
+    return x.transpose(-1, -2) if code & 4 else x
+
+
+def turned_back(x: Tensor, code: int) -> Tensor:
+    """The inverse of `turned`."""
+    return _flipped(x.transpose(-1, -2) if code & 4 else x, code)
+
+
+def _flipped(x: Tensor, code: int) -> Tensor:
+    flips = [dim for bit, dim in ((1, -1), (2, -2)) if code & bit]
+    return x.flip(flips) if flips else x

@@ -7,55 +7,49 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from sr_lightning.image import rgb_to_ycbcr, to_uint8, ycbcr_to_rgb
+from sr_lightning.image import SYMMETRIES, to_uint8, turned, turned_back
+from sr_lightning.network import apply_network, apply_to_rgb
 from sr_lightning.resize import resize
+from sr_lightning.tiling import super_resolve_tiled
+
+__all__ = ["apply_network", "bicubic", "super_resolve"]
 
 
-def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
-    """Calls a network, telling the scale to those that know several.
-
-    Args:
-        net: Takes (N, C, h, w) in [0, 1].
-        lr: (N, C, h, w).
-        scale: The scale asked for.
-
-    Returns:
-        (N, C, h·s, w·s).
-
-    Raises:
-        ValueError: The network returned another size.
-    """
-    sr: Tensor = net(lr, scale=scale) if len(getattr(net, "scales", ())) > 1 else net(lr)
-    expected = (*lr.shape[:-2], lr.shape[-2] * scale, lr.shape[-1] * scale)
-    if sr.shape != expected:
-        raise ValueError(
-            f"{type(net).__name__} made {tuple(sr.shape)} from {tuple(lr.shape)} at x{scale}; expected {expected}"
-        )
-    return sr
-
-
-def super_resolve(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
+def super_resolve(
+    net: nn.Module,
+    lr: Tensor,
+    scale: int,
+    *,
+    self_ensemble: bool = False,
+    tile: int | None = None,
+    overlap: int | None = None,
+) -> Tensor:
     """Enlarges RGB pictures in float32, whatever the training's precision was.
 
-    A network of one channel gets Y; the chroma is enlarged by bicubic interpolation (as in the SRCNN, FSRCNN
-    and ESPCN papers) and put back.
-
     Args:
-        net: The network.
+        net: The network; one of a single channel gets Y, see `apply_to_rgb`.
         lr: (N, 3, h, w) RGB in [0, 1].
         scale: The scale asked for.
+        self_ensemble: The mean of the results for all eight flips and quarter turns, each turned back (Timofte et
+            al. 2016, section 3.5; the "+" of EDSR's tables), before anything is clamped. Eight times the work.
+        tile: Largest side of what the network sees at once, in LR pixels, without the overlap; None: the whole.
+        overlap: As in `super_resolve_tiled`.
 
     Returns:
         (N, 3, h·s, w·s) RGB, not clamped.
+
+    Raises:
+        UserError: Tiles would change the result; see `super_resolve_tiled`.
     """
-    with torch.autocast(lr.device.type, enabled=False):
-        lr = lr.float()
-        if getattr(net, "channels", 3) == 3:
-            return apply_network(net, lr, scale).float()
-        ycbcr = rgb_to_ycbcr(lr)  # (N, 3, h, w)
-        y = apply_network(net, ycbcr[:, :1], scale).float()
-        chroma = resize(ycbcr[:, 1:], Fraction(scale))  # (N, 2, h·s, w·s)
-        return ycbcr_to_rgb(torch.cat([y, chroma], dim=1))
+    if not self_ensemble:
+        if tile is None:
+            return apply_to_rgb(net, lr, scale)
+        return super_resolve_tiled(net, lr, scale, tile=tile, overlap=overlap)
+    height, width = lr.shape[-2] * scale, lr.shape[-1] * scale
+    total = torch.zeros(*lr.shape[:-2], height, width, device=lr.device)
+    for code in range(SYMMETRIES):
+        total += turned_back(super_resolve(net, turned(lr, code), scale, tile=tile, overlap=overlap), code)
+    return total / SYMMETRIES
 
 
 def bicubic(lr: Tensor, scale: int) -> Tensor:

@@ -39,7 +39,7 @@ class Crop:
     """In LR pixels, like `left`."""
     left: int
     turn: int
-    """0 to 7: 1 flips left-right, 2 flips top-bottom, 4 transposes; see `turned`."""
+    """0 to 7: 1 flips left-right, 2 flips top-bottom, 4 transposes; see `image.turned`."""
 
 
 @functools.lru_cache(maxsize=4)

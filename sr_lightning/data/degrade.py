@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch, EvalPicture, TrainBatch, TrainWindows
+from sr_lightning.image import turned
 from sr_lightning.resize import Kernel, margin, resize
 
 
@@ -66,13 +67,6 @@ def to_eval_batch(picture: EvalPicture, degrade: Degradation) -> EvalBatch:
     """Makes the LR picture if the set has none of its own."""
     lr = degrade(picture.hr, picture.scale, (picture.key,)) if picture.lr is None else picture.lr
     return EvalBatch(_unit(lr), picture.hr, picture.scale, picture.set, picture.name)
-
-
-def turned(x: Tensor, code: int) -> Tensor:
-    """Applies one of the eight flips and quarter turns to (…, H, W); see `Crop.turn`."""
-    flips = [dim for bit, dim in ((1, -1), (2, -2)) if code & bit]
-    x = x.flip(flips) if flips else x
-    return x.transpose(-1, -2) if code & 4 else x
 
 
 def _turned_batch(x: Tensor, turns: tuple[int, ...]) -> Tensor:

@@ -8,9 +8,10 @@ import torch
 
 from sr_lightning.data.batch import TrainWindows
 from sr_lightning.data.datasets import BatchRequest, Pictures, TrainSamples
-from sr_lightning.data.degrade import Downscale, to_train_batch, turned
+from sr_lightning.data.degrade import Downscale, to_train_batch
 from sr_lightning.data.files import find_pictures
 from sr_lightning.data.store import PictureStore
+from sr_lightning.image import turned
 from sr_lightning.resize import resize
 
 

@@ -1,0 +1,175 @@
+"""What a network costs: parameters, multiply-adds, time and memory, for a picture of 1280x720 pixels that comes out."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from sr_lightning.network import apply_network
+
+OUTPUT_SIZE = (720, 1280)  # height and width: what papers count for
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one picture costs, the network alone: colour conversion and files are left out."""
+
+    params: int
+    """As built; what a network merges for use is still counted as in training."""
+    multiply_adds: int | None
+    """Of convolutions, matrix products and attention; None: the counter sees none of them."""
+    latency_seconds: float | None
+    """Median of the repeats, after one that is not counted."""
+    peak_memory_bytes: int | None
+    """What torch's allocator holds at most, with the weights and the input; see `measure_cost`."""
+    device: str
+    precision: str
+    output_size: tuple[int, int]
+    """(H, W) of what comes out: multiples of the scale, not above what was asked for."""
+
+
+def multiply_adds(net: nn.Module, scale: int, *, output_size: tuple[int, int] = OUTPUT_SIZE) -> int | None:
+    """Counts the multiply-adds of one picture with torch's own counter (two of its operations are one).
+
+    Nothing is computed: the network runs on torch's meta device, and only where it cannot, for real. As in papers
+    biases, activations, additions and interpolation are not counted. Attention's products are, which some leave out.
+
+    Args:
+        net: The network.
+        scale: The scale asked for.
+        output_size: (H, W) of the SR picture; the LR picture has the whole part of a scale-th of it.
+
+    Returns:
+        The count for one picture; None where the counter sees nothing, as in interpolation alone.
+    """
+    try:
+        return _counted(copy.deepcopy(net).eval().to("meta"), scale, output_size, torch.device("meta"))
+    except (NotImplementedError, RuntimeError):  # an operation without a meta kernel, or one that looks at values
+        own = copy.deepcopy(net).eval().float().cpu()
+        return _counted(own, scale, output_size, torch.device("cpu"))
+
+
+def measure_cost(
+    net: nn.Module,
+    scale: int,
+    *,
+    device: torch.device | str = "cpu",
+    repeats: int = 5,
+    output_size: tuple[int, int] = OUTPUT_SIZE,
+    latency: bool = True,
+) -> Cost:
+    """Counts and measures a copy of a network, in float32 and evaluation mode.
+
+    The peak of the memory comes from one run. On CUDA it is `torch.cuda.max_memory_allocated` less what was
+    allocated before, so that it does not depend on what else the process holds there. On a CPU it is the same figure
+    of torch's CPU allocator, as its profiler records it, with weights and input added: it depends neither on
+    what else the process did nor on what the C library keeps for later, unlike the resident size, whose growth in
+    a fresh process it equals to about 10 %. Elsewhere it is None.
+
+    Args:
+        net: The network; it is left as it is.
+        scale: The scale asked for.
+        device: Where it is to run.
+        repeats: Timed runs, one or more.
+        output_size: (H, W) of the SR picture.
+        latency: False: nothing is run, time and memory are None.
+    """
+    device = torch.device(device)
+    height, width = output_size[0] // scale, output_size[1] // scale
+    seconds, peak = (
+        _timed_and_weighed(net, scale, (height, width), device=device, repeats=repeats) if latency else (None, None)
+    )
+    return Cost(
+        params=sum(p.numel() for p in net.parameters()),
+        multiply_adds=multiply_adds(net, scale, output_size=output_size),
+        latency_seconds=seconds,
+        peak_memory_bytes=peak,
+        device=_name(device),
+        precision=_precision(device),
+        output_size=(height * scale, width * scale),
+    )
+
+
+def _counted(net: nn.Module, scale: int, output_size: tuple[int, int], device: torch.device) -> int | None:
+    x = _input(net, (output_size[0] // scale, output_size[1] // scale), device)
+    with device, torch.no_grad(), FlopCounterMode(display=False) as counter:
+        apply_network(net, x, scale)
+    return int(counter.get_total_flops()) // 2 or None
+
+
+def _timed_and_weighed(
+    net: nn.Module, scale: int, size: tuple[int, int], *, device: torch.device, repeats: int
+) -> tuple[float, int | None]:
+    before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
+    own = copy.deepcopy(net).eval().to(device, torch.float32)
+    x = _input(own, size, device)
+
+    def run() -> None:
+        apply_network(own, x, scale)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+
+    with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+        peak: int | None = None
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            run()
+            peak = torch.cuda.max_memory_allocated(device) - before
+        elif device.type == "cpu":
+            held = sum(t.nbytes for t in (*own.parameters(), *own.buffers(), x))
+            peak = _cpu_peak(run) + held
+        else:
+            run()
+        times = [_seconds(run) for _ in range(repeats)]
+    return statistics.median(times), peak
+
+
+def _cpu_peak(run: Callable[[], None]) -> int:
+    """Bytes that torch's CPU allocator holds at most while something runs, above what it held before."""
+    # Read when the profiler is first used; it would complain on the terminal that there is no GPU.
+    os.environ.setdefault("KINETO_LOG_LEVEL", "99")
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    with tempfile.TemporaryDirectory() as folder:
+        trace = Path(folder, "trace.json")
+        profiler.export_chrome_trace(str(trace))
+        events = json.loads(trace.read_text())["traceEvents"]
+    held = most = 0
+    for event in sorted((e for e in events if e["name"] == "[memory]"), key=lambda e: e["ts"]):
+        held += event["args"]["Bytes"]  # negative where memory is given back
+        most = max(most, held)
+    return most
+
+
+def _seconds(run: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+def _input(net: nn.Module, size: tuple[int, int], device: torch.device) -> Tensor:
+    return torch.rand(1, getattr(net, "channels", 3), *size, device=device)
+
+
+def _name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{torch.get_num_threads()} {device.type.upper()} threads ({platform.machine()})"
+
+
+def _precision(device: torch.device) -> str:
+    """Convolutions on CUDA round float32 factors to TF32 unless the user forbids it, and are much faster for it."""
+    is_rounded = device.type == "cuda" and torch.backends.cudnn.allow_tf32
+    return "float32 (TF32 convolutions)" if is_rounded and torch.cuda.is_tf32_supported() else "float32"

@@ -1,0 +1,65 @@
+"""One call of a network, whatever colour it works on and however many scales it knows."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.image import rgb_to_ycbcr, ycbcr_to_rgb
+from sr_lightning.resize import resize
+
+
+def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
+    """Calls a network, telling the scale to those that know several.
+
+    Args:
+        net: Takes (N, C, h, w) in [0, 1].
+        lr: (N, C, h, w).
+        scale: The scale asked for.
+
+    Returns:
+        (N, C, h·s, w·s).
+
+    Raises:
+        ValueError: The network returned another size.
+    """
+    sr: Tensor = net(lr, scale=scale) if len(getattr(net, "scales", ())) > 1 else net(lr)
+    expected = (*lr.shape[:-2], lr.shape[-2] * scale, lr.shape[-1] * scale)
+    if sr.shape != expected:
+        raise ValueError(
+            f"{type(net).__name__} made {tuple(sr.shape)} from {tuple(lr.shape)} at x{scale}; expected {expected}"
+        )
+    return sr
+
+
+def apply_to_rgb(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
+    """Enlarges RGB pictures in float32, whatever the training's precision was.
+
+    A network of one channel gets Y; the chroma is enlarged by bicubic interpolation (as in the SRCNN, FSRCNN
+    and ESPCN papers) and put back.
+
+    Args:
+        net: The network.
+        lr: (N, 3, h, w) RGB in [0, 1].
+        scale: The scale asked for.
+
+    Returns:
+        (N, 3, h·s, w·s) RGB, not clamped.
+    """
+    with torch.autocast(lr.device.type, enabled=False):
+        lr = lr.float()
+        if getattr(net, "channels", 3) == 3:
+            return apply_network(net, lr, scale).float()
+        ycbcr = rgb_to_ycbcr(lr)  # (N, 3, h, w)
+        y = apply_network(net, ycbcr[:, :1], scale).float()
+        chroma = resize(ycbcr[:, 1:], Fraction(scale))  # (N, 2, h·s, w·s)
+        return ycbcr_to_rgb(torch.cat([y, chroma], dim=1))
+
+
+def device_of(net: nn.Module) -> torch.device | None:
+    """Where a network's weights lie; None: it has none."""
+    for tensor in (*net.parameters(), *net.buffers()):
+        return tensor.device
+    return None

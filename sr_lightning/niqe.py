@@ -1,0 +1,111 @@
+"""NIQE: Mittal, Soundararajan and Bovik, Making a "Completely Blind" Image Quality Analyzer, SPL 2013."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sr_lightning.resize import resize
+
+Array = NDArray[np.float64]
+
+BLOCK = 96  # pixels; the side of the blocks that the pristine model was made of
+_SHAPES = np.arange(0.2, 10.0005, 0.001)  # the exponents that a fit may choose
+_DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
+
+
+class Pristine(NamedTuple):
+    """The multivariate Gaussian of undistorted photographs."""
+
+    mean: Array
+    """(36,)"""
+    covariance: Array
+    """(36, 36)"""
+
+
+def niqe(luma: Array, pristine: Pristine) -> float:
+    """Distance of a picture's statistics from those of pristine photographs; lower is better.
+
+    Args:
+        luma: (H, W) whole levels of 0 to 255; what is over beyond multiples of 96 is cut.
+        pristine: The model that it is compared with.
+
+    Returns:
+        Equation 10; NaN where fewer than two blocks of 96 pixels are left that are not flat.
+    """
+    features = block_features(luma)  # (blocks, 36)
+    features = features[np.isfinite(features).all(1)]
+    if len(features) < 2:
+        return float("nan")
+    apart = pristine.mean - features.mean(0)
+    pooled = (pristine.covariance + np.cov(features, rowvar=False)) / 2
+    return float(np.sqrt(apart @ np.linalg.pinv(pooled) @ apart))
+
+
+def block_features(luma: Array) -> Array:
+    """18 features of each block at full size and 18 at half (section II.C): (blocks, 36).
+
+    Flat blocks have none: their row holds values that are not finite.
+    """
+    rows, columns = luma.shape[0] // BLOCK, luma.shape[1] // BLOCK
+    luma = luma[: rows * BLOCK, : columns * BLOCK].astype(np.float64)
+    found = []
+    for side in (BLOCK, BLOCK // 2):
+        blocks = _normalised(luma).reshape(rows, side, columns, side).swapaxes(1, 2).reshape(-1, side, side)
+        found.append(_features(blocks))
+        luma = resize(torch.from_numpy(luma), Fraction(1, 2)).numpy()
+    return np.concatenate(found, axis=1)
+
+
+def fit_generalised(x: Array) -> tuple[Array, Array, Array]:
+    """Asymmetric generalised Gaussian of each row, by moments (Lasmar et al. 2009; equation 7).
+
+    Args:
+        x: (N, samples).
+
+    Returns:
+        The exponent, and the widths left and right of zero, (N,) each.
+    """
+    from scipy.special import gamma  # type: ignore[import-untyped]
+
+    with np.errstate(invalid="ignore", divide="ignore"):  # a flat block has no samples on either side
+        left, right = (np.sqrt((x**2).sum(1, where=side) / side.sum(1)) for side in (x < 0, x > 0))
+        ratio = left / right
+        moments = np.abs(x).mean(1) ** 2 / (x**2).mean(1)
+        moments = moments * (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
+        inverse = 1 / _SHAPES
+        expected = gamma(2 * inverse) ** 2 / (gamma(inverse) * gamma(3 * inverse))
+        shape = _SHAPES[np.abs(expected - moments[:, None]).argmin(1)]
+        width = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
+    return shape, left * width, right * width
+
+
+def _features(blocks: Array) -> Array:
+    """Of (N, side, side): the shape and width of the coefficients, and four of each neighbours' product: (N, 18)."""
+    from scipy.special import gamma
+
+    shape, left, right = fit_generalised(blocks.reshape(len(blocks), -1))
+    found = [shape, (left + right) / 2]
+    for direction in _DIRECTIONS:  # around the block's border, as in the authors' program
+        product = blocks * np.roll(blocks, direction, axis=(1, 2))
+        shape, left, right = fit_generalised(product.reshape(len(blocks), -1))
+        found += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]  # equation 8
+    return np.stack(found, axis=1)
+
+
+def _normalised(luma: Array) -> Array:
+    """Mean-subtracted, contrast-normalised coefficients (equations 1 to 3), 7x7 window."""
+    from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
+
+    def blurred(x: Array) -> Array:
+        result: Array = gaussian_filter(x, 7 / 6, radius=3, mode="nearest")
+        return result
+
+    mean = blurred(luma)
+    deviation = np.sqrt(np.abs(blurred(luma**2) - mean**2))
+    normalised: Array = (luma - mean) / (deviation + 1)
+    return normalised

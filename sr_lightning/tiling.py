@@ -1,0 +1,228 @@
+"""Large pictures through a network in bounded memory, with the result of the whole picture.
+
+Nothing is known about the networks that come here, so what one SR pixel depends on is measured on the network
+itself, once: on a low, wide picture, in one pass over not-a-numbers and two over noise.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.errors import UserError
+from sr_lightning.network import apply_network, apply_to_rgb, device_of
+
+_HEIGHT = 16  # of the strips: enough for every network that pools
+_WIDTHS = (256, 1024)  # multiples of every step
+_STEPS = (1, 8, 16, 64)  # a multiple of a window does as well
+_USUAL_WINDOW = 16  # where no step keeps the result, tiles begin at windows of up to 16 pixels all the same
+_SAME = 1e-6  # of a float64 result: above rounding, and far below a grey level
+_CHROMA = 2  # LR pixels that bicubic interpolation sees
+
+
+def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, overlap: int | None = None) -> Tensor:
+    """Enlarges RGB pictures tile by tile, in float32.
+
+    Each tile is given the LR pixels around it on which its SR pixels depend, and what comes of those is cut off,
+    not blended; at the picture's border it ends where the picture does. So the result is that of the whole
+    picture, but for the rounding of sums (below 1e-6; torch's bicubic, which rounds positions too, at x3 below
+    1e-5). Networks with windows get tiles that begin at a window.
+
+    Args:
+        net: The network; where it lies elsewhere than the picture, tiles travel and the picture stays.
+        lr: (N, 3, h, w) RGB in [0, 1].
+        scale: The scale asked for.
+        tile: Largest side of a tile in LR pixels, without the overlap. Tiles are as equal as can be: there
+            are no thin rests.
+        overlap: LR pixels that a tile sees beyond each side. None: as many as the network needs, which may be many
+            (RRDB: 349); the farthest matter least.
+
+    Returns:
+        (N, 3, h·s, w·s) RGB on the device of `lr`, not clamped.
+
+    Raises:
+        UserError: No overlap would give the whole picture's result, and none is named. With one that is named the
+            result is whatever it gives.
+    """
+    if tile < 1:
+        raise UserError(f"tile: found {tile}, allowed: LR pixels, from 1")
+    if overlap is not None and overlap < 0:
+        raise UserError(f"overlap: found {overlap}, allowed: LR pixels, from 0")
+    device = device_of(net) or lr.device
+    height, width = lr.shape[-2:]
+    if tile >= max(height, width):
+        return apply_to_rgb(net, lr.to(device), scale).to(lr.device)
+    margin, step = _margin(net, scale, overlap)
+    sr = torch.empty(*lr.shape[:-2], height * scale, width * scale, device=lr.device)
+    for rows in _parts(height, tile):
+        seen_rows = _widened(rows, margin, step, height)
+        for columns in _parts(width, tile):
+            seen_columns = _widened(columns, margin, step, width)
+            part = apply_to_rgb(net, lr[..., seen_rows, seen_columns].to(device), scale)
+            inner = _inside(rows, seen_rows, scale), _inside(columns, seen_columns, scale)
+            sr[..., _times(rows, scale), _times(columns, scale)] = part[..., *inner].to(lr.device)
+    return sr
+
+
+def receptive_radius(net: nn.Module, scale: int) -> int | None:
+    """LR pixels on each side on which an SR pixel depends.
+
+    Args:
+        net: The network.
+        scale: The scale asked for.
+
+    Returns:
+        Chebyshev distance between the LR pixel that an SR pixel lies in and the farthest that it depends on; None:
+        unbounded, as where a mean over the picture is taken (or more than can be measured, about 500).
+    """
+    return _reach(net, scale).radius
+
+
+def receptive_field(net: nn.Module, scale: int) -> int | None:
+    """LR pixels of a row on which an SR pixel depends, for tables.
+
+    Args:
+        net: The network.
+        scale: The scale asked for.
+
+    Returns:
+        Counted for SR pixels that lie first in their LR pixel; of a network with windows in the middle of a picture;
+        None as in `receptive_radius`.
+    """
+    for width in _WIDTHS:
+        touched = _Strip(net, scale, width).touched(1)
+        if not (touched[0] or touched[-1]):
+            return int(touched[::scale].sum())
+    return None
+
+
+@dataclass(frozen=True)
+class _Reach:
+    """How far a network sees, and by how many pixels a cut may move it without another result."""
+
+    radius: int | None
+    step: int | None
+    """None: none, as where the size of the picture decides how features are resampled."""
+
+
+# Measured once for each network object; a network that is gone leaves nothing behind.
+_known: WeakKeyDictionary[nn.Module, dict[int, _Reach]] = WeakKeyDictionary()
+
+
+def _margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, int]:
+    """The overlap, and of what number the tiles' first pixels have to be multiples."""
+    reach = _reach(net, scale)
+    if overlap is not None:
+        return overlap, reach.step or _USUAL_WINDOW
+    ways = "allowed: no tile, or an overlap that you name, and the result that it gives"
+    if reach.radius is None:
+        raise UserError(
+            f"tile: at each place {type(net).__name__} depends on the whole picture (it takes a mean over it), so "
+            f"tiles change its result; {ways}"
+        )
+    if reach.step is None:
+        raise UserError(
+            f"tile: what {type(net).__name__} makes of a place depends on the picture's size, so tiles change "
+            f"its result; {ways}"
+        )
+    return (reach.radius if getattr(net, "channels", 3) == 3 else max(reach.radius, _CHROMA)), reach.step
+
+
+def _reach(net: nn.Module, scale: int) -> _Reach:
+    known = _known.setdefault(net, {})
+    if scale not in known:
+        known[scale] = _measured(net, scale)
+    return known[scale]
+
+
+def _measured(net: nn.Module, scale: int) -> _Reach:
+    radius: int | None = None
+    for width in _WIDTHS:
+        strip = _Strip(net, scale, width)
+        radius = strip.radius(1)
+        if radius is None:
+            continue
+        for step in _STEPS:
+            wide = radius if step == 1 else strip.radius(step)
+            if wide is None or 2 * (wide + step) >= width:
+                break  # the strip is too narrow to judge
+            if strip.is_same_when_cut(step, wide):
+                return _Reach(wide, step)
+        else:
+            return _Reach(radius, None)
+    return _Reach(radius, None)
+
+
+class _Strip:
+    """A low, wide picture of noise, and a copy of the network that enlarges it.
+
+    On the CPU, whose convolutions mix no neighbours that the network does not mix.
+    """
+
+    def __init__(self, net: nn.Module, scale: int, width: int) -> None:
+        self.net, self.scale, self.width = copy.deepcopy(net).cpu().eval(), scale, width
+        shape = (1, getattr(net, "channels", 3), _HEIGHT, width)
+        self.noise = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def touched(self, n: int) -> Tensor:
+        """Which SR columns depend on `n` LR columns from the middle on: (width · s,) bool.
+
+        Not-a-number spreads through sums, products, rectifiers and maxima, also where a weight is zero or a
+        rectifier closed, so that it shows what could matter, not what happens to.
+        """
+        x = self.noise.float()
+        x[..., self.width // 2 : self.width // 2 + n] = math.nan
+        with torch.no_grad():
+            y = apply_network(self.net.float(), x, self.scale)
+        return y.isnan().any(2).flatten(0, 1).any(0)
+
+    def radius(self, n: int) -> int | None:
+        """Of the SR columns that `n` LR columns touch, the farthest distance; None: the strip's ends too."""
+        touched = self.touched(n)
+        if touched[0] or touched[-1]:
+            return None
+        seen = touched.nonzero().flatten() // self.scale  # LR columns
+        first, last = self.width // 2, self.width // 2 + n - 1
+        return int(max(last - seen.min(), seen.max() - first))
+
+    def is_same_when_cut(self, step: int, radius: int) -> bool:
+        """Whether the strip without its first and last `step` columns has the same result inside."""
+        with torch.no_grad():
+            cut = apply_network(self.net.double(), self.noise[..., step : self.width - step], self.scale)
+        begin, end = (step + radius) * self.scale, (self.width - step - radius) * self.scale
+        whole = self.whole[..., begin:end]
+        cut = cut[..., radius * self.scale : cut.shape[-1] - radius * self.scale]
+        return bool((whole - cut).abs().max() <= _SAME * max(1.0, float(whole.abs().max())))
+
+    @functools.cached_property
+    def whole(self) -> Tensor:
+        """The result for the strip, in float64."""
+        with torch.no_grad():
+            return apply_network(self.net.double(), self.noise, self.scale)
+
+
+def _parts(n: int, most: int) -> list[slice]:
+    """As few parts of at most `most` as there can be, as equal as they can be."""
+    count = -(-n // most)
+    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
+
+
+def _widened(part: slice, margin: int, step: int, n: int) -> slice:
+    """With its margin, outwards to multiples of the step, within the picture."""
+    first = (part.start - margin) // step * step
+    last = -(-(part.stop + margin) // step) * step
+    return slice(max(0, first), min(n, last))
+
+
+def _inside(part: slice, seen: slice, scale: int) -> slice:
+    return _times(slice(part.start - seen.start, part.stop - seen.start), scale)
+
+
+def _times(part: slice, scale: int) -> slice:
+    return slice(part.start * scale, part.stop * scale)
