@@ -28,6 +28,7 @@ MAY = {
     "inference": {"image", "resize"},
     "results": {"metrics"},
     "module": {"checkpoint", "data", "image", "inference", "losses", "metrics", "results"},
+    "adversarial": {"data", "losses", "module"},
     "callbacks": {"data", "image", "inference", "metrics"},
     "loggers": set(),
     "run_info": set(),
