@@ -31,6 +31,7 @@ def gan(tiny):
         "adversarial.discriminator.n_dense=8",
         "callbacks.pictures=null",
         "data.val_crop=48",
+        "data.val_holdout=1",
     ]
 
 
@@ -121,15 +122,15 @@ def test_a_step_is_one_of_gradient_descent_on_each_sides_own_loss(gan, clip):
             parameter.grad = gradient
         if clip:
             assert clip_grad_norm_(parameters, clip) > clip
+        assert any(parameter.grad.abs().sum() > 0 for parameter in parameters)
         for parameter, stepped in zip(parameters, after.parameters(), strict=True):
-            assert not torch.equal(parameter, stepped)
-            torch.testing.assert_close(stepped, parameter - rate * parameter.grad, atol=1e-6, rtol=1e-4)
+            torch.testing.assert_close(stepped - parameter, -rate * parameter.grad, atol=1e-7, rtol=1e-3)
 
 
 def test_continued_is_as_if_never_stopped(gan):
     """Network, discriminator (with the vectors of its spectral norm), both optimizers and what was logged."""
     settings = [*gan, "adversarial.loss._target_=sr_lightning.losses.adversarial.RelativisticGANLoss"]
-    settings += ["adversarial.discriminator.spectral_norm=true", "scheduler=multistep", "trainer.max_steps=6"]
+    settings += ["adversarial.discriminator.spectral_norm=true", "scheduler=multistep"]
     assert main([*settings, "paths.runs=straight"]) == 0
     straight = only_run("straight")
 
@@ -140,7 +141,7 @@ def test_continued_is_as_if_never_stopped(gan):
 
     def killed(self, trainer, module):
         real(self, trainer, module)
-        if trainer.global_step == 4:
+        if trainer.global_step == 2:
             raise Stop
 
     with pytest.MonkeyPatch.context() as patch:
