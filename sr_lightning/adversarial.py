@@ -52,7 +52,8 @@ class AdversarialModule(SRModule):
 
     total = the composite loss + weight x the generator's side of the adversarial loss. At each step the
     network is stepped first; then the discriminator, which sees the same SR pictures. A step of both is one
-    `global_step`. Everything else is as in `SRModule`.
+    `global_step`. Logged beside the terms: the discriminator's loss, and its mean raw outputs for HR and SR as
+    `train/discriminator/real` and `fake`. Everything else is as in `SRModule`.
 
     The discriminator is no part of this module: it does not appear in `parameters()`, `state_dict()`, averages
     of weights or exports. A checkpoint holds it beside the network, as `discriminator`.
@@ -103,8 +104,7 @@ class AdversarialModule(SRModule):
         for schedule in self.trainer.lr_scheduler_configs:
             schedule.scheduler.step()  # type: ignore[call-arg]  # none of ours waits for a metric
         if is_logged:
-            self.log("train/loss", total, sync_dist=True)
-            self.log_dict({f"train/loss/{name}": term for name, term in terms.items()}, sync_dist=True)
+            self.log_terms(total, terms)
             outputs = {"real": real.detach().mean(), "fake": fake.detach().mean()}
             self.log_dict({f"train/discriminator/{name}": x for name, x in outputs.items()}, sync_dist=True)
         return {"loss": total, "terms": terms}

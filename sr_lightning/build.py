@@ -114,11 +114,12 @@ def build_module(config: TrainConfig, net: nn.Module) -> SRModule:
 
 def _adversary(config: TrainConfig, section: dict[str, Any]) -> Adversary:
     from sr_lightning.adversarial import Adversary
+    from sr_lightning.losses.adversarial import AdversarialLoss
 
     discriminator = build(section["discriminator"], "adversarial.discriminator")
-    if not isinstance(discriminator, nn.Module):
-        name = type(discriminator).__name__
-        raise UserError(f"adversarial.discriminator._target_: found a {name}, allowed: a torch.nn.Module")
+    loss = build(section["loss"], "adversarial.loss")
+    _check_kind(discriminator, nn.Module, section["discriminator"], "adversarial.discriminator")
+    _check_kind(loss, AdversarialLoss, section["loss"], "adversarial.loss")
     needed = getattr(discriminator, "min_size", 1)
     patch, scale = config.data.get("patch_size"), min(config.scale)
     if isinstance(patch, int) and patch * scale < needed:
@@ -126,12 +127,8 @@ def _adversary(config: TrainConfig, section: dict[str, Any]) -> Adversary:
             f"data.patch_size: found {patch}, {patch * scale} HR pixels at x{scale}, but "
             f"{type(discriminator).__name__} needs {needed}; allowed: {-(-needed // scale)} and more"
         )
-    return Adversary(
-        discriminator,
-        build(section["loss"], "adversarial.loss"),
-        factory(section["optimizer"], "adversarial.optimizer"),
-        weight=section["weight"],
-    )
+    optimizer = factory(section["optimizer"], "adversarial.optimizer")
+    return Adversary(discriminator, loss, optimizer, weight=section["weight"])
 
 
 def build_parts(sections: dict[str, dict[str, Any]], path: str, kind: type[Any], **offered: Any) -> list[Any]:
@@ -145,12 +142,14 @@ def build_parts(sections: dict[str, dict[str, Any]], path: str, kind: type[Any],
         accepted = parameters(section["_target_"]) or {}
         given = {key: value for key, value in offered.items() if key in accepted and section.get(key) is None}
         part = build(section, f"{path}.{name}", **given)
-        if not isinstance(part, kind):
-            raise UserError(
-                f"{path}.{name}: {section['_target_']} is a {type(part).__name__}, allowed: a {kind.__name__}"
-            )
+        _check_kind(part, kind, section, f"{path}.{name}")
         parts.append(part)
     return parts
+
+
+def _check_kind(part: Any, kind: type[Any], section: dict[str, Any], path: str) -> None:
+    if not isinstance(part, kind):
+        raise UserError(f"{path}: {section['_target_']} is a {type(part).__name__}, allowed: a {kind.__name__}")
 
 
 def resolve_precision(precision: str | int | None, accelerator: str) -> str | int | None:

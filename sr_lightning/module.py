@@ -72,9 +72,13 @@ class SRModule(pl.LightningModule):
         total = terms.pop("total")
         detached = {name: term.detach() for name, term in terms.items()}
         if self.is_logged_step:
-            self.log("train/loss", total.detach(), sync_dist=True)
-            self.log_dict({f"train/loss/{name}": term for name, term in detached.items()}, sync_dist=True)
+            self.log_terms(total.detach(), detached)
         return {"loss": total, "terms": detached}
+
+    def log_terms(self, total: Tensor, terms: dict[str, Tensor]) -> None:
+        """The loss and its terms, without their weights."""
+        self.log("train/loss", total, sync_dist=True)
+        self.log_dict({f"train/loss/{name}": term for name, term in terms.items()}, sync_dist=True)
 
     def enlarged(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """SR and HR of a batch, (N, C, h·s, w·s) each, in the colours that the network works on."""

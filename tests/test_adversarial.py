@@ -194,8 +194,11 @@ def test_what_does_not_fit_is_refused_before_training(gan, capsys):
     assert main([*gan, "scale=2"]) == 2
     said = "data.patch_size: found 12, 24 HR pixels at x2, but VGGDiscriminator needs 32; allowed: 16 and more"
     assert said in capsys.readouterr().err
-    assert main([*gan, "adversarial.discriminator={_target_: collections.OrderedDict}"]) == 2
-    assert "adversarial.discriminator._target_: found a OrderedDict" in capsys.readouterr().err
+    assert main([*gan, "adversarial.loss._target_=sr_lightning.losses.L1Loss"]) == 2
+    assert (
+        "adversarial.loss: sr_lightning.losses.L1Loss is a L1Loss, allowed: a AdversarialLoss"
+        in capsys.readouterr().err
+    )
     assert list(Path("runs/train").iterdir()) == []
 
 
