@@ -3,6 +3,8 @@
 import copy
 import csv
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ import torch
 from torch.nn.utils import clip_grad_norm_
 
 from sr_lightning.adversarial import AdversarialModule, Adversary
-from sr_lightning.callbacks import Checkpoints
+from sr_lightning.callbacks import Checkpoints, Throughput
 from sr_lightning.errors import UserError
 from sr_lightning.losses import CompositeLoss
 from sr_lightning.losses.adversarial import VanillaGANLoss
@@ -127,26 +129,34 @@ def test_a_step_is_one_of_gradient_descent_on_each_sides_own_loss(gan, clip):
             torch.testing.assert_close(stepped - parameter, -rate * parameter.grad, atol=1e-7, rtol=1e-3)
 
 
-def test_continued_is_as_if_never_stopped(gan):
+def failing(self, trainer, module, real=Checkpoints.on_validation_end):
+    real(self, trainer, module)
+    if trainer.global_step == 2:
+        raise RuntimeError("killed")
+
+
+def signalled(self, trainer, *arguments, real=Throughput.on_train_batch_end):
+    real(self, trainer, *arguments)
+    if trainer.global_step == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize(
+    ("callback", "hook", "stop", "status"),
+    [
+        (Checkpoints, "on_validation_end", failing, 1),
+        (Throughput, "on_train_batch_end", signalled, 128 + signal.SIGTERM),
+    ],
+)
+def test_continued_is_as_if_never_stopped(gan, callback, hook, stop, status):
     """Network, discriminator (with the vectors of its spectral norm), both optimizers and what was logged."""
     settings = [*gan, "adversarial.loss._target_=sr_lightning.losses.adversarial.RelativisticGANLoss"]
     settings += ["adversarial.discriminator.spectral_norm=true", "scheduler=multistep"]
     assert main([*settings, "paths.runs=straight"]) == 0
     straight = only_run("straight")
-
-    class Stop(Exception):
-        pass
-
-    real = Checkpoints.on_validation_end
-
-    def killed(self, trainer, module):
-        real(self, trainer, module)
-        if trainer.global_step == 2:
-            raise Stop
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Checkpoints, "on_validation_end", killed)
-        assert main(settings) == 1
+        patch.setattr(callback, hook, stop)
+        assert main(settings) == status
     stopped = only_run()
     assert main(["ckpt_path=last"]) == 0
     one, two = checkpoint(straight), checkpoint(stopped)
