@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     import lightning.pytorch as pl
     from lightning.pytorch.loggers import Logger
 
+    from sr_lightning.adversarial import Adversary
     from sr_lightning.losses import CompositeLoss
+    from sr_lightning.module import SRModule
 
 
 def build(section: dict[str, Any], path: str, **given: Any) -> Any:
@@ -89,6 +92,45 @@ def factory(section: dict[str, Any], path: str) -> Callable[..., Any]:
     return make
 
 
+def build_module(config: TrainConfig, net: nn.Module) -> SRModule:
+    """The LightningModule that trains the network, against a discriminator where the config names one."""
+    from sr_lightning.adversarial import AdversarialModule
+    from sr_lightning.module import SRModule
+
+    loss = build_loss(config.loss)
+    optimizer, scheduler = factory(config.optimizer, "optimizer"), factory(config.scheduler, "scheduler")
+    if config.adversarial is None:
+        return SRModule(net, loss, optimizer=optimizer, scheduler=scheduler, config=asdict(config))
+    return AdversarialModule(
+        net,
+        loss,
+        adversary=_adversary(config, config.adversarial),
+        optimizer=optimizer,
+        scheduler=scheduler,
+        config=asdict(config),
+        gradient_clip_val=config.trainer.get("gradient_clip_val"),
+    )
+
+
+def _adversary(config: TrainConfig, section: dict[str, Any]) -> Adversary:
+    from sr_lightning.adversarial import Adversary
+    from sr_lightning.losses.adversarial import AdversarialLoss
+
+    discriminator = build(section["discriminator"], "adversarial.discriminator")
+    loss = build(section["loss"], "adversarial.loss")
+    _check_kind(discriminator, nn.Module, section["discriminator"], "adversarial.discriminator")
+    _check_kind(loss, AdversarialLoss, section["loss"], "adversarial.loss")
+    needed = getattr(discriminator, "min_size", 1)
+    patch, scale = config.data.get("patch_size"), min(config.scale)
+    if isinstance(patch, int) and patch * scale < needed:
+        raise UserError(
+            f"data.patch_size: found {patch}, {patch * scale} HR pixels at x{scale}, but "
+            f"{type(discriminator).__name__} needs {needed}; allowed: {-(-needed // scale)} and more"
+        )
+    optimizer = factory(section["optimizer"], "adversarial.optimizer")
+    return Adversary(discriminator, loss, optimizer, weight=section["weight"])
+
+
 def build_parts(sections: dict[str, dict[str, Any]], path: str, kind: type[Any], **offered: Any) -> list[Any]:
     """Callbacks or loggers; each gets those of the offered arguments that its constructor names.
 
@@ -100,12 +142,14 @@ def build_parts(sections: dict[str, dict[str, Any]], path: str, kind: type[Any],
         accepted = parameters(section["_target_"]) or {}
         given = {key: value for key, value in offered.items() if key in accepted and section.get(key) is None}
         part = build(section, f"{path}.{name}", **given)
-        if not isinstance(part, kind):
-            raise UserError(
-                f"{path}.{name}: {section['_target_']} is a {type(part).__name__}, allowed: a {kind.__name__}"
-            )
+        _check_kind(part, kind, section, f"{path}.{name}")
         parts.append(part)
     return parts
+
+
+def _check_kind(part: Any, kind: type[Any], section: dict[str, Any], path: str) -> None:
+    if not isinstance(part, kind):
+        raise UserError(f"{path}: {section['_target_']} is a {type(part).__name__}, allowed: a {kind.__name__}")
 
 
 def resolve_precision(precision: str | int | None, accelerator: str) -> str | int | None:
@@ -130,6 +174,8 @@ def build_trainer(
 ) -> pl.Trainer:
     """The Trainer, counted in steps, with what the project fixes."""
     section = dict(config.trainer)
+    if config.adversarial is not None:
+        section["gradient_clip_val"] = None  # the module clips: Lightning refuses to where it does not step
     section["precision"] = resolve_precision(section.get("precision"), str(section.get("accelerator", "auto")))
     if len(config.scale) > 1 and section.get("strategy") in ("auto", "ddp") and _world_size() > 1:
         section["strategy"] = "ddp_find_unused_parameters_true"  # a batch uses the heads of its own scale only

@@ -28,6 +28,7 @@ _AT_LEAST = (
     ("trainer", "log_every_n_steps", 1),
     ("optimizer", "weight_decay", 0),
     ("trainer", "gradient_clip_val", 0),
+    ("adversarial", "weight", 0),
 )
 
 
@@ -41,6 +42,8 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
     if isinstance(rate, int | float) and rate <= 0:
         yield f"optimizer.lr: found {rate}, allowed: above 0"
     yield from _loss_weights(config.loss)
+    if config.adversarial is not None:
+        yield from _adversarial(config, config.adversarial)
     for split in ("val", "test"):
         entries = _section(config, "data").get(split)
         for name, entry in entries.items() if isinstance(entries, dict) else ():
@@ -62,6 +65,19 @@ def _loss_weights(loss: dict[str, Any]) -> Iterator[str]:
     if not any(weights.values()):
         keys = "loss.alpha, loss.beta and the weights of loss.terms"
         yield f"{keys}: all are 0, so there is nothing to train on; allowed: at least one above 0"
+
+
+def _adversarial(config: TrainConfig, section: dict[str, Any]) -> Iterator[str]:
+    optimizer = section.get("optimizer")
+    rate = optimizer.get("lr") if isinstance(optimizer, dict) else None
+    if isinstance(rate, int | float) and rate <= 0:
+        yield f"adversarial.optimizer.lr: found {rate}, allowed: above 0"
+    accumulate = _section(config, "trainer").get("accumulate_grad_batches", 1)
+    if isinstance(accumulate, int) and accumulate > 1:
+        yield (
+            f"trainer.accumulate_grad_batches: found {accumulate}, but adversarial training steps at every batch; "
+            "allowed: 1, or adversarial=null"
+        )
 
 
 def _set_entry(key: str, name: str, entry: Any) -> Iterator[str]:

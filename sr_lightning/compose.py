@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -144,7 +145,9 @@ def _unknown_key(name: str, key: str, overrides: list[str]) -> str:
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
-        return f"{key}: there is no section {parent!r}"
+        groups = sorted(path.stem for path in Path(conf_dir(), parent).glob("*.yaml"))
+        hint = f"; {parent}=… chooses one, allowed: {', '.join(groups)}" if groups else ""
+        return f"{key}: there is no section {parent!r}{hint}"
     with open_dict(node):
         names = [str(k) for k in node]
     return f"{key}: no such key; {nearest(leaf, names)} (a new key is added by +{key}=…)"

@@ -21,6 +21,7 @@ from sr_lightning.schema import check_target, nearest
 SCALES = (2, 3, 4, 8)
 LOSS = "sr_lightning.losses.CompositeLoss"
 PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
+ADVERSARY = "sr_lightning.adversarial.Adversary"
 OFFERED = ("folder", "group")  # what a run gives to the callbacks and loggers that ask for it
 # Keys that the project adds to those of a section's constructor.
 _EXTRA = {
@@ -69,6 +70,8 @@ class TrainConfig:
     logger: dict[str, dict[str, Any]]
     compile: bool = False
     """Train through torch.compile. Keys younger than a run that continues have a default."""
+    adversarial: dict[str, Any] | None = None
+    """The discriminator, its loss and its optimizer; None, as with a weight of 0: there is none."""
 
 
 def conf_dir() -> str:
@@ -152,6 +155,7 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
         else:
             findings.append(f"{name}: found {section!r}, allowed: a section with a _target_")
     config.loss = _checked_loss(config.loss, findings)
+    config.adversarial = _checked_adversarial(config.adversarial, findings)
     for name in ("callbacks", "logger"):
         section = getattr(config, name) or {}
         kept = {key: node for key, node in section.items() if node is not None}  # null switches one off
@@ -208,3 +212,15 @@ def _checked_loss(loss: Any, findings: list[str]) -> dict[str, Any]:
             continue
         check_target({key: value for key, value in term.items() if key != "weight"}, f"loss.terms.{name}", findings)
     return {**loss, "perceptual": perceptual, "terms": terms}
+
+
+def _checked_adversarial(section: Any, findings: list[str]) -> dict[str, Any] | None:
+    """Names no class either; a weight of 0 builds nothing."""
+    if section is None:
+        return None
+    if not isinstance(section, dict):
+        findings.append(f"adversarial: found {section!r}, allowed: a section as in adversarial=srgan, or null")
+        return None
+    section = {"_target_": ADVERSARY} | section
+    check_target(section, "adversarial", findings)
+    return section if section.get("weight") != 0 else None

@@ -68,30 +68,47 @@ class SRModule(pl.LightningModule):
     def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
         """Forward, loss, and every n steps the log."""
         assert self.loss is not None
+        terms = self.loss(*self.enlarged(batch))
+        total = terms.pop("total")
+        detached = {name: term.detach() for name, term in terms.items()}
+        if self.is_logged_step:
+            self.log_terms(total.detach(), detached)
+        return {"loss": total, "terms": detached}
+
+    def log_terms(self, total: Tensor, terms: dict[str, Tensor]) -> None:
+        """The loss and its terms, without their weights."""
+        self.log("train/loss", total, sync_dist=True)
+        self.log_dict({f"train/loss/{name}": term for name, term in terms.items()}, sync_dist=True)
+
+    def enlarged(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
+        """SR and HR of a batch, (N, C, h·s, w·s) each, in the colours that the network works on."""
         lr, hr = batch.lr, batch.hr
         if self.channels == 1:
             lr, hr = rgb_to_ycbcr(lr)[:, :1], rgb_to_ycbcr(hr)[:, :1]
         lr = lr.contiguous(memory_format=torch.channels_last)
-        terms = self.loss(apply_network(self.net, lr, batch.scale), hr)
-        total = terms.pop("total")
-        detached = {name: term.detach() for name, term in terms.items()}
-        # Logging costs 2 ms a step, so it is asked for only when it will be written.
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]  # set by a connector
-            self.log("train/loss", total.detach(), sync_dist=True)
-            self.log_dict({f"train/loss/{name}": term for name, term in detached.items()}, sync_dist=True)
-        return {"loss": total, "terms": detached}
+        return apply_network(self.net, lr, batch.scale), hr
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizer over the network's weights (the loss has none), and the schedule in steps."""
+    @property
+    def is_logged_step(self) -> bool:
+        """Whether what the coming optimizer step logs will be written: logging costs 2 ms a step."""
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
+        return (self.global_step + 1) % every == 0
+
+    def build_optimizers(self) -> list[Optimizer]:
+        """One over the network's weights (the loss has none)."""
         assert self.optimizer is not None
         parameters = [p for p in self.net.parameters() if p.requires_grad]
         if not parameters:
             raise UserError(f"model: {type(self.net).__name__} has no parameters, so there is nothing to train")
-        optimizer = self.optimizer(parameters)
+        return [self.optimizer(parameters)]
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizers, each with the schedule in steps."""
+        optimizers = self.build_optimizers()
         if self.scheduler is None:
-            return optimizer
-        scheduler = self.scheduler(optimizer, self.trainer.max_steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+            return optimizers
+        schedules = [self.scheduler(optimizer, self.trainer.max_steps) for optimizer in optimizers]
+        return optimizers, [{"scheduler": schedule, "interval": "step"} for schedule in schedules]  # type: ignore[return-value]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to build the network again, as plain data."""

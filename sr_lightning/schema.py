@@ -104,10 +104,16 @@ def _fit_name(value: Any, name: str, module: str) -> Any:
         raise Mismatch("a text")
     if name in _SEQUENCES | _MAPPINGS:
         return _fit_generic(value, name, ast.Tuple(elts=[]), module)
-    if name not in _SCALARS:
-        found = find_definition(module, name)
-        if found is not None and isinstance(found[1], ast.Assign):  # an alias such as Kernel = Literal[...]
-            return fit(value, found[1].value, found[0])
+    return value if name in _SCALARS else _fit_defined(value, name, module)
+
+
+def _fit_defined(value: Any, name: str, module: str) -> Any:
+    """A name that a module defines or imports."""
+    where, node = find_definition(module, name) or (module, None)
+    if isinstance(node, ast.Assign):  # an alias such as Kernel = Literal[...]
+        return fit(value, node.value, where)
+    if isinstance(node, ast.ClassDef) and where.startswith("sr_lightning."):
+        raise Mismatch("a section with a _target_")  # our own classes are not made from plain values
     return value
 
 
@@ -120,6 +126,8 @@ def _fit_generic(value: Any, name: str, inner: ast.expr, module: str) -> Any:
             hint = nearest(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else ""
             raise Mismatch(hint.removeprefix("allowed: ") or f"one of {shown}")
         return value
+    if name == "Callable":
+        raise Mismatch("a section with a _target_")
     if name in ("Optional", "Union"):
         return _fit_union(value, [*arguments, *([ast.Constant(None)] if name == "Optional" else [])], module)
     if name in _SEQUENCES:

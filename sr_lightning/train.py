@@ -38,7 +38,6 @@ def train(config: TrainConfig, run: Run) -> float:
 
     from sr_lightning import build
     from sr_lightning.loggers import MetricsCsv
-    from sr_lightning.module import SRModule
     from sr_lightning.run_info import describe, quiet
 
     quiet()
@@ -49,13 +48,7 @@ def train(config: TrainConfig, run: Run) -> float:
     net = build.build_network(config.model)
     if config.compile:
         net.compile()  # in place: the names of the weights stay as they are
-    module = SRModule(
-        net,
-        build.build_loss(config.loss),
-        optimizer=build.factory(config.optimizer, "optimizer"),
-        scheduler=build.factory(config.scheduler, "scheduler"),
-        config=plain,
-    )
+    module = build.build_module(config, net)
     callbacks = build.build_parts(config.callbacks, "callbacks", pl.Callback, folder=str(run.folder))
     loggers = build.build_parts(config.logger, "logger", Logger, folder=str(run.folder), group=run.group)
     csv = MetricsCsv(run.folder)

@@ -71,6 +71,8 @@ def test_the_default_config_is_right():
         ("data.kernel=cubic", "data.kernel: found 'cubic', did you mean 'bicubic'"),
         ("loss.perceptual.backbone=vgg11", "loss.perceptual.backbone: found 'vgg11', did you mean 'vgg19'"),
         ("loss=3", "loss"),
+        ("adversarial=srgn", "adversarial: found 'srgn', did you mean 'srgan'?"),
+        ("adversarial.weight=1", "adversarial.weight: there is no section 'adversarial'; adversarial=… chooses one"),
         ("callbacks.pictures=3", "callbacks.pictures: found 3"),
         ("+logger.mine._target_=sr_lightning.loggers.Nothing", "logger.mine._target_"),
         # ranges
@@ -105,6 +107,47 @@ def test_the_default_config_is_right():
 )
 def test_bad_input_names_the_key_and_what_is_allowed(override, said):
     assert said in findings(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("+adversarial.wieght=1", "adversarial.wieght: no such key; did you mean 'weight'?"),
+        (
+            "+adversarial.discriminator.n_feat=3",
+            "adversarial.discriminator.n_feat: no such key; did you mean 'n_feats'?",
+        ),
+        (
+            "adversarial.discriminator.spectral_norm=1",
+            "adversarial.discriminator.spectral_norm: found 1, allowed: true",
+        ),
+        ("adversarial.discriminator=vgg", "adversarial.discriminator: found 'vgg', allowed: a section with a _target_"),
+        ("adversarial.loss=hinge", "adversarial.loss: found 'hinge', allowed: a section with a _target_"),
+        ("adversarial.loss._target_=sr_lightning.losses.adversarial.Hinge", "adversarial.loss._target_"),
+        ("adversarial.optimizer=adam", "adversarial.optimizer: found 'adam', allowed: a section with a _target_"),
+        ("+adversarial.optimizer.momentum=1", "adversarial.optimizer.momentum: no such key"),
+        ("adversarial.optimizer.lr=0", "adversarial.optimizer.lr: found 0.0, allowed: above 0"),
+        ("adversarial.weight=-1", "adversarial.weight: found -1.0, allowed: 0 and more"),
+        ("adversarial.weight=nan", "adversarial.weight: found nan, allowed: a finite number"),
+        ("~adversarial.loss", "adversarial.loss: must be given"),
+        ("trainer.accumulate_grad_batches=2", "trainer.accumulate_grad_batches: found 2, but adversarial training"),
+    ],
+)
+def test_bad_input_to_the_adversary(override, said):
+    assert said in findings("adversarial=srgan", override)
+
+
+def test_an_adversary_that_is_no_section():
+    (job,) = jobs()
+    job.config.adversarial = 3
+    with pytest.raises(UserError, match=r"adversarial: found 3, allowed: a section as in adversarial=srgan, or null"):
+        check_config(job.config)
+
+
+def test_a_weight_of_0_is_no_adversary():
+    assert checked().adversarial is None
+    assert checked("adversarial=unet").adversarial["weight"] == 0.1
+    assert checked("adversarial=unet", "adversarial.weight=0", "trainer.accumulate_grad_batches=2").adversarial is None
 
 
 def test_all_findings_come_in_one_message():

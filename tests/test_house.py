@@ -34,6 +34,7 @@ MAY = {
     "comparison": set(),
     "results": {"metrics"},
     "module": {"checkpoint", "data", "image", "inference", "losses", "metrics", "results"},
+    "adversarial": {"data", "losses", "module"},
     "callbacks": {"data", "image", "inference", "metrics"},
     "loggers": set(),
     "run_info": set(),

@@ -83,6 +83,8 @@ def test_only_what_is_typed_now_changes():
         ("seed=2", "seed: the run was started with 1, found 2"),
         ("loss.beta=0.1", r"loss\.beta: the run was started with 0.0, found 0.1; allowed to change: trainer"),
         ("data.batch_size=8", r"data\.batch_size"),
+        ("adversarial=srgan", "adversarial: the run was started with None, found 'srgan'"),
+        ("+adversarial.weight=0.1", r"adversarial\.weight: the run was started with None"),
         ("trainer.max_step=3", r"trainer\.max_step"),
         ("trainer=gpu", "trainer: a whole section cannot be swapped"),
         ("~trainer.devices", "nothing can be deleted"),

@@ -57,6 +57,8 @@ def test_what_fits(value, annotation, expected):
         (7, "PixelLoss", "one of l1, l2, charbonnier"),
         ("l3", "PixelLoss | nn.Module", "charbonnier, l1, l2 or a section with a _target_"),
         ("a", "int | None", "a whole number or null"),
+        (3, "Callable[[int], int]", "a section with a _target_"),
+        ("l1", "L1Loss", "a section with a _target_"),
     ],
 )
 def test_what_does_not_fit(value, annotation, allowed):

@@ -286,6 +286,7 @@ GROUPS = (
     "trainer",
     "callbacks",
     "degradation",
+    "adversarial",
     "experiment",
     "debug",
     "logger",
@@ -295,6 +296,8 @@ SMALLER = {
     "model=edsr": ["model.n_resblocks=1", "model.n_feats=8"],
     "model=mdsr": ["model.n_resblocks=1", "model.n_feats=8"],
     "experiment=multiscale": ["model.n_resblocks=1", "model.n_feats=8"],
+    "experiment=srgan_x4": ["model.n_resblocks=1", "model.n_feats=8", "adversarial.discriminator.n_feats=8"],
+    "experiment=esrgan_x4": ["model.n_blocks=1", "model.n_feats=8", "adversarial.discriminator.n_feats=8"],
     "model=rdn": ["model.n_blocks=2"],
     "model=rcan": ["model.n_groups=1", "model.n_blocks=2"],
     "model=rrdb": ["model.n_blocks=1"],
@@ -304,21 +307,7 @@ SMALLER = {
 
 @pytest.mark.parametrize(
     "choice",
-    [
-        f"{group}={name}"
-        for group in (
-            "model",
-            "loss",
-            "optimizer",
-            "scheduler",
-            "trainer",
-            "callbacks",
-            "experiment",
-            "debug",
-            "logger",
-        )
-        for name in shipped(group)
-    ],
+    [f"{group}={name}" for group in GROUPS for name in shipped(group)],
 )
 def test_every_shipped_yaml_runs_one_step(choice, folder, monkeypatch):
     if choice in ("trainer=gpu", "trainer=ddp") and not torch.cuda.is_available():

@@ -1,0 +1,171 @@
+"""Adversarial training: the network against a discriminator, each with its optimizer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sr_lightning.data.batch import TrainBatch
+from sr_lightning.errors import UserError
+from sr_lightning.losses import CompositeLoss
+from sr_lightning.losses.adversarial import AdversarialLoss
+from sr_lightning.module import OptimizerFactory, SchedulerFactory, SRModule
+
+
+class Adversary:
+    """What the network is trained against.
+
+    Args:
+        discriminator: (N, 3, H, W) in [0, 1] -> raw outputs of any shape, high for pictures it takes for real.
+            Its attribute `min_size`, where it has one, is the least H and W.
+        loss: What the two play for.
+        optimizer: Builds the discriminator's optimizer from its parameters.
+        weight: Weight of the generator's side of `loss` beside the other terms.
+
+    Raises:
+        UserError: The weight is negative or not finite.
+    """
+
+    def __init__(
+        self, discriminator: nn.Module, loss: AdversarialLoss, optimizer: OptimizerFactory, *, weight: float
+    ) -> None:
+        if not math.isfinite(weight) or weight < 0:
+            raise UserError(f"adversarial.weight: found {weight}, allowed: a finite number, 0 and more")
+        self.discriminator = discriminator.to(memory_format=torch.channels_last)
+        self.loss = loss
+        self.optimizer = optimizer
+        self.weight = weight
+
+    def judge(self, picture: Tensor) -> Tensor:
+        """The discriminator's raw outputs in float32."""
+        output: Tensor = self.discriminator(picture)
+        return output.float()
+
+
+class AdversarialModule(SRModule):
+    """`SRModule` whose training also plays against a discriminator (Goodfellow et al. 2014; Ledig et al. 2017).
+
+    total = the composite loss + weight x the generator's side of the adversarial loss. At each step the
+    network is stepped first; then the discriminator, which sees the same SR pictures. A step of both is one
+    `global_step`. Logged beside the terms: the discriminator's loss, and its mean raw outputs for HR and SR as
+    `train/discriminator/real` and `fake`. Everything else is as in `SRModule`.
+
+    The discriminator is no part of this module: it does not appear in `parameters()`, `state_dict()`, averages
+    of weights or exports. A checkpoint holds it beside the network, as `discriminator`.
+
+    Args:
+        net: As in `SRModule`, of three channels.
+        loss: As in `SRModule`.
+        adversary: The discriminator with its loss and its optimizer.
+        optimizer: Builds the network's optimizer.
+        scheduler: Builds the schedule of each of the two optimizers.
+        config: As in `SRModule`.
+        gradient_clip_val: Norm to which the gradients of each of the two are clipped; None: they are not. (The
+            Trainer refuses its own argument of this name where a module steps by itself.)
+
+    Raises:
+        UserError: The network works on Y only.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        loss: CompositeLoss | None = None,
+        *,
+        adversary: Adversary,
+        optimizer: OptimizerFactory | None = None,
+        scheduler: SchedulerFactory | None = None,
+        config: dict[str, Any] | None = None,
+        gradient_clip_val: float | None = None,
+    ) -> None:
+        super().__init__(net, loss, optimizer=optimizer, scheduler=scheduler, config=config)
+        if self.channels != 3:
+            raise UserError(
+                f"adversarial: {type(net).__name__} works on Y only, and a discriminator judges colours; "
+                "allowed: adversarial=null, or a network of three channels such as model=edsr_tiny"
+            )
+        self.automatic_optimization = False
+        self.adversary = adversary
+        self.gradient_clip_val = gradient_clip_val
+
+    def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
+        """A step of the network, a step of the discriminator, and every n steps the log."""
+        is_logged = self.is_logged_step  # asked before the step that it counts
+        sr, hr = self.enlarged(batch)
+        real = self.adversary.judge(hr)  # serves both: the discriminator is the same until its own step
+        total, terms = self._step_network(sr, hr, real.detach())
+        fake = self.adversary.judge(sr.detach())
+        terms["discriminator"] = self._step_discriminator(real, fake)
+        for schedule in self.trainer.lr_scheduler_configs:
+            schedule.scheduler.step()  # type: ignore[call-arg]  # none of ours waits for a metric
+        if is_logged:
+            self.log_terms(total, terms)
+            outputs = {"real": real.detach().mean(), "fake": fake.detach().mean()}
+            self.log_dict({f"train/discriminator/{name}": x for name, x in outputs.items()}, sync_dist=True)
+        return {"loss": total, "terms": terms}
+
+    def _step_network(self, sr: Tensor, hr: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Total and terms, detached."""
+        assert self.loss is not None
+        optimizers = self.optimizers()
+        assert isinstance(optimizers, list)
+        terms = self.loss(sr, hr)
+        self.adversary.discriminator.requires_grad_(False)
+        terms["adversarial"] = self.adversary.loss.generator(real, self.adversary.judge(sr))
+        total = terms.pop("total") + self.adversary.weight * terms["adversarial"]
+        optimizers[0].zero_grad()
+        self.manual_backward(total)
+        optimizers[0].step()  # counts as the step
+        self.adversary.discriminator.requires_grad_(True)
+        return total.detach(), {name: term.detach() for name, term in terms.items()}
+
+    def _step_discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
+        """The discriminator's loss, detached. Lightning is not told of the step, so that it is not counted."""
+        strategy, precision = self.trainer.strategy, self.trainer.precision_plugin
+        optimizer = self.trainer.optimizers[1]
+        loss = self.adversary.loss.discriminator(real, fake)
+        optimizer.zero_grad()
+        # Not `manual_backward`: the strategy would wait for gradients of the network.
+        precision.backward(precision.pre_backward(loss, self), self, None)
+        self._share_gradients()
+        strategy.optimizer_step(optimizer, closure=lambda: None)
+        return loss.detach()
+
+    def _share_gradients(self) -> None:
+        """Means of the discriminator's gradients over the processes."""
+        if self.trainer.world_size == 1:
+            return
+        gradients = [p.grad for p in self.adversary.discriminator.parameters() if p.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        flat = self.trainer.strategy.reduce(flat, reduce_op="mean")
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view(gradient.shape))
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Clips, for either optimizer; the gradients are unscaled by now."""
+        if self.gradient_clip_val:
+            self.clip_gradients(optimizer, self.gradient_clip_val)
+
+    def build_optimizers(self) -> list[Optimizer]:
+        """The network's, then the discriminator's."""
+        return [*super().build_optimizers(), self.adversary.optimizer(self.adversary.discriminator.parameters())]
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the discriminator."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["discriminator"] = self.adversary.discriminator.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Puts it back; its optimizer is Lightning's business."""
+        self.adversary.discriminator.load_state_dict(checkpoint["discriminator"])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What `.to()`, `.cuda()` … call: the discriminator follows."""
+        result: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        self.adversary.discriminator._apply(fn)  # type: ignore[no-untyped-call]
+        return result
