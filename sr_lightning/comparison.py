@@ -105,7 +105,7 @@ def _interval(differences: np.ndarray, confidence: float, seed: int) -> tuple[fl
     if np.ptp(differences) == 0:
         return float(differences[0]), float(differences[0])
     # scipy ships no types, and takes a second.
-    from scipy.stats import DegenerateDataWarning, bootstrap  # type: ignore[import-untyped]
+    from scipy.stats import DegenerateDataWarning, bootstrap
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # answered below

@@ -70,7 +70,7 @@ def fit_generalised(x: Array) -> tuple[Array, Array, Array]:
     Returns:
         The exponent, and the widths left and right of zero, (N,) each.
     """
-    from scipy.special import gamma  # type: ignore[import-untyped]
+    from scipy.special import gamma
 
     with np.errstate(invalid="ignore", divide="ignore"):  # a flat block has no samples on either side
         left, right = (np.sqrt((x**2).sum(1, where=side) / side.sum(1)) for side in (x < 0, x > 0))
@@ -99,7 +99,7 @@ def _features(blocks: Array) -> Array:
 
 def _normalised(luma: Array) -> Array:
     """Mean-subtracted, contrast-normalised coefficients (equations 1 to 3), 7x7 window."""
-    from scipy.ndimage import gaussian_filter  # type: ignore[import-untyped]
+    from scipy.ndimage import gaussian_filter
 
     def blurred(x: Array) -> Array:
         result: Array = gaussian_filter(x, 7 / 6, radius=3, mode="nearest")

@@ -66,4 +66,6 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", ".*sync_dist=True.*")
     # Recipe of the project: endless data counted in steps, resumed at the stored sample.
     warnings.filterwarnings("ignore", ".*resumed from a checkpoint that ended before the epoch.*")
+    # One process started without srun is what was asked for.
+    warnings.filterwarnings("ignore", ".*`srun` command is available.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")

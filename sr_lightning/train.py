@@ -143,13 +143,15 @@ def _finish(
 
 
 def _objective(trainer: pl.Trainer) -> float:
-    """Gain at the best validation: its PSNR less bicubic's, which never changes."""
+    """Gain at the best validation: its PSNR less bicubic's, which never changes; else at the last one."""
     metrics = trainer.callback_metrics
     if "val/psnr_y" not in metrics:
         return float("nan")
     bicubic = float(metrics["val/psnr_y"]) - float(metrics["val/gain"])
-    score = getattr(trainer.checkpoint_callback, "best_model_score", None)
-    return (float(score) if score is not None else float(metrics["val/psnr_y"])) - bicubic
+    kept = trainer.checkpoint_callback
+    is_psnr = getattr(kept, "monitor", None) == "val/psnr_y"  # the score of another value is no PSNR
+    score = getattr(kept, "best_model_score", None) if is_psnr else None
+    return float(metrics["val/psnr_y"] if score is None else score) - bicubic
 
 
 def _log_wandb_table(trainer: pl.Trainer, rows: list[Any], method: str) -> None:

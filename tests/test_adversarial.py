@@ -220,3 +220,12 @@ def test_without_a_config():
     assert all(name.startswith("net.") for name, _ in module.named_parameters())
     module.to(torch.float64)  # the discriminator follows
     assert adversary.discriminator.head.weight.dtype == torch.float64
+
+
+def test_the_newest_is_kept_where_psnr_is_not_the_aim(gan):
+    """`monitor: step`, as in the shipped experiments; the objective stays the gain, not the step's number."""
+    assert main([*gan, "callbacks.checkpoints.monitor=step"]) == 0
+    run = only_run()
+    assert equal(checkpoint(run, "best")["state_dict"], checkpoint(run, "last")["state_dict"])
+    last = [row for row in metrics(run) if row["val/gain"]][-1]
+    assert json.loads((run / "results.json").read_text())["objective"] == pytest.approx(float(last["val/gain"]))

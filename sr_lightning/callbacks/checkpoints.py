@@ -13,7 +13,7 @@ class Checkpoints(ModelCheckpoint):
 
     Args:
         folder: The run's folder.
-        monitor: Logged value that `best` watches.
+        monitor: Logged value that `best` watches; `step` for the newest.
         mode: Whether high or low is better.
     """
 
