@@ -2,8 +2,9 @@
 
     SR_DATA=<root> python scripts/benchmark_tables.py
 
-The rows are computed with NumPy, Pillow and scikit-image only, none of the project's resizing or metrics, so that they
-can convict the project itself. `otherwise` holds what other kernels and protocols give: it tells a user why a row differs.
+The rows are computed with NumPy, Pillow and scikit-image only, none of the project's resizing or metrics, so that
+they can convict the project itself. `otherwise` holds what other kernels and protocols give: it tells a user why a
+row differs.
 """
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ KERNELS = {
     "LR made by averaging blocks (MATLAB's box)": matlab(box, 1),
     "LR made by MATLAB's lanczos3": matlab(lanczos3, 6),
     "LR made by bicubic without antialiasing (a = -0.5)": matlab(cubic(-0.5), 4, antialias=False),
-    "LR made by bicubic without antialiasing (a = -0.75, as OpenCV and torch)": matlab(cubic(-0.75), 4, antialias=False),
+    "LR made by bicubic without antialiasing (a = -0.75, as OpenCV and torch)": matlab(
+        cubic(-0.75), 4, antialias=False
+    ),
     "LR made by bilinear without antialiasing (as OpenCV and torch)": matlab(linear, 2, antialias=False),
     "LR made by taking the nearest pixel": pillow(Image.Resampling.NEAREST),
     "LR made by taking every n-th pixel from the first": lambda hr, scale: hr[::scale, ::scale],

@@ -137,7 +137,7 @@ def recognise(paths: Sequence[Path]) -> Recognition | None:
                 benchmark.name,
                 images=len(seen),
                 missing=tuple(name for name in benchmark.files.values() if name not in here),
-                altered={seen[i].name: f"{name}, {how}" for i, (name, how) in altered.items()},
+                altered={seen[i].name: f"{name}, {how}" for i, (name, how) in sorted(altered.items())},
                 foreign=tuple(s.name for i, s in enumerate(seen) if i not in exact and i not in altered),
             )
             best = n, recognition
@@ -282,11 +282,8 @@ def _how(file: _Seen, picture: KnownPicture, turn: int) -> str:
     sizes = f"from {width}x{height} to {own_width}x{own_height}"
     if multiple := next((picture.crops[pixels] for pixels in file.pixels if pixels in picture.crops), None):
         return f"cropped to a multiple of {multiple} ({sizes})"
-    if TURNS[turn]:
-        return f"{TURNS[turn]} ({sizes})"
-    if file.size != picture.size:
-        return f"resized {sizes}"
-    return "other pixels: re-encoded or retouched"
+    resized = f"resized {sizes}" if sorted(file.size) != sorted(picture.size) else ""
+    return ", ".join(what for what in (TURNS[turn], resized) if what) or "other pixels: re-encoded or retouched"
 
 
 def _set_findings(recognition: Recognition, known: Benchmark) -> list[str]:
