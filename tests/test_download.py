@@ -61,7 +61,7 @@ def server(tmp_path, monkeypatch):
     thread.start()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     server.address = f"http://127.0.0.1:{server.server_port}"
-    offer(server, tmp_path, monkeypatch, {name: content for name, content in CONTENT.items()})
+    offer(server, tmp_path, monkeypatch, CONTENT)
     yield server
     server.shutdown()
     server.server_close()

@@ -30,6 +30,8 @@ MAY = {
     "module": {"checkpoint", "data", "image", "inference", "losses", "metrics", "results"},
     "callbacks": {"data", "image", "inference", "metrics"},
     "loggers": set(),
+    "archives": set(),
+    "fetch": set(),
     "run_info": set(),
     "checks": {"config"},
     "config": {"checks", "schema"},

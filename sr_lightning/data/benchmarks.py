@@ -187,7 +187,7 @@ def self_check(recognition: Recognition, scale: int, psnr: float, ssim: float) -
     """
     known = known_benchmarks()[recognition.benchmark]
     if not recognition.is_exact:
-        return _set_findings(recognition, known)
+        return set_findings(recognition)
     reference = known.bicubic.get(scale)
     if reference is None or _equals((psnr, ssim), reference):
         return []
@@ -286,7 +286,9 @@ def _how(file: _Seen, picture: KnownPicture, turn: int) -> str:
     return ", ".join(what for what in (TURNS[turn], resized) if what) or "other pixels: re-encoded or retouched"
 
 
-def _set_findings(recognition: Recognition, known: Benchmark) -> list[str]:
+def set_findings(recognition: Recognition) -> list[str]:
+    """How a set differs from its benchmark, a sentence for each kind of difference; none where it is exact."""
+    known = known_benchmarks()[recognition.benchmark]
     findings = []
     if recognition.missing:
         n = len(known.files)

@@ -112,9 +112,13 @@ def find_repeats(prints: Sequence[Fingerprint]) -> Iterator[Copy]:
         likeness = (wanted[:, 8 * i] @ wanted[:, : 8 * i]).reshape(i, 8)
         for j in np.nonzero(likeness.max(1, initial=0) > _ALIKE)[0]:
             turn = int(likeness[j].argmax())
-            score, _ = _aligned(print_.thumb, turned(prints[j].thumb, turn), (0, 0, _STEPS, _STEPS))
-            if score > _SAME:
+            if is_same(print_.thumb, prints[j].thumb, turn):
                 yield Copy(i, int(j), _joined(TURNS[turn], _how(print_, prints[j])))
+
+
+def is_same(first: Thumbnail, second: Thumbnail, turn: int) -> bool:
+    """Whether two whole pictures, the second turned first, are the same: the last of the three steps alone."""
+    return _aligned(first, turned(second, turn), (0, 0, _STEPS, _STEPS))[0] > _SAME
 
 
 def hash_bits(hashes: Sequence[imagehash.ImageHash]) -> NDArray[np.bool_]:
