@@ -154,7 +154,7 @@ def main() -> None:
             document[name]["pictures"][file] = {
                 "size": [height, width],
                 "pixels": pixel_hash(rgb),
-                "phash": str(perceptual_hash(thumbnail(rgb))),
+                "phash": perceptual_hash(thumbnail(rgb)),
                 "crops": {m: pixel_hash(rgb[:h, :w]) for m, (h, w) in crops.items() if (h, w) != (height, width)},
             }
         for scale in bicubic:

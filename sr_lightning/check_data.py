@@ -61,7 +61,7 @@ def _specs(data: dict[str, Any]) -> list[SetSpec]:
         for name, entry in (data.get(role) or {}).items():
             entry = entry if isinstance(entry, dict) else {"hr": entry}
             files = tuple(entry["files"]) if entry.get("files") else None
-            specs.append(SetSpec(role, name, entry["hr"], f"data.{role}.{name}", entry.get("lr"), files))  # type: ignore[arg-type]
+            specs.append(SetSpec(role, name, entry["hr"], f"data.{role}.{name}", entry.get("lr"), files))
     return specs
 
 

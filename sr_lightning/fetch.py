@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import pooch
-import requests  # type: ignore[import-untyped]  # pooch's own dependency
+import pooch  # type: ignore[import-untyped]
+import requests  # pooch's own dependency
 
 TABLE = Path(__file__).parent / "data" / "downloads.json"
 _TIMEOUT = (10.0, 30.0)  # seconds: to connect, and without a byte
@@ -148,7 +148,7 @@ class Fetcher:
         return response
 
 
-class _Session(requests.Session):  # type: ignore[misc]  # requests ships no types
+class _Session(requests.Session):
     """Follows redirects, but never from https to http."""
 
     def get_redirect_target(self, resp: requests.Response) -> str | None:

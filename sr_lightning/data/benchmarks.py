@@ -1,23 +1,19 @@
-"""What is known of the benchmarks: their pictures, the rows that bicubic gives on them, and published rows.
+"""Recognises a benchmark and judges whether figures on it can stand beside published ones.
 
 A folder is recognised by what its pictures show, not by its name. Pictures of Set5 and Set14 are known by the hash of
 their pixels and a perceptual hash, so that altered ones are recognised too; those of BSD100 and Urban100 only by the
-hash of their files (`downloads.json`). `scripts/benchmark_tables.py` makes `benchmarks.json`.
+hash of their files (`known` holds the tables).
 """
 
 from __future__ import annotations
 
-import csv
-import functools
 import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
 
@@ -30,40 +26,20 @@ from sr_lightning.data.hashes import (
     pixel_hash,
     thumbnail,
 )
+from sr_lightning.data.known import (
+    Benchmark,
+    KnownPicture,
+    PublishedRow,
+    known_benchmarks,
+    published,
+    reference_bicubic,
+)
 from sr_lightning.image import read_rgb
+
+__all__ = ["PublishedRow", "Recognition", "published", "recognise", "reference_bicubic", "self_check", "set_findings"]
 
 PSNR_TOLERANCE, SSIM_TOLERANCE = 0.005, 0.0005
 _SCALES = (2, 3, 4)
-_DATA = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class KnownPicture:
-    """A picture of a benchmark."""
-
-    size: tuple[int, int]
-    """(H, W)."""
-    pixels: str
-    """`hashes.pixel_hash`."""
-    phash: str
-    """`hashes.perceptual_hash`, in hexadecimal digits."""
-    crops: Mapping[str, int]
-    """Pixel hashes of what is left when it is cropped to a multiple -> that multiple."""
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """What is known of one benchmark."""
-
-    name: str
-    files: Mapping[str, str]
-    """SHA-256 of each file -> its name."""
-    pictures: Mapping[str, KnownPicture]
-    """Name -> picture; empty where only the files are known."""
-    bicubic: Mapping[int, tuple[float, float]]
-    """Scale -> PSNR in dB and SSIM of MATLAB's bicubic on Y."""
-    otherwise: Mapping[int, Mapping[str, tuple[float, float]]]
-    """Scale -> what another kernel or protocol gives."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +60,6 @@ class Recognition:
     def is_exact(self) -> bool:
         """All pictures, pixel for pixel, and no other."""
         return not (self.missing or self.altered or self.foreign)
-
-
-@dataclass(frozen=True)
-class PublishedRow:
-    """One method's figures on one benchmark at one scale, as published."""
-
-    method: str
-    params: str
-    """As the source gives them, e.g. `665K`."""
-    training: str
-    """Training set, e.g. `291` or `DIV2K`."""
-    psnr: float
-    ssim: float | None
-    source: str
 
 
 @dataclass(frozen=True)
@@ -144,34 +106,6 @@ def recognise(paths: Sequence[Path]) -> Recognition | None:
     return best[1] if best else None
 
 
-def reference_bicubic(benchmark: str, scale: int) -> tuple[float, float] | None:
-    """PSNR (dB) and SSIM on Y of MATLAB's bicubic, or None where they are not known."""
-    known = known_benchmarks().get(benchmark)
-    return known.bicubic.get(scale) if known else None
-
-
-def published(benchmark: str, scale: int) -> list[PublishedRow]:
-    """Published rows, in the order of their age; a training set of `291` is T91 + BSD200."""
-    with (_DATA / "published.tsv").open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t") if row["scale"] == str(scale)]
-    found = []
-    for row in rows:
-        if (figures := row.get(benchmark, "-")) == "-":
-            continue
-        psnr, _, ssim = figures.partition("/")
-        found.append(
-            PublishedRow(
-                row["method"],
-                row["params"],
-                row["training"],
-                float(psnr),
-                None if ssim == "-" else float(ssim),
-                row["source"],
-            )
-        )
-    return found
-
-
 def self_check(recognition: Recognition, scale: int, psnr: float, ssim: float) -> list[str]:
     """What keeps a table from standing beside published ones.
 
@@ -200,34 +134,6 @@ def self_check(recognition: Recognition, scale: int, psnr: float, ssim: float) -
         nearest = min(others, key=lambda what: abs(others[what][0] - psnr))
         return [f"{finding}: it is the row of {nearest}"]
     return [f"{finding}: no kernel or protocol that is known gives this row"]
-
-
-@functools.cache
-def known_benchmarks() -> dict[str, Benchmark]:
-    """All benchmarks of which something is known."""
-    downloads = json.loads((_DATA / "downloads.json").read_text(encoding="utf-8"))
-    table = json.loads((_DATA / "benchmarks.json").read_text(encoding="utf-8"))
-    return {
-        name: Benchmark(
-            name,
-            files={digest: file for file, (digest, _) in downloads[name]["files"].items()},
-            pictures={
-                file: KnownPicture(
-                    size=(picture["size"][0], picture["size"][1]),
-                    pixels=picture["pixels"],
-                    phash=picture["phash"],
-                    crops={digest: int(multiple) for multiple, digest in picture["crops"].items()},
-                )
-                for file, picture in entry["pictures"].items()
-            },
-            bicubic={int(scale): (row[0], row[1]) for scale, row in entry["bicubic"].items()},
-            otherwise={
-                int(scale): {what: (row[0], row[1]) for what, row in rows.items()}
-                for scale, rows in entry["otherwise"].items()
-            },
-        )
-        for name, entry in table.items()
-    }
 
 
 def _look(path: Path, known_files: set[str]) -> _Seen:
@@ -270,7 +176,7 @@ def _near(i: int, file: _Seen, names: Sequence[str], benchmark: Benchmark) -> li
     """(distance, i, name, turn) of the pictures that a file may have been made from."""
     if file.bits is None or not names:
         return []
-    wanted = hash_bits([imagehash.hex_to_hash(benchmark.pictures[name].phash) for name in names])
+    wanted = hash_bits([benchmark.pictures[name].phash for name in names])
     distances = hash_distances(file.bits, wanted)  # (8, names)
     nearest = distances.argmin(0)
     found = [(int(distances[turn, j]), i, names[j], int(turn)) for j, turn in enumerate(nearest)]

@@ -76,9 +76,9 @@ def fingerprint(rgb: NDArray[np.uint8]) -> Fingerprint:
     return Fingerprint((rgb.shape[0], rgb.shape[1]), pixel_hash(rgb), thumbnail(rgb))
 
 
-def perceptual_hash(thumb: Thumbnail, turn: int = 0) -> imagehash.ImageHash:
-    """The 256-bit pHash of a thumbnail (the low 16x16 of its DCT against their median), turned first."""
-    return imagehash.phash(Image.fromarray(np.ascontiguousarray(turned(thumb, turn))), hash_size=16)
+def perceptual_hash(thumb: Thumbnail, turn: int = 0) -> str:
+    """The 256-bit pHash of a thumbnail, turned first: the low 16x16 of its DCT against their median, as 64 digits."""
+    return str(imagehash.phash(Image.fromarray(np.ascontiguousarray(turned(thumb, turn))), hash_size=16))
 
 
 def turned(square: NDArray[Any], turn: int) -> NDArray[Any]:
@@ -110,10 +110,10 @@ def find_repeats(prints: Sequence[Fingerprint]) -> Iterator[Copy]:
             yield Copy(i, same, "same pixels")
             continue
         likeness = (wanted[:, 8 * i] @ wanted[:, : 8 * i]).reshape(i, 8)
-        for j in np.nonzero(likeness.max(1, initial=0) > _ALIKE)[0]:
+        for j in np.nonzero(likeness.max(1, initial=0) > _ALIKE)[0].tolist():
             turn = int(likeness[j].argmax())
             if is_same(print_.thumb, prints[j].thumb, turn):
-                yield Copy(i, int(j), _joined(TURNS[turn], _how(print_, prints[j])))
+                yield Copy(i, j, _joined(TURNS[turn], _how(print_, prints[j])))
 
 
 def is_same(first: Thumbnail, second: Thumbnail, turn: int) -> bool:
@@ -121,15 +121,17 @@ def is_same(first: Thumbnail, second: Thumbnail, turn: int) -> bool:
     return _aligned(first, turned(second, turn), (0, 0, _STEPS, _STEPS))[0] > _SAME
 
 
-def hash_bits(hashes: Sequence[imagehash.ImageHash]) -> NDArray[np.bool_]:
-    """(N, 256) of N hashes."""
-    return np.array([h.hash.ravel() for h in hashes], dtype=np.bool_).reshape(len(hashes), HASH_BITS)
+def hash_bits(hashes: Sequence[str]) -> NDArray[np.bool_]:
+    """(N, 256) of N perceptual hashes."""
+    digits = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8)
+    return np.unpackbits(digits).reshape(len(hashes), HASH_BITS).astype(np.bool_)
 
 
 def hash_distances(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Differing bits of each pair: (N, 256), (M, 256) -> (N, M)."""
     x, y = a.astype(np.float32), b.astype(np.float32)  # a matrix product is the fastest way to count them
-    return np.rint(x.sum(1)[:, None] + y.sum(1)[None] - 2 * (x @ y.T)).astype(np.int64)
+    distances: NDArray[np.int64] = np.rint(x.sum(1)[:, None] + y.sum(1)[None] - 2 * (x @ y.T)).astype(np.int64)
+    return distances
 
 
 def _joined(*parts: str) -> str:
@@ -184,8 +186,10 @@ def _whole_descriptors(prints: Sequence[Fingerprint]) -> NDArray[np.float32]:
 
 def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     rows = rows - rows.mean(1, keepdims=True)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     # A grey level of contrast is the least: what is flatter than that is noise, and is like nothing.
-    return rows / np.maximum(np.sqrt(np.einsum("ij,ij->i", rows, rows)), np.sqrt(rows.shape[1]))[:, None]
+    normalised: NDArray[np.float32] = rows / np.maximum(norms, np.float32(rows.shape[1] ** 0.5))[:, None]
+    return normalised
 
 
 def _within(large: Sequence[Fingerprint], small: Sequence[Fingerprint]) -> Iterator[tuple[int, int, float, str]]:
@@ -236,9 +240,9 @@ def _aligned(large: Thumbnail, small: NDArray[Any], window: Sequence[int] | NDAr
         for _ in range(3):
             before = best
             for move in _MOVES:
-                tried = (box[0] + step * move[0], box[1] + step * move[1])
-                tried += (box[2] + step * move[2], box[3] + step * move[3])
-                if min(tried[:2]) < 0 or max(tried[2:]) > _SIDE:
+                left, top, right, bottom = (side + step * sign for side, sign in zip(box, move, strict=True))
+                tried = (left, top, right, bottom)
+                if min(tried) < 0 or max(tried) > _SIDE or min(right - left, bottom - top) < _SIDE / 2:
                     continue
                 if (score := float(_gradients(source, tried) @ wanted)) > best:
                     best, box = score, tried
@@ -254,5 +258,6 @@ _MOVES = tuple(tuple(sign * side for side in axis) for axis in _AXES for sign in
 def _gradients(source: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.float32]:
     """Horizontal and vertical differences of a window at 32x32, as one vector of norm 1."""
     fine = np.asarray(source.resize((_FINE, _FINE), Image.Resampling.BILINEAR, box=box))
-    both = np.concatenate([np.diff(fine, axis=1).ravel(), np.diff(fine, axis=0).ravel()])
-    return both / max(float(np.linalg.norm(both)), 1.0)
+    both: NDArray[np.float32] = np.concatenate([np.diff(fine, axis=1).ravel(), np.diff(fine, axis=0).ravel()])
+    both /= max(float(np.linalg.norm(both)), 1.0)
+    return both

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,9 +50,9 @@ def warn_of_leakage(train: Pictures, val: Sequence[Pictures], test: Sequence[Pic
     for name, lines in leaks.items():
         more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
         log.warning(
-            "%d of the training pictures are in %s too, whose figures will be better than they should be:\n  %s%s",
-            len(lines),
+            "%s holds %d of the training pictures, so its figures will be better than they should be:\n  %s%s",
             name,
+            len(lines),
             "\n  ".join(lines[:_SHOWN]),
             more,
         )
@@ -84,10 +83,10 @@ def _hashes(store: PictureStore, *, turns: int) -> _Hashes:
         part.write_text(json.dumps(rows), encoding="utf-8")
         os.replace(part, file)
     rows = json.loads(file.read_text(encoding="utf-8"))
-    bits = hash_bits([imagehash.hex_to_hash(text) for _, texts in rows for text in texts])
+    bits = hash_bits([text for _, texts in rows for text in texts])
     return _Hashes([pixels for pixels, _ in rows], bits.reshape(len(rows), turns, -1))
 
 
 def _hashes_of(rgb: NDArray[np.uint8], turns: int) -> tuple[str, list[str]]:
     thumb = thumbnail(rgb)
-    return pixel_hash(rgb), [str(perceptual_hash(thumb, turn)) for turn in range(turns)]
+    return pixel_hash(rgb), [perceptual_hash(thumb, turn) for turn in range(turns)]

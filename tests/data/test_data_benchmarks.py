@@ -10,15 +10,9 @@ import skimage.data
 from PIL import Image
 
 from sr_lightning.data import benchmarks
-from sr_lightning.data.benchmarks import (
-    Benchmark,
-    KnownPicture,
-    published,
-    recognise,
-    reference_bicubic,
-    self_check,
-)
+from sr_lightning.data.benchmarks import published, recognise, reference_bicubic, self_check
 from sr_lightning.data.hashes import perceptual_hash, pixel_hash, thumbnail
+from sr_lightning.data.known import Benchmark, KnownPicture
 from sr_lightning.errors import UserError
 from sr_lightning.image import read_rgb
 from sr_lightning.metrics import psnr, ssim
@@ -31,7 +25,7 @@ def known(rgb):
     height, width, _ = rgb.shape
     crop = rgb[: height // 12 * 12, : width // 12 * 12]
     crops = {pixel_hash(crop): 12} if crop.shape != rgb.shape else {}
-    return KnownPicture((height, width), pixel_hash(rgb), str(perceptual_hash(thumbnail(rgb))), crops)
+    return KnownPicture((height, width), pixel_hash(rgb), perceptual_hash(thumbnail(rgb)), crops)
 
 
 @pytest.fixture

@@ -54,8 +54,8 @@ def test_a_planted_picture_is_named_once(photographs, caplog, change, said):
     change(Image.open(test / "astronaut.png")).save(train / "planted.png")
     first, second = warnings(caplog, train, test)  # once for the test set, once for the validation set
     assert f"{train}/planted.png is astronaut.png ({said})" in first
-    assert "1 of the training pictures are in Mine too" in first
-    assert "in Val too" in second
+    assert "Mine holds 1 of the training pictures" in first
+    assert "Val holds 1 of the training pictures" in second
 
 
 def test_a_jpeg_of_a_test_picture_is_named(photographs, caplog):
