@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sr_lightning.fetch import Fetcher, RemoteFile, RemoteSet
 
 PROGRAM = "python -m sr_lightning.download"
-_SHOWN = 10  # files of a set that are named one by one
+_SHOWN = 5  # files of a set that are named one by one
 
 
 @dataclass(frozen=True)

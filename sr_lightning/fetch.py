@@ -112,22 +112,22 @@ class Fetcher:
             return False
         pooch.get_logger().setLevel("ERROR")  # the command speaks for itself
         part = folder / f".{file.name}.part"
-        for is_last in (not part.exists(), True):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                transfer = _Transfer(self, file, part, advance)
-                pooch.retrieve(file.url, file.hash, fname=file.name, path=folder, downloader=transfer)
-                os.chmod(target, 0o644)  # pooch's temporary file is for its owner alone
-                return True
-            except ValueError:  # pooch's word for a wrong hash
-                advance(-transfer.arrived)
-                if is_last:
-                    raise FetchError("what the server sent has another hash; it was thrown away") from None
-                # The part may have been of an older file: once more from its first byte.
-            except requests.RequestException as error:
-                raise FetchError(_reason(error)) from None
-            except OSError as error:
-                raise FetchError(f"cannot write to {folder}: {error.strerror or error}") from None
+        is_resumed = part.exists()
+        transfer = _Transfer(self, file, part, advance)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            pooch.retrieve(file.url, file.hash, fname=file.name, path=folder, downloader=transfer)
+            os.chmod(target, 0o644)  # pooch's temporary file is for its owner alone
+        except ValueError:  # pooch's word for a wrong hash
+            part.unlink(missing_ok=True)
+            advance(-transfer.arrived)
+            if is_resumed:  # the part may have been of an older file: once more, from the first byte
+                return self.fetch(file, folder, advance)
+            raise FetchError("what the server sent has another hash; it was thrown away") from None
+        except requests.RequestException as error:
+            raise FetchError(_reason(error)) from None
+        except OSError as error:
+            raise FetchError(f"cannot write to {folder}: {error.strerror or error}") from None
         return True
 
     def get(self, url: str, headers: dict[str, str]) -> Any:

@@ -218,20 +218,18 @@ class DataCheck:
                 report.findings.append(Finding("benchmark", s.spec.name, (s.spec.folder,), text))
 
     def _judge_size(self, spec: SetSpec, path: Path, size: tuple[int, int], report: Report) -> None:
-        scale = max(self.scales)
+        scale, is_wrong = max(self.scales), True
         if spec.role == "train" and self.patch_size is not None:
-            needed, ends = self.patch_size * scale, {"skip": "is left out", "mirror": "is mirrored up to its size"}
-            what = f"smaller than the patch, {needed} pixels (data.patch_size {self.patch_size} at x{scale})"
-            what += f"; it {ends[self.on_small]}" if self.on_small in ends else ""
+            needed = self.patch_size * scale
+            then = {"error": "", "skip": "; it is left out", "mirror": "; it is mirrored up to its size"}[self.on_small]
+            what = f"smaller than the patch, {needed} pixels (data.patch_size {self.patch_size} at x{scale}){then}"
+            is_wrong = self.on_small == "error"
         elif spec.role in ("val", "test"):
-            needed, what = (
-                least_side(scale),
-                f"too small to be evaluated at x{scale}: needed {least_side(scale)} pixels",
-            )
+            needed = least_side(scale)
+            what = f"too small to be evaluated at x{scale}: needed {needed} pixels"
         else:
             return
         if min(size) < needed:
-            is_wrong = spec.role != "train" or self.on_small == "error"
             report.findings.append(Finding("too small", spec.name, (str(path),), f"{_size(size)} is {what}", is_wrong))
 
     # -- sets against each other ---------------------------------------------------------------------
