@@ -2,8 +2,8 @@
 
 Three steps, each on fewer pairs than the one before: the SHA-256 of the pixels; correlation of 8x8 descriptors of
 the whole picture and of each window that holds 60 % of it or more; and, for the few pairs that look alike, an
-alignment after which their gradients have to agree. Over 40,000 pairs of the classic sets, copies correlate by more
-than 0.95 in the last step and unrelated pictures by less than 0.45.
+alignment after which their gradients have to agree. On the classic sets (491 training pictures against 19) copies
+correlate by 0.95 and more in the last step, and pictures that are none by less than 0.45.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ HASH_RADIUS = 48
 _SIDE = 160  # of a thumbnail
 _STEPS, _CELLS = 20, 8  # a window begins and ends at multiples of a step, 8 pixels, so its 8 cells are whole pixels
 _LEAST_AREA = 0.575  # of a window: 60 %, less what lies between two steps
-_PERHAPS = 0.7  # correlation of descriptors at every second step; copies reach 0.79
-_ALIKE = 0.9  # correlation of descriptors; copies reach 0.95
+_PERHAPS = 0.7  # correlation of descriptors at every second step; of a copy it was 0.79 at least
+_ALIKE = 0.9  # correlation of descriptors; of a copy it was 0.95 at least
 _SAME = 0.75  # correlation of aligned gradients
 _FINE = 32  # side at which gradients are compared
 
