@@ -113,7 +113,11 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
         for folder in _as_list(value):
             if not os.path.isdir(folder):
                 what = "is a file" if os.path.exists(folder) else "is not there"
-                hint = "; the data sets' root is paths.data or $SR_DATA" if key.startswith("data.") else ""
+                hint = (
+                    "; the data sets' root is paths.data or $SR_DATA, python -m sr_lightning.download fetches some"
+                    if key.startswith("data.")
+                    else ""
+                )
                 yield f"{key}: {folder} {what}; allowed: a folder of pictures{hint}"
     files = {"model.weights": config.model.get("weights")}
     if config.loss.get("beta", 0.0) > 0:

@@ -31,7 +31,7 @@ _EXTRA = {
 # Keys whose values are names of files or folders: they may hold anything a file system allows.
 PATH_KEYS = re.compile(
     r"(ckpt_path|data\.train_dir|data\.train_lr_dir|data\.(val|test)\.[^.]+(\.(hr|lr))?|paths\.\w+"
-    r"|preview\.output|model\.weights|loss\.perceptual\.weights|hydra\.(run|sweep)\.dir)$"
+    r"|preview\.output|check_data\.(output|folders)|model\.weights|loss\.perceptual\.weights|hydra\.(run|sweep)\.dir)$"
 )
 
 

@@ -37,6 +37,8 @@ MAY = {
     "adversarial": {"data", "losses", "module"},
     "callbacks": {"data", "image", "inference", "metrics"},
     "loggers": set(),
+    "archives": set(),
+    "fetch": set(),
     "run_info": set(),
     "checks": {"config"},
     "config": {"checks", "schema"},
@@ -88,7 +90,8 @@ def test_the_wheel_holds_the_configs_and_runs(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    assert (tmp_path / "site/sr_lightning/py.typed").is_file()
+    for name in ("py.typed", "data/downloads.json", "data/benchmarks.json", "data/published.tsv"):
+        assert (tmp_path / "site/sr_lightning" / name).is_file()
     code = (
         "import sys; from sr_lightning.config import conf_dir; from sr_lightning.train import main; "
         "print(conf_dir()); sys.exit(main(['--cfg', 'job']))"

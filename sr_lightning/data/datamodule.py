@@ -16,6 +16,7 @@ from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
 from sr_lightning.data.datasets import BatchSampler, EvalPictures, Pictures, TrainSamples
 from sr_lightning.data.degrade import Degradation, Downscale, to_eval_batch, to_train_batch
 from sr_lightning.data.files import EXTENSIONS
+from sr_lightning.data.leakage import warn_of_leakage
 from sr_lightning.data.sets import OnSmall, SetFinder
 from sr_lightning.errors import UserError
 from sr_lightning.resize import Kernel
@@ -153,6 +154,8 @@ class SRDataModule(pl.LightningDataModule):
             _listed(self.val_sets),
             _listed(self.test_sets),
         )
+        if self.trainer is None or self.trainer.global_rank == 0:  # it reads every pixel: once is enough
+            warn_of_leakage(self.train_pictures, self.val_sets, self.test_sets)
 
     # -- loaders -------------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ def find_pictures(
         raise UserError("data.extensions: found an empty list, allowed: endings such as .png")
     found: dict[str, Path] = {}
     others: set[str] = set()
-    for path in sorted(_walk(folder), key=lambda p: p.relative_to(folder).as_posix()):
+    for path in sorted(walk(folder), key=lambda p: p.relative_to(folder).as_posix()):
         if path.suffix.lower() in endings:
             found.setdefault(os.path.realpath(path), path)
         else:
@@ -55,8 +55,12 @@ def find_pictures(
     return list(found.values())
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """All visible regular files; a link back to a folder on the way down is not entered."""
+def walk(folder: Path) -> Iterator[Path]:
+    """All visible regular files; a link back to a folder on the way down is not entered.
+
+    Raises:
+        UserError: A folder cannot be read.
+    """
     seen: set[str] = set()
     for root, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
         if (real := os.path.realpath(root)) in seen:
@@ -89,11 +93,23 @@ def pair_pictures(
     Raises:
         UserError: An HR file has no LR file, several fit, or LR files are left over; the message names them.
     """
+    pairs, findings = match_pairs(hr, lr_folder, scale, extensions=extensions, key=key)
+    if findings:
+        more = [f"… and {len(findings) - 10} more"] if len(findings) > 10 else []
+        folder = lr_folder.replace("{scale}", str(scale))
+        raise UserError(f"{key}: {folder} does not pair with the HR pictures\n  " + "\n  ".join(findings[:10] + more))
+    return [pairs[path] for path in hr]
+
+
+def match_pairs(
+    hr: Sequence[Path], lr_folder: str, scale: int, *, extensions: Sequence[str], key: str
+) -> tuple[dict[Path, Path], list[str]]:
+    """Like `pair_pictures`: HR file -> LR file where exactly one fits, and a line for each that does not pair."""
     folder = lr_folder.replace("{scale}", str(scale))
     by_stem: dict[str, list[Path]] = {}
     for path in find_pictures(folder, extensions=extensions, key=key):
         by_stem.setdefault(path.stem, []).append(path)
-    pairs: list[Path] = []
+    pairs: dict[Path, Path] = {}
     findings: list[str] = []
     for path in hr:
         stem = path.stem
@@ -102,15 +118,12 @@ def pair_pictures(
             candidates.add(stem.removesuffix("HR") + "LR")
         fitting = [file for name in sorted(candidates) for file in by_stem.get(name, [])]
         if len(fitting) == 1:
-            pairs.append(fitting[0])
+            pairs[path] = fitting[0]
         else:
             found = f"several: {', '.join(file.name for file in fitting)}" if fitting else "none"
             findings.append(f"{path.name}: expected one LR file ({', '.join(sorted(candidates))}), found {found}")
-    used = set(pairs)
+    used = set(pairs.values())
     left = [file.name for files in by_stem.values() for file in files if file not in used]
     if not findings and left:
         findings.append(f"no HR picture belongs to {', '.join(sorted(left)[:10])}" + (" …" if len(left) > 10 else ""))
-    if findings:
-        more = [f"… and {len(findings) - 10} more"] if len(findings) > 10 else []
-        raise UserError(f"{key}: {folder} does not pair with the HR pictures\n  " + "\n  ".join(findings[:10] + more))
-    return pairs
+    return pairs, findings

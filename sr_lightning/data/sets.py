@@ -65,7 +65,7 @@ class SetFinder:
             found += hr
             if lr_folders:
                 self._pair(pairs, hr, lr_folders[index], "data.train_lr_dir")
-        held = _held_out(found, holdout)
+        held = held_out(found, holdout)
         kept = self._large_enough([path for path in found if path not in set(held)], patch_size, on_small)
         copies = _shrink(shrink, patch_size * max(self.scales), is_paired=bool(lr_folders))
         train = self._pictures("train", kept, pairs, copies)
@@ -90,7 +90,7 @@ class SetFinder:
             pairs = {scale: {} for scale in self.scales}
             self._pair(pairs, hr, entry["lr"], f"{key}.lr")
         pictures = self._pictures(name, hr, pairs)
-        needed = 11 + 3 * max(self.scales)  # SSIM's window, two shaved borders, one crop to a multiple
+        needed = least_side(max(self.scales))
         for path, size in zip(pictures.hr.paths, pictures.hr.sizes, strict=True):
             side = min(*size, crop or min(size))
             if side < needed:
@@ -138,7 +138,17 @@ def _shrink(factors: Sequence[float], least: int, *, is_paired: bool) -> Shrink 
     return Shrink(tuple(factors), least) if factors else None
 
 
-def _held_out(files: Sequence[Path], count: int) -> list[Path]:
+def least_side(scale: int) -> int:
+    """Pixels that a picture needs to be evaluated: SSIM's window, two shaved borders, one crop to a multiple."""
+    return 11 + 3 * scale
+
+
+def held_out(files: Sequence[Path], count: int) -> list[Path]:
+    """As many training pictures as are validated on, evenly spread.
+
+    Raises:
+        UserError: Nothing would be left to train on.
+    """
     if count >= len(files):
         raise UserError(
             f"data.val_holdout: found {count}, but data.train_dir holds {len(files)} pictures; allowed: fewer than "

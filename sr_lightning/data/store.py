@@ -81,6 +81,10 @@ class PictureStore:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def beside(self, suffix: str) -> Path:
+        """A file for what else is worth keeping of these pictures; it goes by their content, as the store does."""
+        return self._file.with_suffix(suffix)
+
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         if self._pixels is None:
             # Opened by each process for itself; the pages are shared by the operating system. The plain

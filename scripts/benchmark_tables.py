@@ -1,0 +1,170 @@
+"""Writes `sr_lightning/data/benchmarks.json`: how the pictures of Set5 and Set14 are known again, and bicubic's rows.
+
+    SR_DATA=<root> python scripts/benchmark_tables.py
+
+The rows are computed with NumPy, Pillow and scikit-image only, none of the project's resizing or metrics, so that
+they can convict the project itself. `otherwise` holds what other kernels and protocols give: it tells a user why a
+row differs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from skimage.metrics import structural_similarity
+
+import sr_lightning
+from sr_lightning.data.hashes import perceptual_hash, pixel_hash, thumbnail
+from sr_lightning.image import read_rgb
+
+# Measured over all four sets with an independent implementation: PSNR and SSIM on Y of MATLAB's bicubic.
+BICUBIC = {
+    "Set5": {2: (33.682, 0.9305), 3: (30.405, 0.8690), 4: (28.431, 0.8113)},
+    "Set14": {2: (30.330, 0.8700), 3: (27.634, 0.7760), 4: (26.092, 0.7050)},
+    "BSD100": {2: (29.565, 0.8436), 3: (27.210, 0.7395), 4: (25.963, 0.6682)},
+    "Urban100": {2: (26.880, 0.8407), 3: (24.460, 0.7353), 4: (23.142, 0.6582)},
+}
+MULTIPLES = (3, 4, 8, 12, 24)  # to which other distributions crop their pictures
+
+
+def cubic(a: float) -> Callable[[np.ndarray], np.ndarray]:
+    def kernel(x: np.ndarray) -> np.ndarray:
+        x = np.abs(x)
+        near, far = (a + 2) * x**3 - (a + 3) * x**2 + 1, a * (x**3 - 5 * x**2 + 8 * x - 4)
+        return np.where(x <= 1, near, np.where(x < 2, far, 0))
+
+    return kernel
+
+
+def linear(x: np.ndarray) -> np.ndarray:
+    return np.maximum(1 - np.abs(x), 0)
+
+
+def box(x: np.ndarray) -> np.ndarray:
+    return ((x >= -0.5) & (x < 0.5)).astype(float)
+
+
+def lanczos3(x: np.ndarray) -> np.ndarray:
+    return np.sinc(x) * np.sinc(x / 3) * (np.abs(x) < 3)
+
+
+def imresize(x: np.ndarray, factor: float, kernel: Callable, width: float, antialias: bool = True) -> np.ndarray:
+    """MATLAB's imresize of (H, W, …) floats, not rounded."""
+    for axis in (0, 1):
+        x = np.moveaxis(x, axis, 0)
+        n_in, n_out = x.shape[0], int(np.ceil(x.shape[0] * factor))
+        shrink = min(factor, 1.0) if antialias else 1.0
+        centre = (np.arange(n_out) + 0.5) / factor - 0.5
+        taps = int(np.ceil(width / shrink)) + 2
+        index = np.floor(centre - width / shrink / 2).astype(int)[:, None] + np.arange(taps)
+        weights = kernel((centre[:, None] - index) * shrink)
+        weights /= weights.sum(1, keepdims=True)
+        period = np.concatenate([np.arange(n_in), np.arange(n_in)[::-1]])
+        x = np.moveaxis(np.einsum("ot,ot...->o...", weights, x[period[index % (2 * n_in)]]), 0, axis)
+    return x
+
+
+def rounded(x: np.ndarray) -> np.ndarray:
+    return np.floor(np.clip(x, 0, 255) + 0.5)
+
+
+def luma(x: np.ndarray) -> np.ndarray:
+    return x @ np.array([65.481, 128.553, 24.966]) / 255 + 16
+
+
+def row(sr: np.ndarray, hr: np.ndarray, border: int) -> tuple[float, float]:
+    """PSNR and SSIM of one plane, or the mean over planes."""
+    if border:
+        sr, hr = (x[border:-border, border:-border] for x in (sr, hr))
+    psnr = 10 * np.log10(255**2 / np.mean((sr - hr) ** 2))
+    planes = [(sr, hr)] if sr.ndim == 2 else [(sr[..., c], hr[..., c]) for c in range(3)]
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "full": True}
+    maps = [structural_similarity(a, b, **settings)[1][5:-5, 5:-5] for a, b in planes]
+    return float(psnr), float(np.mean(maps))
+
+
+def enlarge(lr: np.ndarray, scale: int) -> np.ndarray:
+    return rounded(imresize(lr, scale, cubic(-0.5), 4))
+
+
+def pillow(kernel: Image.Resampling) -> Callable[[np.ndarray, int], np.ndarray]:
+    def shrink(hr: np.ndarray, scale: int) -> np.ndarray:
+        size = (hr.shape[1] // scale, hr.shape[0] // scale)
+        return np.asarray(Image.fromarray(hr.astype(np.uint8)).resize(size, kernel), dtype=float)
+
+    return shrink
+
+
+def matlab(kernel: Callable, width: float, antialias: bool = True) -> Callable[[np.ndarray, int], np.ndarray]:
+    return lambda hr, scale: rounded(imresize(hr, 1 / scale, kernel, width, antialias))
+
+
+KERNELS = {
+    "LR made by MATLAB's bilinear": matlab(linear, 2),
+    "LR made by averaging blocks (MATLAB's box)": matlab(box, 1),
+    "LR made by MATLAB's lanczos3": matlab(lanczos3, 6),
+    "LR made by bicubic without antialiasing (a = -0.5)": matlab(cubic(-0.5), 4, antialias=False),
+    "LR made by bicubic without antialiasing (a = -0.75, as OpenCV and torch)": matlab(
+        cubic(-0.75), 4, antialias=False
+    ),
+    "LR made by bilinear without antialiasing (as OpenCV and torch)": matlab(linear, 2, antialias=False),
+    "LR made by taking the nearest pixel": pillow(Image.Resampling.NEAREST),
+    "LR made by taking every n-th pixel from the first": lambda hr, scale: hr[::scale, ::scale],
+    "LR made by Pillow's bicubic": pillow(Image.Resampling.BICUBIC),
+    "LR made by Pillow's bilinear": pillow(Image.Resampling.BILINEAR),
+    "LR made by Pillow's lanczos": pillow(Image.Resampling.LANCZOS),
+}
+
+
+def rows_of_picture(hr: np.ndarray, scale: int) -> dict[str, tuple[float, float]]:
+    """One picture, all kernels and protocols; the first is the reference."""
+    hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale].astype(float)
+    lr = rounded(imresize(hr, 1 / scale, cubic(-0.5), 4))
+    sr = enlarge(lr, scale)
+    found = {"": row(luma(sr), luma(hr), scale)}
+    for name, shrink in KERNELS.items():
+        found[name] = row(luma(enlarge(shrink(hr, scale), scale)), luma(hr), scale)
+    plane = np.round(luma(hr))
+    small = rounded(imresize(plane, 1 / scale, cubic(-0.5), 4))
+    found["Y rounded before it is resized (the papers' way)"] = row(enlarge(small, scale), plane, scale)
+    found["RGB in place of Y"] = row(sr, hr, scale)
+    found["no border shaved"] = row(luma(sr), luma(hr), 0)
+    found["red and blue swapped"] = row(luma(sr[..., ::-1]), luma(hr[..., ::-1]), scale)
+    full = np.array([0.299, 0.587, 0.114])
+    found["Y of full range (as OpenCV's YCrCb)"] = row(sr @ full, hr @ full, scale)
+    return found
+
+
+def main() -> None:
+    document: dict[str, dict] = {}
+    for name, bicubic in BICUBIC.items():
+        document[name] = {"bicubic": bicubic, "otherwise": {}, "pictures": {}}
+        folder = Path(os.environ["SR_DATA"], "test", name)
+        if not folder.is_dir():
+            continue  # known by the hashes of its files alone, which downloads.json has
+        pictures = {path.name: read_rgb(path) for path in sorted(folder.iterdir())}
+        for file, rgb in pictures.items():
+            height, width, _ = rgb.shape
+            crops = {m: (height // m * m, width // m * m) for m in MULTIPLES}
+            document[name]["pictures"][file] = {
+                "size": [height, width],
+                "pixels": pixel_hash(rgb),
+                "phash": perceptual_hash(thumbnail(rgb)),
+                "crops": {m: pixel_hash(rgb[:h, :w]) for m, (h, w) in crops.items() if (h, w) != (height, width)},
+            }
+        for scale in bicubic:
+            rows = [rows_of_picture(rgb, scale) for rgb in pictures.values()]
+            means = {key: np.mean([r[key] for r in rows], axis=0).round(4).tolist() for key in rows[0]}
+            print(name, scale, "measured", means.pop(""), "stored", bicubic[scale])
+            document[name]["otherwise"][scale] = means
+    target = Path(sr_lightning.__file__).parent / "data" / "benchmarks.json"
+    target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

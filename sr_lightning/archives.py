@@ -1,0 +1,166 @@
+"""Unpacks a downloaded archive without trusting it: nothing leaves the folder, which is there whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+_MANIFEST = ".archive.json"
+_CHUNK = 1 << 20
+
+
+class ArchiveError(Exception):
+    """The archive is damaged, or holds what no archive of pictures holds."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an archive may hold."""
+
+    members: int = 200_000
+    bytes: int = 200 * 2**30
+    ratio: float = 20
+    """Bytes that come out for each byte of the archive; pictures hardly shrink any further."""
+
+
+def extract(archive: Path, target: Path, *, digest: str, limits: Limits | None = None) -> None:
+    """Unpacks a ZIP or uncompressed TAR archive into a new folder, which appears only when it is complete.
+
+    A folder that holds all members is left out: `DIV2K_train_HR/0001.png` becomes `<target>/0001.png`.
+
+    Args:
+        archive: The file; its content decides the format.
+        target: The folder to make.
+        digest: Of the archive; kept in the folder, for `is_extracted`.
+        limits: Caps on number and size of the members.
+
+    Raises:
+        ArchiveError: It is damaged, or a member is absolute, leads out, is a link or device, appears twice (also in
+            other case or Unicode form), or exceeds the limits. Nothing is left behind.
+        OSError: It cannot be written.
+    """
+    limits = limits or Limits()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
+    try:
+        files = _written(archive, folder, limits)
+        top = _shared_folder(files)
+        listing = {str(path.relative_to(top)): entry for path, entry in files.items()}
+        manifest = {"archive": digest, "files": listing}
+        (folder / top / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+        os.chmod(folder / top, 0o755)  # mkdtemp's is for its owner alone
+        os.rename(folder / top, target)
+    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        raise ArchiveError(f"{archive.name} cannot be unpacked: {error}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def is_extracted(target: Path, *, digest: str) -> bool:
+    """Whether a folder is what `extract` made of the archive with this digest, and unchanged since."""
+    try:
+        manifest = json.loads((target / _MANIFEST).read_text(encoding="utf-8"))
+        return bool(manifest["archive"] == digest) and all(
+            _is_file(target / name, size, known) for name, (size, known) in manifest["files"].items()
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _is_file(path: Path, size: int, digest: str) -> bool:
+    if path.stat().st_size != size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == digest
+
+
+@dataclass(frozen=True)
+class _Member:
+    name: str
+    is_folder: bool
+    content: IO[bytes] | None
+
+
+def _members(archive: Path, folder: Path) -> Iterator[_Member]:
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            for info in zipped.infolist():
+                kind = stat.S_IFMT(info.external_attr >> 16)
+                if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or info.flag_bits & 1:
+                    what = "is encrypted" if info.flag_bits & 1 else "is a link or a device"
+                    raise ArchiveError(f"{archive.name}: {info.filename!r} {what}")
+                if info.is_dir():
+                    yield _Member(info.filename, True, None)
+                else:
+                    with zipped.open(info) as content:
+                        yield _Member(info.filename, False, content)
+        return
+    with tarfile.open(archive, "r:") as tar:
+        for member in tar:
+            if not (member.isreg() or member.isdir()):
+                raise ArchiveError(f"{archive.name}: {member.name!r} is a link or a device")
+            _checked_path(member.name)  # before the filter, which would strip a leading slash
+            safe = tarfile.data_filter(member, str(folder))
+            yield _Member(safe.name, safe.isdir(), None if safe.isdir() else tar.extractfile(member))
+
+
+def _written(archive: Path, folder: Path, limits: Limits) -> dict[PurePosixPath, tuple[int, str]]:
+    """Writes all members below the folder: path -> size and SHA-256 of each file."""
+    files: dict[PurePosixPath, tuple[int, str]] = {}
+    seen: dict[str, str] = {}
+    left = min(limits.bytes, int(archive.stat().st_size * limits.ratio) + 2**20)
+    for count, member in enumerate(_members(archive, folder), start=1):
+        if count > limits.members:
+            raise ArchiveError(f"{archive.name} holds more than {limits.members} members")
+        path = _checked_path(member.name)
+        for part in (*reversed(path.parents), path):  # Pictures/a.png after pictures/a.png is one place on some systems
+            key = unicodedata.normalize("NFC", str(part)).casefold()
+            if seen.setdefault(key, str(part)) != str(part) or (part in files):
+                raise ArchiveError(f"{archive.name}: {member.name!r} and {seen[key]!r} are the same place")
+        if member.is_folder or member.content is None:
+            (folder / path).mkdir(parents=True, exist_ok=True)
+            continue
+        (folder / path.parent).mkdir(parents=True, exist_ok=True)
+        files[path] = size, _ = _copied(member.content, folder / path, left)
+        left -= size
+    if not files:
+        raise ArchiveError(f"{archive.name} holds no file")
+    return files
+
+
+def _copied(content: IO[bytes], path: Path, most: int) -> tuple[int, str]:
+    digest, size = hashlib.sha256(), 0
+    with path.open("xb") as out:
+        while chunk := content.read(_CHUNK):
+            size += len(chunk)
+            if size > most:
+                raise ArchiveError(f"{path.name}: more comes out of the archive than its size makes plausible")
+            digest.update(chunk)
+            out.write(chunk)
+    return size, digest.hexdigest()
+
+
+def _checked_path(name: str) -> PurePosixPath:
+    path = PurePosixPath(name)
+    wrong = path.is_absolute() or ".." in path.parts or not path.parts
+    if wrong or any(character in name for character in "\\:\0") or not name.isprintable():
+        raise ArchiveError(f"the archive holds {name!r}, which may lead out of the folder")
+    return path
+
+
+def _shared_folder(files: dict[PurePosixPath, tuple[int, str]]) -> PurePosixPath:
+    """The deepest folder that holds every file."""
+    first, *others = files
+    return next(parent for parent in first.parents if all(parent in path.parents for path in others))

@@ -1,0 +1,123 @@
+"""`python -m sr_lightning.check_data data=…`: everything that is wrong with the pictures, before a run begins."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sr_lightning.config import TrainConfig
+from sr_lightning.entry import run_without_folder
+from sr_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from sr_lightning.data.check import Report, SetSpec
+
+_SHOWN = 20  # findings of a kind; the file has all
+
+
+def check_data(config: TrainConfig, folders: list[str] | None) -> Report:
+    """Checks the sets of a config, or folders in place of them.
+
+    Args:
+        config: Checked.
+        folders: None for the config's training, validation and test sets.
+    """
+    from sr_lightning.data.check import DataCheck
+    from sr_lightning.data.files import EXTENSIONS
+
+    data = config.data
+    specs = _specs(data) if folders is None else _folders(folders)
+    check = DataCheck(
+        scales=config.scale,
+        patch_size=data.get("patch_size", 32) if folders is None else None,
+        on_small=data.get("on_small", "error"),
+        extensions=data.get("extensions") or EXTENSIONS,
+        holdout=0 if data.get("val") or folders is not None else data.get("val_holdout", 0),
+    )
+    return check.run(specs)
+
+
+def _folders(folders: list[str]) -> list[SetSpec]:
+    from sr_lightning.data.check import SetSpec
+
+    return [SetSpec("folder", Path(folder).name, folder, "check_data.folders") for folder in folders]
+
+
+def _specs(data: dict[str, Any]) -> list[SetSpec]:
+    from sr_lightning.data.check import SetSpec
+
+    folders, lr = (_as_list(data.get(key)) for key in ("train_dir", "train_lr_dir"))
+    if lr and len(lr) != len(folders):
+        raise UserError(f"data.train_lr_dir: found {len(lr)} folders for {len(folders)} in data.train_dir")
+    files = tuple(data["train_files"]) if data.get("train_files") else None
+    specs = [
+        SetSpec("train", Path(folder).name, folder, "data.train_dir", lr[i] if lr else None, files)
+        for i, folder in enumerate(folders)
+    ]
+    for role in ("val", "test"):
+        for name, entry in (data.get(role) or {}).items():
+            entry = entry if isinstance(entry, dict) else {"hr": entry}
+            files = tuple(entry["files"]) if entry.get("files") else None
+            specs.append(SetSpec(role, name, entry["hr"], f"data.{role}.{name}", entry.get("lr"), files))
+    return specs
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _show(report: Report) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("set", "used for", "pictures", "smallest", "largest", "format, mode"):
+        table.add_column(column, justify="right" if column == "pictures" else "left", overflow="fold")
+    for s in report.sets:
+        count = str(s.pictures) if s.readable == s.pictures else f"{s.readable} of {s.pictures}"
+        modes = ", ".join(f"{mode}" if len(s.modes) == 1 else f"{mode} {n}" for mode, n in s.modes.items())
+        table.add_row(s.name, s.role, count, s.smallest, s.largest, modes)
+    Console().print(table)
+    for is_wrong in (True, False):
+        chosen = [finding for finding in report.findings if finding.is_wrong == is_wrong]
+        for kind in dict.fromkeys(finding.kind for finding in chosen):
+            found = [finding for finding in chosen if finding.kind == kind]
+            print(f"{kind}: {len(found)}" + ("" if is_wrong else " (worth knowing)"))
+            for finding in found[:_SHOWN]:
+                print("  " + "\n  = ".join(finding.files) if finding.files else f"  {finding.set}")
+                print(textwrap.fill(finding.message, 80, initial_indent=" " * 4, subsequent_indent=" " * 4))
+            if len(found) > _SHOWN:
+                print(f"  … and {len(found) - _SHOWN} more")
+    rate = report.pictures / max(report.seconds, 1e-9)
+    print(f"{report.pictures} pictures in {report.seconds:.1f} s, {rate:.0f} a second")
+
+
+def _task(config: TrainConfig, section: dict[str, Any]) -> None:
+    output, folders = section.get("output"), section.get("folders")
+    if not isinstance(output, str) or not output.endswith(".json"):
+        raise UserError(f"check_data.output: found {output!r}, allowed: a file name that ends in .json")
+    chosen = None if folders is None else _as_list(folders)
+    if chosen is not None and not (chosen and all(isinstance(folder, str) for folder in chosen)):
+        raise UserError(f"check_data.folders: found {folders!r}, allowed: a folder, or a list of folders")
+    print("looking at every picture …", flush=True)
+    report = check_data(config, chosen)
+    _show(report)
+    path = Path(output)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")
+    if report.wrong:
+        raise UserError(f"{len(report.wrong)} findings, listed above and in {output}")
+    print(f"nothing is wrong; {output}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status: 0 nothing is wrong, 2 something is."""
+    return run_without_folder("check_data", _task, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

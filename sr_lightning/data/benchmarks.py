@@ -1,0 +1,217 @@
+"""Recognises a benchmark and judges whether figures on it can stand beside published ones.
+
+A folder is recognised by what its pictures show, not by its name. Pictures of Set5 and Set14 are known by the hash of
+their pixels and a perceptual hash, so that altered ones are recognised too; those of BSD100 and Urban100 only by the
+hash of their files (`known` holds the tables).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_lightning.data.hashes import (
+    HASH_RADIUS,
+    TURNS,
+    hash_bits,
+    hash_distances,
+    perceptual_hash,
+    pixel_hash,
+    thumbnail,
+)
+from sr_lightning.data.known import (
+    Benchmark,
+    KnownPicture,
+    PublishedRow,
+    known_benchmarks,
+    published,
+    reference_bicubic,
+)
+from sr_lightning.image import read_rgb
+
+__all__ = ["PublishedRow", "Recognition", "published", "recognise", "reference_bicubic", "self_check", "set_findings"]
+
+PSNR_TOLERANCE, SSIM_TOLERANCE = 0.005, 0.0005
+_SCALES = (2, 3, 4)
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Which benchmark a folder is, and how it differs from it."""
+
+    benchmark: str
+    images: int
+    """Pictures in the folder."""
+    missing: tuple[str, ...]
+    """Names of the benchmark's pictures that are not there."""
+    altered: Mapping[str, str]
+    """File name -> whose picture it is and what was done to it."""
+    foreign: tuple[str, ...]
+    """Names of files that are no picture of the benchmark, or one that is there already."""
+
+    @property
+    def is_exact(self) -> bool:
+        """All pictures, pixel for pixel, and no other."""
+        return not (self.missing or self.altered or self.foreign)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A file of the folder; pixels are hashed only where the file itself is not known."""
+
+    name: str
+    file: str
+    size: tuple[int, int] = (0, 0)
+    pixels: tuple[str, ...] = ()
+    """Of the picture, and of what is left of it without an odd last row, column or both."""
+    bits: NDArray[np.bool_] | None = None
+    """(8, 256): the perceptual hash in each turn."""
+
+
+def recognise(paths: Sequence[Path]) -> Recognition | None:
+    """Which benchmark these pictures are, by content.
+
+    A benchmark is recognised by half of its pictures, or where it makes up half of the folder (two pictures at least).
+
+    Raises:
+        UserError: A picture cannot be read.
+    """
+    benchmarks = known_benchmarks()
+    files = {digest for benchmark in benchmarks.values() for digest in benchmark.files}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        seen = list(pool.map(lambda path: _look(path, files), paths))
+    best: tuple[int, Recognition] | None = None
+    for benchmark in benchmarks.values():
+        exact, altered = _matches(seen, benchmark)
+        n, total = len(exact) + len(altered), len(benchmark.files)
+        if 2 * n < total and (n < 2 or 2 * n < len(seen)):
+            continue
+        if best is None or n > best[0]:
+            here = {*exact.values(), *(name for name, _ in altered.values())}
+            recognition = Recognition(
+                benchmark.name,
+                images=len(seen),
+                missing=tuple(name for name in benchmark.files.values() if name not in here),
+                altered={seen[i].name: f"{name}, {how}" for i, (name, how) in sorted(altered.items())},
+                foreign=tuple(s.name for i, s in enumerate(seen) if i not in exact and i not in altered),
+            )
+            best = n, recognition
+    return best[1] if best else None
+
+
+def self_check(recognition: Recognition, scale: int, psnr: float, ssim: float) -> list[str]:
+    """What keeps a table from standing beside published ones.
+
+    Args:
+        recognition: The set.
+        scale: The scale.
+        psnr: Of the bicubic row on this set, in dB on Y.
+        ssim: Likewise.
+
+    Returns:
+        One sentence for each finding; none where the set is exact and its bicubic row is the reference's (within
+        0.005 dB and 0.0005), or where no reference is known at this scale.
+    """
+    known = known_benchmarks()[recognition.benchmark]
+    if not recognition.is_exact:
+        return set_findings(recognition)
+    reference = known.bicubic.get(scale)
+    if reference is None or _equals((psnr, ssim), reference):
+        return []
+    finding = (
+        f"{known.name} x{scale}: bicubic gives {psnr:.3f} dB / {ssim:.4f}, the reference is {reference[0]:.3f} dB / "
+        f"{reference[1]:.4f}, though every picture is right"
+    )
+    others = {what: row for what, row in known.otherwise.get(scale, {}).items() if _equals((psnr, ssim), row)}
+    if others:
+        nearest = min(others, key=lambda what: abs(others[what][0] - psnr))
+        return [f"{finding}: it is the row of {nearest}"]
+    return [f"{finding}: no kernel or protocol that is known gives this row"]
+
+
+def _look(path: Path, known_files: set[str]) -> _Seen:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest in known_files:
+        return _Seen(path.name, digest)
+    rgb = read_rgb(path)
+    height, width, _ = rgb.shape
+    # Some distributions keep an odd last row or column that no scale uses (comic.png has 361 rows or 360).
+    even = [(height, width), (height // 2 * 2, width), (height, width // 2 * 2), (height // 2 * 2, width // 2 * 2)]
+    same = [(h, w) for h, w in dict.fromkeys(even) if _equal_at_all_scales((h, w), (height, width))]
+    bits = hash_bits([perceptual_hash(thumbnail(rgb), turn) for turn in range(8)])
+    return _Seen(path.name, digest, (height, width), tuple(pixel_hash(rgb[:h, :w]) for h, w in same), bits)
+
+
+def _equal_at_all_scales(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return all(x // scale == y // scale for scale in _SCALES for x, y in zip(a, b, strict=True))
+
+
+def _matches(seen: Sequence[_Seen], benchmark: Benchmark) -> tuple[dict[int, str], dict[int, tuple[str, str]]]:
+    """Index -> name of the picture that a file is, and index -> name of the one it was made from, and how."""
+    by_pixels = {picture.pixels: name for name, picture in benchmark.pictures.items()}
+    exact: dict[int, str] = {}
+    for i, file in enumerate(seen):
+        names = [benchmark.files.get(file.file), *(by_pixels.get(pixels) for pixels in file.pixels)]
+        name = next((name for name in names if name), None)
+        if name and name not in exact.values():
+            exact[i] = name
+    left = [name for name in benchmark.pictures if name not in exact.values()]
+    pairs = sorted(pair for i, file in enumerate(seen) if i not in exact for pair in _near(i, file, left, benchmark))
+    altered: dict[int, tuple[str, str]] = {}
+    for _, i, name, turn in pairs:
+        if i not in altered and name not in [taken for taken, _ in altered.values()]:
+            altered[i] = name, _how(seen[i], benchmark.pictures[name], turn)
+    return exact, altered
+
+
+def _near(i: int, file: _Seen, names: Sequence[str], benchmark: Benchmark) -> list[tuple[int, int, str, int]]:
+    """(distance, i, name, turn) of the pictures that a file may have been made from."""
+    if file.bits is None or not names:
+        return []
+    wanted = hash_bits([benchmark.pictures[name].phash for name in names])
+    distances = hash_distances(file.bits, wanted)  # (8, names)
+    nearest = distances.argmin(0)
+    found = [(int(distances[turn, j]), i, names[j], int(turn)) for j, turn in enumerate(nearest)]
+    return [pair for pair in found if pair[0] <= HASH_RADIUS]
+
+
+def _how(file: _Seen, picture: KnownPicture, turn: int) -> str:
+    (height, width), (own_height, own_width) = picture.size, file.size
+    sizes = f"from {width}x{height} to {own_width}x{own_height}"
+    if multiple := next((picture.crops[pixels] for pixels in file.pixels if pixels in picture.crops), None):
+        return f"cropped to a multiple of {multiple} ({sizes})"
+    resized = f"resized {sizes}" if sorted(file.size) != sorted(picture.size) else ""
+    return ", ".join(what for what in (TURNS[turn], resized) if what) or "other pixels: re-encoded or retouched"
+
+
+def set_findings(recognition: Recognition) -> list[str]:
+    """How a set differs from its benchmark, a sentence for each kind of difference; none where it is exact."""
+    known = known_benchmarks()[recognition.benchmark]
+    findings = []
+    if recognition.missing:
+        n = len(known.files)
+        there = f"{n - len(recognition.missing)} of {n} pictures are there"
+        findings.append(f"{known.name} is incomplete: {there}; missing: {_listed(recognition.missing)}")
+    if recognition.altered:
+        changes = [f"{file} ({how})" for file, how in recognition.altered.items()]
+        findings.append(f"{known.name} was altered: {_listed(changes)}")
+    if recognition.foreign:
+        only = "" if known.pictures else " (its pictures are known by their files only: one saved again counts as such)"
+        findings.append(f"{known.name} holds pictures that are not its own{only}: {_listed(recognition.foreign)}")
+    return findings
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _equals(row: tuple[float, float], reference: tuple[float, float]) -> bool:
+    return abs(row[0] - reference[0]) <= PSNR_TOLERANCE and abs(row[1] - reference[1]) <= SSIM_TOLERANCE

@@ -1,0 +1,287 @@
+"""Looks at every picture of a data set and reports everything that is wrong, not only the first."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from PIL import Image
+
+from sr_lightning.data.benchmarks import recognise, set_findings
+from sr_lightning.data.files import find_pictures, match_pairs, walk
+from sr_lightning.data.hashes import Fingerprint, find_copies, find_repeats, fingerprint
+from sr_lightning.data.sets import OnSmall, held_out, least_side
+from sr_lightning.errors import UserError
+from sr_lightning.image import read_rgb
+
+Role = Literal["train", "val", "test", "folder"]
+Kind = Literal["files", "unreadable", "too small", "pairs", "duplicate", "leakage", "benchmark"]
+
+
+@dataclass(frozen=True)
+class SetSpec:
+    """One folder to look at."""
+
+    role: Role
+    name: str
+    folder: str
+    key: str
+    """Its config key, for the messages."""
+    lr: str | None = None
+    """Folder of ready-made LR pictures; may hold `{scale}`."""
+    files: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about one file, or about several together."""
+
+    kind: Kind
+    set: str
+    files: tuple[str, ...]
+    message: str
+    is_wrong: bool = True
+    """False: worth knowing, but nothing to mend."""
+
+
+@dataclass
+class SetSummary:
+    """What a set is."""
+
+    name: str
+    role: Role
+    pictures: int
+    readable: int
+    smallest: str
+    largest: str
+    modes: dict[str, int]
+
+
+@dataclass
+class Report:
+    """What was found."""
+
+    pictures: int = 0
+    """Files that were decoded, each once."""
+    seconds: float = 0.0
+    sets: list[SetSummary] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def wrong(self) -> list[Finding]:
+        """The findings that ask for something to be done."""
+        return [finding for finding in self.findings if finding.is_wrong]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data: everything, each file by name."""
+        return {"ok": not self.wrong, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class _Picture:
+    print_: Fingerprint | None
+    mode: str = ""
+    error: str = ""
+
+
+@dataclass
+class _Set:
+    """A set whose files have been found; `paths` keeps their order."""
+
+    spec: SetSpec
+    paths: list[Path]
+    pairs: dict[int, dict[Path, Path]] = field(default_factory=dict)
+
+
+class DataCheck:
+    """Checks the sets of one run together.
+
+    Args:
+        scales: Scales at which pictures have to fit.
+        patch_size: Side of the LR training patch; None where nothing is trained.
+        on_small: What training would do about pictures smaller than the patch.
+        extensions: Endings that count as pictures.
+        holdout: Training pictures that a run would keep out and validate on.
+    """
+
+    def __init__(
+        self,
+        *,
+        scales: Sequence[int],
+        patch_size: int | None,
+        on_small: OnSmall = "error",
+        extensions: Sequence[str],
+        holdout: int = 0,
+    ) -> None:
+        self.scales = list(scales)
+        self.patch_size = patch_size
+        self.on_small = on_small
+        self.extensions = list(extensions)
+        self.holdout = holdout
+
+    def run(self, specs: Sequence[SetSpec]) -> Report:
+        """Finds, decodes, measures and compares; never stops at a finding."""
+        start = time.perf_counter()
+        report = Report()
+        sets = [self._found(spec, report) for spec in specs]
+        if self.holdout:
+            sets = self._split(sets, report)
+        lr = [path for s in sets for pairs in s.pairs.values() for path in pairs.values()]
+        paths = list(dict.fromkeys([path for s in sets for path in s.paths] + lr))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            seen = dict(zip(paths, pool.map(_examined, paths), strict=True))
+        report.pictures = len(paths)
+        for s in sets:
+            self._judge(s, seen, report)
+        self._compare(sets, seen, report)
+        report.seconds = time.perf_counter() - start
+        return report
+
+    def _found(self, spec: SetSpec, report: Report) -> _Set:
+        found = _Set(spec, [])
+        try:
+            found.paths = find_pictures(spec.folder, extensions=self.extensions, files=spec.files, key=spec.key)
+            if spec.files is None:
+                endings = tuple(f".{ending.lower().lstrip('.')}" for ending in self.extensions)
+                others = [p for p in walk(Path(spec.folder)) if p.suffix.lower() not in endings]
+                for path in sorted(others):
+                    message = "is left out: its ending is not in data.extensions"
+                    report.findings.append(Finding("files", spec.name, (str(path),), message, is_wrong=False))
+            for scale in self.scales if spec.lr else ():
+                found.pairs[scale], findings = match_pairs(
+                    found.paths, str(spec.lr), scale, extensions=self.extensions, key=f"{spec.key} LR"
+                )
+                report.findings += [Finding("pairs", spec.name, (), f"x{scale}: {text}") for text in findings]
+        except UserError as error:
+            report.findings.append(Finding("files", spec.name, (spec.folder,), str(error)))
+        return found
+
+    def _split(self, sets: list[_Set], report: Report) -> list[_Set]:
+        """Takes out of the training sets what a run would validate on."""
+        train = [path for s in sets if s.spec.role == "train" for path in s.paths]
+        try:
+            held = set(held_out(train, self.holdout))
+        except UserError as error:
+            report.findings.append(Finding("files", "train", (), str(error)))
+            return sets
+        split = []
+        for s in sets:
+            if s.spec.role == "train":
+                spec = SetSpec("val", f"{s.spec.name} held out", s.spec.folder, s.spec.key)
+                split.append(_Set(spec, [path for path in s.paths if path in held]))
+                s.paths = [path for path in s.paths if path not in held]
+        return [s for s in [*sets, *split] if s.paths]
+
+    # -- one set -------------------------------------------------------------------------------------
+
+    def _judge(self, s: _Set, seen: dict[Path, _Picture], report: Report) -> None:
+        lr = [path for pairs in s.pairs.values() for path in pairs.values()]
+        for path in [*s.paths, *lr]:
+            if seen[path].error:
+                report.findings.append(Finding("unreadable", s.spec.name, (str(path),), seen[path].error))
+        sizes = {path: found.size for path in s.paths if (found := seen[path].print_)}
+        ordered = sorted(sizes.values(), key=lambda size: size[0] * size[1])
+        report.sets.append(
+            SetSummary(
+                s.spec.name,
+                s.spec.role,
+                pictures=len(s.paths),
+                readable=len(sizes),
+                smallest=_size(ordered[0]) if ordered else "",
+                largest=_size(ordered[-1]) if ordered else "",
+                modes=dict(Counter(seen[path].mode for path in sizes).most_common()),
+            )
+        )
+        for path, size in sizes.items():
+            self._judge_size(s.spec, path, size, report)
+        for scale, pairs in s.pairs.items():
+            for path, small in pairs.items():
+                found = seen[small].print_
+                if not found or path not in sizes:
+                    continue
+                expected = (sizes[path][0] // scale, sizes[path][1] // scale)
+                if found.size != expected:
+                    message = (
+                        f"{_size(found.size)} does not pair with {_size(sizes[path])} at x{scale}, which asks for "
+                    )
+                    files = (str(small), str(path))
+                    report.findings.append(Finding("pairs", s.spec.name, files, message + _size(expected)))
+        if s.spec.role == "test":
+            recognition = recognise([path for path in s.paths if path in sizes])
+            for text in set_findings(recognition) if recognition else ():
+                report.findings.append(Finding("benchmark", s.spec.name, (s.spec.folder,), text))
+
+    def _judge_size(self, spec: SetSpec, path: Path, size: tuple[int, int], report: Report) -> None:
+        scale, is_wrong = max(self.scales), True
+        if spec.role == "train" and self.patch_size is not None:
+            needed = self.patch_size * scale
+            then = {"error": "", "skip": "; it is left out", "mirror": "; it is mirrored up to its size"}[self.on_small]
+            what = f"smaller than the patch, {needed} pixels (data.patch_size {self.patch_size} at x{scale}){then}"
+            is_wrong = self.on_small == "error"
+        elif spec.role in ("val", "test"):
+            needed = least_side(scale)
+            what = f"too small to be evaluated at x{scale}: needed {needed} pixels"
+        else:
+            return
+        if min(size) < needed:
+            report.findings.append(Finding("too small", spec.name, (str(path),), f"{_size(size)} is {what}", is_wrong))
+
+    # -- sets against each other ---------------------------------------------------------------------
+
+    def _compare(self, sets: Sequence[_Set], seen: dict[Path, _Picture], report: Report) -> None:
+        groups: dict[str, list[_Set]] = {}
+        for s in sets:
+            groups.setdefault(s.spec.role if s.spec.role in ("train", "folder") else s.spec.name, []).append(s)
+        for name, members in groups.items():
+            paths, prints = _readable(members, seen)
+            for copy in find_repeats(prints):
+                files = (str(paths[copy.i]), str(paths[copy.j]))
+                report.findings.append(Finding("duplicate", name, files, copy.how))
+        train = _readable([s for s in sets if s.spec.role == "train"], seen)
+        val = _readable([s for s in sets if s.spec.role == "val"], seen)
+        for s in sets:
+            if s.spec.role in ("val", "test"):
+                self._leaks(s, train, seen, report, "trained on", is_wrong=True)
+            if s.spec.role == "test":
+                self._leaks(s, val, seen, report, "used to choose the checkpoint", is_wrong=False)
+
+    def _leaks(
+        self,
+        s: _Set,
+        others: tuple[list[Path], list[Fingerprint]],
+        seen: dict[Path, _Picture],
+        report: Report,
+        use: str,
+        *,
+        is_wrong: bool,
+    ) -> None:
+        paths, prints = _readable([s], seen)
+        for copy in find_copies(others[1], prints):
+            files = (str(others[0][copy.i]), str(paths[copy.j]))
+            report.findings.append(Finding("leakage", s.spec.name, files, f"{use}: {copy.how}", is_wrong))
+
+
+def _readable(sets: Iterable[_Set], seen: dict[Path, _Picture]) -> tuple[list[Path], list[Fingerprint]]:
+    found = [(path, print_) for s in sets for path in s.paths if (print_ := seen[path].print_)]
+    return [path for path, _ in found], [print_ for _, print_ in found]
+
+
+def _examined(path: Path) -> _Picture:
+    try:
+        rgb = read_rgb(path)
+        with Image.open(path) as image:
+            return _Picture(fingerprint(rgb), f"{image.format} {image.mode}")
+    except UserError as error:
+        return _Picture(None, error=str(error).removeprefix(f"{path}: "))
+    except OSError as error:  # gone since, or not ours to read
+        return _Picture(None, error=error.strerror or str(error))
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"

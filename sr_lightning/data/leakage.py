@@ -1,0 +1,95 @@
+"""Warns when pictures are trained on that are tested on; cheap enough for every start of a run.
+
+The decoded stores are at hand, so one pass over their pixels gives an exact hash and a perceptual one for each picture.
+Both are kept beside the store, and cost nothing at the next start. Crops are found by `check_data` only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_lightning.data.datasets import Pictures
+from sr_lightning.data.hashes import (
+    HASH_RADIUS,
+    TURNS,
+    hash_bits,
+    hash_distances,
+    is_same,
+    perceptual_hash,
+    pixel_hash,
+    thumbnail,
+)
+from sr_lightning.data.store import PictureStore
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class _Hashes:
+    pixels: list[str]
+    bits: NDArray[np.bool_]
+    """(N, turns, 256)."""
+
+
+def warn_of_leakage(train: Pictures, val: Sequence[Pictures], test: Sequence[Pictures]) -> None:
+    """Logs a warning that names the training pictures which are validated or tested on, if there are any."""
+    leaks: dict[str, dict[Path, str]] = {}
+    for pictures in [*test, *(pictures for pictures in val if pictures not in test)]:
+        for i, j, how in _leaks(train.hr, pictures.hr):
+            path = train.hr.paths[i]  # once, also where shrunk copies of it follow
+            leaks.setdefault(pictures.name, {}).setdefault(path, f"{path} is {pictures.hr.paths[j].name} ({how})")
+    for name, found in leaks.items():
+        lines = list(found.values())
+        more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+        log.warning(
+            "%s holds %d of the training pictures, so its figures will be better than they should be:\n  %s%s",
+            name,
+            len(lines),
+            "\n  ".join(lines[:_SHOWN]),
+            more,
+        )
+
+
+def _leaks(train: PictureStore, tested: PictureStore) -> Iterator[tuple[int, int, str]]:
+    ours, theirs = _hashes(train, turns=1), _hashes(tested, turns=8)
+    known = {digest: j for j, digest in enumerate(theirs.pixels)}
+    distances = np.stack([hash_distances(ours.bits[:, 0], theirs.bits[:, turn]) for turn in range(8)], axis=-1)
+    for i, digest in enumerate(ours.pixels):
+        if digest in known:
+            yield i, known[digest], "the same pixels"
+            continue
+        for j in np.nonzero(distances[i].min(-1) <= HASH_RADIUS)[0]:
+            turn = int(distances[i, j].argmin())
+            if is_same(thumbnail(train[i]), thumbnail(tested[int(j)]), turn):
+                how = "resized" if sorted(train.sizes[i]) != sorted(tested.sizes[j]) else "re-encoded"
+                yield i, int(j), ", ".join(part for part in (TURNS[turn], how) if part)
+
+
+def _hashes(store: PictureStore, *, turns: int) -> _Hashes:
+    """Of each picture, the perceptual one in so many turns."""
+    file = store.beside(f".hashes{turns}.json")
+    if not file.is_file():
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            rows = list(pool.map(lambda i: _hashes_of(store[i], turns), range(len(store))))
+        part = file.with_name(f"{file.name}.{os.getpid()}")
+        part.write_text(json.dumps(rows), encoding="utf-8")
+        os.replace(part, file)
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    bits = hash_bits([text for _, texts in rows for text in texts])
+    return _Hashes([pixels for pixels, _ in rows], bits.reshape(len(rows), turns, -1))
+
+
+def _hashes_of(rgb: NDArray[np.uint8], turns: int) -> tuple[str, list[str]]:
+    thumb = thumbnail(rgb)
+    return pixel_hash(rgb), [perceptual_hash(thumb, turn) for turn in range(turns)]

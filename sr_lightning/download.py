@@ -1,0 +1,201 @@
+"""`python -m sr_lightning.download set5 set14 …`: fetches data sets to where the configs expect them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sr_lightning.errors import UserError
+from sr_lightning.schema import nearest
+
+if TYPE_CHECKING:
+    from sr_lightning.fetch import Fetcher, RemoteFile, RemoteSet
+
+PROGRAM = "python -m sr_lightning.download"
+_SHOWN = 5  # files of a set that are named one by one
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one file."""
+
+    file: RemoteFile
+    fetched: bool = False
+    error: str | None = None
+
+
+def download(sets: Sequence[RemoteSet], root: Path, *, jobs: int) -> list[Outcome]:
+    """Fetches sets, several files at once, and shows how far it is.
+
+    Args:
+        sets: What to fetch.
+        root: Root of the data sets.
+        jobs: Files that are fetched at once.
+
+    Returns:
+        One outcome for each file, in the order of the sets.
+
+    Raises:
+        KeyboardInterrupt: The user stopped it; what has arrived is continued by the next call.
+    """
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from sr_lightning.fetch import Fetcher
+
+    stop = threading.Event()
+    fetcher = Fetcher(stop)
+    columns = (TextColumn("{task.description}"), BarColumn(None), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, expand=True) as progress, ThreadPoolExecutor(jobs) as pool:
+        futures = []
+        for chosen in sets:
+            sizes = [file.bytes for file in chosen.files]
+            bar = progress.add_task(chosen.name, total=None if None in sizes else sum(size or 0 for size in sizes))
+            advance = _advancer(progress.advance, bar)
+            futures += [pool.submit(_outcome, fetcher, file, root / file.folder, advance) for file in chosen.files]
+        try:
+            return [future.result() for future in futures]
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _advancer(advance: Callable[..., None], bar: object) -> Callable[[int], None]:
+    return lambda n: advance(bar, n)
+
+
+def _outcome(fetcher: Fetcher, file: RemoteFile, folder: Path, advance: Callable[[int], None]) -> Outcome:
+    from sr_lightning.archives import ArchiveError, extract, is_extracted
+    from sr_lightning.fetch import FetchError
+
+    target = folder / Path(file.name).stem
+    try:
+        if not file.is_archive:
+            return Outcome(file, fetcher.fetch(file, folder, advance))
+        if is_extracted(target, digest=file.hash):
+            return Outcome(file)
+        if target.exists():
+            raise FetchError(f"{target} is there and is not what the archive holds; it is kept, move it away")
+        fetched = fetcher.fetch(file, folder, advance)
+        extract(folder / file.name, target, digest=file.hash)
+        if fetched:  # an archive that the user put there stays
+            (folder / file.name).unlink()
+        return Outcome(file, True)
+    except (FetchError, ArchiveError) as error:
+        return Outcome(file, error=str(error))
+    except OSError as error:
+        return Outcome(file, error=f"cannot write to {folder}: {error.strerror or error}")
+
+
+def _chosen(names: Sequence[str], sets: dict[str, RemoteSet]) -> list[RemoteSet]:
+    known = {name.lower(): chosen for name, chosen in sets.items()}
+    unknown = [
+        f"{name}: no such set; {nearest(name.lower(), list(known))}" for name in names if name.lower() not in known
+    ]
+    if unknown:
+        raise UserError("\n".join(unknown))
+    return [known[name] for name in dict.fromkeys(name.lower() for name in names)]
+
+
+def _list(sets: Sequence[RemoteSet], *, in_full: bool) -> None:
+    """All sets in a line each, or every file of some."""
+    if in_full:
+        for chosen in sets:
+            print(f"{chosen.name}: {chosen.origin}; {chosen.licence}")
+            for file in chosen.files:
+                print(f"  {file.folder}/{file.name}\n    {file.hash_text}\n    {file.url}")
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in ("set", "files", "MB", "made by", "licence", "folder"):
+        table.add_column(column, justify="right" if column in ("files", "MB") else "left", overflow="fold")
+    for chosen in sets:
+        sizes = [file.bytes for file in chosen.files]
+        size = "?" if None in sizes else f"{sum(s or 0 for s in sizes) / 1e6:.1f}"
+        folder = chosen.files[0].folder + ("/…" if chosen.files[0].is_archive else "")
+        table.add_row(chosen.name.lower(), str(len(sizes)), size, chosen.origin, chosen.licence, folder)
+    Console().print(table)
+    print(f"{PROGRAM} set5 set14   fetches these two\n{PROGRAM} --list set5   names every file, hash and address")
+
+
+def _report(sets: Sequence[RemoteSet], outcomes: Sequence[Outcome], root: Path) -> int:
+    """Says what is there now; the exit status."""
+    by_file = {outcome.file: outcome for outcome in outcomes}
+    status = 0
+    for chosen in sets:
+        mine = [by_file[file] for file in chosen.files]
+        failed = [outcome for outcome in mine if outcome.error]
+        if failed:
+            status = 1
+            _tell_failed(chosen, failed, root)
+            continue
+        fetched = sum(outcome.fetched for outcome in mine)
+        print(f"{chosen.name}: {len(mine)} files in {_places(chosen, root)}, {fetched} of them fetched now")
+    return status
+
+
+def _places(chosen: RemoteSet, root: Path) -> str:
+    return ", ".join(dict.fromkeys(str(root / file.folder) for file in chosen.files))
+
+
+def _tell_failed(chosen: RemoteSet, failed: Sequence[Outcome], root: Path) -> None:
+    lines = [f"{PROGRAM}: {len(failed)} of {len(chosen.files)} files of {chosen.name} are missing"]
+    reasons: dict[str, list[str]] = {}
+    for outcome in failed:
+        reasons.setdefault(outcome.error or "", []).append(outcome.file.name)
+    for reason, names in reasons.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        lines.append(f"  {', '.join(names[:3])}{more}:\n    {reason}")
+    lines.append(f"  The same command continues. Without a network, put these files into\n  {_places(chosen, root)}")
+    lines.append("  and give the same command: it checks them.")
+    for outcome in failed[:_SHOWN]:
+        lines.append(f"    {outcome.file.name}\n      {outcome.file.hash_text}\n      {outcome.file.url}")
+    if len(failed) > _SHOWN:
+        lines.append(f"    … and {len(failed) - _SHOWN} more: {PROGRAM} --list {chosen.name.lower()}")
+    print("\n".join(lines), file=sys.stderr, flush=True)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status: 0, 1 a file could not be fetched, 2 no such set, 130 stopped."""
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Fetches data sets to where the configs expect them.")
+    parser.add_argument("sets", nargs="*", help="names such as set5; none: they are listed")
+    parser.add_argument(
+        "--list", action="store_true", help="list the sets, or every file of those named; fetch nothing"
+    )
+    root = os.environ.get("SR_DATA") or "data"
+    parser.add_argument(
+        "--root", type=Path, default=Path(root), help="root of the data sets (default: $SR_DATA or data)"
+    )
+    parser.add_argument("--jobs", type=int, default=4, choices=range(1, 17), metavar="1-16", help="files at once")
+    arguments = parser.parse_args(argv)
+
+    from sr_lightning.fetch import remote_sets
+
+    sets = remote_sets()
+    try:
+        chosen = _chosen(arguments.sets, sets)
+    except UserError as error:
+        print(f"{PROGRAM}: the input is wrong\n  " + str(error).replace("\n", "\n  "), file=sys.stderr)
+        return 2
+    if arguments.list or not chosen:
+        _list(chosen or list(sets.values()), in_full=bool(chosen))
+        return 0
+    try:
+        return _report(chosen, download(chosen, arguments.root, jobs=arguments.jobs), arguments.root)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

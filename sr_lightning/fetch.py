@@ -1,0 +1,243 @@
+"""Fetches a file of known hash: continues what was interrupted, and puts only the whole, right file under its name."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pooch  # type: ignore[import-untyped]
+import requests  # pooch's own dependency
+
+TABLE = Path(__file__).parent / "data" / "downloads.json"
+_TIMEOUT = (10.0, 30.0)  # seconds: to connect, and without a byte
+_ATTEMPTS = 3
+_CHUNK = 1 << 16
+
+
+class FetchError(Exception):
+    """A file could not be fetched; the message is the reason, without the file's name."""
+
+
+class Cancelled(Exception):
+    """The user stopped the command."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a set."""
+
+    name: str
+    url: str
+    hash: str
+    """Hexadecimal SHA-256, or `md5:…` where its makers publish no other."""
+    bytes: int | None
+    folder: str
+    """Relative to the data sets' root."""
+
+    @property
+    def is_archive(self) -> bool:
+        """To be unpacked into a folder of its name."""
+        return self.name.endswith((".zip", ".tar"))
+
+    @property
+    def hash_text(self) -> str:
+        """`sha256 …` or `md5 …`."""
+        kind, _, digest = self.hash.rpartition(":")
+        return f"{kind or 'sha256'} {digest}"
+
+
+@dataclass(frozen=True)
+class RemoteSet:
+    """A data set and where it comes from."""
+
+    name: str
+    origin: str
+    licence: str
+    files: tuple[RemoteFile, ...]
+
+
+def remote_sets() -> dict[str, RemoteSet]:
+    """The sets that can be fetched, from `data/downloads.json`."""
+    found = {}
+    for name, entry in json.loads(TABLE.read_text(encoding="utf-8")).items():
+        files = [
+            RemoteFile(file, entry["url"] + file, digest, size, entry["folder"])
+            for file, (digest, size) in entry["files"].items()
+        ]
+        found[name] = RemoteSet(name, entry["origin"], entry["licence"], tuple(files))
+    return found
+
+
+class Fetcher:
+    """Fetches files, from several threads at once.
+
+    Args:
+        stop: Once set, every transfer ends with `Cancelled`; what has arrived is kept and continued next time.
+    """
+
+    def __init__(self, stop: threading.Event) -> None:
+        self.stop = stop
+        self._local = threading.local()
+        self._reached: set[str] = set()
+        self._unreachable: dict[str, str] = {}
+
+    def fetch(self, file: RemoteFile, folder: Path, advance: Callable[[int], None]) -> bool:
+        """Makes sure that `folder` holds the file.
+
+        What arrives is kept as `.<name>.part` until it is complete and its hash is right; a part that an earlier call
+        left is continued where the server allows it (HTTP Range), else fetched anew.
+
+        Args:
+            file: What to fetch.
+            folder: Where to put it; created if needed.
+            advance: Told how many bytes arrived; negative where they have to come again.
+
+        Returns:
+            False if it was there already, with the right hash.
+
+        Raises:
+            FetchError: No connection, a refusal, another content than expected, or a file in its place.
+        """
+        target = folder / file.name
+        if target.exists():
+            if not (target.is_file() and pooch.file_hash(str(target), _kind(file)) == file.hash.rpartition(":")[2]):
+                raise FetchError("there is another file of this name, which is kept; move it away")
+            advance(target.stat().st_size)
+            return False
+        pooch.get_logger().setLevel("ERROR")  # the command speaks for itself
+        part = folder / f".{file.name}.part"
+        is_resumed = part.exists()
+        transfer = _Transfer(self, file, part, advance)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            pooch.retrieve(file.url, file.hash, fname=file.name, path=folder, downloader=transfer)
+            os.chmod(target, 0o644)  # pooch's temporary file is for its owner alone
+        except ValueError:  # pooch's word for a wrong hash
+            part.unlink(missing_ok=True)
+            advance(-transfer.arrived)
+            if is_resumed:  # the part may have been of an older file: once more, from the first byte
+                return self.fetch(file, folder, advance)
+            raise FetchError("what the server sent has another hash; it was thrown away") from None
+        except requests.RequestException as error:
+            raise FetchError(_reason(error)) from None
+        except OSError as error:
+            raise FetchError(f"cannot write to {folder}: {error.strerror or error}") from None
+        return True
+
+    def get(self, url: str, headers: dict[str, str]) -> Any:
+        """Opens a URL; a host that does not answer is asked once."""
+        host = urlsplit(url).netloc
+        if host in self._unreachable:
+            raise requests.ConnectionError(self._unreachable[host])
+        if not hasattr(self._local, "session"):
+            self._local.session = _Session()
+        try:
+            response = self._local.session.get(url, headers=headers, stream=True, timeout=_TIMEOUT)
+        except requests.ConnectionError as error:
+            if host in self._reached:  # it does exist: worth another attempt
+                raise requests.Timeout(_cause(error)) from None
+            self._unreachable[host] = f"no connection to {host} ({_cause(error)})"
+            raise requests.ConnectionError(self._unreachable[host]) from None
+        self._reached.add(host)
+        return response
+
+
+class _Session(requests.Session):
+    """Follows redirects, but never from https to http."""
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        target: str | None = super().get_redirect_target(resp)
+        if target and urlsplit(resp.url).scheme == "https" and urlsplit(urljoin(resp.url, target)).scheme != "https":
+            raise requests.exceptions.InvalidSchema(f"the server redirects from https to {target}, which is refused")
+        return target
+
+
+class _Transfer:
+    """A pooch downloader that continues a part."""
+
+    def __init__(self, fetcher: Fetcher, file: RemoteFile, part: Path, advance: Callable[[int], None]) -> None:
+        self.fetcher = fetcher
+        self.file = file
+        self.part = part
+        self.arrived = 0
+        self._advance = advance
+
+    def __call__(self, url: str, output_file: str, pooch: object) -> None:
+        for attempt in range(_ATTEMPTS):
+            try:
+                self._continue(url)
+                break
+            except (requests.exceptions.ChunkedEncodingError, requests.Timeout):
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        os.replace(self.part, output_file)
+
+    def _continue(self, url: str) -> None:
+        have = self.part.stat().st_size if self.part.exists() else 0
+        if self.file.bytes is not None and have > self.file.bytes:
+            self.part.unlink()
+            have = 0
+        self._arrive(have - self.arrived)
+        if have and have == self.file.bytes:
+            return
+        # Never compressed: a range counts the bytes that are sent.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with self.fetcher.get(url, headers) as response:
+            if response.status_code == 416 and have:  # nothing after it: complete already, which the hash will tell
+                return
+            response.raise_for_status()
+            start = have if response.status_code == 206 else 0
+            self._arrive(start - self.arrived)
+            length = response.headers.get("Content-Length")
+            total = start + int(length) if length else None
+            if total is not None and total != (self.file.bytes or total):
+                raise FetchError(f"the server has {total} bytes; expected: {self.file.bytes}")
+            try:
+                self._write(response, "ab" if start else "wb", total or self.file.bytes)
+            except requests.ConnectionError as error:  # what requests makes of a read that takes too long
+                raise requests.Timeout(_cause(error)) from None
+
+    def _write(self, response: requests.Response, mode: str, total: int | None) -> None:
+        with self.part.open(mode) as out:
+            for chunk in response.iter_content(_CHUNK):
+                if self.fetcher.stop.is_set():
+                    raise Cancelled
+                out.write(chunk)
+                self._arrive(len(chunk))
+                if total is not None and self.arrived > total:
+                    raise FetchError(f"the server sends more than the {total} bytes expected")
+        if total is not None and self.arrived < total:
+            raise requests.exceptions.ChunkedEncodingError(
+                f"the connection ended after {self.arrived} of {total} bytes"
+            )
+
+    def _arrive(self, n: int) -> None:
+        self.arrived += n
+        self._advance(n)
+
+
+def _kind(file: RemoteFile) -> str:
+    return file.hash.rpartition(":")[0] or "sha256"
+
+
+def _reason(error: requests.RequestException) -> str:
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"the server answers {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return "the server has stopped answering; the next call continues"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "the connection ended early; the next call continues"
+    return str(error)
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason: requests wraps urllib3, which wraps the socket's."""
+    while inner := (error.__cause__ or error.__context__):
+        error = inner
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,114 @@
+"""Training warns when it is given what it will be tested on."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from omegaconf import OmegaConf
+from PIL import Image
+
+from sr_lightning.config import conf_dir
+from sr_lightning.data import SRDataModule, leakage
+from sr_lightning.data.store import PictureStore
+
+SKIMAGE = Path(skimage.data.__file__).parent
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Training and test folders of different photographs."""
+    train, test = tmp_path / "train", tmp_path / "test"
+    for folder, names in ((train, ("coffee.png", "rocket.jpg", "coins.png")), (test, ("astronaut.png", "chelsea.png"))):
+        folder.mkdir()
+        for name in names:
+            Image.open(SKIMAGE / name).convert("RGB").resize((160, 120)).save(folder / f"{Path(name).stem}.png")
+    return train, test
+
+
+def warnings(caplog, trained, tested, **settings):
+    caplog.clear()
+    arguments = {"train_dir": str(trained), "cache_dir": "cache", "patch_size": 12}
+    arguments |= {"val": {"Val": str(tested)}, "test": {"Mine": str(tested)}}
+    with caplog.at_level(logging.WARNING):
+        SRDataModule(**(arguments | settings)).setup("fit")
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_other_pictures_give_no_warning(photographs, caplog):
+    assert warnings(caplog, *photographs) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda image: image, "the same pixels"),
+        (lambda image: image.transpose(Image.Transpose.FLIP_TOP_BOTTOM), "mirrored top-bottom, re-encoded"),
+        (lambda image: image.transpose(Image.Transpose.ROTATE_90), "a quarter turn, re-encoded"),
+        (lambda image: image.resize((240, 180)), "resized"),
+    ],
+)
+def test_a_planted_picture_is_named_once(photographs, caplog, change, said):
+    train, test = photographs
+    change(Image.open(test / "astronaut.png")).save(train / "planted.png")
+    first, second = warnings(caplog, train, test)  # once for the test set, once for the validation set
+    assert f"{train}/planted.png is astronaut.png ({said})" in first
+    assert "Mine holds 1 of the training pictures" in first
+    assert "Val holds 1 of the training pictures" in second
+
+
+def test_a_jpeg_of_a_test_picture_is_named(photographs, caplog):
+    train, test = photographs
+    Image.open(test / "chelsea.png").save(train / "planted.jpg", quality=75)
+    assert "planted.jpg is chelsea.png (re-encoded)" in warnings(caplog, train, test)[0]
+
+
+def test_a_set_that_is_validated_and_tested_on_is_told_once(photographs, caplog):
+    train, test = photographs
+    Image.open(test / "chelsea.png").save(train / "planted.png")
+    assert len(warnings(caplog, train, test, test=None)) == 1
+
+
+def test_held_out_pictures_are_no_leak(photographs, caplog):
+    train, _ = photographs
+    assert warnings(caplog, train, train, val=None, val_holdout=1, test=None) == []
+
+
+def test_hashes_are_computed_once_for_the_same_content(photographs, caplog, monkeypatch):
+    warnings(caplog, *photographs)
+    monkeypatch.setattr(leakage, "_hashes_of", None)  # whoever calls it fails
+    assert warnings(caplog, *photographs) == []
+    train, test = photographs
+    renamed = train.rename(train.with_name("renamed"))
+    assert warnings(caplog, renamed, test) == []
+
+
+def test_what_is_kept_is_what_another_decoder_gives(photographs):
+    train, _ = photographs
+    paths = sorted(train.iterdir())
+    store = PictureStore(paths, "cache")
+    fresh, kept = leakage._hashes(store, turns=8), leakage._hashes(store, turns=8)
+    assert fresh.pixels == kept.pixels
+    np.testing.assert_array_equal(fresh.bits, kept.bits)
+    assert fresh.bits.shape == (3, 8, 256)
+
+
+def test_the_default_data_gives_no_warning(caplog):
+    sample = OmegaConf.load(Path(conf_dir(), "data/sample.yaml"))
+    val = {"sample_val": {"hr": str(SKIMAGE), "files": list(sample.val.sample_val.files)}}
+    test = {"sample_test": {"hr": str(SKIMAGE), "files": list(sample.test.sample_test.files)}}
+    names = list(sample.train_files)
+    assert (len(names), len(val["sample_val"]["files"]), len(test["sample_test"]["files"])) == (10, 1, 2)
+    assert warnings(caplog, SKIMAGE, SKIMAGE, train_files=names, val=val, test=test) == []
+
+
+def test_the_classic_training_set_holds_a_picture_of_set5(sr_data, caplog):
+    (said,) = warnings(
+        caplog,
+        sr_data / "train/BSD200",
+        sr_data / "test/Set5",
+        train_files=["302003.jpg", "100075.jpg"],
+        val={"Set14": str(sr_data / "test/Set14")},
+    )
+    assert "302003.jpg is img_005.png (resized)" in said
