@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sr_lightning.config import TrainConfig
 
+_DATA_HINT = "; the data sets' root is paths.data or $SR_DATA, and `python -m sr_lightning.download` fills it"
 _SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 # Section, key, lowest allowed value. Keys that are not numbers (null, a share of an epoch) are left alone.
 _AT_LEAST = (
@@ -113,11 +114,7 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
         for folder in _as_list(value):
             if not os.path.isdir(folder):
                 what = "is a file" if os.path.exists(folder) else "is not there"
-                hint = (
-                    "; the data sets' root is paths.data or $SR_DATA, python -m sr_lightning.download fetches some"
-                    if key.startswith("data.")
-                    else ""
-                )
+                hint = _DATA_HINT if key.startswith("data.") else ""
                 yield f"{key}: {folder} {what}; allowed: a folder of pictures{hint}"
     files = {"model.weights": config.model.get("weights")}
     if config.loss.get("beta", 0.0) > 0:
