@@ -34,7 +34,9 @@ def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
     return sr
 
 
-def super_resolve(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
+def super_resolve(
+    net: nn.Module, lr: Tensor, scale: int, *, self_ensemble: bool = False, tile: int | None = None
+) -> Tensor:
     """Enlarges RGB pictures in float32, whatever the training's precision was.
 
     A network of one channel gets Y; the chroma is enlarged by bicubic interpolation (as in the SRCNN, FSRCNN
