@@ -182,36 +182,37 @@ def _checkpoint_file(path: Path) -> Path | None:
 
 
 def _check_sets(config: EvaluateConfig, findings: list[str]) -> None:
-    """The test sets: those of `data.test`, or those that `sets` names."""
-    if not isinstance(config.data, dict):
-        findings.append(f"data: found {config.data!r}, allowed: a section, as in data=benchmarks")
+    """The section `data`, and in it the sets that are evaluated."""
+    data = config.data
+    if not isinstance(data, dict) or not isinstance(data.get("test") or {}, dict):
+        findings.append(f"data: found {data!r}, allowed: a section with test: {{name: folder}}, as in data=benchmarks")
         return
     accepted = parameters(_DATA) or {}
-    data = config.data
-    findings += [f"data.{key}: no such key; {nearest(key, _USED)}" for key in data if key not in _USED]
-    for key in ("kernel", "extensions"):
-        if key in data:
+    for key in data:
+        if key not in _USED:
+            findings.append(f"data.{key}: no such key; {nearest(key, _USED)}")
+        elif key in ("kernel", "extensions"):
             data[key] = checked(data[key], accepted[key], f"data.{key}", findings)
-    if isinstance(data.get("degradation"), dict):
-        check_target(data["degradation"], "data.degradation", findings)
-    elif data.get("degradation") is not None:
-        findings.append(f"data.degradation: found {data['degradation']!r}, allowed: a section with a _target_, or null")
-    entries = data.get("test") or {}
-    if not isinstance(entries, dict):
-        findings.append(f"data.test: found {entries!r}, allowed: {{name: folder}}")
-        return
-    if config.sets is not None:
-        names = [config.sets] if isinstance(config.sets, str) else config.sets
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            findings.append(f"sets: found {names!r}, allowed: a list of names such as [Set5,Set14], or null")
-            return
-        entries = {name: entries.get(name, f"{config.paths.data}/test/{name}") for name in names}
-    data["test"] = entries
-    if not entries:
-        findings.append("data.test: no set to evaluate on; allowed: data=benchmarks, +data.test.Mine=<folder>")
-    wrong = [finding for name, entry in entries.items() for finding in set_findings(f"data.test.{name}", name, entry)]
-    if not wrong:
-        wrong = list(missing_folders(set_folders("data.test", entries, config.scale)))
-        if wrong:
-            wrong.append("without the benchmarks: data=sample, or sets=[Mine] +data.test.Mine=<folder>")
+    degradation = data.get("degradation")
+    if isinstance(degradation, dict):
+        check_target(degradation, "data.degradation", findings)
+    elif degradation is not None:
+        findings.append(f"data.degradation: found {degradation!r}, allowed: a section with a _target_, or null")
+    data["test"] = _chosen_sets(config, data.get("test") or {}, findings)
+    wrong = [f for name, entry in data["test"].items() for f in set_findings(f"data.test.{name}", name, entry)]
+    if not wrong and (wrong := list(missing_folders(set_folders("data.test", data["test"], config.scale)))):
+        wrong.append("without the benchmarks: data=sample, or sets=[Mine] +data.test.Mine=<folder>")
     findings += wrong
+
+
+def _chosen_sets(config: EvaluateConfig, entries: dict[str, Any], findings: list[str]) -> dict[str, Any]:
+    """All of `data.test`, or those that `sets` names, there or below the root of the data sets."""
+    names = [config.sets] if isinstance(config.sets, str) else config.sets
+    if names is None:
+        if not entries:
+            findings.append("data.test: no set to evaluate on; allowed: data=benchmarks, +data.test.Mine=<folder>")
+        return entries
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        findings.append(f"sets: found {names!r}, allowed: a list of names such as [Set5,Set14], or null")
+        return {}
+    return {name: entries.get(name, f"{config.paths.data}/test/{name}") for name in names}

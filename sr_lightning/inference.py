@@ -46,6 +46,8 @@ def super_resolve(
         net: The network.
         lr: (N, 3, h, w) RGB in [0, 1].
         scale: The scale asked for.
+        self_ensemble: Ignored in this placeholder.
+        tile: Ignored in this placeholder.
 
     Returns:
         (N, 3, h·s, w·s) RGB, not clamped.

@@ -118,7 +118,7 @@ def _mean(group: Sequence[PictureScore], bicubic: Mapping[tuple[str, int, int], 
 
 def logged(rows: Iterable[SetScore], stage: str) -> dict[str, float]:
     """`<stage>/<set>/x<scale>/psnr_y`, `ssim_y`, and bicubic's beside them: the names of logged values."""
-    values = {}
+    values: dict[str, float] = {}
     for row in rows:
         prefix = f"{stage}/{row.set}/x{row.scale}/" + ("bicubic_" if row.method == BICUBIC else "")
         values |= {f"{prefix}psnr_y": row.psnr_y, f"{prefix}ssim_y": row.ssim_y}
@@ -131,6 +131,7 @@ def write_results(
     *,
     facts: Mapping[str, Mapping[str, Any]],
     protocol: Mapping[str, Any],
+    costs: Mapping[tuple[str, int], Mapping[str, Any]] | None = None,
     extra: Mapping[str, Any],
 ) -> None:
     """Writes `per_image.csv`, then `results.json`, whose presence says that the run is finished.
@@ -141,12 +142,16 @@ def write_results(
         facts: What each method's rows say besides, such as its `checkpoint` and `params`. `per_image.csv` holds
             rows of these methods only; bicubic's figures stand beside each.
         protocol: What differs from `PROTOCOL`, or is added to it.
+        costs: What each method costs at each scale.
         extra: More top-level entries, e.g. the objective.
     """
     _write_per_image(folder / "per_image.csv", scores, facts)
     document = {
         "protocol": {**PROTOCOL, **protocol},
-        "rows": [_row(row, facts.get(row.method, {})) for row in summarise(scores)],
+        "rows": [
+            _row(row) | {**facts.get(row.method, {}), **(costs or {}).get((row.method, row.scale), {})}
+            for row in summarise(scores)
+        ],
         **extra,
     }
     part = folder / "results.json.part"
@@ -154,7 +159,7 @@ def write_results(
     os.replace(part, folder / "results.json")
 
 
-def _row(row: SetScore, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _row(row: SetScore) -> dict[str, Any]:
     gains = {} if row.method == BICUBIC else {"gain": row.gain, "lowest_gain": row.lowest_gain}
     return {
         "set": row.set,
@@ -168,13 +173,10 @@ def _row(row: SetScore, facts: Mapping[str, Any]) -> dict[str, Any]:
         **row.more,
         "params": 0,
         "seconds_per_image": row.seconds,
-        **facts,
     }
 
 
-def _write_per_image(
-    path: Path, scores: Sequence[PictureScore], facts: Mapping[str, Mapping[str, Any]]
-) -> None:
+def _write_per_image(path: Path, scores: Sequence[PictureScore], facts: Mapping[str, Mapping[str, Any]]) -> None:
     bicubic = baselines(scores)
     rows = []
     for score in scores:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from sr_lightning.data.batch import EvalBatch
+from sr_lightning.data.batch import EvalBatch, NoPicture
+from sr_lightning.data.datasets import EvalPictures
+from sr_lightning.data.degrade import Degradation, to_eval_batch
 from sr_lightning.image import to_uint8
 from sr_lightning.inference import bicubic
 from sr_lightning.metrics import psnr, ssim
@@ -16,6 +19,8 @@ from sr_lightning.results import BICUBIC, PictureScore
 
 Metric = Callable[[Tensor, Tensor], float]
 """(1, 3, H, W) SR and HR in [0, 1], on the levels of an 8-bit file -> a number."""
+Enlarge = Callable[[EvalBatch], Tensor]
+"""A picture -> (1, 3, h·s, w·s), uint8 or floating point."""
 
 
 def score(
@@ -48,10 +53,10 @@ def score(
     )
 
 
-def bicubic_score(batch: EvalBatch, *, metrics: Mapping[str, Metric] | None = None) -> PictureScore:
+def bicubic_score(batch: EvalBatch) -> PictureScore:
     """The baseline's score."""
     enlarged, seconds = timed(lambda: bicubic(batch.lr, batch.scale))
-    return score(enlarged, batch, method=BICUBIC, seconds=seconds, metrics=metrics)
+    return score(enlarged, batch, method=BICUBIC, seconds=seconds)
 
 
 def timed(enlarge: Callable[[], Tensor]) -> tuple[Tensor, float]:
@@ -61,3 +66,43 @@ def timed(enlarge: Callable[[], Tensor]) -> tuple[Tensor, float]:
     if enlarged.is_cuda:
         torch.cuda.synchronize(enlarged.device)
     return enlarged, time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The pictures that one process scores methods on."""
+
+    pictures: EvalPictures
+    degrade: Degradation
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+
+    def run(
+        self,
+        method: str,
+        enlarge: Enlarge,
+        *,
+        scales: Collection[int] | None = None,
+        seen: Callable[[EvalBatch, Tensor], None] | None = None,
+    ) -> Iterator[PictureScore]:
+        """Scores one method on this process's share of the pictures.
+
+        Args:
+            method: Its name in the scores.
+            enlarge: The method.
+            scales: Those it can do; None: all.
+            seen: Gets each picture and what became of it, (1, 3, h·s, w·s) uint8.
+        """
+        for index in self.pictures.share(self.rank, self.world_size):
+            picture = self.pictures[index]
+            if isinstance(picture, NoPicture) or (scales is not None and picture.scale not in scales):
+                continue
+            lr = None if picture.lr is None else picture.lr.to(self.device)
+            batch = to_eval_batch(picture._replace(hr=picture.hr.to(self.device), lr=lr), self.degrade)
+            sr, seconds = timed(lambda batch=batch: enlarge(batch))  # type: ignore[misc]
+            sr = sr if sr.dtype == torch.uint8 else to_uint8(sr)
+            if seen is not None:
+                seen(batch, sr)
+            yield score(sr, batch, method=method, seconds=seconds, metrics=self.metrics)

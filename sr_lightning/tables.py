@@ -50,27 +50,27 @@ def records(rows: Iterable[SetScore], facts: Mapping[str, Mapping[str, Any]]) ->
 
     Args:
         rows: Bicubic's first in each set.
-        facts: What is known of each method besides; names of `Record` are taken over.
+        facts: What is known of each method besides: `method` (its name in tables), `params`, `trained_on`.
     """
-    return [
-        Record(
-            set=row.set,
-            scale=row.scale,
-            kind="baseline" if row.method == BICUBIC else "own",
-            psnr_y=row.psnr_y,
-            ssim_y=row.ssim_y,
-            gain=None if row.method == BICUBIC else row.gain,
-            lowest_gain=None if row.method == BICUBIC else row.lowest_gain,
-            seconds=row.seconds,
-            more=row.more,
-            **{"method": row.method, "params": 0} | _known(facts.get(row.method, {})),
-        )
-        for row in rows
-    ]
+    return [_record(row, facts.get(row.method, {})) for row in rows]
 
 
-def _known(facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in facts.items() if key in Record.__dataclass_fields__}
+def _record(row: SetScore, facts: Mapping[str, Any]) -> Record:
+    is_baseline = row.method == BICUBIC
+    return Record(
+        set=row.set,
+        scale=row.scale,
+        method=facts.get("method", row.method),
+        kind="baseline" if is_baseline else "own",
+        psnr_y=row.psnr_y,
+        ssim_y=row.ssim_y,
+        gain=None if is_baseline else row.gain,
+        lowest_gain=None if is_baseline else row.lowest_gain,
+        seconds=row.seconds,
+        params=facts.get("params", 0),
+        trained_on=facts.get("trained_on", ""),
+        more=row.more,
+    )
 
 
 Column = Callable[[Record], str]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 _NAMES = {
     "Set5": {"baby", "bird", "butterfly", "head", "woman"},
-    "Set14": set("baboon barbara bridge coastguard comic face flowers foreman lenna man monarch pepper ppt3 zebra".split()),
+    "Set14": {"baboon", "barbara", "bridge", "coastguard", "comic", "face", "flowers", "foreman", "lenna", "man"}
+    | {"monarch", "pepper", "ppt3", "zebra"},
 }
 _BICUBIC = {
     ("Set5", 2): (33.682, 0.9305),
