@@ -33,9 +33,11 @@ class Comparison:
         d = self.difference
         sign = -1 if d.mean < 0 else 1
         low, high = sorted((sign * d.low, sign * d.high))
+        digits = 2 if max(abs(low), abs(high)) >= 0.01 else 4
         return (
             f"{self.set} x{self.scale}: {self.method} is {'worse' if sign < 0 else 'better'} than {self.than} by "
-            f"{abs(d.mean):.2f} dB [{low:.2f}, {high:.2f}] ({d.confidence * 100:.0f} %, {d.n} pictures)"
+            f"{abs(d.mean):.{digits}f} dB [{low:.{digits}f}, {high:.{digits}f}] "
+            f"({d.confidence * 100:.0f} %, {d.n} pictures)"
             + ("" if low > 0 else "; the interval holds 0: this shows no difference")
         )
 
@@ -73,8 +75,8 @@ class Evaluation:
             psnr = {label: [statistics.fmean(table[label][key]) for key in sorted(table[label])] for label in table}
             first, *others = [label for label in dict.fromkeys([*label_of.values(), BICUBIC]) if label in psnr]
             for other in others:
-                if len(psnr[first]) > 1 and all(map(math.isfinite, psnr[first] + psnr[other])):
-                    difference = paired_difference(psnr[first], psnr[other], seed=self.seed)
+                difference = paired_difference(psnr[first], psnr[other], seed=self.seed)
+                if not math.isnan(difference.low):
                     found.append(Comparison(name, scale, first, other, difference))
         return found
 
@@ -107,6 +109,11 @@ class Evaluation:
             if self.show_published and name in benchmarks:
                 found += [_published(name, scale, row) for row in published(benchmarks[name], scale)]
         return found
+
+    @property
+    def seeded(self) -> list[Record]:
+        """Lines that stand for several checkpoints."""
+        return [line for line in self.lines if line.psnr_y_std is not None]
 
     def _with_costs(self, record: Record, name: str) -> Record:
         cost = self.costs.get((name, record.scale))
@@ -144,7 +151,7 @@ class Evaluation:
                 {"set": c.set, "scale": c.scale, "method": c.method, "than": c.than, **asdict(c.difference)}
                 for c in self.comparisons
             ],
-            "seeds": [asdict(line) for line in self.lines if line.psnr_y_std is not None],
+            "seeds": [asdict(line) for line in self.seeded],
             "published": [asdict(line) for line in self.lines if line.kind == "published"],
             "notes": self.notes,
         }
@@ -171,7 +178,7 @@ def _over_seeds(members: Sequence[Record]) -> Record:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
+    known = [value for value in values if value is not None and not math.isnan(value)]
     return statistics.fmean(known) if known else None
 
 
@@ -184,6 +191,6 @@ def _published(name: str, scale: int, row: PublishedRow) -> Record:
         psnr_y=row.psnr,
         ssim_y=row.ssim,
         params=row.params,
-        trained_on=row.training_set,
+        trained_on=row.training,
         source=row.source,
     )

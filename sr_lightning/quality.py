@@ -27,8 +27,8 @@ class QualityMetric:
     protocol = "RGB"
 
     def __call__(self, sr: Tensor, hr: Tensor) -> float:
-        """(1, 3, H, W) in [0, 1] each."""
-        return float(multiscale_similarity(sr.double(), hr.double(), data_range=1.0, levels=2).mean())
+        """(1, 3, H, W) uint8 each."""
+        return float(multiscale_similarity(sr.double(), hr.double(), data_range=255, levels=2).mean())
 
 
 def build_quality(names: Sequence[str]) -> dict[str, QualityMetric | Unavailable]:

@@ -112,8 +112,14 @@ def _mean(group: Sequence[PictureScore], bicubic: Mapping[tuple[str, int, int], 
         gain=psnr_y - statistics.fmean(base),
         lowest_gain=min(score.psnr_y - below for score, below in zip(group, base, strict=True)),
         seconds=statistics.median(score.seconds for score in group),
-        more={name: statistics.fmean(score.more[name] for score in group) for name in first.more},
+        more={name: _known_mean(score.more[name] for score in group) for name in first.more},
     )
+
+
+def _known_mean(values: Iterable[float]) -> float:
+    """Of those that are numbers: a metric has none for a picture that is too small for it."""
+    known = [value for value in values if not math.isnan(value)]
+    return statistics.fmean(known) if known else math.nan
 
 
 def logged(rows: Iterable[SetScore], stage: str) -> dict[str, float]:

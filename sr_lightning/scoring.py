@@ -12,13 +12,13 @@ from torch import Tensor
 from sr_lightning.data.batch import EvalBatch, NoPicture
 from sr_lightning.data.datasets import EvalPictures
 from sr_lightning.data.degrade import Degradation, to_eval_batch
-from sr_lightning.image import to_uint8
+from sr_lightning.image import shave, to_uint8
 from sr_lightning.inference import bicubic
 from sr_lightning.metrics import psnr, ssim
 from sr_lightning.results import BICUBIC, PictureScore
 
 Metric = Callable[[Tensor, Tensor], float]
-"""(1, 3, H, W) SR and HR in [0, 1], on the levels of an 8-bit file -> a number."""
+"""(1, 3, H, W) uint8 of SR and HR, shaved -> a number; NaN for a picture that is too small."""
 Enlarge = Callable[[EvalBatch], Tensor]
 """A picture -> (1, 3, h·s, w·s), uint8 or floating point."""
 
@@ -38,7 +38,7 @@ def score(
     levels = sr if sr.dtype == torch.uint8 else to_uint8(sr)
     more = {}
     if metrics:
-        a, b = levels.float() / 255, batch.hr.float() / 255
+        a, b = (shave(picture, batch.scale) for picture in (levels, batch.hr))
         more = {name: float(metric(a, b)) for name, metric in metrics.items()}
     return PictureScore(
         set=batch.set,

@@ -38,14 +38,14 @@ def check_set(pictures: Pictures, rows: Iterable[SetScore], *, degradation: str)
     """
     rows = list(rows)
     recognition = recognise(pictures.hr.paths)
-    if recognition is None or (recognition.name != pictures.name and _is_known(pictures.name, rows)):
-        found = "no benchmark" if recognition is None else recognition.name
+    if recognition is None or (recognition.benchmark != pictures.name and _is_known(pictures.name, rows)):
+        found = "no benchmark" if recognition is None else recognition.benchmark
         claim = [f"the pictures are not those of {pictures.name}: by their content they are {found}"]
         return Checked(pictures.name, findings=claim if _is_known(pictures.name, rows) else [])
     findings = [finding for row in rows for finding in self_check(recognition, row.scale, row.psnr_y, row.ssim_y)]
     if findings or (degradation != PROTOCOLS_KERNEL and not pictures.lr):
         findings += _protocol(pictures, degradation)
-    return Checked(pictures.name, None if findings else recognition.name, findings)
+    return Checked(pictures.name, None if findings else recognition.benchmark, findings)
 
 
 def _is_known(name: str, rows: Sequence[SetScore]) -> bool:

@@ -76,14 +76,14 @@ def show(evaluation: Evaluation, run: Run, *, formats: Sequence[str]) -> None:
     sources = list(dict.fromkeys(line.source for line in evaluation.lines if line.source))
     lines = [_cited(line, sources) for line in evaluation.lines]
     is_said = any(line.trained_on for line in lines)
-    console.print(terminal(lines, (*QUALITY, "trained on") if is_said else QUALITY))
+    title = "PSNR (dB) and SSIM on Y; gain over bicubic" + (" and spread over seeds (±)" if evaluation.seeded else "")
+    console.print(terminal(lines, (*QUALITY, "trained on") if is_said else QUALITY, title=title))
     if evaluation.metrics:
         own = [line for line in lines if line.kind != "published"]
         console.print(terminal(own, list(evaluation.metrics), title="Further metrics"))
     if evaluation.costs:
         cost = next(iter(evaluation.costs.values()))
-        height, width = cost.output_size
-        title = f"Cost of one picture of {width}x{height}: {cost.device}, {cost.precision}; latency is the median"
+        title = f"Cost of one picture of 1280x720 on {cost.device}, {cost.precision}; latency: median"
         console.print(terminal(_once_each(lines), COST, title=title))
     for text in [*protocol(evaluation), *evaluation.notes]:
         console.print(text)
@@ -93,9 +93,9 @@ def show(evaluation: Evaluation, run: Run, *, formats: Sequence[str]) -> None:
         console.print()
     for comparison in evaluation.comparisons:
         console.print(str(comparison))
-    folder = shown(run.folder)
     files = ["results.json", "per_image.csv", *(FILES[name] for name in FILES if name in formats)]
-    console.print(f"\nrun folder  {folder}   ({', '.join(files)})", soft_wrap=True)
+    console.print(f"\nrun folder  {shown(run.folder)}", soft_wrap=True)
+    console.print(f"files       {', '.join(files)}")
 
 
 def protocol(evaluation: Evaluation) -> list[str]:

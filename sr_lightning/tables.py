@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rich import box
+from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from sr_lightning.results import BICUBIC, SetScore
 
@@ -35,7 +37,7 @@ class Record:
     gain: float | None = None
     lowest_gain: float | None = None
     seconds: float | None = None
-    params: int | None = None
+    params: int | str | None = None
     trained_on: str = ""
     source: str = ""
     """Who says so; empty for what was measured here."""
@@ -76,7 +78,7 @@ def _record(row: SetScore, facts: Mapping[str, Any]) -> Record:
 Column = Callable[[Record], str]
 COLUMNS: dict[str, Column] = {
     "PSNR-Y": lambda r: _number(r.psnr_y, 2, r.psnr_y_std),
-    "SSIM-Y": lambda r: _number(r.ssim_y, 4, r.ssim_y_std),
+    "SSIM-Y": lambda r: _number(r.ssim_y, 4, None),
     "gain": lambda r: "" if r.gain is None else f"{r.gain:+.2f}",
     "least": lambda r: "" if r.lowest_gain is None else f"{r.lowest_gain:+.2f}",
     "params": lambda r: _count(r.params),
@@ -87,18 +89,19 @@ COLUMNS: dict[str, Column] = {
     "trained on": lambda r: r.trained_on,
     "source": lambda r: r.source or ("here" if r.kind == "own" else ""),
 }
-QUALITY = ("PSNR-Y", "SSIM-Y", "gain", "least", "params")
-TRAINING = (*QUALITY, "ms/img")
+QUALITY = ("PSNR-Y", "SSIM-Y", "gain", "params")
+TRAINING = ("PSNR-Y", "SSIM-Y", "gain", "least", "params", "ms/img")
 COST = ("params", "multiply-adds", "latency", "memory")
 TITLE = "PSNR (dB) and SSIM on Y; gain over bicubic: mean and least"
 _TEXTS = ("set", "method", "trained on", "source")
 
 
-def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TITLE) -> Table:
+def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TITLE) -> Group:
     """A table that fits 80 columns; what others have published stands apart, below ours."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for name in ("set", "method", *columns):
-        table.add_column(name, justify="left" if name in _TEXTS else "right", overflow="fold")
+        is_text = name in _TEXTS
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
     for _, group in _groups(rows):
         before: Kind | None = None
         for i, row in enumerate(group):
@@ -108,7 +111,7 @@ def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TIT
                 *cells, style="dim italic" if row.kind == "published" else "", end_section=i == len(group) - 1
             )
             before = row.kind
-    return table
+    return Group(Text(title), table)
 
 
 def markdown(rows: Sequence[Record], columns: Sequence[str]) -> str:
@@ -171,7 +174,7 @@ def _metric(row: Record, name: str) -> str:
     if name not in row.more:
         return ""
     value = row.more[name]
-    return "n/a" if value is None else f"{value:.4f}"
+    return "n/a" if value is None or math.isnan(value) else f"{value:.4f}"
 
 
 def _number(value: float | None, digits: int, spread: float | None) -> str:
@@ -181,9 +184,9 @@ def _number(value: float | None, digits: int, spread: float | None) -> str:
     return text if spread is None or not math.isfinite(spread) else f"{text} ± {spread:.{digits}f}"
 
 
-def _count(n: int | None) -> str:
-    if n is None:
-        return ""
+def _count(n: int | str | None) -> str:
+    if n is None or isinstance(n, str):
+        return n or ""
     return f"{n / 1e6:.2f} M" if n >= 1e6 else f"{n / 1e3:.1f} K" if n else "0"
 
 
