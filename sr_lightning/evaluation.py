@@ -191,6 +191,6 @@ def _published(name: str, scale: int, row: PublishedRow) -> Record:
         psnr_y=row.psnr,
         ssim_y=row.ssim,
         params=row.params,
-        trained_on=row.training,
+        trained_on="" if row.training == "-" else row.training,
         source=row.source,
     )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sr_lightning.data.benchmarks import published, recognise, reference_bicubic, self_check
+from sr_lightning.data.benchmarks import recognise, reference_bicubic, self_check
 from sr_lightning.data.datasets import Pictures
 from sr_lightning.results import SetScore
 
@@ -36,20 +36,23 @@ def check_set(pictures: Pictures, rows: Iterable[SetScore], *, degradation: str)
         rows: Bicubic's, at every scale that is evaluated.
         degradation: What made the LR pictures.
     """
-    rows = list(rows)
     recognition = recognise(pictures.hr.paths)
-    if recognition is None or (recognition.benchmark != pictures.name and _is_known(pictures.name, rows)):
-        found = "no benchmark" if recognition is None else recognition.benchmark
-        claim = [f"the pictures are not those of {pictures.name}: by their content they are {found}"]
-        return Checked(pictures.name, findings=claim if _is_known(pictures.name, rows) else [])
+    if recognition is None or recognition.benchmark != pictures.name:
+        # Under a name of its own a benchmark is welcome, under a benchmark's name nothing else is.
+        if _is_benchmarks(pictures.name):
+            found = "no benchmark" if recognition is None else recognition.benchmark
+            claim = f"the pictures are not those of {pictures.name}: by their content they are {found}"
+            return Checked(pictures.name, findings=[claim])
+        if recognition is None:
+            return Checked(pictures.name)
     findings = [finding for row in rows for finding in self_check(recognition, row.scale, row.psnr_y, row.ssim_y)]
     if findings or (degradation != PROTOCOLS_KERNEL and not pictures.lr):
         findings += _protocol(pictures, degradation)
-    return Checked(pictures.name, None if findings else recognition.benchmark, findings)
+    return Checked(pictures.name, None if findings else recognition.benchmark, list(dict.fromkeys(findings)))
 
 
-def _is_known(name: str, rows: Sequence[SetScore]) -> bool:
-    return any(reference_bicubic(name, row.scale) is not None or published(name, row.scale) for row in rows)
+def _is_benchmarks(name: str) -> bool:
+    return any(reference_bicubic(name, scale) is not None for scale in (2, 3, 4))
 
 
 def _protocol(pictures: Pictures, degradation: str) -> list[str]:

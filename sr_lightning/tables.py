@@ -98,7 +98,7 @@ _TEXTS = ("set", "method", "trained on", "source")
 
 def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TITLE) -> Group:
     """A table that fits 80 columns; what others have published stands apart, below ours."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for name in ("set", "method", *columns):
         is_text = name in _TEXTS
         table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
@@ -111,7 +111,7 @@ def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TIT
                 *cells, style="dim italic" if row.kind == "published" else "", end_section=i == len(group) - 1
             )
             before = row.kind
-    return Group(Text(title), table)
+    return Group(Text(f"{title}\n"), table, Text())
 
 
 def markdown(rows: Sequence[Record], columns: Sequence[str]) -> str:
@@ -181,7 +181,7 @@ def _number(value: float | None, digits: int, spread: float | None) -> str:
     if value is None:
         return ""
     text = f"{value:.{digits}f}"
-    return text if spread is None or not math.isfinite(spread) else f"{text} ± {spread:.{digits}f}"
+    return text if spread is None or not math.isfinite(spread) else f"{text}±{spread:.{digits}f}"
 
 
 def _count(n: int | str | None) -> str:

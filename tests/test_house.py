@@ -27,14 +27,22 @@ MAY = {
     "checkpoint": set(),
     "inference": {"image", "resize"},
     "results": {"metrics"},
-    "module": {"checkpoint", "data", "image", "inference", "losses", "metrics", "results"},
+    "scoring": {"data", "image", "inference", "metrics", "results"},
+    "tables": {"results"},
+    "ranks": set(),
+    "self_check": {"data", "results"},
+    "comparison": set(),
+    "evaluation": {"comparison", "cost", "data", "methods", "quality", "results", "self_check", "tables"},
+    "module": {"checkpoint", "data", "image", "inference", "losses", "results", "scoring"},
     "callbacks": {"data", "image", "inference", "metrics"},
     "loggers": set(),
     "run_info": set(),
     "checks": {"config"},
     "config": {"checks", "schema"},
+    "config_evaluate": {"checks", "config", "schema", "signatures"},
+    "commands": {"config", "config_evaluate"},
 }
-HYDRA = {"config", "build", "train", "entry", "compose", "resume", "folders", "launch"}
+HYDRA = {"config", "config_evaluate", "commands", "build", "train", "entry", "compose", "resume", "folders", "launch"}
 
 
 def imports(path):

@@ -105,7 +105,7 @@ def test_published_rows_stand_apart(capsys):
     ]
     Console(width=80).print(terminal(lines, (*QUALITY, "trained on")))
     out = capsys.readouterr().out
-    assert re.search(r"Set5 x4 +Mine +31.00 ± 0.02", out)
+    assert re.search(r"Set5 x4 +Mine +31.00±0.02", out)
     assert re.search(r"published +VDSR +31.35 +665K +291", out)
     assert out.count("published") == 1
     assert markdown(lines, ("PSNR-Y",)).splitlines()[-1] == "| *Set5 x4* | *DRRN* | *31.68* |"
@@ -115,8 +115,8 @@ def test_latex_and_markdown_escape_what_means_something_to_them():
     lines = [Record("a_b", 2, "50% & #1|x {y} ~ ^ \\ $", psnr_y=30.0, psnr_y_std=0.1)]
     row = latex(lines, ("PSNR-Y",)).splitlines()[5]
     name = r"50\% \& \#1|x \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$"
-    assert row == rf"a\_b x2 & {name} & 30.00 $\pm$ 0.10 \\"
-    assert r"| a\_b x2 | 50% & #1\|x {y} ~ ^ \\ $ | 30.00 ± 0.10 |" in markdown(lines, ("PSNR-Y",))
+    assert row == rf"a\_b x2 & {name} & 30.00$\pm$0.10 \\"
+    assert r"| a\_b x2 | 50% & #1\|x {y} ~ ^ \\ $ | 30.00±0.10 |" in markdown(lines, ("PSNR-Y",))
 
 
 def test_rows_are_ordered_as_people_count():
