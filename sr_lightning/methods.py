@@ -92,7 +92,7 @@ def _from_checkpoint(path: Path, label: str, typed: dict[str, Any] | None) -> Me
     stored = read_config(path) if typed is None else None
     section = typed if stored is None else stored["model"]
     if section is None:
-        net = load_foreign(path).eval()
+        net: nn.Module = load_foreign(path).eval()
         return Method(label or getattr(net, "name", path.stem), net, _scales(net, {}), str(path), {})
     net = build_network({**section, "weights": str(path)}).eval()
     training = _training(path)
