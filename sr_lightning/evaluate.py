@@ -119,7 +119,7 @@ def _score_bicubic(bench: Bench, config: EvaluateConfig, run: Run) -> list[Pictu
     from sr_lightning.results import BICUBIC
     from sr_lightning.showing import saver
 
-    seen = saver(run.folder, BICUBIC) if config.save_pictures else None
+    seen = saver(run.folder, BICUBIC, bench.pictures) if config.save_pictures else None
     return list(bench.run(BICUBIC, lambda batch: bicubic(batch.lr, batch.scale), seen=seen))
 
 
@@ -138,7 +138,7 @@ def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateCon
                     net, batch.lr, batch.scale, self_ensemble=config.self_ensemble, tile=config.tile
                 ),
                 scales=method.scales,
-                seen=saver(run.folder, method.folder) if config.save_pictures else None,
+                seen=saver(run.folder, method.folder, bench.pictures) if config.save_pictures else None,
             )
         except ValueError as error:  # a network that makes another size
             raise UserError(f"{method.checkpoint or method.label}: {error}") from None

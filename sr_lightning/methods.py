@@ -128,7 +128,7 @@ def _bounded(method: Method, asked: Iterable[int]) -> Method:
 def _told_apart(methods: list[Method]) -> list[Method]:
     """Checkpoints that differ only in the seed share a label; others of one network get the names of their runs."""
     groups = _seed_groups(methods)
-    for longer in (_with_run, _with_file):
+    for longer in (_with_run, _with_file, _with_path):
         heads = [group[0] for group in groups]
         groups = [
             [replace(method, label=longer(head)) for method in group] if _clashes(head, heads) else group
@@ -170,3 +170,7 @@ def _with_run(method: Method) -> str:
 
 def _with_file(method: Method) -> str:
     return f"{method.label.removesuffix(')')}/{Path(method.checkpoint or '').stem})"
+
+
+def _with_path(method: Method) -> str:
+    return f"{method.label.partition(' (')[0]} ({method.checkpoint})"

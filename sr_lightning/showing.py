@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from rich.console import Console
 from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch
+from sr_lightning.data.datasets import EvalPictures
 from sr_lightning.evaluation import Evaluation
 from sr_lightning.folders import shown
 from sr_lightning.image import write_png
@@ -21,16 +23,23 @@ from sr_lightning.tables import COST, QUALITY, Record, latex, markdown, terminal
 FILES = {"markdown": "results.md", "latex": "results.tex", "csv": "results.csv"}
 
 
-def saver(folder: Path, method: str) -> Callable[[EvalBatch, Tensor], None]:
-    """Writes each SR picture as `pictures/<method>/<set>/x<scale>/<name>.png`."""
+def saver(folder: Path, method: str, pictures: EvalPictures) -> Callable[[EvalBatch, Tensor], None]:
+    """Writes each SR picture as `pictures/<method>/<set>/x<scale>/<name>.png`.
+
+    Args:
+        folder: The run's.
+        method: As a folder may be called.
+        pictures: Where a name stands twice in a set (in its sub-folders), the picture's number goes behind it.
+    """
+    sets = {found.name: found for found, _, _ in pictures.items}
+    names = Counter((name, path.stem) for name, found in sets.items() for path in found.hr.paths)
 
     def save(batch: EvalBatch, sr: Tensor) -> None:
         target = folder / "pictures" / method / batch.set / f"x{batch.scale}"
         target.mkdir(parents=True, exist_ok=True)
-        path = target / f"{Path(batch.name).stem}.png"
-        if path.exists():  # the same name in another sub-folder of the set
-            path = path.with_stem(f"{path.stem}_{batch.key}")
-        write_png(path, sr[0].permute(1, 2, 0).cpu().numpy())
+        stem = Path(batch.name).stem
+        stem = stem if names[batch.set, stem] == 1 else f"{stem}_{batch.key}"
+        write_png(target / f"{stem}.png", sr[0].permute(1, 2, 0).cpu().numpy())
 
     return save
 
@@ -106,8 +115,8 @@ def protocol(evaluation: Evaluation) -> list[str]:
     extras = ["x8 self-ensemble"] if settings["self_ensemble"] else []
     extras += [f"tiles of {settings['tile']} LR pixels"] if settings["tile"] else []
     return [
-        "Protocol: Y of BT.601, rounded to 8 bit, shaved by the scale, mean over pictures; SSIM 11x11 Gaussian 1.5, "
-        f"valid region; HR cropped to a multiple of the scale; {'; '.join([lr, *extras])}."
+        "Protocol: Y (BT.601) of 8-bit RGB, shaved by the scale, mean over pictures; SSIM 11x11 Gaussian 1.5, valid "
+        f"region; HR cropped to a multiple of the scale; {'; '.join([lr, *extras])}."
     ]
 
 

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_bicubics_rows_are_those_of_the_design(sr_data, monkeypatch, capsys):
         assert row["ssim_y"] == pytest.approx(ssim, abs=0.0005)
         assert row["images"] == {"Set5": 5, "Set14": 14}[name]
     assert max(map(len, out.splitlines())) <= 80
-    for part in ("Set5 x3", "Protocol: Y of BT.601", "28.43", "published"):
+    for part in ("Set5 x3", "Protocol: Y (BT.601) of 8-bit RGB", "28.43", "published"):
         assert part in out
 
 
@@ -163,11 +164,13 @@ def test_ready_made_pairs_and_pictures_of_the_same_name_in_sub_folders(picture, 
             (tmp_path / kind / sub).mkdir(parents=True)
             Image.fromarray(pixels).save(tmp_path / kind / sub / "same.png")
     one = [f"+data.test.A={{hr: {tmp_path}/hr/a, lr: {tmp_path}/lr/a}}", f"+data.test.B={tmp_path}/hr"]
-    assert main(["model=bicubic", "scale=4", "sets=[A,B]", *one, *QUICK]) == 0
+    assert main(["model=bicubic", "scale=4", "sets=[A,B]", "save_pictures=true", *one, *QUICK]) == 0
     a, b, c = per_image()
     assert (a["set"], b["set"], c["set"]) == ("A", "B", "B")
     assert a["psnr_y"] == b["psnr_y"] != c["psnr_y"]
     assert document()["protocol"]["lr_ready_made"] == ["A"]
+    saved = {str(p.relative_to(only_run() / "pictures/bicubic")) for p in only_run().rglob("*.png")}
+    assert saved == {"A/x4/same.png", "B/x4/same_0.png", "B/x4/same_1.png"}
 
 
 def test_checkpoints_of_one_network_have_the_names_of_their_runs_and_seeds_are_one_method(folder, tmp_path, capsys):
@@ -210,6 +213,16 @@ def test_checkpoints_of_one_network_have_the_names_of_their_runs_and_seeds_are_o
     assert difference["n"] == 6
 
 
+def test_no_two_methods_share_a_name(tmp_path):
+    from sr_lightning.methods import build_methods
+
+    files = ["a/0/checkpoints/best.ckpt", "a/0/checkpoints/last.ckpt", "b/0/checkpoints/best.ckpt", "plain.ckpt"]
+    paths = [str(save(tmp_path / name, n_feats=4 if name[0] == "a" else 2)) for name in files]
+    config = SimpleNamespace(checkpoint=dict.fromkeys(paths, ""), model=None, scale=[])
+    labels = [method.label for method in build_methods(config)]
+    assert labels == [f"EDSR ({paths[0]})", "EDSR (0/last)", f"EDSR ({paths[2]})", "EDSR (plain)"]
+
+
 def test_names_for_the_table_and_what_may_stand_in_a_file_name(folder, tmp_path):
     odd = save(tmp_path / "a b,c=[d].ckpt")
     other = save(tmp_path / "other.ckpt", seed=2)
@@ -237,7 +250,7 @@ def test_files_for_papers(folder, tmp_path, monkeypatch):
     run = only_run()
     text = (run / "results.md").read_text()
     assert "| *Set5 x4* | *A\\_B & C\\|D* |" in text
-    assert "Protocol: Y of BT.601" in text
+    assert "Protocol: Y (BT.601) of 8-bit RGB" in text
     tex = (run / "results.tex").read_text()
     assert r"\textit{A\_B \& C|D}" in tex
     assert r"\textit{table 1 of 10\% <x>}" in tex
