@@ -74,6 +74,14 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
     return content
 
 
+def read_config(path: Path) -> dict[str, Any] | None:
+    """The resolved config stored in one of our checkpoints; None in any other file."""
+    if path.suffix == ".safetensors":
+        return None
+    stored = read_checkpoint(path).get("sr_lightning")
+    return stored.get("config") or None if isinstance(stored, dict) else None
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The network's weights in one of our checkpoints, a `.safetensors` file or a plain state dict.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
     for split in ("val", "test"):
         entries = _section(config, "data").get(split)
         for name, entry in entries.items() if isinstance(entries, dict) else ():
-            yield from _set_entry(f"data.{split}.{name}", str(name), entry)
+            yield from set_findings(f"data.{split}.{name}", str(name), entry)
 
 
 def _section(config: TrainConfig, name: str) -> dict[str, Any]:
@@ -81,7 +81,8 @@ def _adversarial(config: TrainConfig, section: dict[str, Any]) -> Iterator[str]:
         )
 
 
-def _set_entry(key: str, name: str, entry: Any) -> Iterator[str]:
+def set_findings(key: str, name: str, entry: Any) -> Iterator[str]:
+    """What is wrong with the entry of a set to validate, test or evaluate on."""
     if not _SET_NAME.fullmatch(name):
         yield f"{key}: names of sets hold letters, digits, '_', '-' and '.' only"
     if isinstance(entry, dict):
@@ -102,26 +103,38 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
         for scale in config.scale
     ]
     for split in ("val", "test"):
-        for name, entry in (data.get(split) or {}).items():
-            entry = entry if isinstance(entry, dict) else {"hr": entry}
-            folders.append((f"data.{split}.{name}.hr", entry.get("hr")))
-            folders += [
-                (f"data.{split}.{name}.lr", str(folder).replace("{scale}", str(scale)))
-                for folder in _as_list(entry.get("lr"))
-                for scale in config.scale
-            ]
-    for key, value in folders:
-        for folder in _as_list(value):
-            if not os.path.isdir(folder):
-                what = "is a file" if os.path.exists(folder) else "is not there"
-                hint = _DATA_HINT if key.startswith("data.") else ""
-                yield f"{key}: {folder} {what}; allowed: a folder of pictures{hint}"
+        folders += set_folders(f"data.{split}", data.get(split) or {}, config.scale)
+    yield from missing_folders(folders)
     files = {"model.weights": config.model.get("weights")}
     if config.loss.get("beta", 0.0) > 0:
         files["loss.perceptual.weights"] = (config.loss["perceptual"] or {}).get("weights")
     for key, file in files.items():
         if file is not None and not os.path.isfile(file):
             yield f"{key}: {file} is not there; allowed: a file of weights"
+
+
+def set_folders(key: str, entries: dict[str, Any], scales: Iterable[int]) -> list[tuple[str, Any]]:
+    """The folders that the entries of `data.val` or `data.test` name, each with its key."""
+    folders: list[tuple[str, Any]] = []
+    for name, entry in entries.items():
+        entry = entry if isinstance(entry, dict) else {"hr": entry}
+        folders.append((f"{key}.{name}.hr", entry.get("hr")))
+        folders += [
+            (f"{key}.{name}.lr", str(folder).replace("{scale}", str(scale)))
+            for folder in _as_list(entry.get("lr"))
+            for scale in scales
+        ]
+    return folders
+
+
+def missing_folders(folders: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """One message for each folder that is not there."""
+    for key, value in folders:
+        for folder in _as_list(value):
+            if not os.path.isdir(folder):
+                what = "is a file" if os.path.exists(folder) else "is not there"
+                hint = _DATA_HINT if key.startswith("data.") else ""
+                yield f"{key}: {folder} {what}; allowed: a folder of pictures{hint}"
 
 
 def _as_list(value: Any) -> list[Any]:

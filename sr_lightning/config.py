@@ -24,14 +24,15 @@ PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
 ADVERSARY = "sr_lightning.adversarial.Adversary"
 OFFERED = ("folder", "group")  # what a run gives to the callbacks and loggers that ask for it
 # Keys that the project adds to those of a section's constructor.
-_EXTRA = {
+EXTRA = {
     "model": {"weights": "str | None", "adam_lr": "float"},
     "trainer": {"precision": "str | int | None", "accumulate_grad_batches": "int"},
 }
 # Keys whose values are names of files or folders: they may hold anything a file system allows.
 PATH_KEYS = re.compile(
-    r"(ckpt_path|data\.train_dir|data\.train_lr_dir|data\.(val|test)\.[^.]+(\.(hr|lr))?|paths\.\w+"
-    r"|preview\.output|check_data\.(output|folders)|model\.weights|loss\.perceptual\.weights|hydra\.(run|sweep)\.dir)$"
+    r"(ckpt_path|checkpoint(\.[^.]+)?|data\.train_dir|data\.train_lr_dir|data\.(val|test)\.[^.]+(\.(hr|lr))?"
+    r"|paths\.\w+|preview\.output|check_data\.(output|folders)|model\.weights|loss\.perceptual\.weights"
+    r"|hydra\.(run|sweep)\.dir)$"
 )
 
 
@@ -147,11 +148,11 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
     if not isinstance(config.compile, bool):
         findings.append(f"compile: found {config.compile!r}, allowed: true or false")
     if not isinstance(config.paths, PathsConfig):
-        config.paths = _paths(config.paths, findings)
+        config.paths = checked_paths(config.paths, findings)
     for name in ("data", "model", "optimizer", "scheduler", "trainer"):
         section = getattr(config, name)
         if isinstance(section, dict):
-            check_target(section, name, findings, extra=_EXTRA.get(name))
+            check_target(section, name, findings, extra=EXTRA.get(name))
         else:
             findings.append(f"{name}: found {section!r}, allowed: a section with a _target_")
     config.loss = _checked_loss(config.loss, findings)
@@ -183,7 +184,8 @@ def _check_scale(config: TrainConfig, findings: list[str]) -> None:
         model["scale"] = scales[0]  # said already
 
 
-def _paths(section: Any, findings: list[str]) -> PathsConfig:
+def checked_paths(section: Any, findings: list[str]) -> PathsConfig:
+    """The section `paths`, which every command has."""
     names = [field.name for field in fields(PathsConfig)]
     section = section if isinstance(section, dict) else {}
     findings += [f"paths.{key}: no such key; {nearest(key, names)}" for key in section if key not in names]

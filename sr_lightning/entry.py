@@ -25,6 +25,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from sr_lightning.commands import COMMANDS, Command
 from sr_lightning.compose import compose_jobs, quote_path
 from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
 from sr_lightning.errors import TrainingFailedError, UserError
@@ -35,7 +36,7 @@ from sr_lightning.run import InterruptedRun, Run
 
 log = logging.getLogger(__name__)
 
-Task = Callable[[TrainConfig, Run], float]
+Task = Callable[[Any, Run], float | None]
 _HYDRA_ONLY = ("help", "hydra_help", "version", "info", "cfg", "shell_completion")
 
 
@@ -63,6 +64,11 @@ class _Session:
     """Jobs that an earlier call of the same sweep finished or began."""
     jobs: list[Job] = field(default_factory=list)
 
+    @property
+    def known(self) -> Command:
+        """Its schema and its check."""
+        return COMMANDS[self.name]
+
     def job(self, config: DictConfig) -> float | None:
         """Hydra's task function: one run, or one job of a sweep."""
         settings = HydraConfig.get()
@@ -81,7 +87,7 @@ class _Session:
         if external_rank() > 0:
             logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
         try:
-            checked = check_config(begun.config if begun else config)
+            checked = self.known.check(begun.config if begun else config)
             group = Path(settings.sweep.dir).name if is_sweep else None
             run = Run(job.folder, self.command, group, begun)
             n = processes(checked)
@@ -101,7 +107,7 @@ def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
     """Runs one command of the project.
 
     Args:
-        name: The primary config, `conf/<name>.yaml`.
+        name: The primary config, `conf/<name>.yaml`, one of `COMMANDS`.
         task: Gets the checked config and the run; returns the objective that a sweeper maximises.
         argv: What the user typed, without the program's name; None for `sys.argv`.
 
@@ -180,7 +186,8 @@ def _run_command(name: str, task: Task, typed: list[str], program: str) -> int:
         return 0
     overrides = [quote_path(override, is_sweep=args.multirun) for override in args.overrides]
     flags = [argument for argument in typed if argument not in args.overrides]
-    session.resume = find_resume(overrides, is_sweep=args.multirun)
+    if session.known.continues:
+        session.resume = find_resume(overrides, is_sweep=args.multirun)
     if session.resume:
         check_config(session.resume.config)
         overrides = [o for o in overrides if o.lstrip("+").startswith("hydra.")]
@@ -191,7 +198,7 @@ def _run_command(name: str, task: Task, typed: list[str], program: str) -> int:
         jobs = compose_jobs(
             name, overrides, config_dir=args.config_dir, config_name=args.config_name, is_sweep=args.multirun
         )
-        _check_all(jobs)
+        _check_all(jobs, session.known)
         is_sweep = jobs[0].is_sweep
         if is_sweep and (chosen := chosen_folder(overrides, is_sweep=True)):
             session.earlier = find_jobs(chosen, [job.config for job in jobs])
@@ -201,12 +208,12 @@ def _run_command(name: str, task: Task, typed: list[str], program: str) -> int:
     return _status(session, lambda: _call_hydra(session, arguments))
 
 
-def _check_all(jobs: list[Any]) -> None:
+def _check_all(jobs: list[Any], known: Command) -> None:
     """Checks every job of a sweep before the first starts."""
     findings: dict[str, list[str]] = {}
     for job in jobs:
         try:
-            check_config(job.config)
+            known.check(job.config)
         except UserError as error:
             for line in str(error).splitlines():
                 findings.setdefault(line, []).append(" ".join(job.overrides))
@@ -236,7 +243,7 @@ def _status(session: _Session, call: Callable[[], None]) -> int:
             raise
     errors = [job.error for job in session.jobs if job.error]
     if any(job.name for job in session.jobs):
-        _print_sweep(session.jobs)
+        _print_sweep(session.jobs, session.known.objective)
     elif errors:
         raise errors[0]
     for job in session.jobs:
@@ -245,14 +252,14 @@ def _status(session: _Session, call: Callable[[], None]) -> int:
     return 0 if not errors else 2 if all(isinstance(error, UserError) for error in errors) else 1
 
 
-def _print_sweep(jobs: list[Job]) -> None:
+def _print_sweep(jobs: list[Job], objective: str) -> None:
     from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("job", "overrides", "val/gain dB", "status"):
+    for column in ("job", "overrides", objective, "status"):
         table.add_column(column, overflow="fold", justify="right" if "dB" in column else "left")
     for job in jobs:
         value = "" if job.objective is None else f"{job.objective:+.3f}"

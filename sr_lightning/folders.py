@@ -42,8 +42,9 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
     """
     key, what = _key(is_sweep=is_sweep), "sweep" if is_sweep else "run"
     if folder := chosen_folder(overrides, is_sweep=is_sweep):
-        if not is_sweep and (folder / "metrics.csv").exists():
-            raise UserError(f"{key}: {folder} holds a run; allowed: a new folder, or ckpt_path={folder} to continue it")
+        if not is_sweep and any((folder / file).exists() for file in ("metrics.csv", "results.json")):
+            way = f", or ckpt_path={folder} to continue it" if name == "train" else ""
+            raise UserError(f"{key}: {folder} holds a run; allowed: a new folder{way}")
         print(f"{what} folder: {folder}", flush=True)
         return []
     root = root / ("sweep" if is_sweep else name)
@@ -124,7 +125,7 @@ def remove_unused(folder: Path, name: str) -> None:
     if external_rank() > 0 or any(path.name != ".hydra" and not logs.fullmatch(path.name) for path in folder.iterdir()):
         return
     shutil.rmtree(folder)
-    print(f"nothing was trained, so that {shown(folder)} is removed", flush=True)
+    print(f"nothing came of it, so that {shown(folder)} is removed", flush=True)
 
 
 def shown(path: Path) -> str:

@@ -28,7 +28,7 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sr_lightning.config import PathsConfig, TrainConfig
+from sr_lightning.commands import COMMANDS, Config, hardware
 from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.resume import Resume
 from sr_lightning.run import InterruptedRun, Run
@@ -43,7 +43,7 @@ def is_launched() -> bool:
     return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
-def processes(config: TrainConfig) -> int:
+def processes(config: Config) -> int:
     """How many processes this command has to start for a run; 1: it runs here.
 
     Raises:
@@ -51,16 +51,17 @@ def processes(config: TrainConfig) -> int:
     """
     if is_launched():
         return 1
-    if config.trainer.get("num_nodes", 1) > 1:
+    asked = hardware(config)
+    if asked.get("num_nodes", 1) > 1:
         raise UserError(
-            f"trainer.num_nodes: found {config.trainer['num_nodes']}, but one command starts processes on one machine; "
+            f"trainer.num_nodes: found {asked['num_nodes']}, but one command starts processes on one machine; "
             "allowed: 1, or the same command under torchrun or srun"
         )
-    devices = config.trainer.get("devices", 1)
+    devices = asked.get("devices", 1)
     if isinstance(devices, list):
         return len(devices)
     if devices in ("auto", -1, "-1"):
-        if config.trainer.get("accelerator") == "cpu":
+        if asked.get("accelerator") == "cpu":
             return 1
         import torch
 
@@ -68,7 +69,7 @@ def processes(config: TrainConfig) -> int:
     return int(devices)
 
 
-def run_ranks(n: int, name: str, config: TrainConfig, run: Run) -> float | None:
+def run_ranks(n: int, name: str, config: Config, run: Run) -> float | None:
     """Runs one job in n processes.
 
     Args:
@@ -173,14 +174,12 @@ def _passed_on(ranks: list[subprocess.Popen[bytes]]) -> Iterator[None]:
 # -- in each process -------------------------------------------------------------------------------------
 
 
-def _read_job(folder: Path) -> tuple[TrainConfig, Run]:
+def _read_job(folder: Path, name: str) -> tuple[Any, Run]:
     plain: dict[str, Any] = json.loads((folder / "ranks" / "job.json").read_text(encoding="utf-8"))
-    config = TrainConfig(**plain["config"])
-    config.paths = PathsConfig(**plain["config"]["paths"])
     resume = plain["resume"] and Resume(
         folder, Path(plain["resume"]["checkpoint"]), DictConfig({}), plain["resume"]["changes"]
     )
-    return config, Run(folder, plain["command"], plain["group"], resume or None)
+    return COMMANDS[name].restore(plain["config"]), Run(folder, plain["command"], plain["group"], resume or None)
 
 
 def _log_to(folder: Path, name: str, rank: int) -> None:
@@ -209,8 +208,8 @@ def main() -> int:
     told = folder / "ranks" / f"rank{rank}.json"
     _end_with_parent()
     _log_to(folder, name, rank)
-    config, run = _read_job(folder)
-    task: Callable[[TrainConfig, Run], float] = getattr(importlib.import_module(f"sr_lightning.{name}"), name)
+    config, run = _read_job(folder, name)
+    task: Callable[[Any, Run], float | None] = getattr(importlib.import_module(f"sr_lightning.{name}"), name)
     try:
         told.write_text(json.dumps({"objective": task(config, run)}), encoding="utf-8")
     except InterruptedRun as stopped:

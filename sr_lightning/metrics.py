@@ -40,7 +40,7 @@ def psnr(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tenso
         ValueError: The shapes differ, or nothing is left after shaving.
     """
     a, b = _compared(sr, hr, shave, channel)
-    return 10 * torch.log10(255**2 / (a - b).square().mean((1, 2, 3)))
+    return 10 * torch.log10(255**2 / _means((a - b).square()).mean(1))
 
 
 def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tensor:
@@ -82,7 +82,7 @@ def similarity(a: Tensor, b: Tensor, *, data_range: float) -> tuple[Tensor, Tens
     covariance = product - mean_a * mean_b
     contrast = (2 * covariance + c2) / (variance_a + variance_b + c2)
     whole = contrast * (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    return whole.reshape(n, c, -1).mean(2), contrast.reshape(n, c, -1).mean(2)  # (NC, 1, H', W') -> (N, C)
+    return _means(whole).reshape(n, c), _means(contrast).reshape(n, c)  # (NC, 1, H', W') -> (N, C)
 
 
 def multiscale_similarity(a: Tensor, b: Tensor, *, data_range: float, levels: int = 5) -> Tensor:
@@ -113,6 +113,11 @@ def multiscale_similarity(a: Tensor, b: Tensor, *, data_range: float, levels: in
         result = result * part.clamp(min=1e-6) ** (exponent / sum(_EXPONENTS[:levels]))
         a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
     return result
+
+
+def _means(x: Tensor) -> Tensor:
+    """(…, H, W) -> (…): first along each row, because one sum over all is split among threads, and its last bit too."""
+    return x.mean(-1).mean(-1)
 
 
 def _blurred(x: Tensor) -> Tensor:

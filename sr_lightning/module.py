@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +16,10 @@ from sr_lightning.checkpoint import FORMAT
 from sr_lightning.data.batch import EvalBatch, NoPicture, TrainBatch
 from sr_lightning.errors import UserError
 from sr_lightning.image import rgb_to_ycbcr
-from sr_lightning.inference import apply_network, bicubic, super_resolve
+from sr_lightning.inference import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
-from sr_lightning.metrics import psnr, ssim
-from sr_lightning.results import PictureResult, gathered, summarise
+from sr_lightning.results import PictureScore, gathered, logged, summarise
+from sr_lightning.scoring import bicubic_score, score, timed
 
 OptimizerFactory = Callable[[Any], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], LRScheduler]
@@ -59,9 +58,11 @@ class SRModule(pl.LightningModule):
                 f"loss.beta: {type(net).__name__} works on Y only, and a perceptual loss needs colours; "
                 "allowed: loss.beta=0, or a network of three channels such as model=edsr_tiny"
             )
-        self.results: list[PictureResult] = []
-        """One row per picture of the last evaluation, complete on every rank."""
-        self._baseline: dict[tuple[str, int, str], tuple[float, float, float]] = {}
+        self.method = type(net).__name__
+        """How results name it."""
+        self.results: list[PictureScore] = []
+        """The network's and bicubic's score of each picture of the last evaluation, complete on every rank."""
+        self._baseline: dict[tuple[object, ...], PictureScore] = {}
 
     # -- training ------------------------------------------------------------------------------------
 
@@ -126,13 +127,12 @@ class SRModule(pl.LightningModule):
         """Scores one picture; returns the SR picture for callbacks."""
         if isinstance(batch, NoPicture):
             return None
-        sr, seconds = _timed(lambda: super_resolve(self.net, batch.lr, batch.scale))
-        own = _scores(sr, batch)
-        key = (batch.set, batch.scale, batch.name)
-        if key not in self._baseline:  # bicubic never changes
-            enlarged, bicubic_seconds = _timed(lambda: bicubic(batch.lr, batch.scale))
-            self._baseline[key] = (*_scores(enlarged, batch), bicubic_seconds)
-        self.results.append(PictureResult(*key, *own, *self._baseline[key][:2], seconds, self._baseline[key][2]))
+        sr, seconds = timed(lambda: super_resolve(self.net, batch.lr, batch.scale))
+        # Bicubic never changes; a picture is validated as a crop and tested whole.
+        key = (batch.set, batch.scale, batch.key, batch.hr.shape)
+        if key not in self._baseline:
+            self._baseline[key] = bicubic_score(batch)
+        self.results += [score(sr, batch, method=self.method, seconds=seconds), self._baseline[key]]
         return sr
 
     test_step = validation_step
@@ -142,37 +142,12 @@ class SRModule(pl.LightningModule):
         self.results = gathered(self.results)
         if not self.results:
             return
-        for row in summarise(self.results):
-            prefix = f"val/{row.set}/x{row.scale}"
-            self.log_dict(
-                {
-                    f"{prefix}/psnr_y": row.psnr_y,
-                    f"{prefix}/ssim_y": row.ssim_y,
-                    f"{prefix}/bicubic_psnr_y": row.bicubic_psnr_y,
-                    f"{prefix}/bicubic_ssim_y": row.bicubic_ssim_y,
-                }
-            )
         rows = summarise(self.results)
-        mean = sum(row.psnr_y for row in rows) / len(rows)
-        self.log("val/psnr_y", mean)
-        self.log("val/gain", mean - sum(row.bicubic_psnr_y for row in rows) / len(rows))
+        self.log_dict(logged(rows, "val"))
+        own = [row for row in rows if row.method == self.method]
+        self.log("val/psnr_y", sum(row.psnr_y for row in own) / len(own))
+        self.log("val/gain", sum(row.gain for row in own) / len(own))
 
     def on_test_epoch_end(self) -> None:
         """Completes the rows; what is done with them is the caller's business."""
         self.results = gathered(self.results)
-
-
-def _timed(enlarge: Callable[[], Tensor]) -> tuple[Tensor, float]:
-    start = time.perf_counter()
-    enlarged = enlarge()
-    if enlarged.is_cuda:
-        torch.cuda.synchronize()
-    return enlarged, time.perf_counter() - start
-
-
-def _scores(sr: Tensor, batch: EvalBatch) -> tuple[float, float]:
-    """PSNR and SSIM on Y of what a saved PNG would hold."""
-    return (
-        float(psnr(sr, batch.hr, shave=batch.scale)),
-        float(ssim(sr, batch.hr, shave=batch.scale)),
-    )

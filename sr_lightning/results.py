@@ -1,4 +1,4 @@
-"""Rows of results: gathered over ranks, summarised over pictures, written as files, shown as a table."""
+"""Scores of pictures: gathered over ranks, summarised over each set, written as files."""
 
 from __future__ import annotations
 
@@ -8,185 +8,214 @@ import math
 import os
 import re
 import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch.distributed
-from rich import box
-from rich.table import Table
 
 from sr_lightning.metrics import PROTOCOL
 
+BICUBIC = "bicubic"
+"""The method that stands in every table, and from which gains are counted."""
+
 
 @dataclass(frozen=True)
-class PictureResult:
-    """One picture of one set at one scale; PSNR in dB, infinite for equal pictures."""
+class PictureScore:
+    """What one method made of one picture; PSNR in dB, infinite for equal pictures."""
 
     set: str
     scale: int
     name: str
+    key: int
+    """The picture's number in its set."""
+    method: str
     psnr_y: float
     ssim_y: float
-    bicubic_psnr_y: float
-    bicubic_ssim_y: float
     seconds: float
-    bicubic_seconds: float
+    more: Mapping[str, float] = field(default_factory=dict)
+    """Further metrics that were asked for."""
 
     @property
-    def gain(self) -> float:
-        """Decibels above bicubic."""
-        return self.psnr_y - self.bicubic_psnr_y
+    def picture(self) -> tuple[str, int, int]:
+        """Set, scale and number: what the scores of two methods are paired by."""
+        return self.set, self.scale, self.key
 
 
 @dataclass(frozen=True)
-class SetResult:
+class SetScore:
     """Means over the pictures of one set at one scale; of the times the median (the first holds a warm-up)."""
 
     set: str
     scale: int
+    method: str
     images: int
     psnr_y: float
     ssim_y: float
-    bicubic_psnr_y: float
-    bicubic_ssim_y: float
-    seconds: float
-    bicubic_seconds: float
+    gain: float
+    """Decibels above bicubic."""
     lowest_gain: float
     """Gain of the picture that gained least."""
-
-    @property
-    def gain(self) -> float:
-        """Decibels above bicubic."""
-        return self.psnr_y - self.bicubic_psnr_y
+    seconds: float
+    more: Mapping[str, float]
 
 
-def gathered(rows: list[PictureResult]) -> list[PictureResult]:
-    """All ranks' rows, on every rank, in an order that does not depend on the number of ranks."""
+def gathered(scores: list[PictureScore]) -> list[PictureScore]:
+    """All ranks' scores, on every rank, in an order that does not depend on the number of ranks."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        parts: list[list[PictureResult] | None] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(parts, rows)
-        rows = [row for part in parts for row in part or []]
-    return sorted(rows, key=_natural)
+        parts: list[list[PictureScore] | None] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(parts, scores)
+        scores = [score for part in parts for score in part or []]
+    return sorted(scores, key=_natural)
 
 
-def _natural(row: PictureResult) -> list[Any]:
-    """Set5 before Set14, x2 before x4."""
-    parts = [re.split(r"(\d+)", text) for text in (row.set, str(row.scale), row.name)]
+def _natural(score: PictureScore) -> list[Any]:
+    """Set5 before Set14, x2 before x4; the methods of a picture stay in their order."""
+    parts = [re.split(r"(\d+)", text) for text in (score.set, str(score.scale), score.name, str(score.key))]
     return [[(int(part), "") if part.isdigit() else (-1, part) for part in found] for found in parts]
 
 
-def summarise(rows: Iterable[PictureResult]) -> list[SetResult]:
-    """Per picture first, then the mean over a set (never one PSNR of the pooled error)."""
-    groups: dict[tuple[str, int], list[PictureResult]] = {}
+def baselines(scores: Iterable[PictureScore]) -> dict[tuple[str, int, int], PictureScore]:
+    """Bicubic's score of each picture."""
+    return {score.picture: score for score in scores if score.method == BICUBIC}
+
+
+def summarise(scores: Sequence[PictureScore]) -> list[SetScore]:
+    """Per picture first, then the mean over a set (never one PSNR of the pooled error).
+
+    Args:
+        scores: Bicubic's are among them.
+
+    Returns:
+        One row for each set, scale and method in their order, bicubic's first.
+    """
+    bicubic = baselines(scores)
+    groups: dict[tuple[str, int], dict[str, list[PictureScore]]] = {}
+    for score in scores:
+        methods = groups.setdefault((score.set, score.scale), {BICUBIC: []})
+        methods.setdefault(score.method, []).append(score)
+    return [_mean(group, bicubic) for methods in groups.values() for group in methods.values()]
+
+
+def _mean(group: Sequence[PictureScore], bicubic: Mapping[tuple[str, int, int], PictureScore]) -> SetScore:
+    first = group[0]
+    base = [bicubic[score.picture].psnr_y for score in group]
+    psnr_y = statistics.fmean(score.psnr_y for score in group)
+    return SetScore(
+        set=first.set,
+        scale=first.scale,
+        method=first.method,
+        images=len(group),
+        psnr_y=psnr_y,
+        ssim_y=statistics.fmean(score.ssim_y for score in group),
+        gain=psnr_y - statistics.fmean(base),
+        lowest_gain=min(score.psnr_y - below for score, below in zip(group, base, strict=True)),
+        seconds=statistics.median(score.seconds for score in group),
+        more={name: _known_mean(score.more[name] for score in group) for name in first.more},
+    )
+
+
+def _known_mean(values: Iterable[float]) -> float:
+    """Of those that are numbers: a metric has none for a picture that is too small for it."""
+    known = [value for value in values if not math.isnan(value)]
+    return statistics.fmean(known) if known else math.nan
+
+
+def logged(rows: Iterable[SetScore], stage: str) -> dict[str, float]:
+    """`<stage>/<set>/x<scale>/psnr_y`, `ssim_y`, and bicubic's beside them: the names of logged values."""
+    values: dict[str, float] = {}
     for row in rows:
-        groups.setdefault((row.set, row.scale), []).append(row)
-    means = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y")
-    medians = ("seconds", "bicubic_seconds")
-    return [
-        SetResult(
-            set=name,
-            scale=scale,
-            images=len(group),
-            **{column: statistics.fmean(getattr(row, column) for row in group) for column in means},
-            **{column: statistics.median(getattr(row, column) for row in group) for column in medians},
-            lowest_gain=min(row.gain for row in group),
-        )
-        for (name, scale), group in groups.items()
-    ]
+        prefix = f"{stage}/{row.set}/x{row.scale}/" + ("bicubic_" if row.method == BICUBIC else "")
+        values |= {f"{prefix}psnr_y": row.psnr_y, f"{prefix}ssim_y": row.ssim_y}
+    return values
 
 
 def write_results(
     folder: Path,
-    rows: Sequence[PictureResult],
+    scores: Sequence[PictureScore],
     *,
-    method: str,
-    checkpoint: str | None,
-    params: int,
-    degradation: str,
-    extra: dict[str, Any],
+    facts: Mapping[str, Mapping[str, Any]],
+    protocol: Mapping[str, Any],
+    costs: Mapping[tuple[str, int], Mapping[str, Any]] | None = None,
+    extra: Mapping[str, Any],
 ) -> None:
     """Writes `per_image.csv`, then `results.json`, whose presence says that the run is finished.
 
     Args:
         folder: The run's folder.
-        rows: One for each picture.
-        method: The network's name.
-        checkpoint: File that was evaluated, relative to the folder.
-        params: Number of the network's parameters.
-        degradation: What made the LR pictures.
+        scores: One for each picture and method, bicubic's among them.
+        facts: What each method's rows say besides, such as its `checkpoint` and `params`. `per_image.csv` holds
+            rows of these methods only; bicubic's figures stand beside each.
+        protocol: What differs from `PROTOCOL`, or is added to it.
+        costs: What each method costs at each scale.
         extra: More top-level entries, e.g. the objective.
     """
-    with (folder / "per_image.csv").open("w", newline="", encoding="utf-8") as file:
-        names = [field.name for field in fields(PictureResult)]
-        writer = csv.writer(file)
-        writer.writerow([*names, "gain"])
-        writer.writerows([*(getattr(row, name) for name in names), row.gain] for row in rows)
-    table: list[dict[str, Any]] = []
-    for row in summarise(rows):
-        common = {"set": row.set, "scale": row.scale, "images": row.images}
-        table.append(
-            common
-            | {"method": "bicubic", "checkpoint": None, "psnr_y": row.bicubic_psnr_y, "ssim_y": row.bicubic_ssim_y}
-            | {"params": 0, "seconds_per_image": row.bicubic_seconds}
-        )
-        table.append(
-            common
-            | {"method": method, "checkpoint": checkpoint, "psnr_y": row.psnr_y, "ssim_y": row.ssim_y, "gain": row.gain}
-            | {"lowest_gain": row.lowest_gain, "params": params, "seconds_per_image": row.seconds}
-        )
-    protocol = PROTOCOL | {"lr_kernel": degradation}
-    document = {"protocol": protocol, "rows": table, **extra}
+    _write_per_image(folder / "per_image.csv", scores, facts)
+    document = {
+        "protocol": {**PROTOCOL, **protocol},
+        "rows": [
+            _row(row) | {**facts.get(row.method, {}), **(costs or {}).get((row.method, row.scale), {})}
+            for row in summarise(scores)
+        ],
+        **extra,
+    }
     part = folder / "results.json.part"
-    part.write_text(json.dumps(_finite(document), indent=1), encoding="utf-8")
+    part.write_text(json.dumps(_finite(document), indent=1, ensure_ascii=False), encoding="utf-8")
     os.replace(part, folder / "results.json")
+
+
+def _row(row: SetScore) -> dict[str, Any]:
+    gains = {} if row.method == BICUBIC else {"gain": row.gain, "lowest_gain": row.lowest_gain}
+    return {
+        "set": row.set,
+        "scale": row.scale,
+        "images": row.images,
+        "method": row.method,
+        "checkpoint": None,
+        "psnr_y": row.psnr_y,
+        "ssim_y": row.ssim_y,
+        **gains,
+        **row.more,
+        "params": 0,
+        "seconds_per_image": row.seconds,
+    }
+
+
+def _write_per_image(path: Path, scores: Sequence[PictureScore], facts: Mapping[str, Mapping[str, Any]]) -> None:
+    bicubic = baselines(scores)
+    rows = []
+    for score in scores:
+        if score.method not in facts:
+            continue
+        base, said = bicubic[score.picture], facts[score.method]
+        rows.append(
+            {
+                "set": score.set,
+                "scale": score.scale,
+                "name": score.name,
+                "method": said.get("method", score.method),
+                "checkpoint": said.get("checkpoint"),
+                "psnr_y": score.psnr_y,
+                "ssim_y": score.ssim_y,
+                "bicubic_psnr_y": base.psnr_y,
+                "bicubic_ssim_y": base.ssim_y,
+                "seconds": score.seconds,
+                "bicubic_seconds": base.seconds,
+                "gain": score.psnr_y - base.psnr_y,
+                **score.more,
+            }
+        )
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]) if rows else [])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def _finite(value: Any) -> Any:
     """JSON knows no infinity: an infinite PSNR is null."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_finite(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def results_table(rows: Sequence[PictureResult], *, method: str, params: int) -> Table:
-    """Method, set, PSNR-Y, SSIM-Y, gain, parameters, time; fits 80 columns."""
-    table = Table(
-        title="PSNR (dB) and SSIM on Y; gain over bicubic: mean and least",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        collapse_padding=True,
-    )
-    for column in ("set", "method", "PSNR-Y", "SSIM-Y", "gain", "least", "params", "ms/img"):
-        table.add_column(column, justify="left" if column in ("method", "set") else "right", overflow="fold")
-    for row in summarise(rows):
-        table.add_row(
-            f"{row.set} x{row.scale}",
-            "bicubic",
-            f"{row.bicubic_psnr_y:.2f}",
-            f"{row.bicubic_ssim_y:.4f}",
-            "",
-            "",
-            "0",
-            f"{row.bicubic_seconds * 1000:.0f}",
-        )
-        table.add_row(
-            "",
-            method,
-            f"{row.psnr_y:.2f}",
-            f"{row.ssim_y:.4f}",
-            f"{row.gain:+.2f}",
-            f"{row.lowest_gain:+.2f}",
-            _count(params),
-            f"{row.seconds * 1000:.0f}",
-            end_section=True,
-        )
-    return table
-
-
-def _count(n: int) -> str:
-    return f"{n / 1e6:.2f} M" if n >= 1e6 else f"{n / 1e3:.1f} K"

@@ -8,28 +8,38 @@ import platform
 import subprocess
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import lightning.pytorch as pl
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
 
 _PACKAGES = ("torch", "lightning", "hydra-core", "numpy", "pillow")
 
 
 def describe(trainer: pl.Trainer, net: nn.Module, command: str) -> dict[str, Any]:
     """Plain facts for the log, W&B and `results.json`; no environment variables, so no secrets."""
-    device = trainer.strategy.root_device
-    if device.type == "cuda":
-        hardware = f"{trainer.world_size} x {torch.cuda.get_device_name(device)}"
-    else:
-        hardware = f"{torch.get_num_threads()} {device.type.upper()} threads ({platform.machine()})"
-        hardware = f"{trainer.world_size} x {hardware}" if trainer.world_size > 1 else hardware
-    return {
-        "command": command,
+    return environment(command) | {
         "network": type(net).__name__,
         "parameters": sum(p.numel() for p in net.parameters()),
-        "hardware": f"{hardware}, {trainer.precision}",
+        "hardware": f"{hardware(trainer.strategy.root_device, trainer.world_size)}, {trainer.precision}",
+    }
+
+
+def hardware(device: torch.device, world_size: int) -> str:
+    """The devices that a run computes on, in words."""
+    if device.type == "cuda":
+        return f"{world_size} x {torch.cuda.get_device_name(device)}"
+    one = f"{torch.get_num_threads()} {device.type.upper()} threads ({platform.machine()})"
+    return f"{world_size} x {one}" if world_size > 1 else one
+
+
+def environment(command: str) -> dict[str, Any]:
+    """What was typed, and the versions that answered."""
+    return {
+        "command": command,
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "commit": _commit(),

@@ -79,6 +79,12 @@ def find_definition(module: str, name: str) -> tuple[str, ast.stmt] | None:
     return None
 
 
+def constant(module: str, name: str) -> object:
+    """The value of a module's literal, such as a tuple of names; None if it has none of that name."""
+    found = find_definition(module, name)
+    return ast.literal_eval(found[1].value) if found and isinstance(found[1], ast.Assign) else None
+
+
 @functools.cache
 def parameters(target: str) -> dict[str, Parameter] | None:
     """The keyword arguments of a dotted class or function name.

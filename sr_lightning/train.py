@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import lightning.pytorch as pl
 
     from sr_lightning.module import SRModule
+    from sr_lightning.results import PictureScore
 
 log = logging.getLogger(__name__)
 
@@ -106,37 +107,32 @@ def _finish(
     from rich.console import Console
 
     from sr_lightning.checkpoint import load_weights
-    from sr_lightning.results import results_table, summarise, write_results
+    from sr_lightning.results import BICUBIC, logged, summarise, write_results
+    from sr_lightning.tables import TRAINING, records, terminal
 
     objective = _objective(trainer)
     best = run.folder / "checkpoints" / "best.ckpt"
     if best.is_file():
         load_weights(module.net, best)
     trainer.test(module, datamodule=data, verbose=False)
-    rows = module.results
+    scores = module.results
+    rows = summarise(scores)
+    gains = {f"test/{row.set}/x{row.scale}/gain": row.gain for row in rows if row.method != BICUBIC}
     for logger in trainer.loggers:
-        logger.log_metrics(
-            {
-                f"test/{row.set}/x{row.scale}/{name}": getattr(row, name)
-                for row in summarise(rows)
-                for name in ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain")
-            },
-            step=trainer.global_step,
-        )
+        logger.log_metrics(logged(rows, "test") | gains, step=trainer.global_step)
     minutes = (time.perf_counter() - started) / 60
     if trainer.is_global_zero:
-        method = type(module.net).__name__
+        checkpoint = "checkpoints/best.ckpt" if best.is_file() else None
+        facts = {module.method: {"checkpoint": checkpoint, "params": info["parameters"]}}
         write_results(
             run.folder,
-            rows,
-            method=method,
-            checkpoint="checkpoints/best.ckpt" if best.is_file() else None,
-            params=info["parameters"],
-            degradation=data.degrade.describe(),
+            scores,
+            facts=facts,
+            protocol={"lr_kernel": data.degrade.describe()},
             extra={"objective": objective, "steps": trainer.global_step, "minutes": minutes, "run": info},
         )
-        _log_wandb_table(trainer, rows, method)
-        Console().print(results_table(rows, method=method, params=info["parameters"]))
+        _log_wandb_table(trainer, scores, module.method)
+        Console().print(terminal(records(rows, facts), TRAINING))
         print(f"{trainer.global_step} steps in {minutes:.1f} min on {info['hardware']}")
         _tell_next(run, config)
     return objective
@@ -154,14 +150,21 @@ def _objective(trainer: pl.Trainer) -> float:
     return float(metrics["val/psnr_y"] if score is None else score) - bicubic
 
 
-def _log_wandb_table(trainer: pl.Trainer, rows: list[Any], method: str) -> None:
+def _log_wandb_table(trainer: pl.Trainer, scores: list[PictureScore], method: str) -> None:
     from lightning.pytorch.loggers import WandbLogger
 
-    columns = ["set", "scale", "name", "psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain"]
+    from sr_lightning.results import baselines
+
+    bicubic = baselines(scores)
+    columns = ["method", "set", "scale", "name", "psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain"]
+    data = []
+    for score in (s for s in scores if s.method == method):
+        base = bicubic[score.picture]
+        figures = [score.psnr_y, score.ssim_y, base.psnr_y, base.ssim_y, score.psnr_y - base.psnr_y]
+        data.append([method, score.set, score.scale, score.name, *figures])
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            data = [[method, *(getattr(row, name) for name in columns)] for row in rows]
-            logger.log_table("results", columns=["method", *columns], data=data)
+            logger.log_table("results", columns=columns, data=data)
 
 
 def _finish_wandb(*, exit_code: int) -> None:

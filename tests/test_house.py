@@ -33,7 +33,12 @@ MAY = {
     "quality": {"image", "metrics", "niqe", "schema"},
     "comparison": set(),
     "results": {"metrics"},
-    "module": {"checkpoint", "data", "image", "inference", "losses", "metrics", "results"},
+    "scoring": {"data", "image", "inference", "metrics", "results"},
+    "tables": {"results"},
+    "ranks": set(),
+    "self_check": {"data", "results"},
+    "evaluation": {"comparison", "cost", "data", "methods", "quality", "results", "self_check", "tables"},
+    "module": {"checkpoint", "data", "image", "inference", "losses", "results", "scoring"},
     "adversarial": {"data", "losses", "module"},
     "callbacks": {"data", "image", "inference", "metrics"},
     "loggers": set(),
@@ -42,8 +47,10 @@ MAY = {
     "run_info": set(),
     "checks": {"config"},
     "config": {"checks", "schema"},
+    "config_evaluate": {"checks", "config", "schema", "signatures"},
+    "commands": {"config", "config_evaluate"},
 }
-HYDRA = {"config", "build", "train", "entry", "compose", "resume", "folders", "launch"}
+HYDRA = {"config", "config_evaluate", "commands", "build", "train", "entry", "compose", "resume", "folders", "launch"}
 
 
 def imports(path):

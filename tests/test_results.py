@@ -1,25 +1,37 @@
-"""Rows, means, files and the table."""
+"""Rows, means, files and tables."""
 
 import csv
 import json
 import math
+import re
 
 import pytest
 from rich.console import Console
 
-from sr_lightning.results import PictureResult, gathered, results_table, summarise, write_results
+from sr_lightning.results import BICUBIC, PictureScore, gathered, logged, summarise, write_results
+from sr_lightning.tables import QUALITY, TRAINING, Record, latex, markdown, records, terminal
 
-ROWS = [
-    PictureResult("A", 2, "x.png", 30.0, 0.90, 29.0, 0.85, 0.5, 0.01),
-    PictureResult("A", 2, "y.png", 40.0, 0.95, 38.0, 0.94, 0.1, 0.02),
-    PictureResult("A", 2, "z.png", 20.0, 0.80, 20.5, 0.79, 0.2, 0.03),
-    PictureResult("B", 4, "x.png", math.inf, 1.0, 25.0, 0.70, 0.1, 0.01),
+
+def pair(name, scale, key, own, bicubic, method="EDSR"):
+    """The scores of a network and of bicubic: PSNR, SSIM and seconds each."""
+    return [
+        PictureScore(name, scale, f"{key}.png", key, who, *figures)
+        for who, figures in ((method, own), (BICUBIC, bicubic))
+    ]
+
+
+SCORES = [
+    *pair("A", 2, 0, (30.0, 0.90, 0.5), (29.0, 0.85, 0.01)),
+    *pair("A", 2, 1, (40.0, 0.95, 0.1), (38.0, 0.94, 0.02)),
+    *pair("A", 2, 2, (20.0, 0.80, 0.2), (20.5, 0.79, 0.03)),
+    *pair("B", 4, 0, (math.inf, 1.0, 0.1), (25.0, 0.70, 0.01)),
 ]
 
 
 def test_means_over_pictures():
-    a, b = summarise(ROWS)
-    assert (a.set, a.scale, a.images) == ("A", 2, 3)
+    base, a, _, b = summarise(SCORES)
+    assert (base.method, base.psnr_y) == (BICUBIC, pytest.approx((29 + 38 + 20.5) / 3))
+    assert (a.set, a.scale, a.method, a.images) == ("A", 2, "EDSR", 3)
     assert a.psnr_y == pytest.approx(30.0)
     assert a.ssim_y == pytest.approx((0.9 + 0.95 + 0.8) / 3)
     assert a.gain == pytest.approx(30.0 - (29 + 38 + 20.5) / 3)
@@ -28,18 +40,32 @@ def test_means_over_pictures():
     assert b.psnr_y == math.inf
 
 
+def test_names_of_logged_values():
+    values = logged(summarise(SCORES[:2]), "val")
+    assert values == {
+        "val/A/x2/psnr_y": 30.0,
+        "val/A/x2/ssim_y": 0.9,
+        "val/A/x2/bicubic_psnr_y": 29.0,
+        "val/A/x2/bicubic_ssim_y": 0.85,
+    }
+
+
+def test_a_further_metric_leaves_out_pictures_that_are_too_small_for_it():
+    scores = [PictureScore("A", 2, "x", i, BICUBIC, 1, 1, 1, {"m": m}) for i, m in enumerate((0.2, math.nan, 0.4))]
+    assert summarise(scores)[0].more["m"] == pytest.approx(0.3)
+
+
 def test_files(tmp_path):
     write_results(
         tmp_path,
-        ROWS,
-        method="EDSR",
-        checkpoint="checkpoints/best.ckpt",
-        params=123,
-        degradation="matlab_bicubic",
+        SCORES,
+        facts={"EDSR": {"checkpoint": "checkpoints/best.ckpt", "params": 123}},
+        costs={("EDSR", 2): {"multiply_adds": 7}},
+        protocol={"lr_kernel": "matlab_box"},
         extra={"objective": float("nan")},
     )
     document = json.loads((tmp_path / "results.json").read_text(), parse_constant=lambda name: pytest.fail(name))
-    assert document["protocol"]["lr_kernel"] == "matlab_bicubic"
+    assert document["protocol"]["lr_kernel"] == "matlab_box"
     assert document["protocol"]["channel"] == "Y"
     assert [(r["set"], r["scale"], r["method"]) for r in document["rows"]] == [
         ("A", 2, "bicubic"),
@@ -49,18 +75,21 @@ def test_files(tmp_path):
     ]
     assert document["rows"][0]["checkpoint"] is None
     assert document["rows"][1]["params"] == 123
+    assert [row.get("multiply_adds") for row in document["rows"]] == [None, 7, None, None]
     assert document["rows"][3]["psnr_y"] is None  # infinite
     assert document["objective"] is None
     with (tmp_path / "per_image.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert [row["name"] for row in rows] == ["x.png", "y.png", "z.png", "x.png"]
+    assert [row["name"] for row in rows] == ["0.png", "1.png", "2.png", "0.png"]
+    assert {(row["method"], row["checkpoint"]) for row in rows} == {("EDSR", "checkpoints/best.ckpt")}
     assert float(rows[2]["gain"]) == -0.5
+    assert float(rows[2]["bicubic_psnr_y"]) == 20.5
 
 
 def test_the_table_fits_80_columns(capsys):
-    rows = [PictureResult("sample_test", 4, "x.png", 30.0, 0.9, 29.0, 0.85, 0.5, 0.01)]
-    console = Console(width=80)
-    console.print(results_table(rows, method="MyOwnNetwork", params=40_729_603))
+    scores = pair("sample_test", 4, 0, (30.0, 0.9, 0.5), (29.0, 0.85, 0.01), method="MyOwnNetwork")
+    facts = {"MyOwnNetwork": {"params": 40_729_603}}
+    Console(width=80).print(terminal(records(summarise(scores), facts), TRAINING))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
@@ -68,6 +97,28 @@ def test_the_table_fits_80_columns(capsys):
         assert part in text
 
 
+def test_published_rows_stand_apart(capsys):
+    lines = [
+        Record("Set5", 4, "Mine", psnr_y=31.0, psnr_y_std=0.02, ssim_y=0.88, params=28_288),
+        Record("Set5", 4, "VDSR", kind="published", psnr_y=31.35, params="665K", trained_on="291"),
+        Record("Set5", 4, "DRRN", kind="published", psnr_y=31.68, trained_on="291"),
+    ]
+    Console(width=80).print(terminal(lines, (*QUALITY, "trained on")))
+    out = capsys.readouterr().out
+    assert re.search(r"Set5 x4 +Mine +31.00±0.02", out)
+    assert re.search(r"published +VDSR +31.35 +665K +291", out)
+    assert out.count("published") == 1
+    assert markdown(lines, ("PSNR-Y",)).splitlines()[-1] == "| *Set5 x4* | *DRRN* | *31.68* |"
+
+
+def test_latex_and_markdown_escape_what_means_something_to_them():
+    lines = [Record("a_b", 2, "50% & #1|x {y} ~ ^ \\ $", psnr_y=30.0, psnr_y_std=0.1)]
+    row = latex(lines, ("PSNR-Y",)).splitlines()[5]
+    name = r"50\% \& \#1|x \{y\} \textasciitilde{} \textasciicircum{} \textbackslash{} \$"
+    assert row == rf"a\_b x2 & {name} & 30.00$\pm$0.10 \\"
+    assert r"| a\_b x2 | 50% & #1\|x {y} ~ ^ \\ $ | 30.00±0.10 |" in markdown(lines, ("PSNR-Y",))
+
+
 def test_rows_are_ordered_as_people_count():
-    rows = [PictureResult(s, n, "x", 1, 1, 1, 1, 1, 1) for s, n in (("Set14", 2), ("Set5", 8), ("Set5", 4), ("A", 3))]
+    rows = [PictureScore(s, n, "x", 0, BICUBIC, 1, 1, 1) for s, n in (("Set14", 2), ("Set5", 8), ("Set5", 4), ("A", 3))]
     assert [(row.set, row.scale) for row in gathered(rows)] == [("A", 3), ("Set5", 4), ("Set5", 8), ("Set14", 2)]

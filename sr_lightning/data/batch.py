@@ -61,6 +61,8 @@ class EvalBatch(NamedTuple):
     scale: int
     set: str
     name: str
+    key: int
+    """The picture's number in its set; names may repeat in sub-folders."""
 
 
 class NoPicture(NamedTuple):

@@ -66,7 +66,7 @@ def to_train_batch(windows: TrainWindows, degrade: Degradation) -> TrainBatch:
 def to_eval_batch(picture: EvalPicture, degrade: Degradation) -> EvalBatch:
     """Makes the LR picture if the set has none of its own."""
     lr = degrade(picture.hr, picture.scale, (picture.key,)) if picture.lr is None else picture.lr
-    return EvalBatch(_unit(lr), picture.hr, picture.scale, picture.set, picture.name)
+    return EvalBatch(_unit(lr), picture.hr, picture.scale, picture.set, picture.name, picture.key)
 
 
 def _turned_batch(x: Tensor, turns: tuple[int, ...]) -> Tensor:

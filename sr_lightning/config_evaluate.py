@@ -1,0 +1,218 @@
+"""The schema of `conf/evaluate.yaml` and its check, without importing torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sr_lightning.checks import missing_folders, set_findings, set_folders
+from sr_lightning.config import EXTRA, SCALES, PathsConfig, checked_paths
+from sr_lightning.errors import UserError
+from sr_lightning.schema import check_target, checked, nearest
+from sr_lightning.signatures import constant, parameters
+
+BICUBIC = "sr_lightning.models.Bicubic"
+FORMATS = ("markdown", "latex", "csv")
+_DATA = "sr_lightning.data.SRDataModule"
+_USED = ("test", "kernel", "degradation", "extensions")  # the rest of a `data` preset is for training
+_SWITCHES = ("self_ensemble", "cost", "published", "self_check", "save_pictures")
+
+
+@dataclass
+class EvaluateConfig:
+    """The keys of `conf/evaluate.yaml`, as plain containers with every interpolation resolved."""
+
+    checkpoint: dict[str, str]
+    """File -> name in the table, empty where the user gave none."""
+    model: dict[str, Any] | None
+    """Builds the networks of checkpoints that do not say how; without one, what is evaluated."""
+    scale: list[int]
+    """Empty: what each checkpoint was trained for."""
+    sets: list[str] | None
+    """Those that are evaluated; `data.test` holds just them."""
+    data: dict[str, Any]
+    """`test`, `kernel`, `degradation` and `extensions`."""
+    paths: PathsConfig
+    metrics: list[str]
+    self_ensemble: bool
+    tile: int | None
+    cost: bool
+    published: bool
+    self_check: bool
+    save_pictures: bool
+    format: list[str]
+    accelerator: str
+    devices: int | str | list[int]
+    seed: int
+
+
+def check_evaluate(config: DictConfig) -> EvaluateConfig:
+    """Checks a composed `evaluate` config.
+
+    Args:
+        config: As composed by Hydra, without its `hydra` section.
+
+    Returns:
+        The resolved config.
+
+    Raises:
+        UserError: Something is wrong; the message lists every finding, one per line.
+    """
+    plain = _resolved(config)
+    known = {field.name for field in fields(EvaluateConfig)}
+    findings = [f"{key}: no such key; {nearest(key, known)}" for key in plain if key not in known]
+    findings += [f"{key}: must be given" for key in sorted(known - set(plain))]
+    if findings:
+        raise UserError("\n".join(findings))
+    found = EvaluateConfig(**plain)
+    found.paths = checked_paths(found.paths, findings)
+    _check_values(found, findings)
+    _check_methods(found, findings)
+    _check_sets(found, findings)
+    if findings:
+        raise UserError("\n".join(findings))
+    return found
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    """Plain containers; what a `data` preset says about training is left out, since it may not be there."""
+    config = config.copy()
+    OmegaConf.set_struct(config, False)
+    scale, data = config.get("scale"), config.get("data")
+    if isinstance(scale, ListConfig) and len(scale) == 1:
+        config.scale = scale[0]  # what refers to it wants the number
+    for key in {*(parameters(_DATA) or {}), "_target_"} - set(_USED):
+        if isinstance(data, DictConfig) and key in data.keys():  # noqa: SIM118  # `in data` is false for what must be given
+            del data[key]
+    try:
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _check_values(config: EvaluateConfig, findings: list[str]) -> None:
+    scales = config.scale if isinstance(config.scale, list) else [] if config.scale is None else [config.scale]
+    if any(type(s) is not int or s not in SCALES for s in scales) or len(set(scales)) != len(scales):
+        allowed = f"one of {', '.join(map(str, SCALES))}, a list of them, or null for the checkpoints' own"
+        findings.append(f"scale: found {config.scale!r}, allowed: {allowed}")
+    config.scale = sorted(s for s in scales if type(s) is int)
+    for name in _SWITCHES:
+        if not isinstance(value := getattr(config, name), bool):
+            findings.append(f"{name}: found {value!r}, allowed: true or false")
+    if type(config.seed) is not int or not 0 <= config.seed < 2**32:
+        findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
+    if config.tile is not None and (type(config.tile) is not int or config.tile < 16):
+        findings.append(f"tile: found {config.tile!r}, allowed: 16 LR pixels and more, or null")
+    metrics = constant("sr_lightning.quality", "METRICS")
+    assert isinstance(metrics, tuple)
+    config.metrics = _names("metrics", config.metrics, metrics, findings)
+    config.format = _names("format", config.format, FORMATS, findings)
+    if config.accelerator not in ("auto", "cpu", "gpu", "cuda"):
+        findings.append(f"accelerator: found {config.accelerator!r}, allowed: auto, cpu, gpu")
+    devices = config.devices
+    is_list = isinstance(devices, list) and devices and all(type(d) is int and d >= 0 for d in devices)
+    if not is_list and devices not in ("auto", -1) and (type(devices) is not int or devices < 1):
+        findings.append(f"devices: found {devices!r}, allowed: 1 and more, a list of numbers, auto")
+
+
+def _names(key: str, value: Any, allowed: tuple[str, ...], findings: list[str]) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list):
+        findings.append(f"{key}: found {value!r}, allowed: a list of {', '.join(allowed)}")
+        return []
+    findings += [f"{key}: found {name!r}, {nearest(str(name), allowed)}" for name in names if name not in allowed]
+    return list(dict.fromkeys(map(str, names)))
+
+
+def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
+    """What is evaluated: checkpoints, a model, or both."""
+    model = config.model
+    if isinstance(model, dict):
+        check_target(model, "model", findings, extra=EXTRA["model"])
+        if (weights := model.get("weights")) is not None and not os.path.isfile(weights):
+            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights")
+    elif model is not None:
+        findings.append(f"model: found {model!r}, allowed: a section with a _target_, as in model=bicubic")
+    given: Any = config.checkpoint  # as typed: null, a path, a list, or names and paths
+    config.checkpoint = _checkpoints(given, findings)
+    if given is None and model is None:
+        findings.append("checkpoint: null, and no model; allowed: checkpoint=<file or run folder>, or model=bicubic")
+    elif given is None and not config.scale:
+        findings.append("scale: must be given for a model without a checkpoint, e.g. scale=4 or scale=[2,3,4]")
+    elif given is not None and isinstance(model, dict) and model.get("_target_") == BICUBIC:
+        findings.append("model: bicubic stands in every table; allowed: checkpoint=… without model=bicubic")
+
+
+def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
+    """File -> the name that the user gave it, or nothing."""
+    named = given if isinstance(given, dict) else {}
+    paths = list(named.values()) if named else given if isinstance(given, list) else [given]
+    if given is None:
+        return {}
+    found: dict[str, str] = {}
+    for name, path in zip(named or [""] * len(paths), paths, strict=True):
+        key = f"checkpoint.{name}" if name else "checkpoint"
+        if not isinstance(path, str) or not path:
+            findings.append(f"{key}: found {path!r}, allowed: a file, a run's folder, a list, or {{name: file}}")
+        elif name == "bicubic":
+            findings.append(f"{key}: bicubic stands in every table; allowed: another name")
+        elif (file := _checkpoint_file(Path(path))) is None:
+            what = "holds no checkpoints/best.ckpt" if os.path.isdir(path) else "is not there"
+            findings.append(f"{key}: {path} {what}; allowed: a checkpoint or a run's folder")
+        elif str(file) in found:
+            findings.append(f"{key}: {path} is named twice")
+        else:
+            found[str(file)] = str(name)
+    if not paths:
+        findings.append("checkpoint: found an empty list, allowed: a file, a run's folder, a list")
+    return found
+
+
+def _checkpoint_file(path: Path) -> Path | None:
+    """A run's folder stands for its best checkpoint, or its last where nothing was validated."""
+    candidates = [path, path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _check_sets(config: EvaluateConfig, findings: list[str]) -> None:
+    """The section `data`, and in it the sets that are evaluated."""
+    data = config.data
+    if not isinstance(data, dict) or not isinstance(data.get("test") or {}, dict):
+        findings.append(f"data: found {data!r}, allowed: a section with test: {{name: folder}}, as in data=benchmarks")
+        return
+    accepted = parameters(_DATA) or {}
+    for key in data:
+        if key not in _USED:
+            findings.append(f"data.{key}: no such key; {nearest(key, _USED)}")
+        elif key in ("kernel", "extensions"):
+            data[key] = checked(data[key], accepted[key], f"data.{key}", findings)
+    degradation = data.get("degradation")
+    if isinstance(degradation, dict):
+        check_target(degradation, "data.degradation", findings)
+    elif degradation is not None:
+        findings.append(f"data.degradation: found {degradation!r}, allowed: a section with a _target_, or null")
+    data["test"] = _chosen_sets(config, data.get("test") or {}, findings)
+    wrong = [f for name, entry in data["test"].items() for f in set_findings(f"data.test.{name}", name, entry)]
+    if not wrong and (wrong := list(missing_folders(set_folders("data.test", data["test"], config.scale)))):
+        wrong.append("without the benchmarks: data=sample, or sets=[Mine] +data.test.Mine=<folder>")
+    findings += wrong
+
+
+def _chosen_sets(config: EvaluateConfig, entries: dict[str, Any], findings: list[str]) -> dict[str, Any]:
+    """All of `data.test`, or those that `sets` names, there or below the root of the data sets."""
+    names = [config.sets] if isinstance(config.sets, str) else config.sets
+    if names is None:
+        if not entries:
+            findings.append("data.test: no set to evaluate on; allowed: data=benchmarks, +data.test.Mine=<folder>")
+        return entries
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        findings.append(f"sets: found {names!r}, allowed: a list of names such as [Set5,Set14], or null")
+        return {}
+    return {name: entries.get(name, f"{config.paths.data}/test/{name}") for name in names}

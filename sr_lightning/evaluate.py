@@ -1,0 +1,205 @@
+"""`python -m sr_lightning.evaluate`: the papers' table, with the protocol and the published rows."""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sr_lightning.config_evaluate import EvaluateConfig
+from sr_lightning.entry import run_command
+from sr_lightning.errors import UserError
+from sr_lightning.run import Run
+
+if TYPE_CHECKING:
+    from sr_lightning.cost import Cost
+    from sr_lightning.data.datasets import Pictures
+    from sr_lightning.data.degrade import Degradation
+    from sr_lightning.methods import Method
+    from sr_lightning.ranks import Place
+    from sr_lightning.results import PictureScore
+    from sr_lightning.scoring import Bench
+    from sr_lightning.self_check import Checked
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(config: EvaluateConfig, run: Run) -> float | None:
+    """Scores every method on every set, writes and shows the results.
+
+    Args:
+        config: Checked.
+        run: Where it lies.
+
+    Returns:
+        The objective: dB above bicubic of the first method, the mean over its sets and scales; None without one.
+
+    Raises:
+        UserError: Among others, where a set is not the benchmark that it looks like.
+    """
+    started = time.perf_counter()
+    # Imported here: torch takes seconds, and a mistyped key is answered before that.
+    import torch
+
+    from sr_lightning.data.datasets import EvalPictures
+    from sr_lightning.evaluation import Evaluation
+    from sr_lightning.methods import build_methods
+    from sr_lightning.quality import Unavailable, build_quality
+    from sr_lightning.ranks import joined
+    from sr_lightning.results import gathered
+    from sr_lightning.scoring import Bench
+    from sr_lightning.showing import show, write
+
+    with joined(config.accelerator, config.devices) as place, torch.inference_mode():
+        methods = build_methods(config)
+        scales = config.scale or sorted({scale for method in methods for scale in method.scales})
+        sets, degrade = _find_sets(config, scales), _degradation(config)
+        metrics = build_quality(config.metrics)
+        usable = {name: metric for name, metric in metrics.items() if not isinstance(metric, Unavailable)}
+        bench = Bench(EvalPictures(sets, scales), degrade, place.device, place.rank, place.world_size, usable)
+        bicubic = gathered(_score_bicubic(bench, config, run))
+        checks = _check_sets(sets, bicubic, degrade, keep=not config.self_check)  # before the networks take their time
+        scores = _named(bicubic + gathered(_score_networks(methods, bench, config, run)), checks)
+        if place.rank == 0:
+            evaluation = Evaluation(
+                scores=scores,
+                methods=methods,
+                checks=checks,
+                costs=_measure(methods, place) if config.cost else {},
+                metrics=metrics,
+                settings=_settings(config, degrade, place),
+                show_published=config.published,
+                seed=config.seed,
+            )
+            minutes = (time.perf_counter() - started) / 60
+            write(evaluation, run, formats=config.format, objective=_objective(scores, methods), minutes=minutes)
+            show(evaluation, run, formats=config.format)
+    return _objective(scores, methods)
+
+
+def _find_sets(config: EvaluateConfig, scales: Sequence[int]) -> list[Pictures]:
+    from sr_lightning.data.files import EXTENSIONS
+    from sr_lightning.data.sets import SetFinder
+
+    extensions = config.data.get("extensions") or EXTENSIONS
+    finder = SetFinder(scales, extensions=extensions, cache_dir=config.paths.cache)
+    return [finder.evaluation(f"data.test.{name}", name, entry) for name, entry in config.data["test"].items()]
+
+
+def _degradation(config: EvaluateConfig) -> Degradation:
+    from sr_lightning.build import build
+    from sr_lightning.data.degrade import Downscale
+
+    if section := config.data.get("degradation"):
+        built: Degradation = build(section, "data.degradation")
+        return built
+    return Downscale(config.data.get("kernel") or "bicubic")
+
+
+def _settings(config: EvaluateConfig, degrade: Degradation, place: Place) -> dict[str, Any]:
+    """What the protocol says besides its fixed part."""
+    from sr_lightning.run_info import hardware
+
+    return {
+        "lr_kernel": degrade.describe(),
+        "lr_ready_made": [name for name, e in config.data["test"].items() if isinstance(e, dict) and e.get("lr")],
+        "self_ensemble": config.self_ensemble,
+        "tile": config.tile,
+        "precision": "float32",
+        "hardware": hardware(place.device, place.world_size),
+    }
+
+
+def _score_bicubic(bench: Bench, config: EvaluateConfig, run: Run) -> list[PictureScore]:
+    from sr_lightning.inference import bicubic
+    from sr_lightning.results import BICUBIC
+    from sr_lightning.showing import saver
+
+    seen = saver(run.folder, BICUBIC, bench.pictures) if config.save_pictures else None
+    return list(bench.run(BICUBIC, lambda batch: bicubic(batch.lr, batch.scale), seen=seen))
+
+
+def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateConfig, run: Run) -> list[PictureScore]:
+    from sr_lightning.inference import super_resolve
+    from sr_lightning.showing import saver
+
+    scores: list[PictureScore] = []
+    for method in methods:
+        log.info("%s: %s", method.label, method.checkpoint or "without a checkpoint")
+        net = method.net.to(bench.device)
+        try:
+            scores += bench.run(
+                method.name,
+                lambda batch, net=net: super_resolve(  # type: ignore[misc]
+                    net, batch.lr, batch.scale, self_ensemble=config.self_ensemble, tile=config.tile
+                ),
+                scales=method.scales,
+                seen=saver(run.folder, method.folder, bench.pictures) if config.save_pictures else None,
+            )
+        except ValueError as error:  # a network that makes another size
+            raise UserError(f"{method.checkpoint or method.label}: {error}") from None
+        method.net.to("cpu")  # one network at a time on the device
+    return scores
+
+
+def _check_sets(
+    sets: Sequence[Pictures], bicubic: Sequence[PictureScore], degrade: Degradation, *, keep: bool
+) -> list[Checked]:
+    """Refuses sets that are not the benchmark they look like, or keeps them under another name."""
+    from sr_lightning.results import summarise
+    from sr_lightning.self_check import check_set
+
+    rows = summarise(bicubic)
+    checks = [
+        check_set(pictures, [row for row in rows if row.set == pictures.name], degradation=degrade.describe())
+        for pictures in sets
+    ]
+    wrong = [f"data.test.{check.set}: {finding}" for check in checks for finding in check.findings]
+    if wrong and not keep:
+        raise UserError(
+            "\n".join(wrong)
+            + "\nno table is printed; allowed: the benchmark and its protocol as they are, or self_check=false, which "
+            "calls such a set altered and puts no published rows beside it"
+        )
+    return checks
+
+
+def _named(scores: Sequence[PictureScore], checks: Sequence[Checked]) -> list[PictureScore]:
+    titles = {check.set: check.title for check in checks}
+    return [replace(score, set=titles[score.set]) for score in scores]
+
+
+def _measure(methods: Sequence[Method], place: Place) -> Mapping[tuple[str, int], Cost]:
+    """Of each network at each of its scales; checkpoints that share a label cost the same."""
+    from sr_lightning.cost import measure_cost
+
+    costs: dict[tuple[str, int], Cost] = {}
+    known: dict[tuple[str, int], Cost] = {}
+    for method in methods:
+        for scale in method.scales:
+            same = (method.label, scale)
+            if same not in known:
+                log.info("measuring what %s costs at x%d", method.label, scale)
+                known[same] = measure_cost(method.net, scale, device=str(place.device))
+            costs[method.name, scale] = known[same]
+    return costs
+
+
+def _objective(scores: Sequence[PictureScore], methods: Sequence[Method]) -> float | None:
+    from sr_lightning.results import summarise
+
+    first = [row.gain for row in summarise(scores) if methods and row.method == methods[0].name]
+    return statistics.fmean(first) if first else None
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run_command("evaluate", evaluate, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

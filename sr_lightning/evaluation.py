@@ -1,0 +1,196 @@
+"""What an evaluation says: spreads over seeds, differences with their intervals, and the lines of its tables."""
+
+from __future__ import annotations
+
+import functools
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from sr_lightning.comparison import Difference, over_seeds, paired_difference
+from sr_lightning.cost import Cost
+from sr_lightning.data.benchmarks import PublishedRow, published
+from sr_lightning.methods import Method
+from sr_lightning.quality import QualityMetric, Unavailable
+from sr_lightning.results import BICUBIC, PictureScore, summarise
+from sr_lightning.self_check import Checked
+from sr_lightning.tables import Record, records
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How much better one method is than another on one set at one scale, in dB of PSNR on Y."""
+
+    set: str
+    scale: int
+    method: str
+    than: str
+    difference: Difference
+
+    def __str__(self) -> str:
+        d = self.difference
+        sign = -1 if d.mean < 0 else 1
+        low, high = sorted((sign * d.low, sign * d.high))
+        digits = 2 if max(abs(low), abs(high)) >= 0.01 else 4
+        return (
+            f"{self.set} x{self.scale}: {self.method} is {'worse' if sign < 0 else 'better'} than {self.than} by "
+            f"{abs(d.mean):.{digits}f} dB [{low:.{digits}f}, {high:.{digits}f}] "
+            f"({d.confidence * 100:.0f} %, {d.n} pictures)"
+            + ("" if low > 0 else "; the interval holds 0: this shows no difference")
+        )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of all methods on all pictures, and what they are read with."""
+
+    scores: Sequence[PictureScore]
+    methods: Sequence[Method]
+    checks: Sequence[Checked]
+    costs: Mapping[tuple[str, int], Cost]
+    """By method's name and scale."""
+    metrics: Mapping[str, QualityMetric | Unavailable]
+    settings: Mapping[str, Any]
+    """What the protocol says besides its fixed part."""
+    show_published: bool
+    seed: int
+    """Of the bootstrap."""
+
+    @functools.cached_property
+    def comparisons(self) -> list[Comparison]:
+        """The first method against each other one and against bicubic, on each set at each scale.
+
+        None for a set of one picture or where a PSNR is infinite: there is no interval then.
+        """
+        label_of = {method.name: method.label for method in self.methods}
+        groups: dict[tuple[str, int], dict[str, dict[int, list[float]]]] = {}
+        for score in self.scores:
+            table = groups.setdefault((score.set, score.scale), {})
+            table.setdefault(label_of.get(score.method, BICUBIC), {}).setdefault(score.key, []).append(score.psnr_y)
+        found = []
+        for (name, scale), table in groups.items():
+            # Each picture's mean over seeds, the pictures in their order.
+            psnr = {label: [statistics.fmean(table[label][key]) for key in sorted(table[label])] for label in table}
+            first, *others = [label for label in dict.fromkeys([*label_of.values(), BICUBIC]) if label in psnr]
+            for other in others:
+                difference = paired_difference(psnr[first], psnr[other], seed=self.seed)
+                if not math.isnan(difference.low):
+                    found.append(Comparison(name, scale, first, other, difference))
+        return found
+
+    @property
+    def facts(self) -> dict[str, dict[str, Any]]:
+        """What the rows of each method say besides its scores."""
+        said: dict[str, dict[str, Any]] = {BICUBIC: {}}
+        for method in self.methods:
+            said[method.name] = {
+                "method": method.label,
+                "checkpoint": method.checkpoint,
+                "params": method.params,
+                "seed": method.seed,
+                "trained_on": method.trained_on,
+            }
+        return said
+
+    @functools.cached_property
+    def lines(self) -> list[Record]:
+        """The lines of the tables: bicubic, ours (seeds in one), and what papers print."""
+        benchmarks = {check.title: check.benchmark for check in self.checks if check.benchmark}
+        groups: dict[tuple[str, int], dict[str, list[Record]]] = {}
+        rows = summarise(self.scores)
+        for row, record in zip(rows, records(rows, self.facts), strict=True):
+            labels = groups.setdefault((row.set, row.scale), {})
+            labels.setdefault(record.method, []).append(self._with_costs(record, row.method))
+        found = []
+        for (name, scale), labels in groups.items():
+            found += [_over_seeds(members) for members in labels.values()]
+            if self.show_published and name in benchmarks:
+                found += [_published(name, scale, row) for row in published(benchmarks[name], scale)]
+        return found
+
+    @property
+    def seeded(self) -> list[Record]:
+        """Lines that stand for several checkpoints."""
+        return [line for line in self.lines if line.psnr_y_std is not None]
+
+    def _with_costs(self, record: Record, name: str) -> Record:
+        cost = self.costs.get((name, record.scale))
+        missing = {metric: None for metric, found in self.metrics.items() if isinstance(found, Unavailable)}
+        more = {metric: {**record.more, **missing}[metric] for metric in self.metrics}
+        if cost is None:
+            return replace(record, more=more)
+        return replace(
+            record,
+            more=more,
+            multiply_adds=cost.multiply_adds,
+            latency_seconds=cost.latency_seconds,
+            peak_memory_bytes=cost.peak_memory_bytes,
+        )
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the table has to know besides the protocol."""
+        notes = [f"{check.title}: {'; '.join(check.findings)}" for check in self.checks if check.findings]
+        for name, metric in self.metrics.items():
+            if isinstance(metric, Unavailable):
+                notes.append(f"{name}: n/a, {metric.reason}")
+            else:
+                notes.append(
+                    f"{name} ({'higher' if metric.higher_is_better else 'lower'} is better): {metric.protocol}"
+                )
+        return notes
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """Further entries of results.json."""
+        return {
+            "sets": [asdict(check) for check in self.checks],
+            "comparisons": [
+                {"set": c.set, "scale": c.scale, "method": c.method, "than": c.than, **asdict(c.difference)}
+                for c in self.comparisons
+            ],
+            "seeds": [asdict(line) for line in self.seeded],
+            "published": [asdict(line) for line in self.lines if line.kind == "published"],
+            "notes": self.notes,
+        }
+
+
+def _over_seeds(members: Sequence[Record]) -> Record:
+    """One line for the checkpoints that differ only in their seed."""
+    first, n = members[0], len(members)
+    if n == 1:
+        return first
+    psnr = over_seeds([m.psnr_y for m in members if m.psnr_y is not None])
+    ssim = over_seeds([m.ssim_y for m in members if m.ssim_y is not None])
+    return replace(
+        first,
+        method=f"{first.method} ({n} seeds)",
+        psnr_y=psnr.mean,
+        psnr_y_std=psnr.std,
+        ssim_y=ssim.mean,
+        ssim_y_std=ssim.std,
+        gain=statistics.fmean(m.gain for m in members if m.gain is not None),
+        lowest_gain=min(m.lowest_gain for m in members if m.lowest_gain is not None),
+        more={name: _mean([m.more[name] for m in members]) for name in first.more},
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return statistics.fmean(known) if known else None
+
+
+def _published(name: str, scale: int, row: PublishedRow) -> Record:
+    return Record(
+        set=name,
+        scale=scale,
+        method=row.method,
+        kind="published",
+        psnr_y=row.psnr,
+        ssim_y=row.ssim,
+        params=row.params,
+        trained_on="" if row.training == "-" else row.training,
+        source=row.source,
+    )

@@ -1,0 +1,176 @@
+"""What an evaluation compares: networks from checkpoints, with names that a table can tell apart."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sr_lightning.build import build_network
+from sr_lightning.checkpoint import read_checkpoint, read_config
+from sr_lightning.config_evaluate import BICUBIC, EvaluateConfig
+from sr_lightning.errors import UserError
+from sr_lightning.foreign import load_foreign
+
+
+@dataclass(frozen=True)
+class Method:
+    """One network to evaluate."""
+
+    label: str
+    """As the table names it; checkpoints that differ only in their seed share it."""
+    net: nn.Module
+    scales: tuple[int, ...]
+    """Empty: nobody says which, so the user's are tried."""
+    checkpoint: str | None
+    config: dict[str, Any]
+    """What it was trained with; empty where its file does not say."""
+    seeds: int = 1
+    """How many checkpoints share the label."""
+
+    @property
+    def params(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.net.parameters())
+
+    @property
+    def name(self) -> str:
+        """Tells it from every other method of the evaluation."""
+        return self.label if self.checkpoint is None else f"{self.label}\n{self.checkpoint}"
+
+    @property
+    def folder(self) -> str:
+        """Its name as a folder's."""
+        label = self.label if self.seeds == 1 else f"{self.label} seed {self.seed}"
+        return re.sub(r"[^\w.() -]+", "_", label)
+
+    @property
+    def seed(self) -> int | None:
+        """What its training started from."""
+        return self.config.get("seed")
+
+    @property
+    def trained_on(self) -> str:
+        """The names of its training folders, with the package of those that come with one."""
+        folders = self.config.get("data", {}).get("train_dir") or []
+        paths = [Path(folder) for folder in ([folders] if isinstance(folders, str) else folders)]
+        return ", ".join(p.name if p.name != "data" else f"{p.parent.name}/{p.name}" for p in paths)
+
+
+def build_methods(config: EvaluateConfig) -> list[Method]:
+    """Builds every network, with its weights.
+
+    Args:
+        config: Checked.
+
+    Raises:
+        UserError: A file cannot be read, does not say how to build its network, or does not fit it.
+    """
+    if config.checkpoint:
+        methods = [_from_checkpoint(Path(path), label, config.model) for path, label in config.checkpoint.items()]
+        methods = [_bounded(method, config.scale) for method in methods]
+        return methods if all(config.checkpoint.values()) else _told_apart(methods)
+    section = config.model
+    if section is None or section["_target_"] == BICUBIC:
+        return []  # bicubic is there anyway
+    net = build_network(section).eval()
+    if section.get("weights") is None and any(True for _ in net.parameters()):
+        raise UserError(
+            f"model.weights: {type(net).__name__} would be evaluated with random weights; allowed: "
+            "model.weights=<file>, or checkpoint=<file>"
+        )
+    return [_bounded(Method(type(net).__name__, net, _scales(net, {}), section.get("weights"), {}), config.scale)]
+
+
+def _from_checkpoint(path: Path, label: str, typed: dict[str, Any] | None) -> Method:
+    """A typed model is taken at its word; else the file's own, if it is one of ours; else spandrel's guess."""
+    stored = read_config(path) if typed is None else None
+    section = typed if stored is None else stored["model"]
+    if section is None:
+        net: nn.Module = load_foreign(path).eval()
+        return Method(label or getattr(net, "name", path.stem), net, _scales(net, {}), str(path), {})
+    net = build_network({**section, "weights": str(path)}).eval()
+    training = _training(path)
+    return Method(label or type(net).__name__, net, _scales(net, training), str(path), training)
+
+
+def _training(path: Path) -> dict[str, Any]:
+    """The config that one of our checkpoints was trained with; empty for any other file."""
+    try:
+        saved = read_checkpoint(path).get("sr_lightning")
+    except UserError:
+        return {}  # in another format; whether its weights can be read, loading them tells
+    config = saved.get("config") if isinstance(saved, dict) else None
+    return config if isinstance(config, dict) else {}
+
+
+def _scales(net: nn.Module, config: dict[str, Any]) -> tuple[int, ...]:
+    found = config.get("scale") or getattr(net, "scales", None) or getattr(net, "scale", None) or ()
+    return (found,) if isinstance(found, int) else tuple(int(scale) for scale in found)
+
+
+def _bounded(method: Method, asked: Iterable[int]) -> Method:
+    """With the scales that are asked for and that it can do."""
+    asked = tuple(asked)
+    scales = tuple(s for s in asked if not method.scales or s in method.scales) if asked else method.scales
+    if not scales:
+        found = f"found {list(asked)}, but" if asked else "must be given:"
+        can = "x" + "/x".join(map(str, method.scales)) if method.scales else "an unknown scale"
+        raise UserError(f"scale: {found} {method.checkpoint or method.label} is for {can}")
+    return replace(method, scales=scales)
+
+
+def _told_apart(methods: list[Method]) -> list[Method]:
+    """Checkpoints that differ only in the seed share a label; others of one network get the names of their runs."""
+    groups = _seed_groups(methods)
+    for longer in (_with_run, _with_file, _with_path):
+        heads = [group[0] for group in groups]
+        groups = [
+            [replace(method, label=longer(head)) for method in group] if _clashes(head, heads) else group
+            for head, group in zip(heads, groups, strict=True)
+        ]
+    return [replace(method, seeds=len(group)) for group in groups for method in group]
+
+
+def _seed_groups(methods: list[Method]) -> list[list[Method]]:
+    groups: dict[str, list[Method]] = {}
+    for method in methods:
+        key = method.name if not method.config else json.dumps(_without_seed(method.config), sort_keys=True)
+        groups.setdefault(key, []).append(method)
+    parts: list[list[Method]] = []
+    for group in groups.values():
+        # The best and the last checkpoint of one run have the same seed: they are two methods.
+        parts += [group] if len({method.seed for method in group}) == len(group) else [[method] for method in group]
+    return parts
+
+
+def _without_seed(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_seed(entry) for key, entry in value.items() if key != "seed"}
+    return value
+
+
+def _clashes(method: Method, others: list[Method]) -> bool:
+    return any(
+        method is not other and method.label == other.label and set(method.scales) & set(other.scales)
+        for other in others
+    )
+
+
+def _with_run(method: Method) -> str:
+    """`EDSR (2026-11-24_10-00-00)`, or the file's name where it does not lie in a run's folder."""
+    path = Path(method.checkpoint or "")
+    return f"{method.label} ({path.parent.parent.name if path.parent.name == 'checkpoints' else path.stem})"
+
+
+def _with_file(method: Method) -> str:
+    return f"{method.label.removesuffix(')')}/{Path(method.checkpoint or '').stem})"
+
+
+def _with_path(method: Method) -> str:
+    return f"{method.label.partition(' (')[0]} ({method.checkpoint})"

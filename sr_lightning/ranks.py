@@ -1,0 +1,82 @@
+"""This process's place among those that share an evaluation, and the device that it computes on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed
+
+from sr_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class Place:
+    """One of `world_size` processes."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+
+@contextmanager
+def joined(accelerator: str, devices: int | str | Sequence[int]) -> Iterator[Place]:
+    """Joins the processes that the command, torchrun or srun has started; alone where none has.
+
+    Only results travel between them, so that gloo serves every device.
+
+    Args:
+        accelerator: `auto`, `cpu`, `gpu` or `cuda`.
+        devices: A list names the devices by number; otherwise they are taken from the first on.
+
+    Raises:
+        UserError: The device that is asked for is not there.
+    """
+    rank, world_size, local = _numbers()
+    device = _device(accelerator, devices, local)
+    if world_size == 1:
+        yield Place(0, 1, device)
+        return
+    if "MASTER_ADDR" not in os.environ:
+        _meet_as_slurm_does()
+    torch.distributed.init_process_group("gloo", rank=rank, world_size=world_size)
+    try:
+        yield Place(rank, world_size, device)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def _numbers() -> tuple[int, int, int]:
+    """Rank, number of processes, and the number on this machine."""
+    if "RANK" in os.environ:
+        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
+    if (tasks := int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))) > 1:
+        return int(os.environ["SLURM_PROCID"]), tasks, int(os.environ["SLURM_LOCALID"])
+    return 0, 1, 0
+
+
+def _device(accelerator: str, devices: int | str | Sequence[int], local: int) -> torch.device:
+    if accelerator == "cpu" or (accelerator == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    index = devices[local] if isinstance(devices, Sequence) and not isinstance(devices, str) else local
+    if index >= torch.cuda.device_count():
+        raise UserError(
+            f"accelerator: found {accelerator} for device {index}, but {torch.cuda.device_count()} are there; "
+            "allowed: accelerator=cpu, or fewer devices"
+        )
+    torch.cuda.set_device(index)
+    # Else convolutions round the factors of float32 to 10 bits (TF32), and the table is another than a CPU's.
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # made at run time
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    return torch.device("cuda", index)
+
+
+def _meet_as_slurm_does() -> None:
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+    environment = SLURMEnvironment()
+    os.environ["MASTER_ADDR"] = environment.main_address
+    os.environ["MASTER_PORT"] = str(environment.main_port)

@@ -1,0 +1,209 @@
+"""Tables of results: on the terminal, as Markdown, as LaTeX and as CSV, all from the same records."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from rich import box
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from sr_lightning.results import BICUBIC, SetScore
+
+Kind = Literal["baseline", "own", "published"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of a table: one method on one set at one scale. None: unknown, or it does not apply."""
+
+    set: str
+    scale: int
+    method: str
+    kind: Kind = "own"
+    psnr_y: float | None = None
+    ssim_y: float | None = None
+    psnr_y_std: float | None = None
+    """Standard deviation over seeds."""
+    ssim_y_std: float | None = None
+    gain: float | None = None
+    lowest_gain: float | None = None
+    seconds: float | None = None
+    params: int | str | None = None
+    trained_on: str = ""
+    source: str = ""
+    """Who says so; empty for what was measured here."""
+    multiply_adds: int | None = None
+    latency_seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    more: Mapping[str, float | None] = field(default_factory=dict)
+
+
+def records(rows: Iterable[SetScore], facts: Mapping[str, Mapping[str, Any]]) -> list[Record]:
+    """What was measured, as lines of a table.
+
+    Args:
+        rows: Bicubic's first in each set.
+        facts: What is known of each method besides: `method` (its name in tables), `params`, `trained_on`.
+    """
+    return [_record(row, facts.get(row.method, {})) for row in rows]
+
+
+def _record(row: SetScore, facts: Mapping[str, Any]) -> Record:
+    is_baseline = row.method == BICUBIC
+    return Record(
+        set=row.set,
+        scale=row.scale,
+        method=facts.get("method", row.method),
+        kind="baseline" if is_baseline else "own",
+        psnr_y=row.psnr_y,
+        ssim_y=row.ssim_y,
+        gain=None if is_baseline else row.gain,
+        lowest_gain=None if is_baseline else row.lowest_gain,
+        seconds=row.seconds,
+        params=facts.get("params", 0),
+        trained_on=facts.get("trained_on", ""),
+        more=row.more,
+    )
+
+
+Column = Callable[[Record], str]
+COLUMNS: dict[str, Column] = {
+    "PSNR-Y": lambda r: _number(r.psnr_y, 2, r.psnr_y_std),
+    "SSIM-Y": lambda r: _number(r.ssim_y, 4, None),
+    "gain": lambda r: "" if r.gain is None else f"{r.gain:+.2f}",
+    "least": lambda r: "" if r.lowest_gain is None else f"{r.lowest_gain:+.2f}",
+    "params": lambda r: _count(r.params),
+    "ms/img": lambda r: "" if r.seconds is None else f"{r.seconds * 1000:.0f}",
+    "multiply-adds": lambda r: "" if r.multiply_adds is None else f"{r.multiply_adds / 1e9:.1f} G",
+    "latency": lambda r: "" if r.latency_seconds is None else f"{r.latency_seconds * 1000:.0f} ms",
+    "memory": lambda r: "" if r.peak_memory_bytes is None else f"{r.peak_memory_bytes / 2**20:.0f} MiB",
+    "trained on": lambda r: r.trained_on,
+    "source": lambda r: r.source or ("here" if r.kind == "own" else ""),
+}
+QUALITY = ("PSNR-Y", "SSIM-Y", "gain", "params")
+TRAINING = ("PSNR-Y", "SSIM-Y", "gain", "least", "params", "ms/img")
+COST = ("params", "multiply-adds", "latency", "memory")
+TITLE = "PSNR (dB) and SSIM on Y; gain over bicubic: mean and least"
+_TEXTS = ("set", "method", "trained on", "source")
+
+
+def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TITLE) -> Group:
+    """A table that fits 80 columns; what others have published stands apart, below ours."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+    for name in ("set", "method", *columns):
+        is_text = name in _TEXTS
+        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
+    for _, group in _groups(rows):
+        before: Kind | None = None
+        for i, row in enumerate(group):
+            head = where(row) if i == 0 else "published" if row.kind == "published" != before else ""
+            cells = [escape(text) for text in (head, row.method, *_cells(row, columns))]
+            table.add_row(
+                *cells, style="dim italic" if row.kind == "published" else "", end_section=i == len(group) - 1
+            )
+            before = row.kind
+    return Group(Text(f"{title}\n"), table, Text())
+
+
+def markdown(rows: Sequence[Record], columns: Sequence[str]) -> str:
+    """A table of GitHub-flavoured Markdown; published rows in italics."""
+    names = ["set", "method", *columns]
+    lines = [f"| {' | '.join(names)} |", f"| {' | '.join('---' if n in _TEXTS else '---:' for n in names)} |"]
+    for row in rows:
+        cells = [_markdown(text) for text in (where(row), row.method, *_cells(row, columns))]
+        if row.kind == "published":
+            cells = [f"*{cell}*" if cell else "" for cell in cells]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def latex(rows: Sequence[Record], columns: Sequence[str]) -> str:
+    r"""A `tabular` in the style of the package booktabs; published rows in italics."""
+    names = ["set", "method", *columns]
+    lines = [
+        r"% \usepackage{booktabs}",
+        rf"\begin{{tabular}}{{{''.join('l' if name in _TEXTS else 'r' for name in names)}}}",
+        r"\toprule",
+        " & ".join(_latex(name) for name in names) + r" \\",
+    ]
+    for _, group in _groups(rows):
+        lines.append(r"\midrule")
+        for i, row in enumerate(group):
+            cells = [_latex(text) for text in (where(row) if i == 0 else "", row.method, *_cells(row, columns))]
+            if row.kind == "published":
+                cells = [rf"\textit{{{cell}}}" if cell else "" for cell in cells]
+            lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def write_csv(path: Path, rows: Sequence[Record]) -> None:
+    """Every field in full precision, for a spreadsheet."""
+    plain = [asdict(row) for row in rows]
+    plain = [{**row, **row.pop("more")} for row in plain]
+    names = dict.fromkeys(name for row in plain for name in row)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(names))
+        writer.writeheader()
+        writer.writerows(plain)
+
+
+def where(row: Record) -> str:
+    """`Set5 x4`."""
+    return f"{row.set} x{row.scale}".strip()
+
+
+def _groups(rows: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
+    return ((name, list(group)) for name, group in itertools.groupby(rows, where))
+
+
+def _cells(row: Record, columns: Sequence[str]) -> list[str]:
+    """Columns that are not ours are further metrics."""
+    return [COLUMNS[name](row) if name in COLUMNS else _metric(row, name) for name in columns]
+
+
+def _metric(row: Record, name: str) -> str:
+    if name not in row.more:
+        return ""
+    value = row.more[name]
+    return "n/a" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def _number(value: float | None, digits: int, spread: float | None) -> str:
+    if value is None:
+        return ""
+    text = f"{value:.{digits}f}"
+    return text if spread is None or not math.isfinite(spread) else f"{text}±{spread:.{digits}f}"
+
+
+def _count(n: int | str | None) -> str:
+    if n is None or isinstance(n, str):
+        return n or ""
+    return f"{n / 1e6:.2f} M" if n >= 1e6 else f"{n / 1e3:.1f} K" if n else "0"
+
+
+def _markdown(text: str) -> str:
+    for character in "\\`*_[]<>|":
+        text = text.replace(character, f"\\{character}")
+    return text
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "±": r"$\pm$",
+}
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

@@ -1,0 +1,408 @@
+"""The table that people quote numbers from: methods, sets and scales, checked against references."""
+
+import csv
+import json
+import re
+import shutil
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.color import rgb2ycbcr
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+
+from sr_lightning import self_check
+from sr_lightning.data.benchmarks import published
+from sr_lightning.evaluate import main
+from sr_lightning.image import read_rgb
+from sr_lightning.models import EDSR
+from sr_lightning.resize import resize
+
+pytestmark = pytest.mark.usefixtures("_hydras_logging")
+
+# DESIGN 4, measured with an independent implementation; test_metrics has the other scales of Set14.
+BICUBIC = {
+    ("Set5", 2): (33.682, 0.9305),
+    ("Set5", 3): (30.405, 0.8690),
+    ("Set5", 4): (28.431, 0.8113),
+    ("Set14", 4): (26.092, 0.7050),
+}
+QUICK = ["accelerator=cpu", "cost=false"]
+
+
+def save(path, *, seed=1, scale=4, n_feats=4, **config):
+    """A checkpoint as training writes it; the network is bicubic with some noise."""
+    torch.manual_seed(seed)
+    net = EDSR(scale, n_feats=n_feats, n_resblocks=1, upsampler="pixelshuffle_direct", global_skip="bicubic")
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.03)
+    model = {"_target_": "sr_lightning.models.EDSR", "scale": scale, "n_feats": n_feats, "n_resblocks": 1}
+    model |= {"upsampler": "pixelshuffle_direct", "global_skip": "bicubic"}
+    stored = {"model": model, "scale": [scale], "seed": seed, "data": {"train_dir": ["/x/T91"], "seed": seed}} | config
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {f"net.{key}": value for key, value in net.state_dict().items()}
+    torch.save({"state_dict": state, "sr_lightning": {"format": 1, "config": stored}}, path)
+    return path
+
+
+def only_run():
+    (path,) = Path("runs/evaluate").iterdir()
+    return path
+
+
+def document(run=None):
+    text = ((run or only_run()) / "results.json").read_text()
+    return json.loads(text, parse_constant=lambda name: pytest.fail(name))
+
+
+def rows(run=None):
+    return {(r["set"], r["scale"], r["method"], r["checkpoint"]): r for r in document(run)["rows"]}
+
+
+def per_image(run=None):
+    with ((run or only_run()) / "per_image.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def table(capsys):
+    """What is printed from the first table on."""
+    out = capsys.readouterr().out
+    return out[out.index("PSNR (dB)") :]
+
+
+def mine(folder, name="Mine"):
+    return [f"{'' if name == 'Set5' else '+'}data.test.{name}={folder}", f"sets=[{name}]"]
+
+
+def by_scikit_image(sr, hr, scale):
+    """Its PSNR and SSIM with the protocol's settings."""
+    cut = (slice(scale, -scale), slice(scale, -scale))
+    a, b = (rgb2ycbcr(x)[..., 0][cut] for x in (hr, sr))
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    return peak_signal_noise_ratio(a, b, data_range=255), structural_similarity(a, b, **settings)
+
+
+def test_bicubics_rows_are_those_of_the_design(sr_data, monkeypatch, capsys):
+    monkeypatch.setenv("SR_DATA", str(sr_data))
+    assert main(["model=bicubic", "scale=[2,3,4]", "sets=[Set5]", "hydra.run.dir=all", *QUICK]) == 0
+    out = table(capsys)
+    assert main(["model=bicubic", "scale=4", "sets=[Set14]", "hydra.run.dir=x4", *QUICK]) == 0
+    found = rows(Path("all")) | rows(Path("x4"))
+    assert len(found) == len(BICUBIC)
+    for (name, scale), (psnr, ssim) in BICUBIC.items():
+        row = found[name, scale, "bicubic", None]
+        assert row["psnr_y"] == pytest.approx(psnr, abs=0.005)
+        assert row["ssim_y"] == pytest.approx(ssim, abs=0.0005)
+        assert row["images"] == {"Set5": 5, "Set14": 14}[name]
+    assert max(map(len, out.splitlines())) <= 80
+    for part in ("Set5 x3", "Protocol: Y (BT.601) of 8-bit RGB", "28.43", "published"):
+        assert part in out
+
+
+def test_a_resized_copy_of_a_benchmark_is_refused_and_kept_only_under_another_name(sr_data, tmp_path, capsys):
+    copy = tmp_path / "Set5"
+    copy.mkdir()
+    for path in sorted((sr_data / "test" / "Set5").glob("*.png")):
+        image = Image.open(path)
+        image.resize((image.width * 9 // 10, image.height * 9 // 10), Image.Resampling.BICUBIC).save(copy / path.name)
+    settings = ["model=bicubic", "scale=4", *mine(copy, "Set5"), *QUICK]
+    assert main(settings) == 2
+    err = capsys.readouterr().err
+    assert "Set5" in err
+    assert "no table is printed" in err
+    assert "Traceback" not in err
+    assert list(Path("runs/evaluate").iterdir()) == []
+    assert main([*settings, "self_check=false"]) == 0
+    out = capsys.readouterr().out
+    assert "Set5 (altered) x4" in out
+    assert "published" not in out
+    assert list(rows()) == [("Set5 (altered)", 4, "bicubic", None)]
+
+
+def test_a_benchmark_by_another_kernel_is_refused_with_the_kernels_name(sr_data, monkeypatch, capsys):
+    monkeypatch.setenv("SR_DATA", str(sr_data))
+    assert main(["model=bicubic", "scale=4", "sets=[Set5]", "data.kernel=bilinear", *QUICK]) == 2
+    assert "made by matlab_bilinear; the protocol's are matlab_bicubic" in capsys.readouterr().err
+
+
+def test_a_set_that_only_bears_a_benchmarks_name_is_refused(folder, capsys):
+    assert main(["model=bicubic", "scale=4", *mine(folder, "Set5"), *QUICK]) == 2
+    assert "data.test.Set5: the pictures are not those of Set5" in capsys.readouterr().err
+
+
+def test_figures_are_those_of_the_saved_pictures_by_scikit_image(folder, tmp_path):
+    path = save(tmp_path / "run/checkpoints/best.ckpt", scale=3)
+    assert main([f"checkpoint={tmp_path}/run", "save_pictures=true", *mine(folder), *QUICK]) == 0
+    run = only_run()
+    written = per_image()
+    assert [row["name"] for row in written] == 2 * [f"img_{i}.png" for i in range(6)]
+    assert {(row["method"], row["checkpoint"]) for row in written} == {("bicubic", ""), ("EDSR", str(path))}
+    for row in written:
+        hr = read_rgb(folder / row["name"])
+        hr = hr[: hr.shape[0] // 3 * 3, : hr.shape[1] // 3 * 3]
+        sr = read_rgb(run / "pictures" / row["method"] / "Mine" / "x3" / row["name"])
+        psnr, ssim = by_scikit_image(sr, hr, 3)
+        assert float(row["psnr_y"]) == pytest.approx(psnr, abs=1e-6)
+        assert float(row["ssim_y"]) == pytest.approx(ssim, abs=1e-6)
+    found = rows()
+    assert list(found) == [("Mine", 3, "bicubic", None), ("Mine", 3, "EDSR", str(path))]
+    mean = np.mean([float(row["psnr_y"]) for row in written if row["method"] == "EDSR"])
+    assert found["Mine", 3, "EDSR", str(path)]["psnr_y"] == pytest.approx(mean)
+    assert document()["protocol"]["lr_kernel"] == "matlab_bicubic"
+
+
+def test_ready_made_pairs_and_pictures_of_the_same_name_in_sub_folders(picture, tmp_path):
+    for i, sub in enumerate("ab"):
+        hr = picture(96, 100, i)
+        lr = resize(torch.from_numpy(hr).permute(2, 0, 1), Fraction(1, 4)).permute(1, 2, 0).numpy()
+        for kind, pixels in (("hr", hr), ("lr", lr)):
+            (tmp_path / kind / sub).mkdir(parents=True)
+            Image.fromarray(pixels).save(tmp_path / kind / sub / "same.png")
+    one = [f"+data.test.A={{hr: {tmp_path}/hr/a, lr: {tmp_path}/lr/a}}", f"+data.test.B={tmp_path}/hr"]
+    assert main(["model=bicubic", "scale=4", "sets=[A,B]", "save_pictures=true", *one, *QUICK]) == 0
+    a, b, c = per_image()
+    assert (a["set"], b["set"], c["set"]) == ("A", "B", "B")
+    assert a["psnr_y"] == b["psnr_y"] != c["psnr_y"]
+    assert document()["protocol"]["lr_ready_made"] == ["A"]
+    saved = {str(p.relative_to(only_run() / "pictures/bicubic")) for p in only_run().rglob("*.png")}
+    assert saved == {"A/x4/same.png", "B/x4/same_0.png", "B/x4/same_1.png"}
+
+
+def test_checkpoints_of_one_network_have_the_names_of_their_runs_and_seeds_are_one_method(folder, tmp_path, capsys):
+    for seed in (1, 2, 3):
+        save(tmp_path / f"seeds/{seed}.ckpt", seed=seed)
+    save(tmp_path / "narrow/checkpoints/best.ckpt", n_feats=2)
+    save(tmp_path / "double/checkpoints/best.ckpt", scale=2)
+    files = [tmp_path / "narrow", *(tmp_path / f"seeds/{seed}.ckpt" for seed in (1, 2, 3)), tmp_path / "double"]
+    listed = ",".join(map(str, files))
+    assert main([f"checkpoint=[{listed}]", *mine(folder), "accelerator=cpu"]) == 0
+    found = document()
+    labels = [(r["scale"], r["method"], r.get("seed")) for r in found["rows"]]
+    assert labels == [
+        (2, "bicubic", None),
+        (2, "EDSR", 1),
+        (4, "bicubic", None),
+        (4, "EDSR (narrow)", 1),
+        (4, "EDSR (1)", 1),
+        (4, "EDSR (1)", 2),
+        (4, "EDSR (1)", 3),
+    ]
+    values = [r["psnr_y"] for r in found["rows"] if r["method"] == "EDSR (1)"]
+    (spread,) = found["seeds"]
+    assert spread["method"] == "EDSR (1) (3 seeds)"
+    assert spread["psnr_y"] == pytest.approx(np.mean(values))
+    assert spread["psnr_y_std"] == pytest.approx(np.std(values, ddof=1))
+    out = table(capsys)
+    assert max(map(len, out.splitlines())) <= 80
+    assert re.search(r"EDSR \(1\) \(3 seeds\) +\d\d\.\d\d±\d\.\d\d", out), out
+    compared = {(c["scale"], c["method"], c["than"]): c for c in found["comparisons"]}
+    assert list(compared) == [
+        (2, "EDSR", "bicubic"),
+        (4, "EDSR (narrow)", "EDSR (1)"),
+        (4, "EDSR (narrow)", "bicubic"),
+    ]
+    means = {r["method"]: r["psnr_y"] for r in found["rows"] if r["scale"] == 4} | {"EDSR (1)": np.mean(values)}
+    difference = compared[4, "EDSR (narrow)", "EDSR (1)"]
+    assert difference["mean"] == pytest.approx(means["EDSR (narrow)"] - means["EDSR (1)"])
+    assert difference["low"] < difference["mean"] < difference["high"]
+    assert difference["n"] == 6
+
+
+def test_no_two_methods_share_a_name(tmp_path):
+    from sr_lightning.methods import build_methods
+
+    files = ["a/0/checkpoints/best.ckpt", "a/0/checkpoints/last.ckpt", "b/0/checkpoints/best.ckpt", "plain.ckpt"]
+    paths = [str(save(tmp_path / name, n_feats=4 if name[0] == "a" else 2)) for name in files]
+    config = SimpleNamespace(checkpoint=dict.fromkeys(paths, ""), model=None, scale=[])
+    labels = [method.label for method in build_methods(config)]
+    assert labels == [f"EDSR ({paths[0]})", "EDSR (0/last)", f"EDSR ({paths[2]})", "EDSR (plain)"]
+
+
+def test_names_for_the_table_and_what_may_stand_in_a_file_name(folder, tmp_path):
+    odd = save(tmp_path / "a b,c=[d].ckpt")
+    other = save(tmp_path / "other.ckpt", seed=2)
+    assert main([f"checkpoint={odd}", *mine(folder), *QUICK]) == 0
+    shutil.rmtree("runs")
+    assert main([f"checkpoint={{first: '{odd}', second: {other}}}", *mine(folder), *QUICK]) == 0
+    assert [key[2] for key in rows()] == ["bicubic", "first", "second"]
+    assert (only_run() / "results.json").exists()
+
+
+@dataclass
+class Known:
+    """As the recognition of a benchmark whose pictures are not at hand."""
+
+    benchmark: str = "Set5"
+    is_exact: bool = True
+
+
+def test_files_for_papers(folder, tmp_path, monkeypatch):
+    row = [replace(published("Set5", 4)[0], method="A_B & C|D", training="291", source="table 1 of 10% <x>")]
+    monkeypatch.setattr(self_check, "recognise", lambda paths: Known())
+    monkeypatch.setattr(self_check, "self_check", lambda *arguments: [])
+    monkeypatch.setattr("sr_lightning.evaluation.published", lambda name, scale: row)
+    assert main(["model=bicubic", "scale=4", *mine(folder, "Set5"), *QUICK]) == 0
+    run = only_run()
+    text = (run / "results.md").read_text()
+    assert "| *Set5 x4* | *A\\_B & C\\|D* |" in text
+    assert "Protocol: Y (BT.601) of 8-bit RGB" in text
+    tex = (run / "results.tex").read_text()
+    assert r"\textit{A\_B \& C|D}" in tex
+    assert r"\textit{table 1 of 10\% <x>}" in tex
+    with (run / "results.csv").open() as file:
+        bicubic, other = csv.DictReader(file)
+    assert (bicubic["kind"], other["kind"]) == ("baseline", "published")
+    assert float(bicubic["psnr_y"]) == rows()["Set5", 4, "bicubic", None]["psnr_y"]
+    assert other["source"] == "table 1 of 10% <x>"
+    shutil.rmtree("runs")
+    assert main(["model=bicubic", "scale=4", *mine(folder, "Set5"), *QUICK, "published=false", "format=[csv]"]) == 0
+    assert {p.name for p in only_run().iterdir()} == {
+        ".hydra",
+        "evaluate.log",
+        "per_image.csv",
+        "results.csv",
+        "results.json",
+    }
+
+
+def test_metrics_without_weights_say_so_and_the_run_goes_on(folder, tmp_path, capsys):
+    path = save(tmp_path / "a.ckpt")
+    assert main([f"checkpoint={path}", "metrics=[ms_ssim,niqe]", *mine(folder), *QUICK]) == 0
+    out = capsys.readouterr().out
+    assert "n/a" in out
+    assert "niqe: n/a, " in out
+    assert "ms_ssim (higher is better): " in out
+
+
+def test_tiles_and_self_ensemble_are_what_the_network_is_run_with(folder, tmp_path, monkeypatch, capsys):
+    from sr_lightning import inference
+
+    real, asked = inference.super_resolve, []
+
+    def spy(*arguments, **settings):
+        asked.append(settings)
+        return real(*arguments, **settings)
+
+    monkeypatch.setattr(inference, "super_resolve", spy)
+    path = save(tmp_path / "a.ckpt")
+    assert main([f"checkpoint={path}", "tile=16", "self_ensemble=true", *mine(folder), *QUICK]) == 0
+    assert asked.count({"self_ensemble": True, "tile": 16}) == 6
+    assert "x8 self-ensemble; tiles of 16 LR pixels" in " ".join(capsys.readouterr().out.split())
+    protocol = document()["protocol"]
+    assert (protocol["self_ensemble"], protocol["tile"]) == (True, 16)
+
+
+def test_the_same_bits_on_two_processes_each_picture_once(folder, tmp_path):
+    path = save(tmp_path / "a.ckpt")
+    Image.fromarray(np.tile(read_rgb(folder / "img_0.png"), (4, 4, 1))).save(folder / "img_6.png")  # many threads' work
+    settings = [f"checkpoint={path}", *mine(folder), *QUICK]
+    found = []
+    for name, devices in (("one", 1), ("two", 2)):
+        assert main([*settings, f"devices={devices}", f"hydra.run.dir={name}"]) == 0
+        kept = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain", "name", "method")
+        found.append(
+            (
+                [{key: row[key] for key in kept} for row in per_image(Path(name))],
+                {key: (row["psnr_y"], row["ssim_y"], row["images"]) for key, row in rows(Path(name)).items()},
+            )
+        )
+    assert found[0] == found[1]
+    assert [row["name"] for row in found[0][0]] == 2 * [f"img_{i}.png" for i in range(7)]
+
+
+def test_scores_do_not_depend_on_the_number_of_threads():
+    from sr_lightning.metrics import psnr, ssim
+
+    generator = torch.Generator().manual_seed(0)
+    hr = torch.randint(0, 256, (1, 3, 512, 500), generator=generator, dtype=torch.uint8)
+    sr = (hr + torch.randn(hr.shape, generator=generator) * 9).clamp(0, 255).to(torch.uint8)
+    before, found = torch.get_num_threads(), []
+    try:
+        for n in (1, 2, 3):
+            torch.set_num_threads(n)
+            found.append((psnr(sr, hr, shave=4).item(), ssim(sr, hr, shave=4).item()))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+
+
+def test_a_sweep_and_its_objective(folder, tmp_path, capsys):
+    paths = [save(tmp_path / f"{seed}.ckpt", seed=seed) for seed in (1, 2)]
+    settings = [f"checkpoint={paths[0]},{paths[1]}", *mine(folder), *QUICK]
+    assert main(["-m", *settings, "hydra.sweep.dir=sweep"]) == 0
+    gains = [document(Path("sweep", name))["objective"] for name in "01"]
+    assert gains == [
+        pytest.approx(next(r["gain"] for r in document(Path("sweep", name))["rows"] if r["method"] == "EDSR"))
+        for name in "01"
+    ]
+    assert f"{gains[1]:+.3f}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ([], "checkpoint: null, and no model; allowed: checkpoint=<file or run folder>"),
+        (["model=bicubic"], "scale: must be given for a model without a checkpoint"),
+        (["model=bicubic", "scale=5"], "scale: found 5, allowed: one of 2, 3, 4, 8"),
+        (["model=bicubic", "scale=4", "sets=[Set5]"], "data.test.Set5.hr: data/test/Set5 is not there"),
+        (["checkpoint=nowhere.ckpt"], "checkpoint: nowhere.ckpt is not there"),
+        (["checkpoint=[a.ckpt,b.ckpt]"], "checkpoint: b.ckpt is not there"),
+        (["checkpoint=."], "checkpoint: . holds no checkpoints/best.ckpt"),
+        (["checkpoint=3"], "checkpoint: 3 is not there"),
+        (["checkpoint={bicubic: a}"], "checkpoint.bicubic: bicubic stands in every table"),
+        (["chekpoint=a"], "chekpoint: no such key; did you mean 'checkpoint'?"),
+        (["ckpt_path=last"], "ckpt_path: no such key"),
+        (["model=bicubic", "scale=4", "metrics=[lpisp]"], "metrics: found 'lpisp', did you mean 'lpips'?"),
+        (["model=bicubic", "scale=4", "format=html"], "format: found 'html'"),
+        (["model=bicubic", "scale=4", "tile=3"], "tile: found 3, allowed: 16"),
+        (["model=bicubic", "scale=4", "devices=0"], "devices: found 0"),
+        (["model=bicubic", "scale=4", "accelerator=tpu"], "accelerator: found 'tpu'"),
+        (["model=bicubic", "scale=4", "cost=maybe"], "cost: found 'maybe', allowed: true or false"),
+        (["model=bicubic", "scale=4", "data.kernel=cubic"], "data.kernel: found 'cubic'"),
+        (["model=bicubic", "scale=4", "+data.tset.Mine=x"], "data.tset: no such key; did you mean 'test'?"),
+        (["model=bicubic", "scale=4", "sets=[]"], "sets: found []"),
+    ],
+)
+def test_bad_input_is_told_before_torch_is_needed(overrides, said, capsys):
+    assert main(overrides) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "Traceback" not in err
+    assert not Path("runs").exists()
+
+
+def test_what_only_the_files_can_tell(folder, tmp_path, capsys):
+    path = save(tmp_path / "a.ckpt")
+    foreign = save(tmp_path / "b.ckpt", model={"_target_": "my_package.Net"})
+    torch.save({"x": torch.zeros(1)}, tmp_path / "c.pth")
+    for overrides, said in (
+        ([f"checkpoint={path}", "scale=2"], "scale: found [2], but"),
+        ([f"checkpoint={foreign}"], "my_package.Net"),
+        ([f"checkpoint={path}", "model=edsr_baseline", "scale=4"], "does not fit EDSR"),
+        ([f"checkpoint={tmp_path}/c.pth"], "c.pth"),
+        (["model=edsr_tiny", "scale=4"], "model.weights: EDSR would be evaluated with random weights"),
+        ([f"checkpoint={path}", "accelerator=gpu"], "accelerator: found gpu"),
+    ):
+        if "accelerator=gpu" in overrides and torch.cuda.is_available():
+            continue
+        assert main([*overrides, *mine(folder), "cost=false"]) == 2, overrides
+        err = capsys.readouterr().err
+        assert said in err
+        assert "Traceback" not in err
+        assert list(Path("runs/evaluate").iterdir()) == [], overrides
+
+
+def test_sample_needs_no_data_set(capsys):
+    assert main(["model=bicubic", "scale=[2]", "data=sample", *QUICK]) == 0
+    assert list(rows()) == [("sample_test", 2, "bicubic", None)]
+
+
+def test_a_preset_for_training_lends_its_test_sets_only(folder):
+    settings = ["data=folder", f"+data.test.Mine={folder}", "+data.val.Other=/nowhere", *QUICK]
+    assert main(["model=bicubic", "scale=[4]", *settings]) == 0
+    assert list(rows()) == [("Mine", 4, "bicubic", None)]
