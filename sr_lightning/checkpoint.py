@@ -171,11 +171,13 @@ def load_weights(net: nn.Module, path: Path, *, advise: Callable[[Path], str | N
     except UserError as error:
         raise UserError(f"model.weights: {error}") from None
     advice = advise(path) if advise else None
-    message = [f"model.weights: {path} does not fit {type(net).__name__}", *min(found, key=_size)]
+    message = [f"model.weights: {path} does not fit {type(net).__name__}", *min(reversed(found), key=_size)]
     raise UserError("\n  ".join([*message, advice] if advice else message))
 
 
-def readings(net: nn.Module | type[nn.Module], state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], Any]]:
+def readings(
+    net: nn.Module | type[nn.Module], state: dict[str, Tensor]
+) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
     """A state in its own names, and where the network knows them as another's, in ours with what they settle."""
     yield state, {}
     convert = getattr(net, "from_official", None)

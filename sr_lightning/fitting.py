@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +28,14 @@ def advise(path: Path) -> str | None:
         return None
     if config is not None:
         section, scale = config["model"], config["scale"]
-        overrides = _overrides(section) + ([f"scale={_text(scale)}"] if scale else [])
-        return f"it was saved with: {' '.join(overrides)}"
+        return f"it was saved with: {' '.join(_overrides(section, scale))}"
     for state in unwrapped(read_weights(path)):
         for name in models.__all__:
             arguments = _arguments(getattr(models, name), state)
             if arguments is not None:
-                overrides = _overrides({"_target_": f"{models.__name__}.{name}", **arguments})
+                section = {"_target_": f"{models.__name__}.{name}", **arguments}
                 scale = arguments.get("scale") or arguments.get("scales")
-                return f"it fits: {' '.join(overrides + ([f'scale={_text(scale)}'] if scale else []))}"
+                return f"it fits: {' '.join(_overrides(section, scale))}"
     return None
 
 
@@ -44,34 +44,45 @@ def _arguments(network: type[nn.Module], state: dict[str, Tensor]) -> dict[str, 
     infer = getattr(network, "infer", None)
     if infer is None:
         return None
-    try:
-        for weights, settings in readings(network, state):
+    for weights, settings in _readings(network, state):
+        try:
             arguments: dict[str, Any] = infer(weights) | settings
-            with torch.device("meta"):
+            with torch.device("meta"), warnings.catch_warnings(action="ignore"):
                 net = network(**arguments)
-            if not differences(net, weights):
-                return arguments
-    except (KeyError, IndexError, ArithmeticError, ValueError, RuntimeError, UserError):
-        pass  # another network's names and shapes: whatever is inferred from them is no network
+        except (KeyError, IndexError, ArithmeticError, ValueError, RuntimeError, UserError):
+            continue  # another network's names and shapes: what is inferred from them is no network
+        if not differences(net, weights):
+            return arguments
     return None
 
 
-def _overrides(section: dict[str, Any]) -> list[str]:
-    """`model=<name>` of the nearest config for this class, and the keys that differ."""
+def _readings(network: type[nn.Module], state: dict[str, Tensor]) -> list[tuple[dict[str, Tensor], dict[str, Any]]]:
+    try:
+        return list(readings(network, state))
+    except UserError:  # known names around something else; said when the file is loaded into this network
+        return []
+
+
+def _overrides(section: dict[str, Any], scale: Any) -> list[str]:
+    """`model=<name>` of the nearest config for this class, the keys that differ, and the scale where it is known."""
     choices = []
     for file in sorted(Path(conf_dir(), "model").glob("*.yaml")):
         shipped = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
         assert isinstance(shipped, dict)
         if shipped["_target_"] == section["_target_"]:
             changed = {
-                key: value for key, value in section.items() if not key.startswith("scale") and shipped[key] != value
+                f"model.{key}": value
+                for key, value in section.items()
+                if not key.startswith("scale") and shipped.get(key) != value
             }
-            choices.append([f"model={file.stem}", *(f"model.{key}={_text(value)}" for key, value in changed.items())])
-    return min(choices, key=len)
+            choices.append({"model": file.stem, **changed})
+    nearest = min(choices, key=len)
+    if scale:
+        nearest["scale"] = scale[0] if isinstance(scale, list) and len(scale) == 1 else scale
+    return [_typed(key, value) for key, value in nearest.items()]
 
 
-def _text(value: Any) -> str:
-    """A value as it is typed: a list without spaces, one scale without brackets."""
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    return str(value).replace(" ", "").replace("None", "null")
+def _typed(key: str, value: Any) -> str:
+    """An override as it is typed in a shell."""
+    text = f"{key}={value}".replace(" ", "").replace("None", "null")
+    return f"'{text}'" if "[" in text else text

@@ -132,7 +132,8 @@ class _Block(nn.Module):
         self.layers = nn.ModuleList(MergedConv(n_feats, n_feats, expansion) for _ in range(3))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first = self.layers[0](x)
-        last = self.layers[2](F.silu(self.layers[1](F.silu(first))))
+        # The authors' code activates these in place, so what their network keeps of the last block is activated.
+        first = F.silu(self.layers[0](x))
+        last = self.layers[2](F.silu(self.layers[1](first)))
         attention = last.sigmoid() - 0.5
         return (last + x) * attention, first
