@@ -84,7 +84,8 @@ def _reason(path: Path, error: Exception) -> str:
     """What is wrong with the file; torch's own advice is to switch the protection off."""
     if isinstance(error, OSError) or not path.is_file():
         return str(error)
-    beginning = path.open("rb").read(64).lstrip()
+    with path.open("rb") as file:
+        beginning = file.read(64).lstrip()
     if not beginning:
         return "the file is empty"
     if beginning[:1] == b"<":
@@ -95,7 +96,7 @@ def _reason(path: Path, error: Exception) -> str:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"it holds {found[1]}" if found else "it holds more than tensors, numbers and texts, or is damaged"
         return f"{what}, and nothing in a file is executed here; allowed: the state dict, saved anew by its own project"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"it is damaged, or no file of weights ({(str(error).splitlines() or [type(error).__name__])[0]})"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -160,8 +161,9 @@ def load_weights(net: nn.Module, path: Path, *, advise: Callable[[Path], str | N
             the first of each kind.
     """
     found: list[list[str]] = []
+    states = unwrapped(read_weights(path))
     try:
-        for state in unwrapped(read_weights(path)):
+        for state in states:
             for weights, settings in readings(net, state):
                 findings = differences(net, weights) or _other_settings(net, settings)
                 if not findings:
@@ -169,7 +171,7 @@ def load_weights(net: nn.Module, path: Path, *, advise: Callable[[Path], str | N
                     return
                 found.append(findings)
     except UserError as error:
-        raise UserError(f"model.weights: {error}") from None
+        raise UserError(f"model.weights: {path}: {error}") from None
     advice = advise(path) if advise else None
     message = [f"model.weights: {path} does not fit {type(net).__name__}", *min(reversed(found), key=_size)]
     raise UserError("\n  ".join([*message, advice] if advice else message))
