@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from sr_lightning import models
 from sr_lightning.errors import UserError
+from sr_lightning.matching import Finding, differences, other_settings, readings, unwrapped
 
 FORMAT = 1
 # Where others keep a network's weights in their files; an average before the weights it was taken of. In our
 # own checkpoints `state_dict` is the average, where there is one (`callbacks.ema`).
 _CONTAINERS = ("params_ema", "g_ema", "state_dict", "params", "generator", "model_state_dict", "model")
-# What is put before the names: our module, and others' modules and wrappers.
-_WRAPPERS = ("net.", "net_g.", "generator.", "model.", "module.", "_orig_mod.")
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -82,7 +81,7 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
 
 def _reason(path: Path, error: Exception) -> str:
     """What is wrong with the file; torch's own advice is to switch the protection off."""
-    if isinstance(error, OSError) or not path.is_file():
+    if not path.is_file() or isinstance(error, PermissionError):
         return str(error)
     with path.open("rb") as file:
         beginning = file.read(64).lstrip()
@@ -100,10 +99,9 @@ def _reason(path: Path, error: Exception) -> str:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The network's weights in a `.safetensors` file, one of our checkpoints, or another's, as they are named there.
+    """The weights in a `.safetensors` file, one of our checkpoints, or another's, as they are named there.
 
-    Where a file holds an average of the weights beside them, the average is taken. Of a Lightning module's parts
-    the network is taken: ours is named `net`; loss and discriminator are left.
+    Where a file holds an average of the weights beside them, the average is taken.
 
     Raises:
         UserError: The file cannot be read or holds no weights.
@@ -113,8 +111,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             return dict(safetensors.torch.load_file(path))
         except (safetensors.SafetensorError, OSError) as error:
             raise UserError(f"{path}: cannot be read as safetensors: {error}") from None
-    content = read_checkpoint(path)
-    state: Mapping[Any, Any] = content
+    state: Mapping[Any, Any] = read_checkpoint(path)
     while inner := next((state[name] for name in _CONTAINERS if isinstance(state.get(name), Mapping)), None):
         state = inner
     weights = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
@@ -122,11 +119,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     if not weights or others:
         found = ", ".join(str(key) for key in list(state)[:5]) or "nothing"
         raise UserError(f"{path}: found the keys {found}, allowed: a checkpoint or a dict of weights")
-    if state is not content:  # a plain dict is one network's; a module's has its parts
-        for prefix in ("net.", "net_g.", "generator."):
-            part = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-            if part:
-                return part
     return weights
 
 
@@ -136,14 +128,6 @@ def _is_safetensors(path: Path) -> bool:
         return path.suffix == ".safetensors"
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{" or path.suffix == ".safetensors"
-
-
-def unwrapped(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """A state, and the same without each of the wrappers' prefixes that all its names share."""
-    yield state
-    while prefix := next((p for p in _WRAPPERS if all(key.startswith(p) for key in state)), None):
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-        yield state
 
 
 def load_weights(net: nn.Module, path: Path, *, advise: Callable[[Path], str | None] | None = None) -> None:
@@ -160,68 +144,23 @@ def load_weights(net: nn.Module, path: Path, *, advise: Callable[[Path], str | N
         UserError: Names or shapes differ, or an argument of the network that the file decides; the message names
             the first of each kind.
     """
-    found: list[list[str]] = []
-    states = unwrapped(read_weights(path))
+    content = read_weights(path)
+    found: list[tuple[int, int, list[Finding]]] = []
     try:
-        for state in states:
-            for weights, settings in readings(net, state):
-                findings = differences(net, weights) or _other_settings(net, settings)
-                if not findings:
-                    net.load_state_dict(weights)
-                    return
-                found.append(findings)
+        for weights, settings in (reading for state in unwrapped(content) for reading in readings(net, state)):
+            findings = differences(net, weights) or other_settings(net, settings)
+            if not findings:
+                net.load_state_dict(weights)
+                return
+            left = len(content) - len(weights)
+            found.append((left + sum(len(finding.names) for finding in findings), left, findings))
     except UserError as error:
         raise UserError(f"model.weights: {path}: {error}") from None
-    advice = advise(path) if advise else None
-    message = [f"model.weights: {path} does not fit {type(net).__name__}", *min(reversed(found), key=_size)]
-    raise UserError("\n  ".join([*message, advice] if advice else message))
-
-
-def readings(
-    net: nn.Module | type[nn.Module], state: dict[str, Tensor]
-) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
-    """A state in its own names, and where the network knows them as another's, in ours with what they settle."""
-    yield state, {}
-    convert = getattr(net, "from_official", None)
-    if convert is None:
-        return
-    try:
-        official = convert(state)
-    except (KeyError, IndexError, ValueError, ArithmeticError, RuntimeError):
-        return  # some of the names are known, but parts or shapes are not what belongs to them
-    if official is not None:
-        yield official
-
-
-def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[str]:
-    """What keeps weights from fitting a network: one line for each kind, with the first names; empty if they fit."""
-    expected = net.state_dict()
-    missing = [key for key in expected if key not in weights]
-    unexpected = [key for key in weights if key not in expected]
-    shapes = [
-        f"{key} {tuple(weights[key].shape)}, the network has {tuple(value.shape)}"
-        for key, value in expected.items()
-        if key in weights and weights[key].shape != value.shape
-    ]
-    return [
-        f"{what} ({len(names)}): {'; '.join(names[:3])}"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("other shape", shapes))
-        if names
-    ]
-
-
-def _size(findings: list[str]) -> int:
-    return sum(int(number) for line in findings for number in re.findall(r"\((\d+)\): ", line))
-
-
-def _other_settings(net: nn.Module, settings: Mapping[str, Any]) -> list[str]:
-    findings = []
-    for name, value in settings.items():
-        own = torch.as_tensor(getattr(net, name)).flatten()
-        if not torch.allclose(own.cpu().double(), torch.tensor(value).flatten().double(), rtol=0, atol=1e-5):
-            shown = [round(v, 4) for v in own.tolist()]
-            findings.append(f"model.{name}: the file was made with {value}, the network has {shown}")
-    return findings
+    nearest = min(reversed(found), key=lambda entry: entry[:2])[2]
+    message = [f"model.weights: {path} does not fit {type(net).__name__}", *map(str, nearest)]
+    if advise is not None and (advice := advise(path)) is not None:
+        message.append(advice)
+    raise UserError("\n  ".join(message))
 
 
 def read_config(path: Path) -> dict[str, Any] | None:
@@ -241,7 +180,11 @@ def read_config(path: Path) -> dict[str, Any] | None:
         raise UserError(f"{path}: has the format {saved.get('format')!r}, allowed: {FORMAT}")
     check_own_network(config["model"], path)
     model = {key: value for key, value in config["model"].items() if key not in ("weights", "adam_lr")}
-    return {"model": model, "scale": config.get("scale")}
+    scale = config.get("scale")
+    scales = scale if isinstance(scale, list) else [scale]
+    if not scales or any(type(s) is not int for s in scales):
+        raise UserError(f"{path}: was saved with the scale {scale!r}, allowed: whole numbers")
+    return {"model": model, "scale": scales}
 
 
 def check_own_network(section: Any, path: Path) -> None:
@@ -261,20 +204,21 @@ def check_own_network(section: Any, path: Path) -> None:
             "If you trust that class, repeat it on the command line: model._target_=… and its arguments"
         )
     if (bad := _not_plain({key: value for key, value in section.items() if key != "_target_"})) is not None:
-        raise UserError(f"{path}: the argument {bad!r} of its network is no plain value")
+        raise UserError(f"{path}: the argument {bad} of its network is no plain value")
 
 
-def _not_plain(value: Any) -> Any:
+def _not_plain(value: Any) -> str | None:
     """The first part that is more than data: an object, a key of Hydra's, an interpolation; None if there is none."""
+    parts: list[Any] = []
     if isinstance(value, dict):
-        for key, entry in value.items():
+        for key in value:
             if not isinstance(key, str) or key.startswith("_") or "${" in key:
-                return key
-            if (bad := _not_plain(entry)) is not None:
-                return bad
-        return None
-    if isinstance(value, list):
-        return next((bad for entry in value if (bad := _not_plain(entry)) is not None), None)
-    if isinstance(value, str):
-        return value if "${" in value else None
-    return None if value is None or isinstance(value, bool | int | float) else value
+                return repr(key)
+        parts = list(value.values())
+    elif isinstance(value, list):
+        parts = value
+    elif isinstance(value, str):
+        return repr(value) if "${" in value else None
+    elif value is not None and not isinstance(value, bool | int | float):
+        return type(value).__name__
+    return next((bad for part in parts if (bad := _not_plain(part)) is not None), None)

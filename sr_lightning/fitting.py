@@ -11,9 +11,10 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from sr_lightning import models
-from sr_lightning.checkpoint import differences, read_config, read_weights, readings, unwrapped
+from sr_lightning.checkpoint import read_config, read_weights
 from sr_lightning.config import conf_dir
 from sr_lightning.errors import UserError
+from sr_lightning.matching import differences, readings, unwrapped
 
 
 def advise(path: Path) -> str | None:

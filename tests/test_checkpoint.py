@@ -186,6 +186,7 @@ WRAPPED = {
     "ours_compiled": lambda s, raw: {"state_dict": named("net._orig_mod.", s)},
     "ours_adversarial": lambda s, raw: {"state_dict": named("net.", s) | named("discriminator.", raw)},
     "others_lightning": lambda s, raw: {"state_dict": named("model.", s), "epoch": 1},
+    "others_lightning_loss": lambda s, raw: {"state_dict": named("model.", s) | named("loss.", raw)},
     "others_gan": lambda s, raw: {"state_dict": named("net_g.", s) | named("net_d.", raw)},
     "model_state_dict": lambda s, raw: {"model_state_dict": s, "optimizer": {"state": {}}, "epoch": 3},
     "two_deep": lambda s, raw: {"model": {"state_dict": named("module.", s)}},
@@ -360,6 +361,7 @@ def test_a_checkpoint_may_only_name_our_networks(tmp_path, target):
         ("n_feats", torch.zeros(1)),
         ("n_feats", (1, 2)),
         (3, 4),
+        (None, 4),
     ],
     ids=str,
 )
@@ -369,6 +371,12 @@ def test_arguments_in_a_checkpoint_are_data(tmp_path, monkeypatch, key, value):
     with pytest.raises(UserError, match=r"a\.ckpt: the argument .* is no plain value") as caught:
         read_config(path)
     assert "must not be seen" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [[], [2.0], ["${oc.env:HOME}"], [True]], ids=str)
+def test_scales_in_a_checkpoint_are_whole_numbers(tmp_path, scale):
+    with pytest.raises(UserError, match=r"a\.ckpt: was saved with the scale .* allowed: whole numbers"):
+        read_config(saved(tmp_path / "a.ckpt", MODEL, scale))
 
 
 def test_a_section_that_is_none_is_refused(tmp_path):

@@ -24,9 +24,10 @@ MAY = {
     "data": {"image", "resize"},
     "models": {"resize"},
     "losses": {"metrics"},
-    "checkpoint": {"models"},  # only for their names: which classes a file may ask for
-    "foreign": {"checkpoint"},
-    "fitting": {"checkpoint", "config", "models"},
+    "matching": set(),
+    "checkpoint": {"matching", "models"},  # the latter only for their names: which classes a file may ask for
+    "foreign": {"checkpoint", "matching"},
+    "fitting": {"checkpoint", "config", "matching", "models"},
     "inference": {"image", "resize"},
     "results": {"metrics"},
     "module": {"checkpoint", "data", "image", "inference", "losses", "metrics", "results"},
