@@ -112,8 +112,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         except (safetensors.SafetensorError, OSError) as error:
             raise UserError(f"{path}: cannot be read as safetensors: {error}") from None
     state: Mapping[Any, Any] = read_checkpoint(path)
-    while inner := next((state[name] for name in _CONTAINERS if isinstance(state.get(name), Mapping)), None):
-        state = inner
+    for _ in range(3):  # no file nests deeper, and a hostile one may hold itself
+        state = next((state[name] for name in _CONTAINERS if isinstance(state.get(name), Mapping)), state)
     weights = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
     others = [value for value in state.values() if not isinstance(value, Tensor | int | float | str | None)]
     if not weights or others:

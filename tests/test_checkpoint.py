@@ -154,6 +154,9 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
     torch.save({"epoch": 3, "params": [1]}, tmp_path / "other.pth")
     torch.save({"a": torch.zeros(1), "b": {"c": torch.zeros(1)}}, tmp_path / "nested.pth")
     torch.save({}, tmp_path / "nothing.pth")
+    cycle = {}
+    cycle["model"] = cycle
+    torch.save(cycle, tmp_path / "cycle.pth")
     torch.save({"a": torch.zeros(1), "b": np.zeros(1)}, tmp_path / "numpy.pth")
     torch.save(small(), tmp_path / "module.pth")
     for name, reason in {
@@ -166,6 +169,7 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
         "list.pth": "holds a list",
         "other.pth": "found the keys epoch, params",
         "nested.pth": "found the keys a, b",
+        "cycle.pth": "found the keys model",
         "nothing.pth": "found the keys nothing",
         "numpy.pth": "it holds numpy.+ nothing in a file is executed here; allowed: the state dict, saved anew",
         "module.pth": "it holds sr_lightning.models.edsr.EDSR",
