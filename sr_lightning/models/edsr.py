@@ -12,15 +12,16 @@ from sr_lightning.models.blocks import Activation, ResBlock, Upsampling, check_s
 from sr_lightning.models.initialisation import zero_last_conv_
 from sr_lightning.models.official import (
     LEVELS,
+    MeanShift,
     Names,
     Official,
     State,
     count,
-    on_unit_range,
+    fold_mean_shift,
     rename,
     shuffle_names,
+    split_mean_shift,
     sub_pixel_scale,
-    without_mean_shift,
 )
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
@@ -78,10 +79,10 @@ class EDSR(nn.Module):
         not say so in the file; all that it has released do. `res_scale` is in neither: 0.1 for 256 channels.
         """
         if "head.0.weight" in state:
-            rest, value_range, mean = without_mean_shift(state)
+            rest, shift = split_mean_shift(state)
             names: Names = {r"head\.0\.": "head.", **shuffle_names(rest, r"tail\.0", r"tail\.1")}
         elif "conv_after_body.weight" in state:
-            rest, value_range, mean = dict(state), LEVELS, list(DIV2K_MEAN)
+            rest, shift = dict(state), MeanShift.of(DIV2K_MEAN, LEVELS)
             names = {
                 r"conv_first\.": "head.",
                 r"body\.(\d+)\.conv1\.": r"body.\1.body.0.",
@@ -92,7 +93,7 @@ class EDSR(nn.Module):
         else:
             return None
         ours = rename(rest, names)
-        on_unit_range(ours, value_range, first=["head"], last=f"tail.{count(ours, 'tail') - 1}")
+        mean = fold_mean_shift(ours, shift, first="head", last=f"tail.{count(ours, 'tail') - 1}")
         return Official(ours, {"rgb_mean": mean})
 
     @staticmethod

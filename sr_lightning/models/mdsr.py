@@ -24,10 +24,10 @@ from sr_lightning.models.official import (
     Official,
     State,
     count,
-    on_unit_range,
+    fold_mean_shift,
     rename,
+    split_mean_shift,
     sub_pixel_scale,
-    without_mean_shift,
 )
 
 
@@ -79,7 +79,7 @@ class MDSR(nn.Module):
         """EDSR-PyTorch's names, on 0..255; its lists have one entry for each scale."""
         if "pre_process.0.0.body.0.weight" not in state:
             return None
-        rest, value_range, mean = without_mean_shift(state)
+        rest, shift = split_mean_shift(state)
         scales = [sub_pixel_scale(rest, rf"upsample\.{i}\.\d+\.weight") for i in range(count(rest, "upsample"))]
         names: Names = {
             r"head\.0\.": "head.",
@@ -88,7 +88,7 @@ class MDSR(nn.Module):
             r"tail\.0\.": "tail.",
         }
         ours = rename(rest, names)
-        on_unit_range(ours, value_range, first=["head"], last="tail")
+        mean = fold_mean_shift(ours, shift, first="head", last="tail")
         return Official(ours, {"rgb_mean": mean})
 
     @staticmethod

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -46,32 +46,61 @@ def rename(state: State, names: Mapping[str, _Ours]) -> dict[str, Tensor]:
     return renamed
 
 
-def without_mean_shift(state: State) -> tuple[dict[str, Tensor], float, list[float]]:
-    """Takes out `sub_mean` and `add_mean`, the fixed 1x1 convolutions around EDSR and its relatives.
+class MeanShift(NamedTuple):
+    """The 1x1 convolutions around EDSR and its relatives: A·x + b before, C·y + d after; (3, 3) and (3,)."""
 
-    Returns:
-        The other weights; the range R on which they compute; the mean, as part of it. Without the convolutions
-        that is 1 and no mean.
+    a: Tensor
+    b: Tensor
+    c: Tensor
+    d: Tensor
+
+    @classmethod
+    def of(cls, mean: Sequence[float], value_range: float) -> MeanShift:
+        """The mean is subtracted and added again, on [0, R]."""
+        eye, shift = torch.eye(3, dtype=torch.float64), value_range * torch.tensor(mean, dtype=torch.float64)
+        return cls(eye, -shift, eye, shift)
+
+
+def split_mean_shift(state: State) -> tuple[dict[str, Tensor], MeanShift]:
+    """Takes `sub_mean` and `add_mean` out of a state; where it has none, the picture goes in as it is, on 0..1.
 
     Raises:
-        UserError: They do something else than to subtract R·mean and to add it again.
+        UserError: They are no such convolutions, or cannot be undone.
     """
     names = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias")
     rest = {key: value for key, value in state.items() if key not in names}
     found = [state[name].double() for name in names if name in state]
     if not found:
-        return rest, 1.0, [0.0, 0.0, 0.0]
-    eye = torch.eye(3, dtype=torch.float64).view(3, 3, 1, 1)
-    shapes = [tuple(value.shape) for value in found]
-    if shapes != [(3, 3, 1, 1), (3,)] * 2 or not (
-        torch.equal(found[0], eye) and torch.equal(found[2], eye) and torch.equal(found[1], -found[3])
-    ):
-        raise UserError(
-            "sub_mean and add_mean do more than to subtract a mean and to add it again; allowed: kernels of "
-            "ones, and biases that differ in their sign"
-        )
-    value_range = LEVELS if found[3].max() > 1 else 1.0
-    return rest, value_range, [round(value, 6) for value in (found[3] / value_range).tolist()]
+        return rest, MeanShift.of((0.0, 0.0, 0.0), 1.0)
+    if [tuple(value.shape) for value in found] != [(3, 3, 1, 1), (3,)] * 2 or found[0].view(3, 3).det().abs() < 1e-3:
+        raise UserError("sub_mean and add_mean: allowed: 1x1 convolutions of RGB that subtract and add a mean")
+    return rest, MeanShift(found[0].view(3, 3), found[1], found[2].view(3, 3), found[3])
+
+
+def fold_mean_shift(state: dict[str, Tensor], shift: MeanShift, *, first: str, last: str) -> list[float]:
+    """Folds the convolutions of the mean's shift into the first and the last one, in place.
+
+    RCAN's code means to keep them as they are, but its optimizer gets them; so nothing is taken for granted. With
+    m = -b / R before A, W·(A·R·x + b) = (W·A·R)·(x - A⁻¹·m), whose border of zeros is the same. What comes out is
+    (C·(V·y + v) + d) / R. Exact but for one rounding of each weight.
+
+    Args:
+        state: In our names.
+        shift: From the file.
+        first: Name of the convolution that sees the picture.
+        last: Name of the one that makes it.
+
+    Returns:
+        The mean that the network has to subtract from a picture in [0, 1] and to add again.
+    """
+    value_range = LEVELS if shift.d.max() > 1 else 1.0
+    mean = [round(value, 6) for value in (-torch.linalg.solve(shift.a, shift.b) / value_range).tolist()]
+    before, after, bias = (state[f"{name}"].double() for name in (f"{first}.weight", f"{last}.weight", f"{last}.bias"))
+    state[f"{first}.weight"] = (torch.einsum("oiyx,ij->ojyx", before, shift.a) * value_range).float()
+    state[f"{last}.weight"] = (torch.einsum("ij,jnyx->inyx", shift.c, after) / value_range).float()
+    bias = (shift.c @ bias + shift.d) / value_range - torch.tensor(mean, dtype=torch.float64)
+    state[f"{last}.bias"] = bias.float()
+    return mean
 
 
 def on_unit_range(state: dict[str, Tensor], value_range: float, *, first: Iterable[str], last: str | None) -> None:

@@ -13,15 +13,16 @@ from sr_lightning.models.edsr import DIV2K_MEAN
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 from sr_lightning.models.official import (
     LEVELS,
+    MeanShift,
     Names,
     Official,
     State,
     count,
-    on_unit_range,
+    fold_mean_shift,
     rename,
     shuffle_names,
+    split_mean_shift,
     sub_pixel_scale,
-    without_mean_shift,
 )
 
 
@@ -62,11 +63,11 @@ class RCAN(nn.Module):
     def from_official(state: State) -> Official | None:
         """The authors' names (yulunzhang/RCAN; torchSR has the same) and BasicSR's, on 0..255 as in `EDSR`."""
         if "head.0.weight" in state:
-            rest, value_range, mean = without_mean_shift(state)
+            rest, shift = split_mean_shift(state)
             attention = {r"(body\.\d+\.body\.\d+\.body\.3)\.conv_du\.": r"\1.gate."}
             names: Names = {r"head\.0\.": "head.", **attention, **shuffle_names(rest, r"tail\.0", r"tail\.1")}
         elif "body.0.residual_group.0.rcab.0.weight" in state:
-            rest, value_range, mean = dict(state), LEVELS, list(DIV2K_MEAN)
+            rest, shift = dict(state), MeanShift.of(DIV2K_MEAN, LEVELS)
             block = r"body\.(\d+)\.residual_group\.(\d+)\.rcab\."
             names = {
                 r"conv_first\.": "head.",
@@ -80,7 +81,7 @@ class RCAN(nn.Module):
         else:
             return None
         ours = rename(rest, names)
-        on_unit_range(ours, value_range, first=["head"], last=f"tail.{count(ours, 'tail') - 1}")
+        mean = fold_mean_shift(ours, shift, first="head", last=f"tail.{count(ours, 'tail') - 1}")
         return Official(ours, {"rgb_mean": mean})
 
     @staticmethod

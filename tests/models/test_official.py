@@ -67,8 +67,8 @@ class Layers:
         ]
 
     def shift(self, x, name, sign, value_range=255.0, mean=MEAN):
-        weight = self.state[f"{name}.weight"] = torch.eye(3).view(3, 3, 1, 1)
-        bias = self.state[f"{name}.bias"] = sign * value_range * torch.tensor(mean)
+        weight = self.state.setdefault(f"{name}.weight", torch.eye(3).view(3, 3, 1, 1))
+        bias = self.state.setdefault(f"{name}.bias", sign * value_range * torch.tensor(mean))
         return F.conv2d(x, weight, bias)
 
     def upsample(self, x, name, scale):
@@ -479,9 +479,9 @@ def test_spandrels_networks_and_ours_agree(tmp_path, name, convert):
 def test_another_mean_is_refused_unless_the_network_has_it(tmp_path):
     """RCAN's authors have a second mean, that of DIV2K and Flickr2K."""
     layers, mean = Layers(), (0.4690, 0.4490, 0.4036)
-    edsr(layers, torch.rand(1, 3, 4, 4), 2, 1.0)
     for name, sign in (("sub_mean", -1), ("add_mean", 1)):
         layers.shift(torch.zeros(1, 3, 1, 1), name, sign, mean=mean)
+    edsr(layers, torch.rand(1, 3, 4, 4), 2, 1.0)
     torch.save(layers.state, tmp_path / "a.pth")
     with pytest.raises(
         UserError, match=r"other settings \(1\): model\.rgb_mean=\[0\.469, 0\.449, 0\.4036\], the network has"
@@ -491,14 +491,32 @@ def test_another_mean_is_refused_unless_the_network_has_it(tmp_path):
     assert "'model.rgb_mean=[0.469,0.449,0.4036]'" in advise(tmp_path / "a.pth")
 
 
-@pytest.mark.parametrize("name", ["sub_mean.weight", "add_mean.bias"])
-def test_a_mean_shift_that_does_more_is_refused(tmp_path, name):
+@torch.no_grad()
+def test_a_mean_shift_that_was_trained_gives_the_same_function(tmp_path):
+    """RCAN sets `requires_grad` of the module, which freezes nothing."""
+    layers, x = Layers(), torch.rand(1, 3, 9, 8, generator=torch.Generator().manual_seed(1))
+    for name, sign in (("sub_mean", -1), ("add_mean", 1)):
+        layers.shift(torch.zeros(1, 3, 1, 1), name, sign)
+        layers.state[f"{name}.weight"] += layers.draw("noise", 3, 3, 1, 1, std=0.05)
+        layers.state[f"{name}.bias"] += layers.draw("more", 3, std=3.0)
+    del layers.state["noise"], layers.state["more"]
+    expected = edsr(layers, x, 2, 1.0)
+    torch.save(layers.state, tmp_path / "a.pth")
+    weight, bias = (layers.state[f"sub_mean.{kind}"].double() for kind in ("weight", "bias"))
+    mean = -(weight.view(3, 3).inverse() @ bias) / 255
+    net = EDSR(2, n_feats=6, n_resblocks=2, rgb_mean=mean.tolist())
+    load_weights(net, tmp_path / "a.pth")
+    agree(net(x), expected)
+
+
+@pytest.mark.parametrize("value", [torch.zeros(3, 3, 1, 1), torch.ones(1, 1, 1, 1)], ids=["singular", "grey"])
+def test_a_mean_shift_that_cannot_be_folded_is_refused(tmp_path, value):
     layers = Layers()
     edsr(layers, torch.rand(1, 3, 4, 4), 2, 1.0)
-    layers.state[name] = layers.state[name] * 1.5
-    torch.save(layers.state, tmp_path / "a.pth")
-    with pytest.raises(UserError, match=r"a\.pth.*sub_mean and add_mean do more than"):
+    torch.save(layers.state | {"sub_mean.weight": value}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"a\.pth: sub_mean and add_mean: allowed: 1x1 convolutions of RGB"):
         load_weights(EDSR(2, n_feats=6, n_resblocks=2), tmp_path / "a.pth")
+    assert advise(tmp_path / "a.pth") is None
 
 
 def test_ninasrs_means_are_checked(tmp_path):
