@@ -16,6 +16,7 @@ from torch import nn
 from sr_lightning.checkpoint import SafeCheckpointIO, load_weights
 from sr_lightning.config import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.errors import UserError
+from sr_lightning.fitting import advise
 from sr_lightning.signatures import parameters
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def build_network(section: dict[str, Any]) -> nn.Module:
     if not isinstance(net, nn.Module):
         raise UserError(f"model._target_: {section['_target_']} is a {type(net).__name__}, allowed: a torch.nn.Module")
     if weights is not None:
-        load_weights(net, Path(weights))
+        load_weights(net, Path(weights), advise=advise)
     return net.to(memory_format=torch.channels_last)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import pickle
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,14 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
+from sr_lightning import models
 from sr_lightning.errors import UserError
+from sr_lightning.matching import Finding, differences, other_settings, readings, unwrapped
 
 FORMAT = 1
-_PREFIX = "net."  # how the LightningModule names the network's weights
+# Where others keep a network's weights in their files; an average before the weights it was taken of. In our
+# own checkpoints `state_dict` is the average, where there is one (`callbacks.ema`).
+_CONTAINERS = ("params_ema", "g_ema", "state_dict", "params", "generator", "model_state_dict", "model")
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -67,53 +73,152 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: cannot be read as a checkpoint of plain data: {reason}") from None
+        raise UserError(f"{path}: cannot be read as a checkpoint of plain data: {_reason(path, error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, allowed: a checkpoint or a dict of weights")
     return content
 
 
+def _reason(path: Path, error: Exception) -> str:
+    """What is wrong with the file; torch's own advice is to switch the protection off."""
+    if not path.is_file() or isinstance(error, PermissionError):
+        return str(error)
+    with path.open("rb") as file:
+        beginning = file.read(64).lstrip()
+    if not beginning:
+        return "the file is empty"
+    if beginning[:1] == b"<":
+        return "it is a web page; allowed: the file that the page offers"
+    if beginning.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS; allowed: the file that it points to (git lfs pull)"
+    if isinstance(error, pickle.UnpicklingError):
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"it holds {found[1]}" if found else "it holds more than tensors, numbers and texts, or is damaged"
+        return f"{what}, and nothing in a file is executed here; allowed: the state dict, saved anew by its own project"
+    return f"it is damaged, or no file of weights ({(str(error).splitlines() or [type(error).__name__])[0]})"
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The network's weights in one of our checkpoints, a `.safetensors` file or a plain state dict.
+    """The weights in a `.safetensors` file, one of our checkpoints, or another's, as they are named there.
+
+    Where a file holds an average of the weights beside them, the average is taken.
 
     Raises:
         UserError: The file cannot be read or holds no weights.
     """
-    if path.suffix == ".safetensors":
+    if _is_safetensors(path):
         try:
             return dict(safetensors.torch.load_file(path))
         except (safetensors.SafetensorError, OSError) as error:
             raise UserError(f"{path}: cannot be read as safetensors: {error}") from None
-    content: Mapping[str, Any] = read_checkpoint(path)
-    state = content.get("state_dict", content)
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(
-            f"{path}: found the keys {', '.join(list(content)[:5])}, allowed: a checkpoint or a dict of weights"
-        )
-    own = {key.removeprefix(_PREFIX): value for key, value in state.items() if key.startswith(_PREFIX)}
-    return own or state
+    state: Mapping[Any, Any] = read_checkpoint(path)
+    for _ in range(3):  # no file nests deeper, and a hostile one may hold itself
+        state = next((state[name] for name in _CONTAINERS if isinstance(state.get(name), Mapping)), state)
+    weights = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
+    others = [value for value in state.values() if not isinstance(value, Tensor | int | float | str | None)]
+    if not weights or others:
+        found = ", ".join(str(key) for key in list(state)[:5]) or "nothing"
+        raise UserError(f"{path}: found the keys {found}, allowed: a checkpoint or a dict of weights")
+    return weights
 
 
-def load_weights(net: nn.Module, path: Path) -> None:
+def _is_safetensors(path: Path) -> bool:
+    """By content, whatever the name says: eight bytes of length, then JSON."""
+    if not path.is_file():
+        return path.suffix == ".safetensors"
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{" or path.suffix == ".safetensors"
+
+
+def load_weights(net: nn.Module, path: Path, *, advise: Callable[[Path], str | None] | None = None) -> None:
     """Puts weights into a network: all of them or none.
 
+    The file's names are tried as they are, without wrappers' prefixes, and through the network's `from_official`.
+
+    Args:
+        net: Changed in place.
+        path: See `read_weights`.
+        advise: Says which config the file would fit; asked where it does not fit this one.
+
     Raises:
-        UserError: Names or shapes differ; the message names the first of each kind.
+        UserError: Names or shapes differ, or an argument of the network that the file decides; the message names
+            the first of each kind.
     """
-    weights, expected = read_weights(path), net.state_dict()
-    missing = [key for key in expected if key not in weights]
-    unexpected = [key for key in weights if key not in expected]
-    shapes = [
-        f"{key} {tuple(weights[key].shape)}, the network has {tuple(value.shape)}"
-        for key, value in expected.items()
-        if key in weights and weights[key].shape != value.shape
-    ]
-    findings = [
-        f"{what} ({len(names)}): {'; '.join(names[:3])}"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("other shape", shapes))
-        if names
-    ]
-    if findings:
-        raise UserError(f"model.weights: {path} does not fit {type(net).__name__}\n  " + "\n  ".join(findings))
-    net.load_state_dict(weights)
+    content = read_weights(path)
+    found: list[tuple[int, int, list[Finding]]] = []
+    try:
+        for weights, settings in (reading for state in unwrapped(content) for reading in readings(net, state)):
+            findings = differences(net, weights) or other_settings(net, settings)
+            if not findings:
+                net.load_state_dict(weights)
+                return
+            left = len(content) - len(weights)
+            found.append((left + sum(len(finding.names) for finding in findings), left, findings))
+    except UserError as error:
+        raise UserError(f"model.weights: {path}: {error}") from None
+    nearest = min(reversed(found), key=lambda entry: entry[:2])[2]
+    message = [f"model.weights: {path} does not fit {type(net).__name__}", *map(str, nearest)]
+    if advise is not None and (advice := advise(path)) is not None:
+        message.append(advice)
+    raise UserError("\n  ".join(message))
+
+
+def read_config(path: Path) -> dict[str, Any] | None:
+    """What is needed to build the network of one of our checkpoints again, as plain data.
+
+    Returns:
+        `model` (a section without `weights`) and `scale` (a list), or None for any other file of weights.
+
+    Raises:
+        UserError: The file cannot be read, or asks for something else than one of our networks.
+    """
+    saved = None if _is_safetensors(path) else read_checkpoint(path).get("sr_lightning")
+    config = saved.get("config") if isinstance(saved, dict) else None
+    if not isinstance(saved, dict) or not isinstance(config, dict) or "model" not in config:
+        return None
+    if saved.get("format") != FORMAT:
+        raise UserError(f"{path}: has the format {saved.get('format')!r}, allowed: {FORMAT}")
+    check_own_network(config["model"], path)
+    model = {key: value for key, value in config["model"].items() if key not in ("weights", "adam_lr")}
+    scale = config.get("scale")
+    scales = scale if isinstance(scale, list) else [scale]
+    if not scales or any(type(s) is not int for s in scales):
+        raise UserError(f"{path}: was saved with the scale {scale!r}, allowed: whole numbers")
+    return {"model": model, "scale": scales}
+
+
+def check_own_network(section: Any, path: Path) -> None:
+    """A file may name a network of `sr_lightning.models` and its arguments, and nothing else that could be run.
+
+    Args:
+        section: What the file calls `model`.
+        path: The file, for the message.
+
+    Raises:
+        UserError: The class is another, or an argument is more than plain data.
+    """
+    target = section.get("_target_") if isinstance(section, dict) else section
+    if not isinstance(target, str) or target not in {f"{models.__name__}.{name}" for name in models.__all__}:
+        raise UserError(
+            f"{path}: was saved with the network {target!r}; a file may only name one of sr_lightning.models. "
+            "If you trust that class, repeat it on the command line: model._target_=… and its arguments"
+        )
+    if (bad := _not_plain({key: value for key, value in section.items() if key != "_target_"})) is not None:
+        raise UserError(f"{path}: the argument {bad} of its network is no plain value")
+
+
+def _not_plain(value: Any) -> str | None:
+    """The first part that is more than data: an object, a key of Hydra's, an interpolation; None if there is none."""
+    parts: list[Any] = []
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str) or key.startswith("_") or "${" in key:
+                return repr(key)
+        parts = list(value.values())
+    elif isinstance(value, list):
+        parts = value
+    elif isinstance(value, str):
+        return repr(value) if "${" in value else None
+    elif value is not None and not isinstance(value, bool | int | float):
+        return type(value).__name__
+    return next((bad for part in parts if (bad := _not_plain(part)) is not None), None)

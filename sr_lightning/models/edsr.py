@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,19 @@ from torch import Tensor, nn
 from sr_lightning.errors import UserError
 from sr_lightning.models.blocks import Activation, ResBlock, Upsampling, check_scale, conv, enlarge, tail
 from sr_lightning.models.initialisation import zero_last_conv_
+from sr_lightning.models.official import (
+    LEVELS,
+    MeanShift,
+    Names,
+    Official,
+    State,
+    count,
+    fold_mean_shift,
+    rename,
+    shuffle_names,
+    split_mean_shift,
+    sub_pixel_scale,
+)
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 _BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # Y of RGB in [0, 1], less its offset of 16
@@ -57,7 +70,8 @@ class EDSR(nn.Module):
         self.channels = channels
         self.scales = (check_scale(scale),)
         self.global_skip = global_skip
-        mean = torch.tensor(rgb_mean).view(3, 1, 1)
+        self.rgb_mean = tuple(rgb_mean)
+        mean = torch.tensor(self.rgb_mean).view(3, 1, 1)
         if channels == 1:
             mean = (mean * torch.tensor(_BT601).view(3, 1, 1)).sum(0, keepdim=True) + 16 / 255  # (1, 1, 1)
         # Not persistent: it is part of the architecture, and official weights have no such entry.
@@ -69,6 +83,43 @@ class EDSR(nn.Module):
         self.tail = tail(n_feats, channels, scale, upsampler=upsampler, act=activation)
         if global_skip == "bicubic":
             zero_last_conv_(self.tail)
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """EDSR-PyTorch's names (the authors'; torchSR has the same) and BasicSR's.
+
+        The authors' networks compute on 0..255, with the mean's shift in the file. BasicSR's do the same but do
+        not say so in the file; all that it has released do. `res_scale` is in neither: 0.1 for 256 channels.
+        """
+        if "head.0.weight" in state:
+            rest, shift = split_mean_shift(state)
+            names: Names = {r"head\.0\.": "head.", **shuffle_names(rest, r"tail\.0", r"tail\.1")}
+        elif "conv_after_body.weight" in state:
+            rest, shift = dict(state), MeanShift.of(DIV2K_MEAN, LEVELS)
+            names = {
+                r"conv_first\.": "head.",
+                r"body\.(\d+)\.conv1\.": r"body.\1.body.0.",
+                r"body\.(\d+)\.conv2\.": r"body.\1.body.2.",
+                r"conv_after_body\.": f"body.{count(state, 'body')}.",
+                **shuffle_names(rest, "upsample", "conv_last"),
+            }
+        else:
+            return None
+        ours = rename(rest, names)
+        mean = fold_mean_shift(ours, shift, first="head", last=f"tail.{count(ours, 'tail') - 1}")
+        return Official(ours, {"rgb_mean": mean})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show."""
+        direct, channels = count(state, "tail") == 1, state["head.weight"].shape[1]
+        return {
+            "scale": sub_pixel_scale(state, r"tail\.\d+\.0\.weight", channels if direct else None),
+            "n_feats": state["head.weight"].shape[0],
+            "n_resblocks": count(state, "body") - 1,
+            "upsampler": "pixelshuffle_direct" if direct else "pixelshuffle",
+            "channels": channels,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) RGB or Y in [0, 1] -> (N, C, h·s, w·s)."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
+from sr_lightning.models.official import Names, Official, State, rename, sub_pixel_scale
 
 
 class ESPCN(nn.Module):
@@ -27,6 +30,22 @@ class ESPCN(nn.Module):
             nn.Tanh(),
             sub_pixel(n_feats // 2, 1, scale),
         )
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The names of yjn870's ESPCN-pytorch and of Lornatang's ESPCN-PyTorch, on Y."""
+        if "last_part.0.weight" not in state and "sub_pixel.0.weight" not in state:
+            return None
+        names: Names = {r"(?:first_part|feature_maps)\.": "body.", r"(?:last_part|sub_pixel)\.": "body.4."}
+        return Official(rename(state, names), {})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show."""
+        return {
+            "scale": sub_pixel_scale(state, r"body\.4\.0\.weight", 1),
+            "n_feats": state["body.0.weight"].shape[0],
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""

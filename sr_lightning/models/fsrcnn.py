@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scale, conv
 from sr_lightning.models.initialisation import gaussian_, kaiming_
+from sr_lightning.models.official import Names, Official, State, count, rename
 
 _PRELU_SLOPE = 0.25
 
@@ -32,6 +35,31 @@ class FSRCNN(nn.Module):
         # (h - 1)·s - 2·4 + 9 + (s - 1) = h·s
         deconvolution = nn.ConvTranspose2d(d, 1, 9, stride=scale, padding=4, output_padding=scale - 1)
         self.deconvolution = gaussian_(deconvolution, 1e-3)
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The names of yjn870's FSRCNN-pytorch and of Lornatang's FSRCNN-PyTorch, on Y."""
+        if "first_part.0.weight" in state:
+            parts, last = ["first_part", "mid_part"], "last_part"
+        elif "feature_extraction.0.weight" in state:
+            parts, last = ["feature_extraction", "shrink", "map", "expand"], "deconv"
+        else:
+            return None
+        starts = {part: sum(count(state, before) for before in parts[:i]) for i, part in enumerate(parts)}
+        names: Names = {
+            rf"({'|'.join(parts)})\.(\d+)\.": lambda m: f"body.{starts[m[1]] + int(m[2])}.",
+            rf"{last}\.": "deconvolution.",
+        }
+        return Official(rename(state, names), {})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show; the scale, a stride, is not among them."""
+        return {
+            "d": state["body.0.weight"].shape[0],
+            "s": state["body.2.weight"].shape[0],
+            "m": count(state, "body") // 2 - 3,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
+from sr_lightning.models.official import Names, Official, State, count, rename, sub_pixel_scale
 
 _SLOPE = 0.05
 
@@ -30,6 +34,36 @@ class IMDN(nn.Module):
         self.fusion = nn.Sequential(conv(n_feats * n_blocks, n_feats, 1), nn.LeakyReLU(_SLOPE, inplace=True))
         self.body = conv(n_feats, n_feats)
         self.tail = sub_pixel(n_feats, 3, scale)
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The authors' names (Zheng222/IMDN), on 0..1."""
+        if "IMDB1.c1.weight" not in state:
+            return None
+
+        def block(match: re.Match[str]) -> str:
+            return f"blocks.{int(match[1]) - 1}."
+
+        names: Names = {
+            r"fea_conv\.": "head.",
+            r"IMDB(\d+)\.c([123])\.": lambda m: f"{block(m)}steps.{int(m[2]) - 1}.",
+            r"IMDB(\d+)\.c4\.": lambda m: f"{block(m)}last.",
+            r"IMDB(\d+)\.c5\.": lambda m: f"{block(m)}fusion.",
+            r"IMDB(\d+)\.cca\.conv_du\.": lambda m: f"{block(m)}attention.gate.",
+            r"c\.": "fusion.",
+            r"LR_conv\.": "body.",
+            r"upsampler\.": "tail.",
+        }
+        return Official(rename(state, names), {})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show."""
+        return {
+            "scale": sub_pixel_scale(state, r"tail\.0\.weight", 3),
+            "n_feats": state["head.weight"].shape[0],
+            "n_blocks": count(state, "blocks"),
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""

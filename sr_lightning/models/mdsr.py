@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,16 @@ from sr_lightning.models.blocks import (
     to_picture,
 )
 from sr_lightning.models.edsr import DIV2K_MEAN
+from sr_lightning.models.official import (
+    Names,
+    Official,
+    State,
+    count,
+    fold_mean_shift,
+    rename,
+    split_mean_shift,
+    sub_pixel_scale,
+)
 
 
 class MDSR(nn.Module):
@@ -62,6 +73,32 @@ class MDSR(nn.Module):
             {str(s): nn.Sequential(*(sub_pixel(n_feats, n_feats, stage) for stage in stages(s))) for s in self.scales}
         )
         self.tail = to_picture(n_feats, 3)
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """EDSR-PyTorch's names, on 0..255; its lists have one entry for each scale."""
+        if "pre_process.0.0.body.0.weight" not in state:
+            return None
+        rest, shift = split_mean_shift(state)
+        scales = [sub_pixel_scale(rest, rf"upsample\.{i}\.\d+\.weight") for i in range(count(rest, "upsample"))]
+        names: Names = {
+            r"head\.0\.": "head.",
+            r"pre_process\.(\d+)\.": lambda m: f"pre.{scales[int(m[1])]}.",
+            r"upsample\.(\d+)\.(\d+)\.": lambda m: f"upsample.{scales[int(m[1])]}.{int(m[2]) // 2}.0.",
+            r"tail\.0\.": "tail.",
+        }
+        ours = rename(rest, names)
+        mean = fold_mean_shift(ours, shift, first="head", last="tail")
+        return Official(ours, {"rgb_mean": mean})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show."""
+        return {
+            "scales": sorted({int(key.split(".")[1]) for key in state if key.startswith("pre.")}),
+            "n_feats": state["head.weight"].shape[0],
+            "n_resblocks": count(state, "body") - 1,
+        }
 
     def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sr_lightning.errors import UserError
 from sr_lightning.models.blocks import check_scale, conv
 from sr_lightning.models.edsr import DIV2K_MEAN
 from sr_lightning.models.initialisation import icnr_, kaiming_
+from sr_lightning.models.official import Names, Official, State, count, rename, sub_pixel_scale
 
 
 class NinaSR(nn.Module):
@@ -52,6 +55,33 @@ class NinaSR(nn.Module):
             )
         )
         self.tail = nn.Sequential(icnr_(nn.Conv2d(n_feats, 3 * scale**2, 3, padding=1), scale), nn.PixelShuffle(scale))
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The author's names (torchSR), on 0..1; the mean is a bias before and after."""
+        if "head.1.weight" not in state or "tail.2.bias" not in state:
+            return None
+        mean = state["tail.2.bias"].flatten()
+        if mean.shape != (3,) or "head.0.bias" not in state or not torch.equal(state["head.0.bias"].flatten(), -mean):
+            raise UserError("head.0.bias and tail.2.bias: allowed: a mean that is subtracted and added again")
+        kept = {key: value for key, value in state.items() if key not in ("head.0.bias", "tail.2.bias")}
+        names: Names = {
+            r"head\.1\.": "head.",
+            # The pooling is the first layer of the attention there.
+            r"body\.(\d+)\.body\.2\.body\.(\d)\.": lambda m: f"body.{m[1]}.body.2.gate.{int(m[2]) - 1}.",
+        }
+        return Official(rename(kept, names), {"rgb_mean": [round(value, 6) for value in mean.tolist()]})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show."""
+        n_feats = state["head.weight"].shape[0]
+        return {
+            "scale": sub_pixel_scale(state, r"tail\.0\.weight", 3),
+            "n_feats": n_feats,
+            "n_resblocks": count(state, "body"),
+            "expansion": state["body.0.body.0.weight"].shape[0] / n_feats,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,19 @@ from torch import Tensor, nn
 from sr_lightning.models.blocks import check_scale, conv, tail
 from sr_lightning.models.edsr import DIV2K_MEAN
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
+from sr_lightning.models.official import (
+    LEVELS,
+    MeanShift,
+    Names,
+    Official,
+    State,
+    count,
+    fold_mean_shift,
+    rename,
+    shuffle_names,
+    split_mean_shift,
+    sub_pixel_scale,
+)
 
 
 class RCAN(nn.Module):
@@ -44,6 +58,43 @@ class RCAN(nn.Module):
         groups = [_Group(n_feats, n_blocks, reduction) for _ in range(n_groups)]
         self.body = nn.Sequential(*groups, conv(n_feats, n_feats))
         self.tail = tail(n_feats, 3, scale, upsampler="pixelshuffle", act="relu")
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The authors' names (yulunzhang/RCAN; torchSR has the same) and BasicSR's, on 0..255 as in `EDSR`."""
+        if "head.0.weight" in state:
+            rest, shift = split_mean_shift(state)
+            attention = {r"(body\.\d+\.body\.\d+\.body\.3)\.conv_du\.": r"\1.gate."}
+            names: Names = {r"head\.0\.": "head.", **attention, **shuffle_names(rest, r"tail\.0", r"tail\.1")}
+        elif "body.0.residual_group.0.rcab.0.weight" in state:
+            rest, shift = dict(state), MeanShift.of(DIV2K_MEAN, LEVELS)
+            block = r"body\.(\d+)\.residual_group\.(\d+)\.rcab\."
+            names = {
+                r"conv_first\.": "head.",
+                # The pooling is the first layer of the attention there.
+                rf"{block}3\.attention\.(\d)\.": lambda m: f"body.{m[1]}.body.{m[2]}.body.3.gate.{int(m[3]) - 1}.",
+                block: r"body.\1.body.\2.body.",
+                r"body\.(\d+)\.conv\.": rf"body.\1.body.{count(state, 'body.0.residual_group')}.",
+                r"conv_after_body\.": f"body.{count(state, 'body')}.",
+                **shuffle_names(rest, "upsample", "conv_last"),
+            }
+        else:
+            return None
+        ours = rename(rest, names)
+        mean = fold_mean_shift(ours, shift, first="head", last=f"tail.{count(ours, 'tail') - 1}")
+        return Official(ours, {"rgb_mean": mean})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show."""
+        n_feats = state["head.weight"].shape[0]
+        return {
+            "scale": sub_pixel_scale(state, r"tail\.\d+\.0\.weight"),
+            "n_feats": n_feats,
+            "n_groups": count(state, "body") - 1,
+            "n_blocks": count(state, "body.0.body") - 1,
+            "reduction": n_feats // state["body.0.body.0.body.3.gate.0.weight"].shape[0],
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""

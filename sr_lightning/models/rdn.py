@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scale, conv, tail
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
+from sr_lightning.models.official import (
+    LEVELS,
+    Names,
+    Official,
+    State,
+    count,
+    on_unit_range,
+    rename,
+    shuffle_names,
+    sub_pixel_scale,
+)
 
 
 class RDN(nn.Module):
@@ -32,6 +45,45 @@ class RDN(nn.Module):
         self.blocks = nn.ModuleList(_DenseBlock(n_feats, n_layers, growth) for _ in range(n_blocks))
         self.fusion = nn.Sequential(conv(n_blocks * n_feats, n_feats, 1), conv(n_feats, n_feats))
         self.tail = tail(n_feats, 3, scale, upsampler="pixelshuffle", act="relu")
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The names of yjn870 (torchSR has the same), on 0..1, and of EDSR-PyTorch, on 0..255."""
+        if "sfe1.weight" in state:
+            names: Names = {
+                r"sfe(\d)\.": r"shallow\1.",
+                r"rdbs\.(\d+)\.layers\.(\d+)\.conv\.": r"blocks.\1.layers.\2.",
+                r"rdbs\.(\d+)\.lff\.": r"blocks.\1.fusion.",
+                r"gff\.": "fusion.",
+                **shuffle_names(state, "upscale", "output"),
+            }
+        elif "SFENet1.weight" in state:
+            last = 2 * (count(state, "UPNet") - 1)  # the upsampler's list ends with the last convolution
+            names = {
+                r"SFENet(\d)\.": r"shallow\1.",
+                r"RDBs\.(\d+)\.convs\.(\d+)\.conv\.0\.": r"blocks.\1.layers.\2.",
+                r"RDBs\.(\d+)\.LFF\.": r"blocks.\1.fusion.",
+                r"GFF\.": "fusion.",
+                rf"UPNet\.{last}\.": f"tail.{last // 2}.",
+                r"UPNet\.(\d+)\.": lambda m: f"tail.{int(m[1]) // 2}.0.",
+            }
+        else:
+            return None
+        ours = rename(state, names)
+        if "SFENet1.weight" in state:
+            on_unit_range(ours, LEVELS, first=["shallow1"], last=f"tail.{count(ours, 'tail') - 1}")
+        return Official(ours, {})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show."""
+        return {
+            "scale": sub_pixel_scale(state, r"tail\.\d+\.0\.weight"),
+            "n_feats": state["shallow1.weight"].shape[0],
+            "n_blocks": count(state, "blocks"),
+            "n_layers": count(state, "blocks.0.layers"),
+            "growth": state["blocks.0.layers.0.weight"].shape[0],
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
+from sr_lightning.models.official import LEVELS, Names, Official, State, count, on_unit_range, rename, sub_pixel_scale
 
 _SLOPE = 0.05
+_ATTENTION_NAMES = {
+    "conv1": "reduce",
+    "conv_f": "skip",
+    "conv2": "stride",
+    "conv_max": "wide.0",
+    "conv3": "wide.2",
+    "conv3_": "wide.4",
+    "conv4": "expand",
+}
 _SMALLEST = 15  # the attention's strided convolution and pooling need seven positions
 
 
@@ -35,6 +48,39 @@ class RFDN(nn.Module):
         self.fusion = nn.Sequential(conv(n_feats * n_blocks, n_feats, 1), nn.LeakyReLU(_SLOPE, inplace=True))
         self.body = conv(n_feats, n_feats)
         self.tail = sub_pixel(n_feats, 3, scale)
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The authors' names (njulj/RFDN). Their network computes on 0..255, which its file does not say."""
+        if "B1.c1_d.weight" not in state:
+            return None
+
+        def block(match: re.Match[str]) -> str:
+            return f"blocks.{int(match[1]) - 1}."
+
+        names: Names = {
+            r"fea_conv\.": "head.",
+            r"B(\d+)\.c([123])_d\.": lambda m: f"{block(m)}distil.{int(m[2]) - 1}.",
+            r"B(\d+)\.c([123])_r\.": lambda m: f"{block(m)}refine.{int(m[2]) - 1}.",
+            r"B(\d+)\.c4\.": lambda m: f"{block(m)}last.",
+            r"B(\d+)\.c5\.": lambda m: f"{block(m)}fusion.",
+            r"B(\d+)\.esa\.(\w+)\.": lambda m: f"{block(m)}attention.{_ATTENTION_NAMES[m[2]]}.",
+            r"c\.": "fusion.",
+            r"LR_conv\.": "body.",
+            r"upsampler\.": "tail.",
+        }
+        state = rename(state, names)
+        on_unit_range(state, LEVELS, first=["head"], last="tail.0")
+        return Official(state, {})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show."""
+        return {
+            "scale": sub_pixel_scale(state, r"tail\.0\.weight", 3),
+            "n_feats": state["head.weight"].shape[0],
+            "n_blocks": count(state, "blocks"),
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s).

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import NearestConv, check_scale, conv, to_picture
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
+from sr_lightning.models.official import Names, Official, State, count, rename
 
 _RESIDUAL_SCALING = 0.2
 
@@ -33,11 +37,57 @@ class RRDBNet(nn.Module):
         self.upsample = NearestConv(n_feats, scale, "leaky_relu")
         self.tail = nn.Sequential(conv(n_feats, n_feats), nn.LeakyReLU(0.2, inplace=True), to_picture(n_feats, 3))
 
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """ESRGAN's names, old (`model.…`) and new (`RRDB_trunk.…`; also BSRGAN), and BasicSR's (also Real-ESRGAN).
+
+        BasicSR's x1 and x2 networks fold the picture into more channels first, which this one does not.
+        """
+        if "model.0.weight" in state:
+            n = count(state, "model.1.sub") - 1
+            stages_end = 3 * (count(state, "model") - 4)  # 0, 1, one for each stage, and the last two
+            names: Names = {
+                r"model\.0\.": "head.",
+                rf"model\.1\.sub\.{n}\.": f"body.{n}.",
+                r"model\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.": _layer_name,
+                rf"model\.{stages_end + 2}\.": "tail.0.",
+                rf"model\.{stages_end + 4}\.": "tail.2.",
+                r"model\.(\d+)\.": lambda m: f"upsample.{int(m[1]) - 2}.",
+            }
+        elif "conv_first.weight" in state:
+            n = count(state, "RRDB_trunk") or count(state, "body")
+            names = {
+                r"conv_first\.": "head.",
+                r"(?:RRDB_trunk|body)\.(\d+)\.(?:RDB|rdb)(\d)\.conv(\d)\.": _layer_name,
+                r"(?:trunk_conv|conv_body)\.": f"body.{n}.",
+                r"(?:upconv|conv_up)(\d)\.": lambda m: f"upsample.{3 * int(m[1]) - 2}.",
+                r"(?:HRconv|conv_hr)\.": "tail.0.",
+                r"conv_last\.": "tail.2.",
+            }
+        else:
+            return None
+        return Official(rename(state, names), {})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show; one stage of upsampling is taken for x2."""
+        return {
+            "scale": 2 ** count(state, "upsample"),
+            "n_feats": state["head.weight"].shape[0],
+            "n_blocks": count(state, "body") - 1,
+            "growth": state["body.0.body.0.layers.0.weight"].shape[0],
+        }
+
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         features = self.head(x)
         y: Tensor = self.tail(self.upsample(features + self.body(features)))
         return y
+
+
+def _layer_name(match: re.Match[str]) -> str:
+    """RRDB, dense block from 1, convolution from 1."""
+    return f"body.{match[1]}.body.{int(match[2]) - 1}.layers.{int(match[3]) - 1}."
 
 
 class _DenseBlock(nn.Module):

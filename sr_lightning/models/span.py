@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
 from sr_lightning.models.edsr import DIV2K_MEAN
+from sr_lightning.models.official import LEVELS, Names, Official, State, on_unit_range, rename, sub_pixel_scale
 
 
 class SPAN(nn.Module):
@@ -36,6 +38,42 @@ class SPAN(nn.Module):
         self.body = MergedConv(n_feats, n_feats, expansion)
         self.fusion = conv(4 * n_feats, n_feats, 1)
         self.tail = sub_pixel(n_feats, 3, scale)
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The authors' names (hongyuanyu/SPAN): the picture comes in as 255·(x - mean) and goes out in 0..1.
+
+        The mean is added to nothing there, so it is taken from the last biases here. `eval_conv` is what the
+        branches beside it give when they are merged. A file with `no_norm` wants the picture as it is.
+        """
+        if "conv_1.sk.weight" not in state:
+            return None
+        names: Names = {
+            r"conv_1\.": "head.",
+            r"conv_2\.": "body.",
+            r"conv_cat\.": "fusion.",
+            r"block_(\d)\.c(\d)_r\.": lambda m: f"blocks.{int(m[1]) - 1}.layers.{int(m[2]) - 1}.",
+            r"upsampler\.": "tail.",
+        }
+        branches = {r"(.*)\.sk\.": r"\1.skip."}
+        branches |= {rf"(.*)\.conv\.{i}\.": rf"\1.{ours}." for i, ours in enumerate(("expand", "conv", "reduce"))}
+        kept = {key: value for key, value in state.items() if ".eval_conv." not in key and key != "no_norm"}
+        ours = rename(rename(kept, names), branches)
+        if "no_norm" in state:
+            return Official(ours, {"rgb_mean": [0.0, 0.0, 0.0]})
+        on_unit_range(ours, LEVELS, first=["head.skip", "head.expand"], last=None)
+        bias = ours["tail.0.bias"].double()  # (3·s²,)
+        ours["tail.0.bias"] = (bias.view(3, -1) - torch.tensor(DIV2K_MEAN).view(3, 1)).flatten().float()
+        return Official(ours, {"rgb_mean": list(DIV2K_MEAN)})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show."""
+        return {
+            "scale": sub_pixel_scale(state, r"tail\.0\.weight", 3),
+            "n_feats": state["head.skip.weight"].shape[0],
+            "expansion": state["head.expand.weight"].shape[0] // 3,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
@@ -94,7 +132,8 @@ class _Block(nn.Module):
         self.layers = nn.ModuleList(MergedConv(n_feats, n_feats, expansion) for _ in range(3))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        first = self.layers[0](x)
-        last = self.layers[2](F.silu(self.layers[1](F.silu(first))))
+        # The authors' code activates these in place, so what their network keeps of the last block is activated.
+        first = F.silu(self.layers[0](x))
+        last = self.layers[2](F.silu(self.layers[1](first)))
         attention = last.sigmoid() - 0.5
         return (last + x) * attention, first

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
 from sr_lightning.models.blocks import check_scale, conv, enlarge
 from sr_lightning.models.initialisation import gaussian_
+from sr_lightning.models.official import Official, State, rename
 
 
 class SRCNN(nn.Module):
@@ -50,6 +51,26 @@ class SRCNN(nn.Module):
             for layer in self.body:
                 if isinstance(layer, nn.Conv2d):
                     gaussian_(layer, 1e-3)
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The names of yjn870's SRCNN-pytorch (9-5-5) and of Lornatang's SRCNN-PyTorch (9-1-5), on Y."""
+        if "reconstruction.weight" in state:
+            layers = (r"features\.0\.", r"map\.0\.", r"reconstruction\.")
+        elif "conv3.weight" in state:
+            layers = (r"conv1\.", r"conv2\.", r"conv3\.")
+        else:
+            return None
+        return Official(rename(state, {theirs: f"body.{2 * i}." for i, theirs in enumerate(layers)}), {})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show; the scale is not among them."""
+        kernels = [state[f"body.{i}.weight"] for i in (0, 2, 4)]
+        return {
+            "kernel_sizes": [kernel.shape[-1] for kernel in kernels],
+            "n_feats": [kernel.shape[0] for kernel in kernels[:2]],
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scale, conv, stages, sub_pixel, to_picture
+from sr_lightning.models.official import Names, Official, State, count, rename, sub_pixel_scale, with_zero_biases
 
 _PRELU_SLOPE = 0.25
 
@@ -28,6 +31,36 @@ class SRResNet(nn.Module):
         self.body = nn.Sequential(*blocks, conv(n_feats, n_feats), nn.BatchNorm2d(n_feats))
         upsample = [nn.Sequential(sub_pixel(n_feats, n_feats, s), nn.PReLU(init=_PRELU_SLOPE)) for s in stages(scale)]
         self.tail = nn.Sequential(*upsample, to_picture(n_feats, 3, 9))
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The names of Lornatang's SRGAN-PyTorch, whose convolutions before a normalisation have no bias.
+
+        BasicSR's and MMEditing's MSRResNet, and twtygqyy's SRResNet, are other networks: without batch
+        normalisation and with a bilinear skip, and with instance normalisation.
+        """
+        if "trunk.0.rcb.0.weight" not in state:
+            return None
+        n = count(state, "trunk")
+        n_stages = count(state, "upsampling")
+        names: Names = {
+            r"conv(?:_block)?1\.": "head.",
+            r"trunk\.(\d+)\.rcb\.": r"body.\1.body.",
+            r"conv(?:_block)?2\.(\d)\.": lambda m: f"body.{n + int(m[1])}.",
+            r"upsampling\.(\d+)\.upsample_block\.0\.": r"tail.\1.0.0.",
+            r"upsampling\.(\d+)\.upsample_block\.2\.": r"tail.\1.1.",
+            r"conv(?:_block)?3\.": f"tail.{n_stages}.",
+        }
+        return Official(with_zero_biases(rename(state, names)), {})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show."""
+        return {
+            "scale": sub_pixel_scale(state, r"tail\.\d+\.0\.0\.weight"),
+            "n_feats": state["head.0.weight"].shape[0],
+            "n_resblocks": count(state, "body") - 2,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch.nn import functional as F
 from sr_lightning.errors import UserError
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
 from sr_lightning.models.edsr import DIV2K_MEAN
+from sr_lightning.models.official import Names, Official, State, count, rename, sub_pixel_scale
 
 
 class SwinIR(nn.Module):
@@ -61,6 +64,50 @@ class SwinIR(nn.Module):
         self.norm_out = nn.LayerNorm(n_feats)
         self.body = conv(n_feats, n_feats)
         self.tail = sub_pixel(n_feats, 3, scale)
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The authors' names (JingyunLiang/SwinIR) of the light network, on 0..1 with the mean of DIV2K.
+
+        Index and masks of the windows are no weights. Pictures that do not fill their windows are mirrored as in
+        the authors' test program; the network there mirrors without repeating the border.
+        """
+        if "layers.0.residual_group.blocks.0.norm1.weight" not in state:
+            return None
+        layer = r"layers\.(\d+)\.residual_group\.blocks\.(\d+)\."
+        names: Names = {
+            r"conv_first\.": "head.",
+            r"patch_embed\.norm\.": "norm_in.",
+            rf"{layer}attn\.relative_position_bias_table": r"blocks.\1.layers.\2.attention.bias",
+            rf"{layer}attn\.qkv\.": r"blocks.\1.layers.\2.attention.qkv.",
+            rf"{layer}attn\.proj\.": r"blocks.\1.layers.\2.attention.out.",
+            rf"{layer}mlp\.fc1\.": r"blocks.\1.layers.\2.mlp.0.",
+            rf"{layer}mlp\.fc2\.": r"blocks.\1.layers.\2.mlp.2.",
+            layer: r"blocks.\1.layers.\2.",
+            r"layers\.(\d+)\.conv\.": r"blocks.\1.conv.",
+            r"norm\.": "norm_out.",
+            r"conv_after_body\.": "body.",
+            r"upsample\.": "tail.",
+        }
+        kept = {
+            key: value for key, value in state.items() if not key.endswith(("attn_mask", "relative_position_index"))
+        }
+        return Official(rename(kept, names), {"rgb_mean": list(DIV2K_MEAN)})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show."""
+        n_feats = state["head.weight"].shape[0]
+        bias = state["blocks.0.layers.0.attention.bias"]  # ((2·window - 1)², heads)
+        return {
+            "scale": sub_pixel_scale(state, r"tail\.0\.weight", 3),
+            "n_feats": n_feats,
+            "n_blocks": count(state, "blocks"),
+            "n_layers": count(state, "blocks.0.layers"),
+            "n_heads": bias.shape[1],
+            "window": (math.isqrt(bias.shape[0]) + 1) // 2,
+            "mlp_ratio": state["blocks.0.layers.0.mlp.0.weight"].shape[0] / n_feats,
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""

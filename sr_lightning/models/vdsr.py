@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scales, choose_scale, conv, enlarge
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
+from sr_lightning.models.official import Names, Official, State, count, rename, with_zero_biases
 
 
 class VDSR(nn.Module):
@@ -30,6 +32,27 @@ class VDSR(nn.Module):
         for _ in range(n_layers - 2):
             layers += [conv(n_feats, n_feats), nn.ReLU(inplace=True)]
         self.body = nn.Sequential(*layers, kaiming_(conv(n_feats, 1), scale=RESIDUAL))
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The names of twtygqyy's pytorch-vdsr and of Lornatang's VDSR-PyTorch, without biases, on Y."""
+        if "residual_layer.0.conv.weight" in state:
+            first, middle, last = r"input\.", r"residual_layer\.(\d+)\.conv\.", r"output\."
+        elif "trunk.0.conv.weight" in state:
+            first, middle, last = r"conv1\.0\.", r"trunk\.(\d+)\.conv\.", r"conv2\."
+        else:
+            return None
+        names: Names = {
+            first: "body.0.",
+            middle: lambda m: f"body.{2 * int(m[1]) + 2}.",
+            last: f"body.{2 * len(state) - 2}.",
+        }
+        return Official(with_zero_biases(rename(state, names)), {})
+
+    @staticmethod
+    def infer(state: State) -> dict[str, Any]:
+        """Arguments that the shapes show; the scales are not among them."""
+        return {"n_feats": state["body.0.weight"].shape[0], "n_layers": count(state, "body")}
 
     def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
         """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""

@@ -1,0 +1,160 @@
+"""Weights that others have published, in our names: what the mappings beside the networks are made of.
+
+A network states two things about files. `from_official(state)` turns the state dict of a published implementation
+into ours, or returns None where it does not know the names. `infer(state)` reads constructor arguments from the
+shapes of a state in our names; it raises KeyError where that is another network's. Both trust nothing: what they
+return is compared with the network, name by name and shape by shape, before a weight is used.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sr_lightning.errors import UserError
+
+State = Mapping[str, Tensor]
+_Ours = str | Callable[[re.Match[str]], str]
+Names = dict[str, _Ours]
+"""Pattern of the beginning of a published name -> the beginning of ours."""
+LEVELS = 255.0
+"""The factor between [0, 1] and the range on which several implementations compute."""
+
+
+class Official(NamedTuple):
+    """A published state in our terms."""
+
+    state: dict[str, Tensor]
+    settings: dict[str, Any]
+    """Constructor arguments that no shape shows but the file decides, such as `rgb_mean`."""
+
+
+def rename(state: State, names: Mapping[str, _Ours]) -> dict[str, Tensor]:
+    """The state with the beginning of each name replaced by the first pattern that fits; other names stay."""
+    renamed = {}
+    for key, value in state.items():
+        for pattern, ours in names.items():
+            new, n = re.subn(rf"\A(?:{pattern})", ours, key, count=1)
+            if n:
+                break
+        renamed[new if n else key] = value
+    return renamed
+
+
+class MeanShift(NamedTuple):
+    """The 1x1 convolutions around EDSR and its relatives: A·x + b before, C·y + d after; (3, 3) and (3,)."""
+
+    a: Tensor
+    b: Tensor
+    c: Tensor
+    d: Tensor
+
+    @classmethod
+    def of(cls, mean: Sequence[float], value_range: float) -> MeanShift:
+        """The mean is subtracted and added again, on [0, R]."""
+        eye, shift = torch.eye(3, dtype=torch.float64), value_range * torch.tensor(mean, dtype=torch.float64)
+        return cls(eye, -shift, eye, shift)
+
+
+def split_mean_shift(state: State) -> tuple[dict[str, Tensor], MeanShift]:
+    """Takes `sub_mean` and `add_mean` out of a state; where it has none, the picture goes in as it is, on 0..1.
+
+    Raises:
+        UserError: They are no such convolutions, or cannot be undone.
+    """
+    names = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias")
+    rest = {key: value for key, value in state.items() if key not in names}
+    found = [state[name].double() for name in names if name in state]
+    if not found:
+        return rest, MeanShift.of((0.0, 0.0, 0.0), 1.0)
+    if [tuple(value.shape) for value in found] != [(3, 3, 1, 1), (3,)] * 2 or found[0].view(3, 3).det().abs() < 1e-3:
+        raise UserError("sub_mean and add_mean: allowed: 1x1 convolutions of RGB that subtract and add a mean")
+    return rest, MeanShift(found[0].view(3, 3), found[1], found[2].view(3, 3), found[3])
+
+
+def fold_mean_shift(state: dict[str, Tensor], shift: MeanShift, *, first: str, last: str) -> list[float]:
+    """Folds the convolutions of the mean's shift into the first and the last one, in place.
+
+    RCAN's code means to keep them as they are, but its optimizer gets them; so nothing is taken for granted. With
+    m = -b / R before A, W·(A·R·x + b) = (W·A·R)·(x - A⁻¹·m), whose border of zeros is the same. What comes out is
+    (C·(V·y + v) + d) / R. Exact but for one rounding of each weight.
+
+    Args:
+        state: In our names.
+        shift: From the file.
+        first: Name of the convolution that sees the picture.
+        last: Name of the one that makes it.
+
+    Returns:
+        The mean that the network has to subtract from a picture in [0, 1] and to add again.
+    """
+    value_range = LEVELS if shift.d.max() > 1 else 1.0
+    mean = [round(value, 6) for value in (-torch.linalg.solve(shift.a, shift.b) / value_range).tolist()]
+    before, after, bias = (state[f"{name}"].double() for name in (f"{first}.weight", f"{last}.weight", f"{last}.bias"))
+    state[f"{first}.weight"] = (torch.einsum("oiyx,ij->ojyx", before, shift.a) * value_range).float()
+    state[f"{last}.weight"] = (torch.einsum("ij,jnyx->inyx", shift.c, after) / value_range).float()
+    bias = (shift.c @ bias + shift.d) / value_range - torch.tensor(mean, dtype=torch.float64)
+    state[f"{last}.bias"] = bias.float()
+    return mean
+
+
+def on_unit_range(state: dict[str, Tensor], value_range: float, *, first: Iterable[str], last: str | None) -> None:
+    """Folds the factor between [0, R] and [0, 1] into the first and the last convolution, in place.
+
+    W·(R·x) + b = (R·W)·x + b, and (W·y + b) / R = (W/R)·y + b/R: exact but for one rounding of each weight.
+
+    Args:
+        state: In our names.
+        value_range: R.
+        first: Names of the convolutions that see the picture.
+        last: Name of the one that makes it; None: the range of what comes out is [0, 1] already.
+    """
+    for name in first:
+        _multiply(state, f"{name}.weight", value_range)
+    if last is not None:
+        for kind in ("weight", "bias"):
+            _multiply(state, f"{last}.{kind}", 1 / value_range)
+
+
+def _multiply(state: dict[str, Tensor], key: str, factor: float) -> None:
+    if key in state and factor != 1:  # a missing one is reported with all others
+        state[key] = (state[key].double() * factor).float()
+
+
+def with_zero_biases(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Convolutions without a bias get one of 0: the same function."""
+    zeros = {
+        key.removesuffix("weight") + "bias": torch.zeros(value.shape[0])
+        for key, value in state.items()
+        if key.endswith(".weight") and value.dim() == 4
+    }
+    return zeros | state
+
+
+def shuffle_names(state: State, shuffles: str, last: str) -> Names:
+    """Names of EDSR's upsampler: convolutions `<shuffles>.0`, `.2`, … with a shuffle after each, then `<last>`."""
+    n = sum(re.fullmatch(rf"{shuffles}\.\d+\.weight", key) is not None for key in state)
+    return {rf"{shuffles}\.(\d+)\.": lambda m: f"tail.{int(m[1]) // 2}.0.", rf"{last}\.": f"tail.{n}."}
+
+
+def count(state: State, prefix: str) -> int:
+    """How many entries of a list hold weights: different x in `<prefix>.<x>.…`."""
+    start = prefix + "."
+    return len({key[len(start) :].partition(".")[0] for key in state if key.startswith(start)})
+
+
+def sub_pixel_scale(state: State, pattern: str, n_out: int | None = None) -> int:
+    """The product of what the sub-pixel convolutions of these names enlarge by.
+
+    Args:
+        state: In our names.
+        pattern: Of the names of their kernels.
+        n_out: Channels after the shuffle; None: as many as before it.
+    """
+    kernels = [value for key, value in state.items() if re.fullmatch(pattern, key)]
+    return math.prod(math.isqrt(kernel.shape[0] // (n_out or kernel.shape[1])) for kernel in kernels)
