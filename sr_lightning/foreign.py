@@ -12,7 +12,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.matching import unwrapped
 
 if TYPE_CHECKING:
-    from spandrel import ImageModelDescriptor  # type: ignore[import-untyped]
+    from spandrel import ImageModelDescriptor
 
 
 class ForeignNetwork(nn.Module):

@@ -70,7 +70,8 @@ class EDSR(nn.Module):
         self.channels = channels
         self.scales = (check_scale(scale),)
         self.global_skip = global_skip
-        mean = torch.tensor(rgb_mean).view(3, 1, 1)
+        self.rgb_mean = tuple(rgb_mean)
+        mean = torch.tensor(self.rgb_mean).view(3, 1, 1)
         if channels == 1:
             mean = (mean * torch.tensor(_BT601).view(3, 1, 1)).sum(0, keepdim=True) + 16 / 255  # (1, 1, 1)
         # Not persistent: it is part of the architecture, and official weights have no such entry.
@@ -111,12 +112,13 @@ class EDSR(nn.Module):
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
         """Arguments that the shapes show."""
-        direct = count(state, "tail") == 1
+        direct, channels = count(state, "tail") == 1, state["head.weight"].shape[1]
         return {
-            "scale": sub_pixel_scale(state, r"tail\.\d+\.0\.weight", 3 if direct else None),
+            "scale": sub_pixel_scale(state, r"tail\.\d+\.0\.weight", channels if direct else None),
             "n_feats": state["head.weight"].shape[0],
             "n_resblocks": count(state, "body") - 1,
             "upsampler": "pixelshuffle_direct" if direct else "pixelshuffle",
+            "channels": channels,
         }
 
     def forward(self, x: Tensor) -> Tensor:
