@@ -17,6 +17,7 @@ from sr_lightning.checkpoint import SafeCheckpointIO, load_weights
 from sr_lightning.config import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.errors import UserError
 from sr_lightning.fitting import advise
+from sr_lightning.shipped import find_weights
 from sr_lightning.signatures import parameters
 
 if TYPE_CHECKING:
@@ -54,13 +55,13 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
 
 
 def build_network(section: dict[str, Any]) -> nn.Module:
-    """The network, warm-started where `weights` names a file."""
+    """The network, warm-started where `weights` names a file or weights that come with the package."""
     weights = section.get("weights")
     net = build({key: value for key, value in section.items() if key not in ("weights", "adam_lr")}, "model")
     if not isinstance(net, nn.Module):
         raise UserError(f"model._target_: {section['_target_']} is a {type(net).__name__}, allowed: a torch.nn.Module")
     if weights is not None:
-        load_weights(net, Path(weights), advise=advise)
+        load_weights(net, find_weights(weights), advise=advise)
     return net.to(memory_format=torch.channels_last)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import re
@@ -163,8 +164,46 @@ def load_weights(net: nn.Module, path: Path, *, advise: Callable[[Path], str | N
     raise UserError("\n  ".join(message))
 
 
+def write_weights(path: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Writes weights as `.safetensors`, with what builds their network again.
+
+    Args:
+        path: The file.
+        weights: As `net.state_dict()`.
+        config: Plain data; `model` and `scale` at least, as `read_config` gives them.
+    """
+    saved = json.dumps({"format": FORMAT, "config": config})
+    tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
+    part = path.with_name(path.name + ".part")
+    safetensors.torch.save_file(tensors, part, metadata={"sr_lightning": saved})
+    os.replace(part, path)
+
+
+def saved_config(path: Path) -> dict[str, Any] | None:
+    """The config that one of our files was trained with, as plain data; None for any other file of weights.
+
+    Raises:
+        UserError: The file cannot be read, or was written by another version of the project.
+    """
+    saved = _safetensors_note(path) if _is_safetensors(path) else read_checkpoint(path).get("sr_lightning")
+    config = saved.get("config") if isinstance(saved, dict) else None
+    if not isinstance(saved, dict) or not isinstance(config, dict) or "model" not in config:
+        return None
+    if saved.get("format") != FORMAT:
+        raise UserError(f"{path}: has the format {saved.get('format')!r}, allowed: {FORMAT}")
+    return config
+
+
+def _safetensors_note(path: Path) -> Any:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+            return json.loads((file.metadata() or {}).get("sr_lightning", "null"))
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as safetensors: {error}") from None
+
+
 def read_config(path: Path) -> dict[str, Any] | None:
-    """What is needed to build the network of one of our checkpoints again, as plain data.
+    """What is needed to build the network of one of our files again, as plain data.
 
     Returns:
         `model` (a section without `weights`) and `scale` (a list), or None for any other file of weights.
@@ -172,12 +211,9 @@ def read_config(path: Path) -> dict[str, Any] | None:
     Raises:
         UserError: The file cannot be read, or asks for something else than one of our networks.
     """
-    saved = None if _is_safetensors(path) else read_checkpoint(path).get("sr_lightning")
-    config = saved.get("config") if isinstance(saved, dict) else None
-    if not isinstance(saved, dict) or not isinstance(config, dict) or "model" not in config:
+    config = saved_config(path)
+    if config is None:
         return None
-    if saved.get("format") != FORMAT:
-        raise UserError(f"{path}: has the format {saved.get('format')!r}, allowed: {FORMAT}")
     check_own_network(config["model"], path)
     model = {key: value for key, value in config["model"].items() if key not in ("weights", "adam_lr")}
     scale = config.get("scale")

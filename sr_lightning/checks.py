@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from sr_lightning.shipped import find_weights, shipped_weights
+
 if TYPE_CHECKING:
     from sr_lightning.config import TrainConfig
 
@@ -105,12 +107,14 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
     for split in ("val", "test"):
         folders += set_folders(f"data.{split}", data.get(split) or {}, config.scale)
     yield from missing_folders(folders)
-    files = {"model.weights": config.model.get("weights")}
+    weights = config.model.get("weights")
+    files = {"model.weights": weights and find_weights(weights)}
     if config.loss.get("beta", 0.0) > 0:
         files["loss.perceptual.weights"] = (config.loss["perceptual"] or {}).get("weights")
     for key, file in files.items():
         if file is not None and not os.path.isfile(file):
-            yield f"{key}: {file} is not there; allowed: a file of weights"
+            shipped = f", or one of {', '.join(shipped_weights())}" if key == "model.weights" else ""
+            yield f"{key}: {file} is not there; allowed: a file of weights{shipped}"
 
 
 def set_folders(key: str, entries: dict[str, Any], scales: Iterable[int]) -> list[tuple[str, Any]]:

@@ -14,6 +14,7 @@ from sr_lightning.checks import missing_folders, set_findings, set_folders
 from sr_lightning.config import EXTRA, SCALES, PathsConfig, checked_paths
 from sr_lightning.errors import UserError
 from sr_lightning.schema import check_target, checked, nearest
+from sr_lightning.shipped import shipped_weights
 from sr_lightning.signatures import constant, parameters
 
 BICUBIC = "sr_lightning.models.Bicubic"
@@ -163,22 +164,24 @@ def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
             findings.append(f"{key}: found {path!r}, allowed: a file, a run's folder, a list, or {{name: file}}")
         elif name == "bicubic":
             findings.append(f"{key}: bicubic stands in every table; allowed: another name")
-        elif (file := _checkpoint_file(Path(path))) is None:
+        elif (file := _checkpoint_file(path)) is None:
             what = "holds no checkpoints/best.ckpt" if os.path.isdir(path) else "is not there"
-            findings.append(f"{key}: {path} {what}; allowed: a checkpoint or a run's folder")
-        elif str(file) in found:
+            shipped = ", ".join(shipped_weights())
+            findings.append(f"{key}: {path} {what}; allowed: a checkpoint, a run's folder, or one of {shipped}")
+        elif file in found:
             findings.append(f"{key}: {path} is named twice")
         else:
-            found[str(file)] = str(name)
+            found[file] = str(name) or ("" if os.path.exists(path) else path)
     if not paths:
         findings.append("checkpoint: found an empty list, allowed: a file, a run's folder, a list")
     return found
 
 
-def _checkpoint_file(path: Path) -> Path | None:
-    """A run's folder stands for its best checkpoint, or its last where nothing was validated."""
-    candidates = [path, path / "checkpoints" / "best.ckpt", path / "checkpoints" / "last.ckpt"]
-    return next((file for file in candidates if file.is_file()), None)
+def _checkpoint_file(path: str) -> str | None:
+    """A run's folder stands for its best checkpoint, or its last where nothing was validated; shipped names stay."""
+    candidates = [Path(path), Path(path, "checkpoints", "best.ckpt"), Path(path, "checkpoints", "last.ckpt")]
+    file = next((str(file) for file in candidates if file.is_file()), None)
+    return file or (path if path in shipped_weights() and not os.path.exists(path) else None)
 
 
 def _check_sets(config: EvaluateConfig, findings: list[str]) -> None:

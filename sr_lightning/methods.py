@@ -12,10 +12,11 @@ from typing import Any
 from torch import nn
 
 from sr_lightning.build import build_network
-from sr_lightning.checkpoint import read_checkpoint, read_config
+from sr_lightning.checkpoint import read_config, saved_config
 from sr_lightning.config_evaluate import BICUBIC, EvaluateConfig
 from sr_lightning.errors import UserError
 from sr_lightning.foreign import load_foreign
+from sr_lightning.shipped import find_weights
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def build_methods(config: EvaluateConfig) -> list[Method]:
         UserError: A file cannot be read, does not say how to build its network, or does not fit it.
     """
     if config.checkpoint:
-        methods = [_from_checkpoint(Path(path), label, config.model) for path, label in config.checkpoint.items()]
+        methods = [_from_checkpoint(path, label, config.model) for path, label in config.checkpoint.items()]
         methods = [_bounded(method, config.scale) for method in methods]
         return methods if all(config.checkpoint.values()) else _told_apart(methods)
     section = config.model
@@ -87,26 +88,25 @@ def build_methods(config: EvaluateConfig) -> list[Method]:
     return [_bounded(Method(type(net).__name__, net, _scales(net, {}), section.get("weights"), {}), config.scale)]
 
 
-def _from_checkpoint(path: Path, label: str, typed: dict[str, Any] | None) -> Method:
+def _from_checkpoint(checkpoint: str, label: str, typed: dict[str, Any] | None) -> Method:
     """A typed model is taken at its word; else the file's own, if it is one of ours; else spandrel's guess."""
+    path = find_weights(checkpoint)
     stored = read_config(path) if typed is None else None
     section = typed if stored is None else stored["model"]
     if section is None:
         net: nn.Module = load_foreign(path).eval()
-        return Method(label or getattr(net, "name", path.stem), net, _scales(net, {}), str(path), {})
+        return Method(label or getattr(net, "name", path.stem), net, _scales(net, {}), checkpoint, {})
     net = build_network({**section, "weights": str(path)}).eval()
     training = _training(path)
-    return Method(label or type(net).__name__, net, _scales(net, training), str(path), training)
+    return Method(label or type(net).__name__, net, _scales(net, training), checkpoint, training)
 
 
 def _training(path: Path) -> dict[str, Any]:
-    """The config that one of our checkpoints was trained with; empty for any other file."""
+    """The config that one of our files was trained with; empty for any other."""
     try:
-        saved = read_checkpoint(path).get("sr_lightning")
+        return saved_config(path) or {}
     except UserError:
         return {}  # in another format; whether its weights can be read, loading them tells
-    config = saved.get("config") if isinstance(saved, dict) else None
-    return config if isinstance(config, dict) else {}
 
 
 def _scales(net: nn.Module, config: dict[str, Any]) -> tuple[int, ...]:

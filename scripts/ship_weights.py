@@ -1,0 +1,38 @@
+"""Puts the best weights of a finished run into the package, without anything of the machine that trained them.
+
+python scripts/ship_weights.py runs/train/<run> edsr_tiny_y_x4
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from sr_lightning.build import build_network
+from sr_lightning.checkpoint import load_weights, read_config, saved_config, write_weights
+
+FOLDER = Path(__file__).resolve().parent.parent / "sr_lightning" / "weights"
+
+
+def main() -> None:
+    """Reads the arguments, loads the weights into their network and writes them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("name", help="what users will type as model.weights")
+    arguments = parser.parse_args()
+    checkpoint = arguments.run / "checkpoints" / "best.ckpt"
+    config, trained = read_config(checkpoint), saved_config(checkpoint)
+    if config is None or trained is None:
+        parser.error(f"{checkpoint} is no checkpoint of this project")
+    net = build_network(config["model"])
+    load_weights(net, checkpoint)
+    folders = trained["data"]["train_dir"]
+    names = [Path(folder).name for folder in ([folders] if isinstance(folders, str) else folders)]
+    FOLDER.mkdir(exist_ok=True)
+    file = FOLDER / f"{arguments.name}.safetensors"
+    write_weights(file, net.state_dict(), {**config, "seed": trained["seed"], "data": {"train_dir": names}})
+    print(f"{file.name}: {sum(p.numel() for p in net.parameters()):,} parameters, {file.stat().st_size:,} bytes")
+
+
+if __name__ == "__main__":
+    main()
