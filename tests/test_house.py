@@ -48,9 +48,10 @@ MAY = {
     "archives": set(),
     "fetch": set(),
     "run_info": set(),
-    "checks": {"config"},
+    "shipped": set(),
+    "checks": {"config", "shipped"},
     "config": {"checks", "schema"},
-    "config_evaluate": {"checks", "config", "schema", "signatures"},
+    "config_evaluate": {"checks", "config", "schema", "shipped", "signatures"},
     "commands": {"config", "config_evaluate"},
 }
 HYDRA = {
