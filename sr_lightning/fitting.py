@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +18,49 @@ from sr_lightning.errors import UserError
 from sr_lightning.matching import differences, readings, unwrapped
 
 
+@dataclass(frozen=True)
+class Fit:
+    """The network that a file of weights belongs to."""
+
+    model: dict[str, Any]
+    """The config's section, without `weights`."""
+    overrides: str
+    """What to type for it."""
+
+
+def fitting_network(path: Path) -> Fit | None:
+    """Infers one of our networks from names and shapes; what no shape shows is as in the nearest `conf/model`.
+
+    Args:
+        path: Any file of weights.
+
+    Returns:
+        A network that takes all of the weights; None where none of ours would.
+
+    Raises:
+        UserError: The file cannot be read.
+    """
+    for state in unwrapped(read_weights(path)):
+        for name in models.__all__:
+            arguments = _arguments(getattr(models, name), state)
+            if arguments is not None:
+                return _fit({"_target_": f"{models.__name__}.{name}", **arguments})
+    return None
+
+
 def advise(path: Path) -> str | None:
     """The overrides that build a network for a file, in one line; None where none of ours would fit.
 
-    One of our checkpoints says it itself. From another file the arguments are inferred, and the network that they
-    give is compared with the file; arguments that no shape shows are those of the nearest `conf/model`.
+    One of our checkpoints says it itself; from another file it is inferred.
     """
     try:
         config = read_config(path)
     except UserError:
         return None
     if config is not None:
-        section, scale = config["model"], config["scale"]
-        return f"it was saved with: {' '.join(_overrides(section, scale))}"
-    for state in unwrapped(read_weights(path)):
-        for name in models.__all__:
-            arguments = _arguments(getattr(models, name), state)
-            if arguments is not None:
-                section = {"_target_": f"{models.__name__}.{name}", **arguments}
-                scale = arguments.get("scale") or arguments.get("scales")
-                return f"it fits: {' '.join(_overrides(section, scale))}"
-    return None
+        return f"it was saved with: {_fit(config['model'] | {'scale': config['scale']}).overrides}"
+    found = fitting_network(path)
+    return found and f"it fits: {found.overrides}"
 
 
 def _arguments(network: type[nn.Module], state: dict[str, Tensor]) -> dict[str, Any] | None:
@@ -64,8 +87,8 @@ def _readings(network: type[nn.Module], state: dict[str, Tensor]) -> list[tuple[
         return []
 
 
-def _overrides(section: dict[str, Any], scale: Any) -> list[str]:
-    """`model=<name>` of the nearest config for this class, the keys that differ, and the scale where it is known."""
+def _fit(section: dict[str, Any]) -> Fit:
+    """The nearest config for this class, and the keys that differ."""
     choices = []
     for file in sorted(Path(conf_dir(), "model").glob("*.yaml")):
         shipped = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
@@ -76,11 +99,12 @@ def _overrides(section: dict[str, Any], scale: Any) -> list[str]:
                 for key, value in section.items()
                 if not key.startswith("scale") and shipped.get(key) != value
             }
-            choices.append({"model": file.stem, **changed})
-    nearest = min(choices, key=len)
-    if scale:
-        nearest["scale"] = scale[0] if isinstance(scale, list) and len(scale) == 1 else scale
-    return [_typed(key, value) for key, value in nearest.items()]
+            choices.append((len(changed), {"model": file.stem, **changed}, shipped))
+    _, overrides, nearest = min(choices, key=lambda choice: choice[0])
+    if scale := section.get("scale") or section.get("scales"):
+        overrides["scale"] = scale[0] if isinstance(scale, list) and len(scale) == 1 else scale
+    plain = {str(key): value for key, value in nearest.items() if key not in ("weights", "adam_lr", "scale", "scales")}
+    return Fit(plain | section, " ".join(_typed(key, value) for key, value in overrides.items()))
 
 
 def _typed(key: str, value: Any) -> str:

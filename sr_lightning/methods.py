@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -15,8 +16,11 @@ from sr_lightning.build import build_network
 from sr_lightning.checkpoint import read_config, saved_config
 from sr_lightning.config_evaluate import BICUBIC, EvaluateConfig
 from sr_lightning.errors import UserError
+from sr_lightning.fitting import fitting_network
 from sr_lightning.foreign import load_foreign
 from sr_lightning.shipped import find_weights
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,13 @@ def build_methods(config: EvaluateConfig) -> list[Method]:
 
 
 def _from_checkpoint(checkpoint: str, label: str, typed: dict[str, Any] | None) -> Method:
-    """A typed model is taken at its word; else the file's own, if it is one of ours; else spandrel's guess."""
+    """A typed model is taken at its word; else the file's own, one of ours that fits, or spandrel's guess."""
     path = find_weights(checkpoint)
     stored = read_config(path) if typed is None else None
     section = typed if stored is None else stored["model"]
+    if section is None and (found := fitting_network(path)) is not None:
+        log.info("%s fits %s", checkpoint, found.overrides)
+        section = found.model
     if section is None:
         net: nn.Module = load_foreign(path).eval()
         return Method(label or getattr(net, "name", path.stem), net, _scales(net, {}), checkpoint, {})

@@ -20,7 +20,7 @@ from sr_lightning import self_check
 from sr_lightning.data.benchmarks import published
 from sr_lightning.evaluate import main
 from sr_lightning.image import read_rgb
-from sr_lightning.models import EDSR
+from sr_lightning.models import EDSR, IMDN
 from sr_lightning.resize import resize
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -406,3 +406,18 @@ def test_a_preset_for_training_lends_its_test_sets_only(folder):
     settings = ["data=folder", f"+data.test.Mine={folder}", "+data.val.Other=/nowhere", *QUICK]
     assert main(["model=bicubic", "scale=[4]", *settings]) == 0
     assert list(rows()) == [("Mine", 4, "bicubic", None)]
+
+
+def test_a_bare_file_of_weights_is_given_the_network_that_it_fits(folder, tmp_path):
+    """As released files come: the network is found by names and shapes, and scores as the same one in a checkpoint."""
+    torch.manual_seed(1)
+    net = IMDN(4, n_feats=16, n_blocks=2)
+    torch.save(net.state_dict(), tmp_path / "released.pth")
+    model = {"_target_": "sr_lightning.models.IMDN", "scale": 4, "n_feats": 16, "n_blocks": 2}
+    stored = {"model": model, "scale": [4], "seed": 1, "data": {"train_dir": []}}
+    state = {f"net.{key}": value for key, value in net.state_dict().items()}
+    torch.save({"state_dict": state, "sr_lightning": {"format": 1, "config": stored}}, tmp_path / "ours.ckpt")
+    files = f"checkpoint={{bare: {tmp_path / 'released.pth'}, whole: {tmp_path / 'ours.ckpt'}}}"
+    assert main([files, *mine(folder), *QUICK]) == 0
+    found = {row["method"]: row["psnr_y"] for row in document()["rows"]}
+    assert found["bare"] == found["whole"] != found["bicubic"]
