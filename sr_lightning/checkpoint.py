@@ -175,7 +175,7 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], config: Mapping[str
     saved = json.dumps({"format": FORMAT, "config": config})
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     part = path.with_name(path.name + ".part")
-    safetensors.torch.save_file(tensors, part, metadata={"sr_lightning": saved})
+    part.write_bytes(safetensors.torch.save(tensors, metadata={"sr_lightning": saved}))
     os.replace(part, path)
 
 
