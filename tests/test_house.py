@@ -25,7 +25,10 @@ MAY = {
     "models": {"resize"},
     "losses": {"metrics"},
     "matching": set(),
-    "checkpoint": {"matching", "models"},  # the latter only for their names: which classes a file may ask for
+    "seal": set(),
+    "lock": set(),
+    "failures": set(),
+    "checkpoint": {"matching", "models", "seal"},  # the latter only for their names: which classes a file may ask for
     "foreign": {"checkpoint", "matching"},
     "fitting": {"checkpoint", "config", "matching", "models"},
     "network": {"image", "resize"},
@@ -36,9 +39,9 @@ MAY = {
     "quality": {"image", "metrics", "niqe", "schema"},
     "comparison": set(),
     "results": {"metrics"},
-    "module": {"checkpoint", "data", "image", "inference", "losses", "metrics", "results"},
+    "module": {"checkpoint", "data", "image", "inference", "losses", "matching", "metrics", "results"},
     "adversarial": {"data", "losses", "module"},
-    "callbacks": {"data", "image", "inference", "metrics"},
+    "callbacks": {"data", "image", "inference", "metrics", "seal"},
     "loggers": set(),
     "archives": set(),
     "fetch": set(),
