@@ -121,7 +121,7 @@ class SRModule(pl.LightningModule):
         """Adds what is needed to build the network again, as plain data."""
         checkpoint["sr_lightning"] = {"format": FORMAT, "config": self.config, "validation": self.validation}
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+    def check_state(self, checkpoint: dict[str, Any]) -> None:
         """Refuses what is no state of this training, before anything of it is taken over.
 
         Raises:
@@ -135,6 +135,10 @@ class SRModule(pl.LightningModule):
             )
         if findings := differences(self, checkpoint["state_dict"]):
             raise UserError("\n  ".join(["ckpt_path: does not fit the network of the config", *map(str, findings)]))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes over what is not Lightning's business."""
+        self.check_state(checkpoint)
         self.validation = checkpoint.get("sr_lightning", {}).get("validation")
         if self.renews_optimizers:
             self._renew_optimizers(checkpoint)

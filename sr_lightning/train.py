@@ -106,7 +106,11 @@ def _return_to(run: Run, csv: MetricsCsv, module: SRModule, data: SRDataModule, 
     if resume is None or resume.checkpoint is None:
         csv.truncate(0)  # what a first try, ended before its first checkpoint, has logged
         return
-    step = resume.seal.step if resume.seal else int(read_checkpoint(resume.checkpoint)["global_step"])
+    if resume.seal:
+        step = resume.seal.step
+    else:
+        module.check_state(content := read_checkpoint(resume.checkpoint))
+        step = int(content["global_step"])
     csv.truncate(step)
     module.renews_optimizers = any(key.startswith(_WHAT_STEPS_MEAN) for key in resume.differing)
     data.may_differ = any(key.startswith(("data", "seed")) for key in resume.allowed)

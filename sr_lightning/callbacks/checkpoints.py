@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from sr_lightning.seal import LAST
@@ -36,6 +37,12 @@ class Checkpoints(ModelCheckpoint):
         )
         self.starts_anew = False
         """Whether the best so far was measured on something else and does not count."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves `last` whether this was the best or not; Lightning does so only where it was."""
+        super().on_validation_end(trainer, pl_module)
+        if not self._should_skip_saving_checkpoint(trainer):  # nothing was saved at this step
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also in a folder that was moved: Lightning would forget the best there."""
