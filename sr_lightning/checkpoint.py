@@ -97,6 +97,7 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read as a checkpoint of plain data: {_reason(path, error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, allowed: a checkpoint or a dict of weights")
+    content.pop(SEALED, None)  # the seal's own business
     return content
 
 

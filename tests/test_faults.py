@@ -515,11 +515,11 @@ def test_a_worker_that_dies_or_hangs_ends_the_run_and_names_the_samples(monkeypa
     run(config, "straight")
     with monkeypatch.context() as patch:
         patch.setattr(TrainSamples, "__getitem__", broken)
-        with pytest.raises(TrainingFailedError, match=r"data: .*DataLoader") as caught:
+        with pytest.raises(TrainingFailedError, match=r"data: .*data\.num_workers=0") as caught:
             run(config, "a")
     if fault == "hangs":
         assert "the samples range(12, 16) did not come" in str(caught.value)
-    assert content("a")["global_step"] == 3
+    assert content("a")["global_step"] in (1, 2, 3)  # batches are fetched ahead
     go_on(config, "a")
     assert_same("straight", "a")
 

@@ -44,6 +44,9 @@ class Checkpoints(ModelCheckpoint):
         if not self._should_skip_saving_checkpoint(trainer):  # nothing was saved at this step
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Nothing: the last step is saved already, and by now an average may stand in the place of the weights."""
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Also in a folder that was moved: Lightning would forget the best there."""
         if self.starts_anew:

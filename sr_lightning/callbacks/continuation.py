@@ -93,12 +93,16 @@ class Continuation(pl.Callback):
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Saves the last step, where its state is still there and whole."""
         place = self._place
-        is_whole = place is not None and place["step"] == trainer.global_step and not self._is_stepping
-        if not is_whole or trainer.state.fn != TrainerFn.FITTING or trainer.world_size > 1:
+        if place is None or place["step"] != trainer.global_step or self._is_stepping:
+            return
+        if trainer.state.fn != TrainerFn.FITTING or trainer.world_size > 1:
             return
         if not isinstance(exception, Exception) or isinstance(exception, UserError):
             return
         try:
+            if trainer.fit_loop.epoch_loop.batch_progress.total.completed < place["batches"]:
+                trainer._logger_connector.on_batch_end()  # the failure came before the step's values were logged
+                trainer._logger_connector.update_train_step_metrics()
             trainer.save_checkpoint(self.checkpoint)
         except TrainingFailedError:
             return  # it is not finite
@@ -118,6 +122,7 @@ class Continuation(pl.Callback):
             return
         self._place = {key: value for key, value in saved.items() if key != "validate"}
         self._is_owed, self._is_restored = saved["validate"], True
+        self._validated = None if self._is_owed else saved["step"]
         loops, batches = checkpoint["loops"]["fit_loop"], saved["batches"]
         done = {"ready": batches, "started": batches, "processed": batches, "completed": batches - 1}
         loops["epoch_loop.batch_progress"].update(total=dict(done), current=dict(done), is_last_batch=False)

@@ -38,11 +38,11 @@ class TimedLoader(DataLoader[TrainWindows]):
             start = time.perf_counter()
             try:
                 batch = next(batches)
-            except RuntimeError as error:
-                if not str(error).startswith("DataLoader"):
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader"):
                     raise
                 raise TrainingFailedError(
-                    f"data: the samples {next(requests).samples} did not come: {str(error).splitlines()[0]}. A process "
+                    f"data: the samples {next(requests).samples} did not come: {error}. A process "
                     "that cuts windows has died (was there memory enough?) or hangs (does the disk answer?); "
                     "data.num_workers=0 does without them"
                 ) from error
