@@ -162,6 +162,7 @@ class AdversarialModule(SRModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Puts it back; its optimizer is Lightning's business."""
+        super().on_load_checkpoint(checkpoint)
         self.adversary.discriminator.load_state_dict(checkpoint["discriminator"])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

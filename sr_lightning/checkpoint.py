@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from sr_lightning import models
 from sr_lightning.errors import UserError
 from sr_lightning.matching import Finding, differences, other_settings, readings, unwrapped
+from sr_lightning.seal import LAST, PREVIOUS, SEALED, DamagedError, Seal, read_seal, write_seal
 
 FORMAT = 1
 # Where others keep a network's weights in their files; an average before the weights it was taken of. In our
@@ -27,27 +29,34 @@ _CONTAINERS = ("params_ema", "g_ema", "state_dict", "params", "generator", "mode
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Writes beside the final name, flushes to the disk and renames; reads plain data only.
+    """Writes beside the final name, seals, flushes to the disk and renames; reads whole files of plain data only.
 
     Lightning stages in `$TMPDIR`, so its save tears when that is another file system, and it leaves
-    `weights_only` to an environment variable.
+    `weights_only` to an environment variable. The `last.ckpt` before becomes `previous.ckpt`.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Atomic on the file system of `path`."""
+        """At every moment there is a whole file under the name, and nothing else once it returns or raises."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
+        link = path.with_name(PREVIOUS + ".part")
+        config = checkpoint.get("sr_lightning", {}).get("config")
         try:
-            with part.open("wb") as file:
-                torch.save(checkpoint, file)
+            with part.open("w+b") as file:
+                torch.save({**checkpoint, SEALED: True}, file)
+                write_seal(file, Seal(checkpoint.get("global_step", -1), config))
                 file.flush()
                 os.fsync(file.fileno())
+            if path.name == LAST and path.is_file():
+                _second_name(path, link)
+                os.replace(link, path.with_name(PREVIOUS))
             os.replace(part, path)
         except BaseException:
-            part.unlink(missing_ok=True)
+            for left in (part, link):
+                left.unlink(missing_ok=True)
             raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -65,6 +74,15 @@ class SafeCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(Path(path), map_location=map_location or "cpu")
 
 
+def _second_name(path: Path, link: Path) -> None:
+    """So that the file can be replaced and stay; copied where the file system knows no links."""
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:
+        shutil.copyfile(path, link)
+
+
 def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
     """The plain content of a checkpoint file.
 
@@ -72,11 +90,15 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
         UserError: The file is damaged, or holds more than plain data.
     """
     try:
+        read_seal(path)
         content = torch.load(path, map_location=map_location, weights_only=True)
+    except DamagedError:
+        raise
     except Exception as error:
         raise UserError(f"{path}: cannot be read as a checkpoint of plain data: {_reason(path, error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, allowed: a checkpoint or a dict of weights")
+    content.pop(SEALED, None)  # the seal's own business
     return content
 
 
@@ -196,7 +218,7 @@ def saved_config(path: Path) -> dict[str, Any] | None:
 
 def _safetensors_note(path: Path) -> Any:
     try:
-        with safetensors.safe_open(path, framework="pt") as file:  # type: ignore[no-untyped-call]
+        with safetensors.safe_open(path, framework="pt") as file:
             return json.loads((file.metadata() or {}).get("sr_lightning", "null"))
     except (safetensors.SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as safetensors: {error}") from None

@@ -6,7 +6,7 @@ Importing this module must stay cheap (no torch, no lightning): a mistyped key i
 from __future__ import annotations
 
 import re
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,8 @@ class TrainConfig:
     logger: dict[str, dict[str, Any]]
     compile: bool = False
     """Train through torch.compile. Keys younger than a run that continues have a default."""
+    allow_change: list[str] = field(default_factory=list)
+    """Keys and sections that may differ from those of the run that continues."""
     adversarial: dict[str, Any] | None = None
     """The discriminator, its loss and its optimizer; None, as with a weight of 0: there is none."""
 
@@ -123,7 +125,7 @@ def check_config(config: DictConfig) -> TrainConfig:
         raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
     assert isinstance(plain, dict)
     known = {field.name for field in fields(TrainConfig)}
-    needed = {field.name for field in fields(TrainConfig) if field.default is MISSING}
+    needed = {field.name for field in fields(TrainConfig) if field.default is field.default_factory is MISSING}
     findings += [f"{key}: no such key; {nearest(str(key), known)}" for key in map(str, plain) if key not in known]
     findings += [f"{key}: must be given" for key in sorted(needed - {str(key) for key in plain})]
     if findings:
@@ -143,8 +145,7 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
     _check_scale(config, findings)
     if type(config.seed) is not int or not 0 <= config.seed < 2**32:
         findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
-    if not isinstance(config.ckpt_path, str | None):
-        findings.append(f"ckpt_path: found {config.ckpt_path!r}, allowed: a run's folder, a checkpoint, last, null")
+    _check_continuing(config, findings)
     if not isinstance(config.compile, bool):
         findings.append(f"compile: found {config.compile!r}, allowed: true or false")
     if not isinstance(config.paths, PathsConfig):
@@ -166,6 +167,13 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
                 check_target(node, f"{name}.{key}", findings, given=OFFERED)
             else:
                 findings.append(f"{name}.{key}: found {node!r}, allowed: a section with a _target_, or null")
+
+
+def _check_continuing(config: TrainConfig, findings: list[str]) -> None:
+    if not isinstance(config.ckpt_path, str | None):
+        findings.append(f"ckpt_path: found {config.ckpt_path!r}, allowed: a run's folder, a checkpoint, last, null")
+    if not isinstance(config.allow_change, list) or any(not isinstance(key, str) for key in config.allow_change):
+        findings.append(f"allow_change: found {config.allow_change!r}, allowed: a list of keys or sections")
 
 
 def _check_scale(config: TrainConfig, findings: list[str]) -> None:

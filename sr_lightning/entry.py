@@ -14,7 +14,8 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ from omegaconf.errors import OmegaConfBaseException
 from sr_lightning.commands import COMMANDS, Command
 from sr_lightning.compose import compose_jobs, quote_path
 from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
-from sr_lightning.errors import TrainingFailedError, UserError
+from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
 from sr_lightning.folders import chosen_folder, claim_folder, external_rank, remove_unused, shown
 from sr_lightning.launch import processes, run_ranks
-from sr_lightning.resume import Finished, Resume, find_jobs, find_resume
-from sr_lightning.run import InterruptedRun, Run
+from sr_lightning.lock import locked
+from sr_lightning.resume import Finished, Resume, accept_differences, find_folder, find_jobs, find_resume, prepare
+from sr_lightning.run import Run
 
 log = logging.getLogger(__name__)
 
@@ -87,11 +89,11 @@ class _Session:
         if external_rank() > 0:
             logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
         try:
-            checked = self.known.check(begun.config if begun else config)
-            group = Path(settings.sweep.dir).name if is_sweep else None
-            run = Run(job.folder, self.command, group, begun)
-            n = processes(checked)
-            job.objective = self.task(checked, run) if n == 1 else run_ranks(n, self.name, checked, run)
+            # A single run's folder is held by the command already.
+            with _held(job.folder, f"job {job.name}") if is_sweep else nullcontext():
+                job.objective = self._run(
+                    job.folder, config, begun, Path(settings.sweep.dir).name if is_sweep else None
+                )
         except Exception as error:
             job.error, job.status = error, f"failed: {error}"
             if isinstance(error, UserError) and not begun:
@@ -101,6 +103,17 @@ class _Session:
             log.error("job %s (%s) failed: %s", job.name, " ".join(job.overrides), error)
             raise
         return job.objective
+
+    def _run(self, folder: Path, config: DictConfig, begun: Resume | None, group: str | None) -> float | None:
+        checked = self.known.check(begun.composed() if begun else config)
+        if begun:
+            begun = replace(begun, differing=accept_differences(begun, checked))
+        if external_rank() <= 0:
+            for line in prepare(folder, begun):
+                log.warning(line)
+        run = Run(folder, self.command, group, begun)
+        n = processes(checked)
+        return self.task(checked, run) if n == 1 else run_ranks(n, self.name, checked, run)
 
 
 def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
@@ -186,24 +199,42 @@ def _run_command(name: str, task: Task, typed: list[str], program: str) -> int:
         return 0
     overrides = [quote_path(override, is_sweep=args.multirun) for override in args.overrides]
     flags = [argument for argument in typed if argument not in args.overrides]
-    if session.known.continues:
-        session.resume = find_resume(overrides, is_sweep=args.multirun)
-    if session.resume:
-        check_config(session.resume.config)
-        overrides = [o for o in overrides if o.lstrip("+").startswith("hydra.")]
-        folder = quote_path(f"hydra.run.dir={session.resume.folder}")
-        arguments = [*flags, *overrides, folder, "hydra.output_subdir=null"]
-        print(f"continuing {session.resume.folder} from {session.resume.checkpoint.name}", flush=True)
-    else:
-        jobs = compose_jobs(
-            name, overrides, config_dir=args.config_dir, config_name=args.config_name, is_sweep=args.multirun
-        )
-        _check_all(jobs, session.known)
-        is_sweep = jobs[0].is_sweep
-        if is_sweep and (chosen := chosen_folder(overrides, is_sweep=True)):
-            session.earlier = find_jobs(chosen, [job.config for job in jobs])
-        root = Path(str(jobs[0].config.paths.runs))
-        arguments = [*flags, *overrides, *claim_folder(name, root, overrides, is_sweep=is_sweep)]
+    if session.known.continues and (folder := find_folder(overrides, is_sweep=args.multirun)) is not None:
+        return _continue(session, folder, overrides, flags)
+    jobs = compose_jobs(
+        name, overrides, config_dir=args.config_dir, config_name=args.config_name, is_sweep=args.multirun
+    )
+    _check_all(jobs, session.known)
+    is_sweep = jobs[0].is_sweep
+    claimed = claim_folder(name, Path(str(jobs[0].config.paths.runs)), overrides, is_sweep=is_sweep)
+    folder = chosen_folder([*overrides, *claimed], is_sweep=is_sweep)
+    assert folder is not None
+    with _held(folder, "hydra.sweep.dir" if is_sweep else "hydra.run.dir"):
+        if is_sweep:
+            session.earlier = find_jobs(folder, [job.config for job in jobs])
+        return _start(session, [*flags, *overrides, *claimed])
+
+
+def _continue(session: _Session, folder: Path, overrides: list[str], flags: list[str]) -> int:
+    """Continues one run in its own folder."""
+    with _held(folder, "ckpt_path"):
+        resume = session.resume = find_resume(folder, overrides)
+        accept_differences(resume, check_config(resume.composed()))  # before anything is imported
+        if resume.checkpoint:
+            print(f"continuing {folder} from {resume.checkpoint.name}", flush=True)
+        else:
+            print(f"beginning {folder} again: it was interrupted before its first checkpoint", flush=True)
+        own = [o for o in overrides if o.lstrip("+").startswith("hydra.")]
+        own += [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
+        return _start(session, [*flags, *own])
+
+
+def _held(folder: Path, key: str) -> AbstractContextManager[None]:
+    """The folder's lock; the first process holds it for all ranks."""
+    return locked(folder, key) if external_rank() <= 0 else nullcontext()
+
+
+def _start(session: _Session, arguments: list[str]) -> int:
     print("loading torch and lightning …", flush=True)
     return _status(session, lambda: _call_hydra(session, arguments))
 

@@ -1,4 +1,4 @@
-"""The two ways a run ends badly on purpose; anything else is a bug and shows its traceback."""
+"""The ways a run ends early on purpose; anything else is a bug and shows its traceback."""
 
 
 class UserError(Exception):
@@ -10,3 +10,11 @@ class UserError(Exception):
 
 class TrainingFailedError(RuntimeError):
     """Training cannot go on, for a reason that the message explains. Exit status 1, no traceback."""
+
+
+class InterruptedRun(BaseException):
+    """A signal stopped the run after it saved its state; passes through Hydra, which catches Exception only."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_status = 128 + signal_number

@@ -60,7 +60,7 @@ def advise(path: Path) -> str | None:
     if config is not None:
         return f"it was saved with: {_fit(config['model'] | {'scale': config['scale']}).overrides}"
     found = fitting_network(path)
-    return found and f"it fits: {found.overrides}"
+    return None if found is None else f"it fits: {found.overrides}"
 
 
 def _arguments(network: type[nn.Module], state: dict[str, Tensor]) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sr_lightning.compose import quote_path
 from sr_lightning.errors import UserError
+from sr_lightning.lock import LOCK
 
 _PATIENCE = 60.0  # seconds that ranks wait for the first to name the folder
 
@@ -122,7 +123,8 @@ def _slurm_file(root: Path) -> Path:
 def remove_unused(folder: Path, name: str) -> None:
     """Takes away the folder of a run that never began; anything else in it keeps it."""
     logs = re.compile(rf"{re.escape(name)}(_rank\d+)?\.log")
-    if external_rank() > 0 or any(path.name != ".hydra" and not logs.fullmatch(path.name) for path in folder.iterdir()):
+    own = (".hydra", LOCK)
+    if external_rank() > 0 or any(path.name not in own and not logs.fullmatch(path.name) for path in folder.iterdir()):
         return
     shutil.rmtree(folder)
     print(f"nothing came of it, so that {shown(folder)} is removed", flush=True)

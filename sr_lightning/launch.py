@@ -29,9 +29,10 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sr_lightning.commands import COMMANDS, Config, hardware
-from sr_lightning.errors import TrainingFailedError, UserError
+from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
 from sr_lightning.resume import Resume
-from sr_lightning.run import InterruptedRun, Run
+from sr_lightning.run import Run
+from sr_lightning.seal import Seal
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _GRACE = 20.0  # seconds that the other ranks get to end by themselves
@@ -90,7 +91,10 @@ def run_ranks(n: int, name: str, config: Config, run: Run) -> float | None:
     job.mkdir(exist_ok=True)
     for old in job.iterdir():
         old.unlink()
-    resume = run.resume and {"checkpoint": str(run.resume.checkpoint), "changes": run.resume.changes}
+    resume = run.resume and {key: getattr(run.resume, key) for key in ("changes", "allowed", "differing")}
+    if resume and run.resume:
+        resume["checkpoint"] = run.resume.checkpoint and str(run.resume.checkpoint)
+        resume["step"] = run.resume.seal and run.resume.seal.step
     plain = {"config": asdict(config), "command": run.command, "group": run.group, "resume": resume}
     (job / "job.json").write_text(json.dumps(plain), encoding="utf-8")
     with socket.socket() as probe:
@@ -142,9 +146,8 @@ def _first_failure(ranks: list[subprocess.Popen[bytes]]) -> int | None:
     failed = next(rank for rank, process in enumerate(ranks) if process.poll() not in (None, 0))
     deadline = time.monotonic() + _GRACE
     # After a signal or a wrong input all end by themselves, each with its own message.
-    while time.monotonic() < deadline and any(process.poll() is None for process in ranks):
-        if ranks[failed].returncode == 1:
-            break
+    by_itself = ranks[failed].returncode in (2, *(128 + number for number in _SIGNALS))
+    while by_itself and time.monotonic() < deadline and any(process.poll() is None for process in ranks):
         time.sleep(0.05)
     for process in ranks:
         if process.poll() is None:
@@ -177,7 +180,13 @@ def _passed_on(ranks: list[subprocess.Popen[bytes]]) -> Iterator[None]:
 def _read_job(folder: Path, name: str) -> tuple[Any, Run]:
     plain: dict[str, Any] = json.loads((folder / "ranks" / "job.json").read_text(encoding="utf-8"))
     resume = plain["resume"] and Resume(
-        folder, Path(plain["resume"]["checkpoint"]), DictConfig({}), plain["resume"]["changes"]
+        folder,
+        plain["resume"]["checkpoint"] and Path(plain["resume"]["checkpoint"]),
+        DictConfig({}),
+        plain["resume"]["changes"],
+        seal=None if plain["resume"]["step"] is None else Seal(plain["resume"]["step"], None),
+        allowed=tuple(plain["resume"]["allowed"]),
+        differing=tuple(plain["resume"]["differing"]),
     )
     return COMMANDS[name].restore(plain["config"]), Run(folder, plain["command"], plain["group"], resume or None)
 

@@ -60,17 +60,24 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def truncate(self, step: int) -> None:
-        """Drops the rows after a step: the run continues from there and writes them again."""
+        """Keeps what the first `step` steps have logged: the run continues from there and writes the rest again."""
+        if not self.path.exists():
+            return
         _, rows = self._read()
-        if rows:
-            self._rewrite([row for row in rows if int(row["step"]) <= step])
+        kept = [row for row in rows if int(row["step"]) < step]
+        if kept:
+            self._rewrite(kept)
+        else:
+            self.path.unlink()
+            self._columns = []
 
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
         if not self.path.exists():
             return [], []
         with self.path.open(newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            return list(reader.fieldnames or []), list(reader)
+            whole = [line for line in file if line.endswith("\n")]  # a full disk leaves half of a row
+        reader = csv.DictReader(whole)
+        return list(reader.fieldnames or []), list(reader)
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         part = self.path.with_suffix(".csv.part")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.image import rgb_to_ycbcr
 from sr_lightning.inference import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
+from sr_lightning.matching import differences
 from sr_lightning.results import PictureScore, gathered, logged, summarise
 from sr_lightning.scoring import bicubic_score, score, timed
 
@@ -62,6 +64,10 @@ class SRModule(pl.LightningModule):
         """How results name it."""
         self.results: list[PictureScore] = []
         """The network's and bicubic's score of each picture of the last evaluation, complete on every rank."""
+        self.validation: dict[str, float] | None = None
+        """Mean PSNR on Y of the last validation, `psnr_y`, and bicubic's, `bicubic_psnr_y`."""
+        self.renews_optimizers = False
+        """Whether a continued run takes rates and the like from the config, not from the checkpoint."""
         self._baseline: dict[tuple[object, ...], PictureScore] = {}
 
     # -- training ------------------------------------------------------------------------------------
@@ -113,7 +119,42 @@ class SRModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to build the network again, as plain data."""
-        checkpoint["sr_lightning"] = {"format": FORMAT, "config": self.config}
+        checkpoint["sr_lightning"] = {"format": FORMAT, "config": self.config, "validation": self.validation}
+
+    def check_state(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses what is no state of this training, before anything of it is taken over.
+
+        Raises:
+            UserError: The file holds weights only, or those of another network.
+        """
+        parts = ("state_dict", "optimizer_states", "lr_schedulers", "loops")
+        if missing := [part for part in parts if part not in checkpoint]:
+            raise UserError(
+                f"ckpt_path: the file holds no {', '.join(missing)}, so that there is no training to continue; "
+                "allowed: a new run from its weights, model.weights=<the file>"
+            )
+        if findings := differences(self, checkpoint["state_dict"]):
+            raise UserError("\n  ".join(["ckpt_path: does not fit the network of the config", *map(str, findings)]))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes over what is not Lightning's business."""
+        self.check_state(checkpoint)
+        self.validation = checkpoint.get("sr_lightning", {}).get("validation")
+        if self.renews_optimizers:
+            self._renew_optimizers(checkpoint)
+
+    def _renew_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Leaves the moments of the gradients as they are, and sets everything else as if it had been so all along."""
+        built: Any = self.configure_optimizers()
+        optimizers, schedules = built if isinstance(built, tuple) else (built, [])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch misses the optimizer's steps
+            for schedule, saved in zip(schedules, checkpoint["lr_schedulers"], strict=True):
+                for _ in range(saved["last_epoch"]):
+                    schedule["scheduler"].step()
+        checkpoint["lr_schedulers"] = [schedule["scheduler"].state_dict() for schedule in schedules]
+        for optimizer, saved in zip(optimizers, checkpoint["optimizer_states"], strict=True):
+            saved["param_groups"] = optimizer.state_dict()["param_groups"]
 
     # -- evaluation ----------------------------------------------------------------------------------
 
@@ -145,8 +186,10 @@ class SRModule(pl.LightningModule):
         rows = summarise(self.results)
         self.log_dict(logged(rows, "val"))
         own = [row for row in rows if row.method == self.method]
-        self.log("val/psnr_y", sum(row.psnr_y for row in own) / len(own))
-        self.log("val/gain", sum(row.gain for row in own) / len(own))
+        mean, gain = (sum(getattr(row, name) for row in own) / len(own) for name in ("psnr_y", "gain"))
+        self.log("val/psnr_y", mean)
+        self.log("val/gain", gain)
+        self.validation = {"psnr_y": mean, "bicubic_psnr_y": mean - gain}
 
     def on_test_epoch_end(self) -> None:
         """Completes the rows; what is done with them is the caller's business."""

@@ -3,20 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sr_lightning.config import TrainConfig
 from sr_lightning.errors import UserError
+from sr_lightning.seal import LAST, PREVIOUS, Kept, Seal, find_kept, read_seal, tidy
 
-# What may differ when a run continues: how long, how it is watched, where things lie. Everything else decides
-# what the numbers mean, and an optimizer restored from a checkpoint would silently keep its old settings.
-CHANGEABLE = ("trainer.", "callbacks.", "logger.", "paths.", "data.val", "data.test", "data.num_workers")
+# What may differ when a run continues: how long, how it is watched, on what it is computed. Everything else
+# decides what the numbers mean, and an optimizer restored from a checkpoint would silently keep its old settings.
+_TRAINER = (
+    *("max_steps", "val_check_interval", "log_every_n_steps", "limit_val_batches", "limit_test_batches"),
+    *("accelerator", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "deterministic", "detect_anomaly"),
+)
+CHANGEABLE = (
+    *(f"trainer.{key}" for key in _TRAINER),
+    *("callbacks", "logger", "paths", "data.test", "data.num_workers", "data.worker_timeout", "compile"),
+)
+_DECIDING = ("callbacks.ema", "callbacks.checkpoints")
+# Where things lie, which differs from machine to machine: of pictures the content counts, which the checkpoint
+# knows; of weights nothing, because the checkpoint has its own.
+_PLACES = ("data.train_dir", "data.train_lr_dir", "data.cache_dir", "model.weights", "loss.perceptual.weights")
+_OWN = ("ckpt_path", "allow_change")
+# With another network or another class there is nothing that the checkpoint's state would fit.
+_NEVER = ("scale", "model", "adversarial.discriminator")
 
 
 @dataclass(frozen=True)
@@ -24,11 +43,26 @@ class Resume:
     """A run to continue."""
 
     folder: Path
-    checkpoint: Path
+    checkpoint: Path | None
+    """None: it was interrupted before it had one, so that it begins again."""
     config: DictConfig
     """The config saved with the run, with the overrides typed now."""
     changes: list[str]
     """What differs from the saved config, for the log."""
+    seal: Seal | None = None
+    damaged: dict[Path, str] = field(default_factory=dict)
+    """Checkpoints that were passed over, and why."""
+    allowed: tuple[str, ...] = ()
+    """Keys and sections that the user lets differ."""
+    differing: tuple[str, ...] = ()
+    """The keys in which the run differs from the checkpoint's config."""
+
+    def composed(self) -> DictConfig:
+        """The config to run with; the weights that it once started from may be gone, and the checkpoint has its own."""
+        config = self.config.copy()
+        if self.checkpoint is not None and OmegaConf.select(config, "model.weights") is not None:
+            config.model.weights = None
+        return config
 
 
 @dataclass(frozen=True)
@@ -38,35 +72,56 @@ class Finished:
     objective: float | None
 
 
-def find_resume(overrides: list[str], *, is_sweep: bool) -> Resume | None:
-    """The run that the command line asks to continue, or None.
+def find_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
+    """The folder of the run that the command line asks to continue, or None; nothing in it is read.
 
     Args:
         overrides: As typed, paths quoted.
         is_sweep: A sweep cannot continue a run.
 
     Raises:
-        UserError: The run or its checkpoint is not there, or something typed now may not change.
+        UserError: The run is not there.
     """
-    parsed = OverridesParser.create().parse_overrides([o for o in overrides if o.lstrip("+").startswith("ckpt_path=")])
-    value = parsed[-1].value() if parsed else None
+    value, allowed = _typed(overrides, "ckpt_path"), _allowed(overrides)
+    if value is None and allowed:
+        raise UserError(f"allow_change: found {list(allowed)}, but no run is continued; allowed: with ckpt_path=…")
     if value is None:
         return None
     if is_sweep:
         raise UserError("ckpt_path: continues one run, found a sweep (-m); allowed: without -m")
+    if "://" in str(value):
+        raise UserError(f"ckpt_path: {value} is an address; allowed: a file or folder on this machine")
     runs = next((o.split("=", 1)[1].strip("'") for o in overrides if o.startswith("paths.runs=")), "runs")
-    checkpoint = _checkpoint(str(value), Path(runs, "train"))
-    folder = checkpoint.parent.parent
-    saved = folder / ".hydra" / "config.yaml"
-    if not saved.is_file():
+    path = _last_run(Path(runs, "train")) if value == "last" else Path(str(value))
+    if not path.exists():
+        raise UserError(f"ckpt_path: {path} is not there; allowed: a run's folder, a checkpoint in it, last")
+    folder = path if path.is_dir() else path.parent.parent
+    if not _saved_config(folder).is_file():
+        way = "" if path.is_dir() else f". To start a new run from weights: model.weights={path}"
         raise UserError(
-            f"ckpt_path: {checkpoint} does not lie in a run's folder (no {saved}); allowed: a run's folder or a "
-            f"checkpoint in it. To start a new run from weights: model.weights={checkpoint}"
+            f"ckpt_path: {path} does not lie in a run's folder (no {_saved_config(folder)}); allowed: a run's folder "
+            f"or a checkpoint in it{way}"
         )
-    config = OmegaConf.load(saved)
+    return folder
+
+
+def find_resume(folder: Path, overrides: list[str]) -> Resume:
+    """The run that continues in a folder.
+
+    Args:
+        folder: See `find_folder`.
+        overrides: As typed, paths quoted.
+
+    Raises:
+        UserError: None of its checkpoints is whole, or something typed now may not change.
+    """
+    file, allowed = Path(str(_typed(overrides, "ckpt_path"))), _allowed(overrides)
+    kept = _kept_file(file) if file.is_file() else _whole(folder, find_kept(folder / "checkpoints"), "ckpt_path")
+    config = OmegaConf.load(_saved_config(folder))
     assert isinstance(config, DictConfig)
-    typed = [o for o in overrides if not o.lstrip("+~").startswith(("ckpt_path=", "hydra."))]
-    return Resume(folder, checkpoint, config, _apply(config, typed))
+    typed = [o for o in overrides if not o.lstrip("+~").startswith((*(f"{key}=" for key in _OWN), "hydra."))]
+    changes = _apply(config, typed, allowed)
+    return Resume(folder, kept.newest, config, changes, kept.seal, kept.damaged, allowed)
 
 
 def find_jobs(folder: Path, configs: Sequence[DictConfig]) -> dict[str, Resume | Finished]:
@@ -77,48 +132,175 @@ def find_jobs(folder: Path, configs: Sequence[DictConfig]) -> dict[str, Resume |
         configs: The jobs' configs in their order.
 
     Raises:
-        UserError: A job in the folder had another config.
+        UserError: A job in the folder had another config, or none of its checkpoints is whole.
     """
     found: dict[str, Resume | Finished] = {}
     for number, config in enumerate(configs):
         job = folder / str(number)
-        saved = job / ".hydra" / "config.yaml"
-        if not saved.is_file():
+        if not _saved_config(job).is_file():
             continue
-        if OmegaConf.to_container(OmegaConf.load(saved)) != OmegaConf.to_container(config):
+        if _without_own(OmegaConf.load(_saved_config(job))) != _without_own(config):
             raise UserError(
                 f"hydra.sweep.dir: {job} was run with another config; allowed: the sweep's own command, or a new folder"
             )
         if (job / "results.json").is_file():
             results = json.loads((job / "results.json").read_text(encoding="utf-8"))
             found[str(number)] = Finished(results.get("objective"))
-        elif (checkpoint := job / "checkpoints" / "last.ckpt").is_file():
-            found[str(number)] = Resume(job, checkpoint, config, [])
+        elif (kept := _whole(job, find_kept(job / "checkpoints"), "hydra.sweep.dir")).newest:
+            found[str(number)] = Resume(job, kept.newest, config, [], kept.seal, kept.damaged)
     return found
 
 
-def _checkpoint(value: str, runs: Path) -> Path:
-    if value == "last":
-        unfinished = [
-            p for p in runs.glob("*/checkpoints/last.ckpt") if not (p.parent.parent / "results.json").exists()
-        ]
-        if not unfinished:
-            raise UserError(f"ckpt_path=last: no unfinished run with a checkpoint in {runs}; allowed: a run's folder")
-        return max(unfinished, key=lambda p: p.parent.parent.name)
-    path = Path(value)
-    if "://" in value:
-        raise UserError(f"ckpt_path: {value} is an address; allowed: a file or folder on this machine")
-    if path.is_dir():
-        path = path / "checkpoints" / "last.ckpt"
-    if not path.is_file():
-        raise UserError(f"ckpt_path: {path} is not there; allowed: a run's folder, a checkpoint in it, last")
-    return path
+def accept_differences(resume: Resume, config: TrainConfig) -> tuple[str, ...]:
+    """The keys in which a run differs from its checkpoint, where all of them may.
+
+    The files beside the checkpoint may have been edited, an environment variable may be another, an earlier
+    change may not have reached a checkpoint: what counts is the config that the checkpoint was made with.
+
+    Args:
+        resume: The run.
+        config: Checked.
+
+    Raises:
+        UserError: A key differs that may not; the message lists all of them.
+    """
+    if resume.seal is None or resume.seal.config is None:
+        return ()
+    before, now = _flat(resume.seal.config), _flat(json.loads(json.dumps(asdict(config))))
+    differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    differing = [key for key in differing if not _is_under(key, _OWN) and not _is_under(key, _PLACES)]
+    refused = [key for key in differing if not _may_change(key, resume.allowed)]
+    if refused:
+        told = [f"{key}: the checkpoint was made with {before.get(key)!r}, found {now.get(key)!r}" for key in refused]
+        raise UserError("\n".join([*told, _way_out(refused)]))
+    return tuple(differing)
 
 
-def _apply(config: DictConfig, typed: list[str]) -> list[str]:
+def prepare(folder: Path, resume: Resume | None) -> list[str]:
+    """Makes a run's folder ready; the caller holds its lock.
+
+    Args:
+        folder: The run's.
+        resume: What is continued there.
+
+    Returns:
+        What the user has to know, one line each.
+    """
+    if resume is None:
+        return tidy(folder)
+    chosen = resume.checkpoint.name if resume.checkpoint else "the beginning"
+    step = resume.seal.step if resume.seal else None
+    told = [
+        f"{path} is damaged: {reason}. Continuing from {chosen}, step {step}, in its place"
+        for path, reason in resume.damaged.items()
+    ]
+    told += tidy(folder, damaged=list(resume.damaged), after=step)
+    if resume.changes:  # the next time they are the base
+        path = _saved_config(folder)
+        part = path.with_name(f"{path.name}.part")
+        OmegaConf.save(resume.config, part)
+        os.replace(part, path)
+    return told
+
+
+def _saved_config(folder: Path) -> Path:
+    return folder / ".hydra" / "config.yaml"
+
+
+# -- which checkpoint ----------------------------------------------------------------------------------
+
+
+def _last_run(runs: Path) -> Path:
+    """By the folders' names: files' times follow the clock, which may be set back."""
+    begun = {path.parent.parent for name in (LAST, PREVIOUS) for path in runs.glob(f"*/checkpoints/{name}")}
+    unfinished = [folder for folder in begun if not (folder / "results.json").exists()]
+    if not unfinished:
+        raise UserError(f"ckpt_path=last: no unfinished run with a checkpoint in {runs}; allowed: a run's folder")
+    return max(unfinished, key=lambda folder: _natural(folder.name))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """`…_10` after `…_2`."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _kept_file(path: Path) -> Kept:
+    try:
+        return Kept(path, read_seal(path), {})
+    except UserError as error:
+        way = f"allowed: ckpt_path={path.parent.parent}, which takes the newest that is whole"
+        raise UserError(f"ckpt_path: {error}; {way}") from None
+
+
+def _whole(folder: Path, kept: Kept, key: str) -> Kept:
+    if kept.newest is None and kept.damaged:
+        told = "; ".join(f"{path.name} is damaged: {reason}" for path, reason in kept.damaged.items())
+        raise UserError(
+            f"{key}: no whole checkpoint in {folder / 'checkpoints'} ({told}); allowed: a copy of one, or, to begin "
+            "again, a new run (with model.weights=… of its best.ckpt, where that is whole)"
+        )
+    return kept
+
+
+# -- what may change -----------------------------------------------------------------------------------
+
+
+def _typed(overrides: list[str], key: str) -> Any:
+    parsed = OverridesParser.create().parse_overrides([o for o in overrides if o.lstrip("+").startswith(f"{key}=")])
+    return parsed[-1].value() if parsed else None
+
+
+def _allowed(overrides: list[str]) -> tuple[str, ...]:
+    value = _typed(overrides, "allow_change")
+    keys = value if isinstance(value, list) else [] if value is None else [value]
+    if wrong := [key for key in keys if not isinstance(key, str)]:
+        raise UserError(f"allow_change: found {wrong[0]!r}, allowed: a list of keys or sections")
+    return tuple(keys)
+
+
+def _is_under(key: str, sections: Iterable[str]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
+
+
+def _is_fixed(key: str) -> bool:
+    return _is_under(key, _NEVER) or key == "adversarial" or key.rpartition(".")[2] == "_target_"
+
+
+def _may_change(key: str, allowed: Sequence[str]) -> bool:
+    if _is_fixed(key):
+        return False
+    return (_is_under(key, CHANGEABLE) and not _is_under(key, _DECIDING)) or _is_under(key, allowed)
+
+
+def _way_out(refused: Sequence[str]) -> str:
+    """What to type."""
+    told = "A run continues with what it was started with"
+    free = [key for key in refused if not _is_fixed(key)]
+    told += f"; to change it all the same: allow_change=[{','.join(free)}]" if free else ""
+    fixed = [key for key in refused if _is_fixed(key)]
+    told += f"; its state fits no other {', '.join(fixed)}" if fixed else ""
+    return f"{told}. A new run starts from its weights with model.weights=<checkpoint>"
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` -> `{"a.b": 1}`; lists are values."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
+    return flat
+
+
+def _without_own(config: Any) -> dict[Any, Any]:
+    plain = OmegaConf.to_container(config)
+    assert isinstance(plain, dict)
+    return {key: value for key, value in plain.items() if key not in _OWN}
+
+
+def _apply(config: DictConfig, typed: list[str], allowed: Sequence[str]) -> list[str]:
     """Applies overrides to the saved config in place; returns what changed."""
     changes: list[str] = []
     findings: list[str] = []
+    refused: list[str] = []
     OmegaConf.set_struct(config, True)
     for override in OverridesParser.create().parse_overrides(typed):
         key = override.key_or_group
@@ -134,15 +316,14 @@ def _apply(config: DictConfig, typed: list[str]) -> list[str]:
             findings.append(f"{override.input_line}: nothing can be deleted when a run continues")
         elif _plain(old) == _plain(override.value()):
             continue
-        elif not key.startswith(CHANGEABLE):
-            findings.append(
-                f"{key}: the run was started with {old!r}, found {override.value()!r}; allowed to change: "
-                + ", ".join(f"{prefix.rstrip('.')}" for prefix in CHANGEABLE)
-                + ". Anything else is a new run (model.weights=<checkpoint> starts it from these weights)"
-            )
+        elif not _may_change(key, allowed):
+            findings.append(f"{key}: the run was started with {_plain(old)!r}, found {override.value()!r}")
+            refused.append(key)
         else:
             findings += _update(config, override)
             changes.append(f"{key}: {_plain(old)} -> {_plain(override.value())}")
+    if refused:
+        findings.append(_way_out(refused))
     if findings:
         raise UserError("\n".join(findings))
     return changes

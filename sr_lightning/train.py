@@ -10,16 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from sr_lightning.config import TrainConfig
 from sr_lightning.entry import run_command
+from sr_lightning.errors import InterruptedRun, TrainingFailedError
+from sr_lightning.failures import explain
 from sr_lightning.folders import shown
-from sr_lightning.run import InterruptedRun, Run
+from sr_lightning.run import Run
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
+    from sr_lightning.data import SRDataModule
+    from sr_lightning.loggers import MetricsCsv
     from sr_lightning.module import SRModule
     from sr_lightning.results import PictureScore
 
 log = logging.getLogger(__name__)
+
+# Begin of the keys by which the best so far was judged, and of those that an optimizer and its schedule keep.
+_WHAT_BEST_MEANS = ("callbacks.checkpoints", "data.val", "data.kernel", "data.degradation")
+_WHAT_STEPS_MEAN = ("optimizer", "scheduler", "adversarial.optimizer", "trainer.max_steps")
 
 
 def train(config: TrainConfig, run: Run) -> float:
@@ -50,7 +58,7 @@ def train(config: TrainConfig, run: Run) -> float:
     if config.compile:
         net.compile()  # in place: the names of the weights stay as they are
     module = build.build_module(config, net)
-    callbacks = build.build_parts(config.callbacks, "callbacks", pl.Callback, folder=str(run.folder))
+    callbacks = _callbacks(config, run)
     loggers = build.build_parts(config.logger, "logger", Logger, folder=str(run.folder), group=run.group)
     csv = MetricsCsv(run.folder)
     trainer = build.build_trainer(config, run.folder, callbacks=callbacks, loggers=[csv, *loggers])
@@ -61,37 +69,85 @@ def train(config: TrainConfig, run: Run) -> float:
     try:
         for logger in loggers:
             logger.log_hyperparams(plain | {"run": info})
-        if run.resume:
-            _tell_resume(run, csv)
-        trainer.fit(module, datamodule=data, ckpt_path=run.resume.checkpoint if run.resume else None, weights_only=True)
-        _raise_if_stopped(trainer, run)
+        _return_to(run, csv, module, data, trainer)
+        _fit(trainer, module, data, run)
         objective = _finish(trainer, module, data, config, run, info, started)
-    except BaseException:
+    except BaseException as error:
         _finish_wandb(exit_code=1)
+        if isinstance(error, Exception) and (said := explain(error, run.folder)):
+            raise TrainingFailedError(f"{said}. When there is, continue with\n  {_way_on(run)}") from error
         raise
     _finish_wandb(exit_code=0)
     return objective
 
 
-def _tell_resume(run: Run, csv: Any) -> None:
+def _callbacks(config: TrainConfig, run: Run) -> list[pl.Callback]:
+    """The config's, and those without which a run could not continue; their order matters."""
+    import lightning.pytorch as pl
+
+    from sr_lightning import build
+    from sr_lightning.callbacks import Checkpoints, Continuation, OwedValidation, SafeStop
+
+    callbacks = build.build_parts(config.callbacks, "callbacks", pl.Callback, folder=str(run.folder))
+    for callback in callbacks:
+        if isinstance(callback, Checkpoints) and run.resume:
+            callback.starts_anew = any(key.startswith(_WHAT_BEST_MEANS) for key in run.resume.differing)
+    continuation = Continuation(folder=str(run.folder))
+    stops = [callback for callback in callbacks if isinstance(callback, SafeStop)]
+    others = [callback for callback in callbacks if not isinstance(callback, SafeStop)]
+    # A step is noted when all others, the average of the weights among them, are through with it; then it is saved.
+    return [*others, continuation, *stops, OwedValidation(continuation)]
+
+
+def _return_to(run: Run, csv: MetricsCsv, module: SRModule, data: SRDataModule, trainer: pl.Trainer) -> None:
+    """Puts everything but Lightning's own state back to where the run continues."""
     from sr_lightning.checkpoint import read_checkpoint
 
-    assert run.resume is not None
-    step = int(read_checkpoint(run.resume.checkpoint)["global_step"])
+    resume = run.resume
+    if resume is None or resume.checkpoint is None:
+        csv.truncate(0)  # what a first try, ended before its first checkpoint, has logged
+        return
+    if resume.seal:
+        step = resume.seal.step
+    else:
+        module.check_state(content := read_checkpoint(resume.checkpoint))
+        step = int(content["global_step"])
     csv.truncate(step)
-    log.info("continuing from step %d; %s", step, "; ".join(run.resume.changes) or "nothing in the config has changed")
+    module.renews_optimizers = any(key.startswith(_WHAT_STEPS_MEAN) for key in resume.differing)
+    data.may_differ = any(key.startswith(("data", "seed")) for key in resume.allowed)
+    results = run.folder / "results.json"
+    if trainer.is_global_zero and results.is_file() and step < trainer.max_steps:
+        results.replace(results.with_name(f"results_step{step}.json"))  # its presence says that a run is finished
+    changes = [*resume.changes, *(key for key in resume.differing if not any(key in told for told in resume.changes))]
+    log.info("continuing from step %d; %s", step, "; ".join(changes) or "nothing in the config has changed")
 
 
-def _raise_if_stopped(trainer: pl.Trainer, run: Run) -> None:
+def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) -> None:
+    """Trains.
+
+    Raises:
+        InterruptedRun: A signal came, and the state is saved.
+    """
     from sr_lightning.callbacks import SafeStop
 
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
-        if isinstance(callback, SafeStop) and callback.stopped_by is not None:
-            way = f"the same command and hydra.sweep.dir={shown(run.folder.parent)}"
-            if run.group is None:
-                way = f"python -m sr_lightning.train ckpt_path={shown(run.folder)}"
-            print(f"\nstopped at step {trainer.global_step}; continue with\n  {way}", flush=True)
-            raise InterruptedRun(callback.stopped_by)
+    stops = [callback for callback in trainer.callbacks if isinstance(callback, SafeStop)]  # type: ignore[attr-defined]
+    checkpoint = run.resume.checkpoint if run.resume else None
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except (Exception, InterruptedRun):
+        if not any(stop.stopped_by for stop in stops):
+            raise
+    for stop in stops:
+        if stop.stopped_by is not None:
+            print(f"\nstopped at step {trainer.global_step}; continue with\n  {_way_on(run)}", flush=True)
+            raise InterruptedRun(stop.stopped_by)
+
+
+def _way_on(run: Run) -> str:
+    """What to type."""
+    if run.group is not None:
+        return f"the same command and hydra.sweep.dir={shown(run.folder.parent)}"
+    return f"python -m sr_lightning.train ckpt_path={shown(run.folder)}"
 
 
 def _finish(
@@ -110,7 +166,7 @@ def _finish(
     from sr_lightning.results import BICUBIC, logged, summarise, write_results
     from sr_lightning.tables import TRAINING, records, terminal
 
-    objective = _objective(trainer)
+    objective = _objective(trainer, module)
     best = run.folder / "checkpoints" / "best.ckpt"
     if best.is_file():
         load_weights(module.net, best)
@@ -138,16 +194,16 @@ def _finish(
     return objective
 
 
-def _objective(trainer: pl.Trainer) -> float:
+def _objective(trainer: pl.Trainer, module: SRModule) -> float:
     """Gain at the best validation: its PSNR less bicubic's, which never changes; else at the last one."""
-    metrics = trainer.callback_metrics
-    if "val/psnr_y" not in metrics:
+    from sr_lightning.callbacks import Checkpoints
+
+    if module.validation is None:
         return float("nan")
-    bicubic = float(metrics["val/psnr_y"]) - float(metrics["val/gain"])
-    kept = trainer.checkpoint_callback
-    is_psnr = getattr(kept, "monitor", None) == "val/psnr_y"  # the score of another value is no PSNR
-    score = getattr(kept, "best_model_score", None) if is_psnr else None
-    return float(metrics["val/psnr_y"] if score is None else score) - bicubic
+    kept = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)  # type: ignore[attr-defined]
+    is_psnr = kept is not None and kept.monitor == "val/psnr_y"  # the score of another value is no PSNR
+    score = kept.best_model_score if kept is not None and is_psnr else None
+    return (module.validation["psnr_y"] if score is None else float(score)) - module.validation["bicubic_psnr_y"]
 
 
 def _log_wandb_table(trainer: pl.Trainer, scores: list[PictureScore], method: str) -> None:

@@ -32,7 +32,10 @@ MAY = {
     "quality": {"image", "metrics", "niqe", "schema"},
     "comparison": set(),
     "matching": set(),
-    "checkpoint": {"matching", "models"},  # the latter only for their names: which classes a file may ask for
+    "seal": set(),
+    "lock": set(),
+    "failures": set(),
+    "checkpoint": {"matching", "models", "seal"},  # the latter only for their names: which classes a file may ask for
     "foreign": {"checkpoint", "matching"},
     "fitting": {"checkpoint", "config", "matching", "models"},
     "results": {"metrics"},
@@ -41,9 +44,9 @@ MAY = {
     "ranks": set(),
     "self_check": {"data", "results"},
     "evaluation": {"comparison", "cost", "data", "methods", "quality", "results", "self_check", "tables"},
-    "module": {"checkpoint", "data", "image", "inference", "losses", "results", "scoring"},
+    "module": {"checkpoint", "data", "image", "inference", "losses", "matching", "results", "scoring"},
     "adversarial": {"data", "losses", "module"},
-    "callbacks": {"data", "image", "inference", "metrics"},
+    "callbacks": {"data", "image", "inference", "metrics", "seal"},
     "loggers": set(),
     "archives": set(),
     "fetch": set(),

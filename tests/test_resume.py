@@ -1,5 +1,6 @@
 """What `ckpt_path` accepts, and what may change when a run continues."""
 
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from omegaconf import OmegaConf
 
 from sr_lightning.compose import quote_path
 from sr_lightning.errors import UserError
-from sr_lightning.resume import Finished, Resume, find_jobs, find_resume
+from sr_lightning.resume import Finished, Resume, find_folder, find_jobs, find_resume
 
 CONFIG = {
     "seed": 1,
@@ -24,15 +25,18 @@ def make_run(name, *, finished=False, checkpoint=True, runs="runs/train"):
     OmegaConf.save(OmegaConf.create(CONFIG), run / ".hydra" / "config.yaml")
     if checkpoint:
         (run / "checkpoints").mkdir()
-        (run / "checkpoints" / "last.ckpt").touch()
-        (run / "checkpoints" / "best.ckpt").touch()
+        for name in ("last.ckpt", "best.ckpt"):
+            with zipfile.ZipFile(run / "checkpoints" / name, "w") as archive:
+                archive.writestr("data", "of an older version, without a seal")
     if finished:
         (run / "results.json").write_text('{"objective": 1.5}')
     return run
 
 
 def resume(*overrides):
-    return find_resume([quote_path(o) for o in overrides], is_sweep=False)
+    overrides = [quote_path(o) for o in overrides]
+    folder = find_folder(overrides, is_sweep=False)
+    return folder and find_resume(folder, overrides)
 
 
 def test_nothing_asked_for():
@@ -57,15 +61,20 @@ def test_what_is_not_there_is_named(tmp_path):
         resume("ckpt_path=last")
     with pytest.raises(UserError, match=r"ckpt_path: nowhere is not there"):
         resume("ckpt_path=nowhere")
-    with pytest.raises(UserError, match=r"last\.ckpt is not there"):
-        resume(f"ckpt_path={make_run('a', checkpoint=False)}")
+    assert resume(f"ckpt_path={make_run('a', checkpoint=False)}").checkpoint is None  # it begins again
+    with pytest.raises(UserError, match=r"checkpoints/last\.ckpt is not there"):
+        resume("ckpt_path=runs/train/a/checkpoints/last.ckpt")
+    broken = make_run("b")
+    (broken / "checkpoints/last.ckpt").write_bytes(b"half of it")
+    with pytest.raises(UserError, match=r"no whole checkpoint in .*b/checkpoints \(last\.ckpt is damaged: "):
+        resume(f"ckpt_path={broken}")
     with pytest.raises(UserError, match="an address"):
         resume("ckpt_path=https://example.org/a.ckpt")
     (tmp_path / "alone.ckpt").touch()
     with pytest.raises(UserError, match=r"does not lie in a run's folder.*model\.weights="):
         resume(f"ckpt_path={tmp_path}/alone.ckpt")
     with pytest.raises(UserError, match="found a sweep"):
-        find_resume(["ckpt_path=last"], is_sweep=True)
+        find_folder(["ckpt_path=last"], is_sweep=True)
 
 
 def test_only_what_is_typed_now_changes():
@@ -81,7 +90,10 @@ def test_only_what_is_typed_now_changes():
     ("override", "said"),
     [
         ("seed=2", "seed: the run was started with 1, found 2"),
-        ("loss.beta=0.1", r"loss\.beta: the run was started with 0.0, found 0.1; allowed to change: trainer"),
+        (
+            "loss.beta=0.1",
+            r"loss\.beta: .* started with 0.0, found 0.1\n.*allow_change=\[loss\.beta\].*model\.weights=",
+        ),
         ("data.batch_size=8", r"data\.batch_size"),
         ("adversarial=srgan", "adversarial: the run was started with None, found 'srgan'"),
         ("+adversarial.weight=0.1", r"adversarial\.weight: the run was started with None"),
@@ -94,6 +106,31 @@ def test_what_decides_the_numbers_may_not_change(override, said):
     run = make_run("a")
     with pytest.raises(UserError, match=said):
         resume(f"ckpt_path={run}", override)
+
+
+def test_several_at_once_are_listed_with_what_to_type_and_accepted_by_name():
+    run = make_run("a")
+    typed = [f"ckpt_path={run}", "seed=2", "loss.beta=0.1", "data.batch_size=8", "model.x=1"]
+    with pytest.raises(UserError) as caught:
+        resume(*typed)
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()[:4]] == [
+        "seed",
+        "loss.beta",
+        "data.batch_size",
+        "model.x",
+    ]
+    assert "allow_change=[seed,loss.beta,data.batch_size]; its state fits no other model.x" in str(caught.value)
+    with pytest.raises(UserError, match=r"model\.x: .*\n.*fits no other model\.x"):
+        resume(*typed, "allow_change=[seed,loss,data,model]")
+    found = resume(*typed[:-1], "allow_change=[seed,loss,data.batch_size]")
+    assert (found.config.seed, found.config.loss.beta, found.config.data.batch_size) == (2, 0.1, 8)
+    assert found.allowed == ("seed", "loss", "data.batch_size")
+
+
+def test_the_newest_by_number_not_by_letters():
+    for suffix in ("", "_2", "_10", "_9"):
+        make_run(f"2026-01-01_00-00-00{suffix}")
+    assert resume("ckpt_path=last").folder.name.endswith("_10")
 
 
 def test_jobs_of_an_earlier_sweep():

@@ -43,7 +43,7 @@ def test_a_run_leaves_what_the_contract_names(tiny, capsys):
     run = only_run()
     for name in (".hydra/config.yaml", "train.log", "metrics.csv", "results.json", "per_image.csv"):
         assert (run / name).is_file(), name
-    assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {p.name for p in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     out = capsys.readouterr().out
     assert out.index("run folder: runs") < out.index("loading torch") < out.index("bicubic")
     assert f"run folder  {run}" in out
@@ -136,7 +136,10 @@ def test_a_signal_saves_the_step_and_is_the_exit_status(tiny, capsys, number):
 
 
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_finite_checkpoint(tiny, capsys):
-    assert main([*tiny, "optimizer=sgd", "optimizer.lr=1e12", "trainer.max_steps=50"]) == 1
+    assert (
+        main([*tiny, "optimizer=sgd", "optimizer.lr=1e12", "trainer.max_steps=50", "trainer.val_check_interval=50"])
+        == 1
+    )
     err = capsys.readouterr().err
     assert "the loss is not finite at step" in err
     assert "pixel" in err

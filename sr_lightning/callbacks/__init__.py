@@ -1,6 +1,7 @@
 """What happens beside training; one file each."""
 
 from sr_lightning.callbacks.checkpoints import Checkpoints
+from sr_lightning.callbacks.continuation import Continuation, OwedValidation
 from sr_lightning.callbacks.ema import EMA
 from sr_lightning.callbacks.non_finite import NonFiniteGuard
 from sr_lightning.callbacks.pictures import Pictures
@@ -8,4 +9,14 @@ from sr_lightning.callbacks.progress import Progress
 from sr_lightning.callbacks.safe_stop import SafeStop
 from sr_lightning.callbacks.throughput import Throughput
 
-__all__ = ["EMA", "Checkpoints", "NonFiniteGuard", "Pictures", "Progress", "SafeStop", "Throughput"]
+__all__ = [
+    "EMA",
+    "Checkpoints",
+    "Continuation",
+    "NonFiniteGuard",
+    "OwedValidation",
+    "Pictures",
+    "Progress",
+    "SafeStop",
+    "Throughput",
+]

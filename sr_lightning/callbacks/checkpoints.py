@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
+
+from sr_lightning.seal import LAST
 
 
 class Checkpoints(ModelCheckpoint):
-    """Keeps `checkpoints/best.ckpt` and `checkpoints/last.ckpt`.
+    """Keeps `checkpoints/best.ckpt`, `checkpoints/last.ckpt` and the `last` before, `checkpoints/previous.ckpt`.
 
     Args:
         folder: The run's folder.
         monitor: Logged value that `best` watches; `step` for the newest.
         mode: Whether high or low is better.
     """
+
+    CHECKPOINT_NAME_LAST = Path(LAST).stem
 
     def __init__(self, *, folder: str, monitor: str = "val/psnr_y", mode: Literal["min", "max"] = "max") -> None:
         super().__init__(
@@ -30,3 +35,26 @@ class Checkpoints(ModelCheckpoint):
             # After validation, never before: a kill in between would lose the validation.
             save_on_train_epoch_end=False,
         )
+        self.starts_anew = False
+        """Whether the best so far was measured on something else and does not count."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves `last` whether this was the best or not; Lightning does so only where it was."""
+        super().on_validation_end(trainer, pl_module)
+        if not self._should_skip_saving_checkpoint(trainer):  # nothing was saved at this step
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Nothing: the last step is saved already, and by now an average may stand in the place of the weights."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Also in a folder that was moved: Lightning would forget the best there."""
+        if self.starts_anew:
+            return
+        names = ("best_model_path", "kth_best_model_path", "last_model_path")
+        paths = {name: self._here(state_dict[name]) for name in names if name in state_dict}
+        best = {self._here(path): score for path, score in state_dict.get("best_k_models", {}).items()}
+        super().load_state_dict(state_dict | paths | {"best_k_models": best, "dirpath": self.dirpath})
+
+    def _here(self, path: str) -> str:
+        return str(Path(str(self.dirpath), Path(path).name)) if path else path

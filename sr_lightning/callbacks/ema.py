@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import lightning.pytorch as pl
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from sr_lightning.errors import UserError
@@ -26,3 +29,23 @@ class EMA(EMAWeightAveraging):
         if not 0 < decay < 1:
             raise UserError(f"callbacks.ema.decay: found {decay}, allowed: above 0 and below 1")
         super().__init__(decay=decay, update_every_n_steps=every, update_starting_at_step=start or None)
+        self._is_swapped = False
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Puts the average into the network."""
+        super().on_validation_epoch_start(trainer, pl_module)
+        self._is_swapped = True
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Puts the raw weights back."""
+        super().on_validation_epoch_end(trainer, pl_module)
+        self._is_swapped = False
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """The same checkpoint in the middle of a validation, when the two have changed places."""
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        if self._is_swapped and "current_model_state" in checkpoint:
+            average, raw = checkpoint["current_model_state"], checkpoint["state_dict"]
+            checkpoint.update(state_dict=average, current_model_state=raw)

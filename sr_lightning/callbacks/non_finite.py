@@ -1,4 +1,4 @@
-"""Stops a run whose loss is no longer a number, before anything wrong is saved."""
+"""Stops a run whose numbers are no longer numbers, before anything wrong is saved."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from sr_lightning.errors import TrainingFailedError
 
+_WAYS_OUT = "Usual ways out: a lower optimizer.lr, trainer.gradient_clip_val=0.5, trainer.precision=32"
+
 
 class NonFiniteGuard(pl.Callback):
-    """Raises when a loss term becomes NaN or infinite, naming the term; what was saved before stays.
+    """Raises when a loss term, a gradient or a validated picture becomes NaN or infinite; what was saved stays.
 
-    On a GPU the terms are looked at every `every` steps and before each validation and save, so that no step
-    waits for the device.
+    On a GPU losses and gradients are looked at every `every` steps and before each validation and save, so that no
+    step waits for the device.
 
     Args:
         every: Steps between looks on a GPU; on the CPU every step is looked at.
@@ -23,8 +26,24 @@ class NonFiniteGuard(pl.Callback):
 
     def __init__(self, *, every: int = 50) -> None:
         self.every = every
-        self._names: tuple[str, ...] = ()
-        self._bad: Tensor | None = None
+        self._bad: dict[str, Tensor] = {}
+        """What has been looked at since the last look: name -> whether it was not finite, a scalar."""
+        self._loss_is_bad: Tensor | None = None
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        """Where the loss itself is not finite its terms say more than the gradient."""
+        self._loss_is_bad = ~torch.isfinite(loss.detach()).all()
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """A loss may be finite and its gradient not; a scaler for fp16 leaves such steps out by itself."""
+        if getattr(trainer.precision_plugin, "scaler", None) is not None:
+            return
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if gradients and self._loss_is_bad is not None:
+            bad = ~torch.isfinite(torch.nn.utils.get_total_norm(gradients))
+            self._note(trainer, {"gradient": bad & ~self._loss_is_bad})
 
     def on_train_batch_end(
         self,
@@ -36,15 +55,25 @@ class NonFiniteGuard(pl.Callback):
     ) -> None:
         """Notes which terms are not finite."""
         terms: dict[str, Tensor] = {"total": outputs["loss"].detach(), **outputs["terms"]}
-        bad = ~torch.isfinite(torch.stack([term.float() for term in terms.values()]))
-        self._names = tuple(terms)
-        self._bad = bad if self._bad is None else self._bad | bad
-        if bad.device.type == "cpu" or trainer.global_step % self.every == 0:
-            self._look(trainer)
+        self._note(trainer, {name: ~torch.isfinite(term) for name, term in terms.items()})
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Looks before validating and saving."""
         self._look(trainer)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """A file of 8 bit holds no NaN, so that PSNR would not show it: the picture itself is looked at."""
+        if isinstance(outputs, Tensor) and not bool(torch.isfinite(outputs).all()):
+            self._bad[f"picture {batch.name} of {batch.set} at x{batch.scale}"] = torch.tensor(True)
+            self._look(trainer)
 
     def on_save_checkpoint(
         self,
@@ -55,13 +84,23 @@ class NonFiniteGuard(pl.Callback):
         """Looks before anything is written."""
         self._look(trainer)
 
+    def _note(self, trainer: pl.Trainer, found: dict[str, Tensor]) -> None:
+        for name, bad in found.items():
+            self._bad[name] = self._bad[name] | bad if name in self._bad else bad
+        on_cpu = all(bad.device.type == "cpu" for bad in found.values())
+        if on_cpu or trainer.global_step % self.every == 0:
+            self._look(trainer)
+
     def _look(self, trainer: pl.Trainer) -> None:
-        if self._bad is None or not bool(self._bad.any()):
+        names = [name for name, bad in self._bad.items() if bool(bad)]
+        if not names:
+            self._bad = {}
             return
-        names = [name for name, bad in zip(self._names, self._bad.tolist(), strict=True) if bad]
         culprits = [name for name in names if name != "total"] or names
+        what = "the network's output" if culprits[0].startswith("picture") else "the loss"
+        what = "the loss is finite, but a gradient" if culprits == ["gradient"] else what
         kept = getattr(trainer.checkpoint_callback, "last_model_path", "") or "none was written yet"
         raise TrainingFailedError(
-            f"the loss is not finite at step {trainer.global_step}: {', '.join(culprits)}. The last finite checkpoint: "
-            f"{kept}. Usual ways out: a lower optimizer.lr, trainer.gradient_clip_val=0.5, trainer.precision=32"
+            f"{what} is not finite at step {trainer.global_step}: {', '.join(culprits)}. The last finite checkpoint: "
+            f"{kept}. {_WAYS_OUT}"
         )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
+
+from sr_lightning.errors import InterruptedRun
+from sr_lightning.seal import LAST
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -15,14 +20,15 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class SafeStop(pl.Callback):
     """Finishes the optimizer step, saves `checkpoints/last.ckpt` and stops; a second SIGINT ends at once.
 
-    The caller finds the signal in `stopped_by` and turns it into the exit status.
+    A validation is not waited for: the continued run makes up for it. The caller finds the signal in
+    `stopped_by` and turns it into the exit status.
 
     Args:
         folder: The run's folder.
     """
 
     def __init__(self, *, folder: str) -> None:
-        self.checkpoint = Path(folder) / "checkpoints" / "last.ckpt"
+        self.checkpoint = Path(folder) / "checkpoints" / LAST
         self.stopped_by: int | None = None
         self._flag: int | None = None
         self._before: dict[int, Any] = {}
@@ -33,6 +39,8 @@ class SafeStop(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Installs the handlers: any earlier, and Lightning's own would be chained to them."""
+        if trainer.received_sigterm:
+            self._flag = signal.SIGTERM
         for number in _SIGNALS:
             signal.signal(number, self._note)
 
@@ -43,7 +51,7 @@ class SafeStop(pl.Callback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._flag is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            _leave_now()
         self._flag = number
 
     def on_train_batch_end(
@@ -54,21 +62,44 @@ class SafeStop(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """All ranks agree, so that none waits for one that has stopped."""
+        """Leaves by the loop's own way out, which logs this step's values."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # in the middle of an optimizer step there is no state to return to
+        if self._is_asked(trainer):
+            trainer.save_checkpoint(self.checkpoint)
+            trainer.should_stop = True
+            trainer.limit_val_batches = 0  # validation may be due at this very step and take long
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Leaves the validation between two pictures; its figures would be those of a part."""
+        if self._is_asked(trainer):
+            trainer.save_checkpoint(self.checkpoint)
+            raise InterruptedRun(self.stopped_by or signal.SIGTERM)
+
+    def _is_asked(self, trainer: pl.Trainer) -> bool:
+        """All ranks agree, so that none waits for one that has stopped."""
         noted = self._flag is not None
         if trainer.world_size > 1:
             noted = trainer.strategy.reduce_boolean_decision(noted, all=False)
         if noted:
             self.stopped_by = self._flag or signal.SIGTERM
-            trainer.save_checkpoint(self.checkpoint)
-            trainer.should_stop = True
-            # Validation may be due at this very step and take long; the resumed run makes up for it.
-            trainer.limit_val_batches = 0
+        return noted
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """A signal to the whole process group ends the loader's workers too, and then looks like a failure."""
+        self.stopped_by = self._flag
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Gives the signals back."""
+        """Gives the signals back; one that came after the last step has not been answered yet."""
+        self.stopped_by = self.stopped_by or self._flag
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
@@ -76,3 +107,11 @@ class SafeStop(pl.Callback):
 
 def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
+
+
+def _leave_now() -> None:
+    """Without a word to anybody: Lightning would begin to tidy up, and end with status 1."""
+    if sys.stderr.isatty():
+        sys.stderr.write("\x1b[?25h\n")  # the cursor, which a progress bar hides
+        sys.stderr.flush()
+    os._exit(128 + signal.SIGINT)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import torch.distributed
 from torch.utils.data import DataLoader
 
 from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
@@ -18,25 +20,40 @@ from sr_lightning.data.degrade import Degradation, Downscale, to_eval_batch, to_
 from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.leakage import warn_of_leakage
 from sr_lightning.data.sets import OnSmall, SetFinder
-from sr_lightning.errors import UserError
+from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.resize import Kernel
 
 log = logging.getLogger(__name__)
 
 
 class TimedLoader(DataLoader[TrainWindows]):
-    """A DataLoader that knows how long its consumer has waited for it."""
+    """A DataLoader that knows how long its consumer has waited for it, and which samples it waits for."""
 
     waited = 0.0
     """Seconds since the start."""
 
     def __iter__(self) -> Iterator[TrainWindows]:  # type: ignore[override]  # a generator around torch's iterator
-        batches = super().__iter__()
+        batches, requests = super().__iter__(), iter(self.sampler)
         while True:
             start = time.perf_counter()
-            batch = next(batches)
+            try:
+                batch = next(batches)
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader"):
+                    raise
+                raise TrainingFailedError(
+                    f"data: the samples {next(requests).samples} did not come: {error}. A process "
+                    "that cuts windows has died (was there memory enough?) or hangs (does the disk answer?); "
+                    "data.num_workers=0 does without them"
+                ) from error
+            next(requests)
             self.waited += time.perf_counter() - start
             yield batch
+
+
+def _ignore_interrupts(_: int) -> None:
+    """A terminal's Ctrl-C reaches the workers too; the run ends them when it has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class SRDataModule(pl.LightningDataModule):
@@ -57,6 +74,7 @@ class SRDataModule(pl.LightningDataModule):
         batch_size: Samples per optimizer step, over all devices and accumulated batches.
         patch_size: Side of the LR patch in pixels, the same at every scale.
         num_workers: Processes that cut windows; 0 cuts them in the training process.
+        worker_timeout: Seconds after which a batch that does not come from them ends the run.
         augment: Flips and quarter turns.
         shrink: Factors of further copies of each training picture, made by MATLAB's bicubic: the scale
             augmentation of small training sets (Kim et al. 2016, VDSR; Lai et al. 2017, LapSRN). Copies smaller
@@ -88,6 +106,7 @@ class SRDataModule(pl.LightningDataModule):
         batch_size: int = 16,
         patch_size: int = 32,
         num_workers: int = 0,
+        worker_timeout: float = 300.0,
         augment: bool = True,
         shrink: list[float] | None = None,
         on_small: OnSmall = "error",
@@ -110,6 +129,7 @@ class SRDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.patch_size = patch_size
         self.num_workers = num_workers
+        self.worker_timeout = worker_timeout
         self.augment = augment
         self.shrink = shrink or []
         self.on_small = on_small
@@ -126,6 +146,8 @@ class SRDataModule(pl.LightningDataModule):
         self.test_sets: list[Pictures] = []
         self.train_loader: TimedLoader | None = None
         self._restored_fingerprint: str | None = None
+        self.may_differ = False
+        """Whether a continued run accepts other pictures, or other crops of them, than it began with."""
 
     def setup(self, stage: str) -> None:
         """Finds, decodes and checks the pictures, once; every stage needs the same ones."""
@@ -163,11 +185,12 @@ class SRDataModule(pl.LightningDataModule):
         """Endless batches from sample `k` on."""
         assert self.train_pictures is not None
         assert self.trainer is not None
-        if self._restored_fingerprint not in (None, self.fingerprint()):
+        self._check_ranks_agree()
+        if not self.may_differ and self._restored_fingerprint not in (None, self.fingerprint()):
             raise UserError(
                 "data: the training pictures or how they are cut have changed since the checkpoint was written, so "
-                "the run cannot continue where it stopped; allowed: the same data, or a new run that starts from "
-                "its weights (model.weights=<checkpoint>)"
+                "the run cannot continue where it stopped; allowed: the same data, a new run that starts from "
+                "its weights (model.weights=<checkpoint>), or, to go on with other samples, allow_change=[data]"
             )
         sampler = BatchSampler(
             start_k=self.k,
@@ -190,6 +213,8 @@ class SRDataModule(pl.LightningDataModule):
             sampler=sampler,
             batch_size=None,  # a request already is a batch
             num_workers=self.num_workers,
+            timeout=self.worker_timeout if self.num_workers else 0,
+            worker_init_fn=_ignore_interrupts,
             pin_memory=torch.cuda.is_available(),
             # Its own generator: a loader draws its workers' seed when it starts, and that must not come from
             # the generator that dropout uses.
@@ -209,7 +234,8 @@ class SRDataModule(pl.LightningDataModule):
         assert self.trainer is not None
         # Never padded with pictures: one that counts twice makes a wrong mean.
         share = pictures.share(self.trainer.global_rank, self.trainer.world_size)
-        return DataLoader(pictures, batch_size=None, sampler=share)
+        # Its own generator, again: a validation must not change what training draws after it.
+        return DataLoader(pictures, batch_size=None, sampler=share, generator=torch.Generator())
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Degrades on the device. Fires for every stage, so the batch's type decides."""
@@ -219,6 +245,20 @@ class SRDataModule(pl.LightningDataModule):
         if isinstance(batch, EvalPicture):
             return to_eval_batch(batch, self.degrade)
         return batch
+
+    def _check_ranks_agree(self) -> None:
+        """Processes on several machines may see different files under the same name."""
+        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+            return
+        own = [self.fingerprint(), *(pictures.hr.key for pictures in [*self.val_sets, *self.test_sets])]
+        all_ranks: list[list[str] | None] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(all_ranks, own)
+        others = [rank for rank, found in enumerate(all_ranks) if found != all_ranks[0]]
+        if others:
+            raise UserError(
+                f"data: process 0 and the processes {', '.join(map(str, others))} see different pictures (by their "
+                "content) or settings; allowed: the same files on every machine"
+            )
 
     # -- exact resume --------------------------------------------------------------------------------
 

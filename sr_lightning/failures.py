@@ -1,0 +1,35 @@
+"""What a failure of the machine means: disks, memory, the loader's processes."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EISDIR)
+_NO_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory")
+
+
+def explain(error: Exception, folder: Path) -> str | None:
+    """A sentence for the user, or None where the failure is not the machine's, and its traceback says more.
+
+    Args:
+        error: What ended the training.
+        folder: The run's folder.
+    """
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return f"{error.filename or folder}: no space is left to write ({error.strerror})"
+    if isinstance(error, OSError) and error.errno in _GONE and _lies_in(error.filename, folder):
+        return f"{error.filename}: cannot be written any more ({error.strerror}): was the run's folder moved away?"
+    if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
+        said = (str(error).splitlines() or ["MemoryError"])[0]
+        return f"there is not memory enough ({said}); less is needed with a smaller data.patch_size or a smaller " + (
+            "network, and with trainer.accumulate_grad_batches=2 at the same data.batch_size"
+        )
+    if str(error).startswith("DataLoader worker"):
+        return f"data: {str(error).splitlines()[0]}; data.num_workers=0 does without such processes"
+    return None
+
+
+def _lies_in(name: object, folder: Path) -> bool:
+    return isinstance(name, str) and Path(name).absolute().is_relative_to(folder.absolute())

@@ -1,0 +1,66 @@
+"""One process for one folder: a lock that the kernel gives back however its holder ends."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sr_lightning.errors import UserError
+
+LOCK = ".lock"
+_held: set[int] = set()
+
+
+@contextmanager
+def locked(folder: Path, key: str) -> Iterator[None]:
+    """Holds a folder for as long as the block runs; makes the folder where it is missing.
+
+    Args:
+        folder: The folder of a run or a sweep.
+        key: What named it, for the messages.
+
+    Raises:
+        UserError: Another process holds it, or nothing can be written into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise UserError(f"{key}: cannot write into {folder}: {error.strerror}; allowed: a folder of yours") from None
+    _held.add(lock)
+    try:
+        _take(lock, folder, key)
+        yield
+    finally:
+        _held.discard(lock)
+        os.close(lock)
+
+
+def _take(lock: int, folder: Path, key: str) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            print(f"{folder}: its file system has no locks ({error.strerror}); start no second run there", flush=True)
+            return
+        holder = os.pread(lock, 200, 0).decode(errors="replace") or "unknown"
+        raise UserError(
+            f"{key}: {folder} is in use by another run ({holder}); allowed: another folder, or when that one has ended"
+        ) from None
+    os.ftruncate(lock, 0)
+    os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+
+def _let_go() -> None:
+    """A loader's worker outlives a killed run for seconds; with its copy of the lock the next run would be refused."""
+    for lock in _held:
+        os.close(lock)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_let_go)

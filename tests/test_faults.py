@@ -1,0 +1,714 @@
+"""One fault each: what is kept, what is said, and that a continued run is the one that never stopped."""
+
+import csv
+import errno
+import fcntl
+import itertools
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_picture
+from lightning.pytorch import Callback
+from omegaconf import DictConfig
+from PIL import Image
+from torch import nn
+
+import sr_lightning.train as command
+from sr_lightning.callbacks import Continuation, NonFiniteGuard
+from sr_lightning.checkpoint import SafeCheckpointIO
+from sr_lightning.compose import compose_jobs
+from sr_lightning.config import check_config, register_resolvers
+from sr_lightning.data.datasets import TrainSamples
+from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
+from sr_lightning.lock import locked
+from sr_lightning.resume import Resume, accept_differences, prepare
+from sr_lightning.run import Run
+from sr_lightning.seal import DamagedError, Seal, find_kept, read_seal, tidy, write_seal
+from sr_lightning.train import main
+
+
+class Net(nn.Module):
+    """Draws random numbers in training."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1),
+            nn.Dropout2d(0.3),
+            nn.Conv2d(8, 3 * scale**2, 3, padding=1),
+            nn.PixelShuffle(scale),
+        )
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class Killed(BaseException):
+    """Nothing may react to it, as nothing can to SIGKILL."""
+
+
+class Fault(Callback):
+    """Does something once, at a step, at a hook."""
+
+    def __init__(self, hook, step, act):
+        def hooked(trainer, module, *arguments):
+            if trainer.global_step == step and not self.done and trainer.state.fn == "fit":
+                self.done = True
+                act(trainer, module)
+
+        self.done = False
+        setattr(self, hook, hooked)
+
+
+def kill(trainer, module):
+    raise Killed
+
+
+def terminate(trainer, module):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def no_memory(trainer, module):
+    raise MemoryError
+
+
+CONF = ("--config-dir", "conf")
+SETTINGS = (
+    "data=folder",
+    "data.train_dir=pictures",
+    "data.val_holdout=2",
+    "data.batch_size=4",
+    "data.patch_size=8",
+    "scale=2",
+    "model=dropping",
+    "optimizer.lr=1e-2",
+    "trainer=cpu",
+    "trainer.precision=32",
+    "trainer.max_steps=7",
+    "trainer.val_check_interval=2",
+    "trainer.log_every_n_steps=1",
+    "logger=csv",
+    "callbacks.pictures=null",
+    "callbacks.progress=null",
+)
+
+
+@pytest.fixture(autouse=True)
+def _surroundings(tmp_path, monkeypatch):
+    """Small pictures; one thread, because the networks are small too."""
+    (tmp_path / "pictures").mkdir()
+    for i in range(5):
+        Image.fromarray(make_picture(34 + 3 * i, 40, i)).save(tmp_path / "pictures" / f"{i}.png")
+    (tmp_path / "conf/model").mkdir(parents=True)
+    (tmp_path / "conf/model/dropping.yaml").write_text("_target_: test_faults.Net\nscale: ${scale}\n")
+    register_resolvers()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def checked(*more):
+    (job,) = compose_jobs("train", [*SETTINGS, *more], config_dir="conf", config_name=None, is_sweep=False)
+    return check_config(job.config)
+
+
+def kept_in(folder, allowed=(), config=None):
+    """The run in a folder, as `ckpt_path=<folder>` finds it; None where it has no checkpoint."""
+    kept = find_kept(Path(folder, "checkpoints"))
+    if kept.newest is None:
+        return None
+    resume = Resume(Path(folder), kept.newest, DictConfig({}), [], kept.seal, kept.damaged, tuple(allowed))
+    return Resume(**vars(resume) | {"differing": accept_differences(resume, config)}) if config else resume
+
+
+def run(config, folder, *faults, resume=None):
+    """One call of the command's function, with faults."""
+    Path(folder).mkdir(exist_ok=True)
+    real = command._callbacks
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "_callbacks", lambda *arguments: [*real(*arguments), *faults])
+        return command.train(config, Run(Path(folder), "test", resume=resume))
+
+
+def go_on(config, folder, *faults, allowed=()):
+    resume = kept_in(folder, allowed, config)
+    prepare(Path(folder), resume)
+    return run(config, folder, *faults, resume=resume)
+
+
+def content(folder, name="last"):
+    return torch.load(Path(folder, "checkpoints", f"{name}.ckpt"), weights_only=True)
+
+
+def rows(folder):
+    with Path(folder, "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if not k.startswith("time/") and v} for row in csv.DictReader(file)]
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(itertools.starmap(same, zip(a, b, strict=True)))
+    return a == b
+
+
+STATE = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "SRDataModule")
+STATE += ("continuation", "sr_lightning")
+
+
+def assert_same(one, other):
+    """Weights, average, moments, schedule, random state, samples, best, and all that was logged."""
+    for name in ("last", "best"):
+        a, b = content(one, name), content(other, name)
+        for key in (
+            *("state_dict", "optimizer_states", "lr_schedulers", "SRDataModule", "continuation", "sr_lightning"),
+        ):
+            assert same(a[key], b[key]), (name, key)
+        for key in ("current_model_state", "averaging_state"):
+            assert same(a.get(key), b.get(key)), (name, key)
+        (best_a,), (best_b,) = (
+            [v["best_model_score"] for k, v in c["callbacks"].items() if k.startswith("Checkpoints")] for c in (a, b)
+        )
+        assert torch.equal(best_a, best_b), name
+    assert rows(one) == rows(other)
+
+
+# -- exact resume ------------------------------------------------------------------------------------
+
+HOOKS = (
+    "on_train_batch_start",
+    "on_before_backward",
+    "on_before_optimizer_step",
+    "on_train_batch_end",
+    "on_validation_start",
+    "on_validation_batch_end",
+    "on_validation_end",
+)
+
+
+@pytest.mark.parametrize(
+    ("seed", "more"),
+    [
+        (0, []),
+        (1, ["callbacks=ema", "callbacks.ema.decay=0.5", "callbacks.pictures=null", "callbacks.progress=null"]),
+        (2, ["trainer.accumulate_grad_batches=2"]),
+        (3, ["data.num_workers=2"]),
+        (4, ["trainer.val_check_interval=3", "scheduler=multistep", "optimizer=sgd", "optimizer.lr=1e-2"]),
+    ],
+)
+def test_any_number_of_interruptions_anywhere_leaves_no_trace(seed, more):
+    """Kills, signals and failures, at any step and hook, until the run is done."""
+    config = checked(*more)
+    objective = run(config, "straight")
+    draw = random.Random(seed)
+    for sequence in range(2):
+        folder = f"stopped{sequence}"
+        stops = draw.randint(3, 5)
+        for number in range(stops + 1):
+            step = draw.randint(number, 7)
+            fault = Fault(draw.choice(HOOKS), step, draw.choice([kill, terminate, no_memory]))
+            faults = [fault] if number < stops else []
+            try:
+                found = go_on(config, folder, *faults)
+                break
+            except (Killed, InterruptedRun, TrainingFailedError):
+                continue
+        assert found == objective
+        assert_same("straight", folder)
+
+
+@pytest.mark.parametrize("step", [2, 7])
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_batch_end"])
+def test_a_signal_takes_no_validation_away(step, hook):
+    """At the last step too, after which Lightning would do nothing any more."""
+    config = checked()
+    objective = run(config, "straight")
+    with pytest.raises(InterruptedRun) as caught:
+        run(config, "stopped", Fault(hook, step, terminate))
+    assert caught.value.exit_status == 143
+    assert content("stopped")["continuation"]["validate"]
+    assert content("stopped")["global_step"] == step
+    assert go_on(config, "stopped") == objective
+    assert_same("straight", "stopped")
+
+
+def test_a_run_killed_before_its_test_keeps_its_objective(monkeypatch):
+    config = checked()
+    objective = run(config, "straight")
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "_finish", lambda *_: kill(None, None))
+        with pytest.raises(Killed):
+            run(config, "stopped")
+    assert go_on(config, "stopped") == objective
+
+
+def test_the_last_step_is_validated_and_saved():
+    """7 steps, a validation every 2."""
+    run(checked(), "a")
+    assert content("a")["global_step"] == 7
+    assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [1, 3, 5, 6]
+
+
+def test_a_failure_saves_the_step_before():
+    """Memory runs out in the sixth step, two steps after the last validation."""
+    config = checked()
+    with pytest.raises(TrainingFailedError, match=r"not memory enough.*\n  python -m .* ckpt_path=a"):
+        run(config, "a", Fault("on_before_backward", 5, no_memory))
+    assert content("a")["global_step"] == 5
+
+
+def test_clocks_do_not_matter():
+    config = checked()
+    with pytest.raises(Killed):
+        run(config, "a", Fault("on_train_batch_end", 5, kill))
+    for name, when in (("last", 0), ("previous", 2**31)):
+        os.utime(f"a/checkpoints/{name}.ckpt", (when, when))
+    found = find_kept(Path("a/checkpoints"))
+    assert (found.newest.name, found.seal.step) == ("last.ckpt", 4)
+    Path("a/checkpoints/last.ckpt").rename("x")
+    Path("a/checkpoints/previous.ckpt").rename("a/checkpoints/last.ckpt")
+    Path("x").rename("a/checkpoints/previous.ckpt")
+    found = find_kept(Path("a/checkpoints"))
+    assert (found.newest.name, found.seal.step) == ("previous.ckpt", 4)
+
+
+def test_a_moved_folder_keeps_its_best():
+    config = checked("optimizer.lr=1e-2")
+    run(config, "straight")
+    with pytest.raises(Killed):
+        run(config, "a", Fault("on_train_batch_end", 5, kill))
+    Path("a").rename("b")
+    go_on(config, "b")
+    assert_same("straight", "b")
+    assert not Path("a").exists()
+
+
+def test_half_a_row_and_a_first_try_are_no_metrics():
+    config = checked()
+    run(config, "straight")
+    with pytest.raises(Killed):
+        run(config, "a", Fault("on_train_batch_end", 1, kill))
+    with Path("a/metrics.csv").open("a") as file:
+        file.write("3,0.1")
+    run(config, "a")  # a sweep's job begins again in its folder
+    assert rows("a") == rows("straight")
+    with Path("a/metrics.csv").open("a") as file:
+        file.write("3,0.1")
+    go_on(config, "a")
+    assert rows("a") == rows("straight")
+
+
+# -- checkpoints ---------------------------------------------------------------------------------------
+
+
+def save(folder, step, fill=0.0):
+    state = {f"w{i}": torch.full((3, 5), fill + i) for i in range(4)}
+    content = {"state_dict": state, "global_step": step, "sr_lightning": {"format": 1, "config": {"a": {"b": step}}}}
+    SafeCheckpointIO().save_checkpoint(content, folder / "last.ckpt")
+
+
+def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
+    """The seal's every byte, and a byte in eight of the rest; any bit in each; and lengths in between."""
+    save(tmp_path, 3)
+    whole = (tmp_path / "last.ckpt").read_bytes()
+    assert read_seal(tmp_path / "last.ckpt") == Seal(3, {"a": {"b": 3}})
+    draw, path = random.Random(0), tmp_path / "b.ckpt"
+    path.write_bytes(whole)
+    places = [*range(0, len(whole), 8), *range(whole.index(b"PK\5\6"), len(whole))]
+    with path.open("r+b", buffering=0) as file:
+        for place in places:
+            os.pwrite(file.fileno(), bytes([whole[place] ^ 1 << draw.randrange(8)]), place)
+            with pytest.raises(DamagedError):
+                read_seal(path)
+            os.pwrite(file.fileno(), whole[place : place + 1], place)
+    assert read_seal(path)
+    for length in draw.sample(range(1000, len(whole)), 50) + list(range(len(whole) - 10, len(whole))):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DamagedError):
+            read_seal(path)
+    with pytest.raises(UserError, match=r"b\.ckpt: is damaged: "):
+        SafeCheckpointIO().load_checkpoint(path)
+
+
+def test_other_files_have_no_seal(tmp_path):
+    torch.save({"a": torch.zeros(1)}, tmp_path / "a.ckpt")
+    (tmp_path / "empty").touch()
+    (tmp_path / "text").write_text("these are no weights")
+    assert [read_seal(tmp_path / name) for name in ("a.ckpt", "empty", "text")] == [None] * 3
+
+
+def test_a_config_too_long_for_a_seal_is_left_out(tmp_path):
+    with (tmp_path / "a").open("w+b") as file:
+        torch.save({"a": 1}, file)
+        write_seal(file, Seal(5, {"a": "b" * 100_000}))
+    assert read_seal(tmp_path / "a") == Seal(5, None)
+    assert torch.load(tmp_path / "a", weights_only=True) == {"a": 1}
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_told(capsys, caplog):
+    config = checked()
+    run(config, "straight")
+    with pytest.raises(Killed):
+        run(config, "a", Fault("on_train_batch_end", 5, kill))
+    last = Path("a/checkpoints/last.ckpt")
+    data = bytearray(last.read_bytes())
+    data[len(data) // 2] ^= 4
+    last.write_bytes(data)
+    told = prepare(Path("a"), kept_in("a", config=config))
+    assert "last.ckpt is damaged: the checksum of " in told[0]
+    assert "Continuing from previous.ckpt, step 2, in its place" in told[0]
+    assert "set aside as last.ckpt.damaged" in told[1]
+    go_on(config, "a")
+    assert_same("straight", "a")
+    assert Path("a/checkpoints/last.ckpt.damaged").read_bytes() == data
+
+
+@pytest.mark.parametrize("name", ["last", "previous"])
+def test_an_empty_or_foreign_file_is_no_checkpoint(tmp_path, name):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    (tmp_path / f"{name}.ckpt").write_bytes(b"")
+    kept = find_kept(tmp_path)
+    assert kept.seal.step == {"last": 1, "previous": 2}[name]
+    assert list(kept.damaged.values()) == ["it is empty"]
+
+
+def test_a_kill_anywhere_in_a_save_leaves_a_whole_checkpoint(tmp_path):
+    """A process is killed before or after each call that changes the folder."""
+    calls = [(torch, "save"), (os, "fsync"), (os, "link"), (os, "replace")]
+    for (where, name), count, after in itertools.product(calls, (1, 2), (False, True)):
+        folder = tmp_path / f"{name}{count}{after}"
+        for step in (1, 2):
+            save(folder, step)
+        child = os.fork()
+        if child == 0:
+            real, seen = getattr(where, name), []
+
+            def deadly(*arguments, real=real, seen=seen, count=count, after=after):
+                seen.append(1)
+                if after:
+                    real(*arguments)
+                if len(seen) == count:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return None if after else real(*arguments)
+
+            setattr(where, name, deadly)
+            save(folder, 3)
+            os._exit(0)
+        os.waitpid(child, 0)
+        kept = find_kept(folder)
+        assert not kept.damaged
+        assert kept.seal.step == int(read_checkpoint_step(kept.newest)) >= 2
+        assert len(list(folder.glob("*.part"))) <= 2
+        (folder / "checkpoints").mkdir()
+        for path in folder.glob("*.*"):
+            path.rename(folder / "checkpoints" / path.name)
+        tidy(folder)
+        assert {p.name for p in (folder / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt"}
+
+
+def read_checkpoint_step(path):
+    return SafeCheckpointIO().load_checkpoint(path)["global_step"]
+
+
+@pytest.mark.parametrize("call", ["fsync", "link", "replace"])
+def test_a_full_disk_leaves_the_old_checkpoints_and_nothing_else(tmp_path, monkeypatch, call):
+    folder = tmp_path / "a"
+    for step in (1, 2):
+        save(folder, step)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        patch.setattr("shutil.copyfile", full)  # where a link is refused
+        with pytest.raises(OSError, match="No space"):
+            save(folder, 3)
+    assert {p.name: read_seal(p).step for p in folder.iterdir()} == {"last.ckpt": 2, "previous.ckpt": 1}
+
+
+def test_a_full_disk_ends_the_run_in_words(monkeypatch):
+    real, saves = torch.save, []
+
+    def full(*arguments):
+        saves.append(1)
+        if len(saves) > 2:
+            arguments[1].write(b"half of it")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*arguments)
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(TrainingFailedError, match=r"^a: no space is left to write.*continue with\n.*ckpt_path=a"):
+        run(checked(), "a")
+    assert find_kept(Path("a/checkpoints")).seal.step == 2
+    assert not list(Path("a/checkpoints").glob("*.part"))
+
+
+def test_a_folder_that_goes_away_is_named():
+    def remove(trainer, module):
+        Path("a").rename("elsewhere")
+
+    with pytest.raises(TrainingFailedError, match=r"metrics\.csv: cannot be written any more .* moved away"):
+        run(checked(), "a", Fault("on_train_batch_end", 3, remove))
+
+
+# -- numbers that are none -----------------------------------------------------------------------------
+
+
+def test_one_bad_gradient_element_ends_the_run_before_the_step():
+    def spoil(trainer, module):
+        module.net.body[2].weight.grad[0, 0, 0, 0] = float("nan")
+
+    with pytest.raises(TrainingFailedError, match=r"a gradient is not finite at step 4: gradient"):
+        run(checked(), "a", Spoiling(spoil, 4))
+    assert content("a")["global_step"] == 4
+    assert all(torch.isfinite(value).all() for value in content("a")["state_dict"].values())
+
+
+class Spoiling(Callback):
+    """Comes between the backward pass and the guard."""
+
+    def __init__(self, act, step):
+        self.act, self.step = act, step
+
+    def on_after_backward(self, trainer, module):
+        if trainer.global_step == self.step:
+            self.act(trainer, module)
+
+
+def test_a_picture_that_is_no_number_never_becomes_the_best():
+    """In the validation only: PSNR is taken of 8 bits, which hold no NaN."""
+
+    def spoil(trainer, module):
+        module.net.register_forward_hook(lambda net, _, out: out if net.training else out * float("nan"))
+
+    with pytest.raises(TrainingFailedError, match=r"output is not finite at step 4: picture 1\.png of heldout at x2"):
+        run(checked(), "a", Fault("on_train_batch_end", 3, spoil))
+    assert content("a", "best")["global_step"] == content("a")["global_step"] == 2
+
+
+# -- processes -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["dies", "hangs"])
+def test_a_worker_that_dies_or_hangs_ends_the_run_and_names_the_samples(monkeypatch, fault):
+    real = TrainSamples.__getitem__
+
+    def broken(self, request):
+        if 12 in request.samples and torch.utils.data.get_worker_info():
+            if fault == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(1000)
+        return real(self, request)
+
+    config = checked("data.num_workers=1", "data.worker_timeout=2")
+    run(config, "straight")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainSamples, "__getitem__", broken)
+        with pytest.raises(TrainingFailedError, match=r"data: .*data\.num_workers=0") as caught:
+            run(config, "a")
+    if fault == "hangs":
+        assert "the samples range(12, 16) did not come" in str(caught.value)
+    assert content("a")["global_step"] in (1, 2, 3)  # batches are fetched ahead
+    go_on(config, "a")
+    assert_same("straight", "a")
+
+
+def test_processes_that_see_other_pictures_refuse_to_start(monkeypatch):
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+
+    def gathered(everyone, own):
+        everyone[:] = [own, [*own[:-1], "another"]]
+
+    monkeypatch.setattr("torch.distributed.all_gather_object", gathered)
+    with pytest.raises(UserError, match="process 0 and the processes 1 see different pictures"):
+        run(checked(), "a")
+
+
+def test_a_second_run_in_a_folder_is_refused(capsys, tmp_path):
+    folder = tmp_path / "a"
+    with locked(folder, "hydra.run.dir"):
+        before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+        assert main([*CONF, *SETTINGS, f"hydra.run.dir={folder}"]) == 2
+        assert main([*CONF, "-m", *SETTINGS, f"hydra.sweep.dir={folder}"]) == 2
+        assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+        err = capsys.readouterr().err
+        for key in ("hydra.run.dir", "hydra.sweep.dir"):
+            assert f"{key}: {folder} is in use by another run (process {os.getpid()} on " in err
+        (folder / ".hydra").mkdir()
+        (folder / ".hydra/config.yaml").touch()
+        assert main([f"ckpt_path={folder}"]) == 2
+        assert "ckpt_path: " in capsys.readouterr().err
+
+
+def test_a_killed_run_lets_go_though_its_workers_live(tmp_path):
+    """The lock is the process's: a fork of it has none."""
+    lock = locked(tmp_path, "x")
+    lock.__enter__()
+    began, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(told, b"x")
+        time.sleep(20)
+        os._exit(0)
+    try:
+        os.read(began, 1)
+        lock.__exit__(None, None, None)
+        with locked(tmp_path, "x"):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
+    def none(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    with locked(tmp_path, "x"):
+        pass
+    assert "has no locks" in capsys.readouterr().out
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main([*CONF, *SETTINGS, "hydra.run.dir=file/a"]) == 2
+    assert "hydra.run.dir: cannot write into file/a: Not a directory" in capsys.readouterr().err
+
+
+# -- changes -------------------------------------------------------------------------------------------
+
+
+def stopped_at_4(folder="a", *more):
+    with pytest.raises(Killed):
+        run(checked(*more), folder, Fault("on_train_batch_end", 5, kill))
+
+
+def test_all_that_differs_from_the_checkpoint_is_listed():
+    """Whatever the file beside it says."""
+    stopped_at_4()
+    config = checked("optimizer.lr=0.5", "data.batch_size=2", "seed=5", "trainer.precision=bf16-mixed", "loss.alpha=2")
+    with pytest.raises(UserError) as caught:
+        kept_in("a", config=config)
+    for key in ("optimizer.lr: the checkpoint was made with 0.01, found 0.5", "data.batch_size", "seed", "loss.alpha"):
+        assert key in str(caught.value)
+    assert "trainer.precision" in str(caught.value)
+    assert "allow_change=[data.batch_size,data.seed,loss.alpha,optimizer.lr,seed,trainer.precision]" in str(
+        caught.value
+    )
+
+
+@pytest.mark.parametrize("key", ["scale=3", "model.scale=3", "optimizer._target_=torch.optim.SGD"])
+def test_what_the_state_would_not_fit_is_never_accepted(key):
+    stopped_at_4()
+    config = checked()
+    section, _, name = key.partition("=")[0].rpartition(".")
+    (getattr(config, section) if section else vars(config))[name] = key.partition("=")[2]
+    with pytest.raises(UserError, match="its state fits no other"):
+        kept_in("a", ["scale", "model", "optimizer"], config)
+
+
+@pytest.mark.parametrize("scheduler", ["one_cycle", "multistep"])
+def test_an_accepted_rate_takes_effect_and_the_moments_stay(scheduler):
+    """The first rate after the change is the one of a run that had it from the start."""
+    more = [f"scheduler={scheduler}"]
+    run(checked(*more, "optimizer.lr=3e-3", "optimizer.weight_decay=0.1"), "straight")
+    stopped_at_4("a", *more)
+    moments = content("a")["optimizer_states"][0]["state"][0]["exp_avg"]
+    seen = []
+
+    def note(trainer, module):
+        (optimizer,) = trainer.optimizers
+        state = optimizer.state[next(iter(module.net.parameters()))]["exp_avg"]
+        seen.append((optimizer.param_groups[0]["lr"], optimizer.param_groups[0]["weight_decay"], state.clone()))
+
+    config = checked(*more, "optimizer.lr=3e-3", "optimizer.weight_decay=0.1")
+    go_on(config, "a", Fault("on_train_batch_start", 4, note), allowed=["optimizer"])
+    rates = [[float(row["lr"]) for row in rows(folder) if "lr" in row] for folder in ("straight", "a")]
+    assert rates[0][4:] == rates[1][4:]
+    assert rates[0][:3] != rates[1][:3]
+    assert seen[0][1] == 0.1
+    assert torch.equal(seen[0][2], moments)
+
+
+def test_more_steps_take_effect_at_once():
+    run(checked("trainer.max_steps=12"), "straight")
+    stopped_at_4()
+    go_on(checked("trainer.max_steps=12"), "a")
+    rates = [[float(row["lr"]) for row in rows(folder) if "lr" in row] for folder in ("straight", "a")]
+    assert rates[0][4:] == rates[1][4:]
+
+
+def test_an_accepted_batch_size_is_used_and_other_pictures_only_if_allowed():
+    stopped_at_4()
+    config = checked("data.batch_size=2")
+    go_on(config, "a", allowed=["data.batch_size"])
+    assert content("a")["SRDataModule"]["k"] == 4 * 4 + 3 * 2
+    Image.fromarray(make_picture(60, 60, 9)).save("pictures/new.png")
+    with pytest.raises(UserError, match=r"have changed since.*allow_change=\[data\]"):
+        go_on(checked("data.batch_size=2", "trainer.max_steps=8"), "a")
+    go_on(checked("data.batch_size=2", "trainer.max_steps=8"), "a", allowed=["data"])
+    assert content("a")["SRDataModule"]["k"] == 4 * 4 + 4 * 2
+    assert Path("a/results_step7.json").is_file()
+    assert Path("a/results.json").is_file()
+
+
+def test_the_best_of_other_validation_pictures_does_not_count():
+    stopped_at_4()
+    before = content("a")["callbacks"]
+    (score,) = [v["best_model_score"] for k, v in before.items() if k.startswith("Checkpoints")]
+    config = checked("data.val_crop=16")
+    best = content("a", "best")["global_step"]
+    go_on(config, "a", allowed=["data.val_crop"])
+    assert content("a", "best")["global_step"] > best
+    assert score is not None
+
+
+@pytest.mark.usefixtures("_hydras_logging")
+def test_changes_are_kept_for_the_next_time_and_refusals_change_nothing(capsys):
+    assert main([*CONF, *SETTINGS, "hydra.run.dir=a", "trainer.max_steps=2"]) == 0
+    saved = Path("a/.hydra/config.yaml").read_text()
+    assert main(["ckpt_path=a", "optimizer.lr=0.5", "seed=4", "trainer.max_steps=3"]) == 2
+    err = capsys.readouterr().err
+    assert "optimizer.lr: the run was started with 0.01, found 0.5" in err
+    assert "seed: the run was started with 1, found 4" in err
+    assert "allow_change=[optimizer.lr,seed]" in err
+    assert Path("a/.hydra/config.yaml").read_text() == saved
+    assert main(["ckpt_path=a", "optimizer.lr=0.5", "trainer.max_steps=3", "allow_change=[optimizer.lr]"]) == 0
+    assert content("a")["sr_lightning"]["config"]["optimizer"]["lr"] == 0.5
+    assert main(["ckpt_path=a", "trainer.max_steps=4"]) == 0
+    assert content("a")["optimizer_states"][0]["param_groups"][0]["initial_lr"] == 0.5
+    assert main([*CONF, *SETTINGS, "allow_change=[seed]"]) == 2
+    assert "allow_change: found ['seed'], but no run is continued" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_hydras_logging")
+def test_a_run_without_a_checkpoint_begins_again_and_files_of_weights_are_no_state(capsys):
+    assert main([*CONF, *SETTINGS, "hydra.run.dir=a", "trainer.max_steps=2"]) == 0
+    torch.save({"state_dict": {}}, "a/checkpoints/last.ckpt")
+    Path("a/checkpoints/previous.ckpt").unlink(missing_ok=True)
+    assert main(["ckpt_path=a"]) in (1, 2)
+    assert "there is no training to continue" in capsys.readouterr().err
+    for path in Path("a/checkpoints").iterdir():
+        path.unlink()
+    assert main(["ckpt_path=a"]) == 0
+    assert "beginning a again" in capsys.readouterr().out
+    assert content("a")["global_step"] == 2
+
+
+def test_guards_are_on_by_default():
+    config = checked()
+    assert any(isinstance(c, NonFiniteGuard) for c in command._callbacks(config, Run(Path("a"), "x")))
+    assert any(isinstance(c, Continuation) for c in command._callbacks(config, Run(Path("a"), "x")))
