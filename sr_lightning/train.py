@@ -133,7 +133,8 @@ def _finish(
             checkpoint="checkpoints/best.ckpt" if best.is_file() else None,
             params=info["parameters"],
             degradation=data.degrade.describe(),
-            extra={"objective": objective, "steps": trainer.global_step, "minutes": minutes, "run": info},
+            extra={"objective": objective, "steps": trainer.global_step, "minutes": minutes, "run": info}
+            | {"training_pictures_left_out": data.left_out},
         )
         _log_wandb_table(trainer, rows, method)
         Console().print(results_table(rows, method=method, params=info["parameters"]))
