@@ -14,12 +14,14 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]
 
 from sr_lightning.config import PATH_KEYS, conf_dir
 from sr_lightning.errors import UserError
 from sr_lightning.schema import nearest
 
-_REFUSALS = (HydraException, OmegaConfBaseException, ValueError)  # Hydra raises the last for `group=3`
+# Hydra raises a ValueError for `group=3`; a file that is no YAML, has a key twice or asks for an object is YAML's.
+_REFUSALS = (HydraException, OmegaConfBaseException, ValueError, YAMLError)
 _OVERRIDE = re.compile(r"(?P<key>[+~]{0,2}[^=]+)=(?P<value>.*)", re.DOTALL)
 
 
@@ -153,8 +155,17 @@ def _unknown_key(name: str, key: str, overrides: list[str]) -> str:
     return f"{key}: no such key; {nearest(leaf, names)} (a new key is added by +{key}=…)"
 
 
+def said_of_yaml(error: YAMLError) -> str:
+    """The file, the line and what is wrong there."""
+    mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+    where = f"{mark.name}, line {mark.line + 1}: " if mark else ""
+    return f"{where}{getattr(error, 'problem', None) or error}"
+
+
 def _first_lines(error: Exception) -> str:
     """What Hydra says, without its pointers to itself."""
+    if isinstance(error, YAMLError):
+        return said_of_yaml(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("Set the environment", "See https", "Config search path"))]
     return " ".join(lines[:4])

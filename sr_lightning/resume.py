@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.errors import UserError
+from sr_lightning.trust import read_saved_config
 
 # What may differ when a run continues: how long, how it is watched, where things lie. Everything else decides
 # what the numbers mean, and an optimizer restored from a checkpoint would silently keep its old settings.
@@ -63,9 +64,8 @@ def find_resume(overrides: list[str], *, is_sweep: bool) -> Resume | None:
             f"ckpt_path: {checkpoint} does not lie in a run's folder (no {saved}); allowed: a run's folder or a "
             f"checkpoint in it. To start a new run from weights: model.weights={checkpoint}"
         )
-    config = OmegaConf.load(saved)
-    assert isinstance(config, DictConfig)
     typed = [o for o in overrides if not o.lstrip("+~").startswith(("ckpt_path=", "hydra."))]
+    config = read_saved_config(saved, typed)
     return Resume(folder, checkpoint, config, _apply(config, typed))
 
 

@@ -47,7 +47,7 @@ MAY = {
     "checks": {"config"},
     "config": {"checks", "schema"},
 }
-HYDRA = {"config", "build", "fitting", "train", "entry", "compose", "resume", "folders", "launch"}
+HYDRA = {"config", "build", "fitting", "train", "entry", "compose", "resume", "trust", "folders", "launch"}
 
 
 def imports(path):

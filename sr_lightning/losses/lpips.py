@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, Self
 
 import torch
@@ -10,6 +12,9 @@ from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
 from sr_lightning.losses.backbones import network_timeout
+
+# The files that torchvision names for torchmetrics' backbones; a part of each name is its checksum.
+_FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth", "squeeze": "squeezenet1_1-b8a52dc0.pth"}
 
 
 class LPIPSLoss(nn.Module):
@@ -30,8 +35,20 @@ class LPIPSLoss(nn.Module):
 
         try:
             with network_timeout():
+                # torchmetrics lets whatever is in the file be executed: it only gets to see what is plain data, and
+                # what has been downloaded has the checksum of its name.
+                torch.hub.load_state_dict_from_url(
+                    f"https://download.pytorch.org/models/{_FILES[net]}",
+                    map_location="cpu",
+                    check_hash=True,
+                    weights_only=True,
+                )
                 metric = LearnedPerceptualImagePatchSimilarity(net_type=net, normalize=True)
-        except (OSError, RuntimeError) as error:
+        except pickle.UnpicklingError as error:
+            file = Path(torch.hub.get_dir(), "checkpoints", _FILES[net])
+            reason = (str(error).splitlines() or ["it is damaged"])[0]
+            raise UserError(f"LPIPSLoss: {file} cannot be read as plain weights: {reason}") from None
+        except (OSError, RuntimeError, EOFError) as error:
             folder = f"{torch.hub.get_dir()}/checkpoints"
             raise UserError(
                 f"LPIPSLoss: the weights of {net} are neither in {folder} nor can they be downloaded "
