@@ -9,6 +9,9 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -72,8 +75,9 @@ def compose_jobs(
     Raises:
         UserError: Something does not compose; the message lists every override that is wrong.
     """
-    overrides = [*overrides, f"hydra.searchpath=['file://{os.path.abspath(config_dir)}']"] if config_dir else overrides
     with initialize_config_dir(conf_dir(), version_base="1.3"):
+        if config_dir:
+            _search_too(config_dir)
         try:
             parsed = OverridesParser.create().parse_overrides(overrides)
             fixed = [o.input_line for o in parsed if not o.is_sweep_override() and o.input_line is not None]
@@ -101,6 +105,14 @@ def _expanded(parsed: list[Override], settings: DictConfig) -> list[list[str]]:
         return [list(job) for batch in batches for job in batch]
     first = [f"{o.get_key_element()}={next(iter(o.sweep_string_iterator()))}" for o in parsed if o.is_sweep_override()]
     return [[*(o.input_line or "" for o in parsed if not o.is_sweep_override()), *first]]
+
+
+def _search_too(config_dir: str) -> None:
+    """As `--config-dir` does: an override of `hydra.searchpath` would come too late for a primary config in it."""
+    path = create_config_search_path(conf_dir())
+    path.prepend("command-line", f"file://{os.path.abspath(config_dir)}", anchor="schema")
+    GlobalHydra.instance().clear()
+    Hydra.create_main_hydra2(task_name="app", config_search_path=path)
 
 
 def _findings_one_by_one(name: str, overrides: list[str]) -> list[str]:
