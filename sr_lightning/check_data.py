@@ -34,6 +34,7 @@ def check_data(config: TrainConfig, folders: list[str] | None) -> Report:
         scales=config.scale,
         patch_size=data.get("patch_size", 32) if folders is None else None,
         on_small=data.get("on_small", "error"),
+        on_bad_image=data.get("on_bad_image", "error"),
         extensions=data.get("extensions") or EXTENSIONS,
         holdout=0 if data.get("val") or folders is not None else data.get("val_holdout", 0),
     )

@@ -32,6 +32,8 @@ _AT_LEAST = (
     ("optimizer", "weight_decay", 0),
     ("trainer", "gradient_clip_val", 0),
     ("adversarial", "weight", 0),
+    ("loss", "charbonnier_eps", 0),
+    ("model", "n_feats", 1),
 )
 
 
@@ -62,8 +64,10 @@ def _loss_weights(loss: dict[str, Any]) -> Iterator[str]:
     weights = {"loss.alpha": loss.get("alpha", 1.0), "loss.beta": loss.get("beta", 0.0)}
     terms = loss.get("terms", {}).items()
     weights |= {f"loss.terms.{name}.weight": term.get("weight") for name, term in terms if isinstance(term, dict)}
+    told = ("loss.alpha", "loss.beta")  # that they are no numbers; a term's weight is no constructor's argument
     for key, weight in weights.items():
-        if isinstance(weight, int | float) and math.isfinite(weight) and weight < 0:
+        is_finite = isinstance(weight, int | float) and math.isfinite(weight)
+        if (is_finite and weight < 0) or (not is_finite and key not in told):
             yield f"{key}: found {weight}, allowed: a finite number, 0 and more"
     if not any(weights.values()):
         keys = "loss.alpha, loss.beta and the weights of loss.terms"
@@ -93,6 +97,46 @@ def set_findings(key: str, name: str, entry: Any) -> Iterator[str]:
             yield f"{key}: found {entry!r}, allowed: a folder, or {{hr: folder, lr: folder, files: [names]}}"
     elif not isinstance(entry, str):
         yield f"{key}: found {entry!r}, allowed: a folder, or {{hr: folder, lr: folder, files: [names]}}"
+
+
+# What keys of W&B, Hugging Face, GitHub, OpenAI and Amazon look like, and hexadecimal ones of W&B before 2025.
+_SECRET = re.compile(r"([0-9a-f]{40}|wandb_v\d_\w{20,}|hf_\w{30,}|gh[pousr]_\w{30,}|sk-[\w-]{20,}|AKIA[0-9A-Z]{16})")
+_SECRET_NAME = re.compile(r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY)(_|$)", re.IGNORECASE)
+
+
+def is_secret(value: Any) -> bool:
+    """Whether a text is a key, by its form, or holds the value of an environment variable that is called one."""
+    if not isinstance(value, str):
+        return False
+    known = [secret for name, secret in os.environ.items() if _SECRET_NAME.search(name) and len(secret) >= 8]
+    return _SECRET.fullmatch(value.strip("'\" ")) is not None or any(secret in value for secret in known)
+
+
+def secret_findings(plain: Any, key: str = "") -> Iterator[str]:
+    """One message for each value that a run must not write into its files; the value is not repeated."""
+    if isinstance(plain, dict | list):
+        for name, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
+            yield from secret_findings(value, f"{key}.{name}" if key else str(name))
+    elif is_secret(plain):
+        yield secret_finding(key)
+
+
+def secret_finding(key: str) -> str:
+    """Says what to do with a secret in place of a config's key."""
+    return (
+        f"{key}: looks like a secret, which would be written into the run's files; allowed: an environment variable "
+        "such as WANDB_API_KEY, or `wandb login`"
+    )
+
+
+def typed_secrets(arguments: list[str]) -> Iterator[str]:
+    """`secret_findings` of a command line: it is written into the run's files too, whatever its keys are."""
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        name = key.lstrip("+~").rpartition(".")[2]
+        is_named_so = _SECRET_NAME.search(name) is not None and re.fullmatch(r"\S{16,}", value) is not None
+        if is_named_so or is_secret(value or key):
+            yield secret_finding(key if value else "the command line")
 
 
 def path_findings(config: TrainConfig) -> Iterator[str]:

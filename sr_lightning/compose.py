@@ -9,17 +9,22 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]
 
 from sr_lightning.config import PATH_KEYS, conf_dir
 from sr_lightning.errors import UserError
 from sr_lightning.schema import nearest
 
-_REFUSALS = (HydraException, OmegaConfBaseException, ValueError)  # Hydra raises the last for `group=3`
+# Hydra raises a ValueError for `group=3`; a file that is no YAML, has a key twice or asks for an object is YAML's.
+_REFUSALS = (HydraException, OmegaConfBaseException, ValueError, YAMLError)
 _OVERRIDE = re.compile(r"(?P<key>[+~]{0,2}[^=]+)=(?P<value>.*)", re.DOTALL)
 
 
@@ -70,8 +75,9 @@ def compose_jobs(
     Raises:
         UserError: Something does not compose; the message lists every override that is wrong.
     """
-    overrides = [*overrides, f"hydra.searchpath=['file://{os.path.abspath(config_dir)}']"] if config_dir else overrides
     with initialize_config_dir(conf_dir(), version_base="1.3"):
+        if config_dir:
+            _search_too(config_dir)
         try:
             parsed = OverridesParser.create().parse_overrides(overrides)
             fixed = [o.input_line for o in parsed if not o.is_sweep_override() and o.input_line is not None]
@@ -99,6 +105,14 @@ def _expanded(parsed: list[Override], settings: DictConfig) -> list[list[str]]:
         return [list(job) for batch in batches for job in batch]
     first = [f"{o.get_key_element()}={next(iter(o.sweep_string_iterator()))}" for o in parsed if o.is_sweep_override()]
     return [[*(o.input_line or "" for o in parsed if not o.is_sweep_override()), *first]]
+
+
+def _search_too(config_dir: str) -> None:
+    """As `--config-dir` does: an override of `hydra.searchpath` would come too late for a primary config in it."""
+    path = create_config_search_path(conf_dir())
+    path.prepend("command-line", f"file://{os.path.abspath(config_dir)}", anchor="schema")
+    GlobalHydra.instance().clear()
+    Hydra.create_main_hydra2(task_name="app", config_search_path=path)
 
 
 def _findings_one_by_one(name: str, overrides: list[str]) -> list[str]:
@@ -153,8 +167,17 @@ def _unknown_key(name: str, key: str, overrides: list[str]) -> str:
     return f"{key}: no such key; {nearest(leaf, names)} (a new key is added by +{key}=…)"
 
 
+def said_of_yaml(error: YAMLError) -> str:
+    """The file, the line and what is wrong there."""
+    mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+    where = f"{mark.name}, line {mark.line + 1}: " if mark else ""
+    return f"{where}{getattr(error, 'problem', None) or error}"
+
+
 def _first_lines(error: Exception) -> str:
     """What Hydra says, without its pointers to itself."""
+    if isinstance(error, YAMLError):
+        return said_of_yaml(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     lines = [line for line in lines if not line.startswith(("Set the environment", "See https", "Config search path"))]
     return " ".join(lines[:4])

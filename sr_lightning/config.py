@@ -14,7 +14,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sr_lightning.checks import path_findings, range_findings
+from sr_lightning.checks import path_findings, range_findings, secret_findings
 from sr_lightning.errors import UserError
 from sr_lightning.schema import check_target, nearest
 
@@ -127,10 +127,10 @@ def check_config(config: DictConfig) -> TrainConfig:
     known = {field.name for field in fields(TrainConfig)}
     needed = {field.name for field in fields(TrainConfig) if field.default is field.default_factory is MISSING}
     findings += [f"{key}: no such key; {nearest(str(key), known)}" for key in map(str, plain) if key not in known]
-    findings += [f"{key}: must be given" for key in sorted(needed - {str(key) for key in plain})]
-    if findings:
-        raise UserError("\n".join(findings))
-    checked = TrainConfig(**{str(key): value for key, value in plain.items()})
+    if missing := [f"{key}: must be given" for key in sorted(needed - {str(key) for key in plain})]:
+        raise UserError("\n".join(findings + missing))
+    findings += secret_findings(plain)
+    checked = TrainConfig(**{str(key): value for key, value in plain.items() if key in known})
     _check_sections(checked, findings)
     findings += range_findings(checked)
     if not findings:  # what is not a path cannot be looked for
@@ -183,6 +183,13 @@ def _check_scale(config: TrainConfig, findings: list[str]) -> None:
         findings.append(f"scale: found {config.scale!r}, allowed: {allowed}")
     config.scale = scales
     model = config.model
+    findings += [
+        f"{key}: found {found}, but scale is {scales[0] if len(scales) == 1 else scales}; allowed: the same (it is "
+        "where nobody sets it)"
+        for key, found in (("data.scale", _scale_of(config.data)), ("model.scale", _scale_of(model)))
+        if found is not None
+        and sorted(found if isinstance(found, list) else [found], key=str) != sorted(scales, key=str)
+    ]
     if len(scales) > 1 and isinstance(model, dict) and model.get("scale") == scales:
         network = str(model.get("_target_")).rpartition(".")[2]
         findings.append(
@@ -190,6 +197,13 @@ def _check_scale(config: TrainConfig, findings: list[str]) -> None:
             "network such as model=mdsr_baseline"
         )
         model["scale"] = scales[0]  # said already
+
+
+def _scale_of(section: Any) -> Any:
+    """What a section says, where that can be a scale or several."""
+    found = section.get("scale", section.get("scales")) if isinstance(section, dict) else None
+    parts = found if isinstance(found, list) else [found]
+    return found if parts and all(type(part) is int for part in parts) else None
 
 
 def checked_paths(section: Any, findings: list[str]) -> PathsConfig:

@@ -26,6 +26,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
+from sr_lightning.checks import typed_secrets
 from sr_lightning.commands import COMMANDS, Command
 from sr_lightning.compose import compose_jobs, quote_path
 from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
@@ -149,6 +150,7 @@ def run_without_folder(name: str, task: Callable[[TrainConfig, dict[str, Any]], 
     def run() -> int:
         os.environ["HYDRA_FULL_ERROR"] = "1"
         register_resolvers()
+        _refuse_secrets(typed)
         args = get_args_parser().parse_args(typed)
         if any(getattr(args, flag, None) for flag in _HYDRA_ONLY):
             _call_hydra(_Session(name, lambda *_: math.nan, program), typed)
@@ -192,6 +194,7 @@ def _run_command(name: str, task: Task, typed: list[str], program: str) -> int:
     # Composition and job errors come through as they are, not as text printed by Hydra with status 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     register_resolvers()
+    _refuse_secrets(typed)
     args = get_args_parser().parse_args(typed)
     session = _Session(name, task, " ".join([program, *typed]))
     if any(getattr(args, flag, None) for flag in _HYDRA_ONLY):
@@ -237,6 +240,11 @@ def _held(folder: Path, key: str) -> AbstractContextManager[None]:
 def _start(session: _Session, arguments: list[str]) -> int:
     print("loading torch and lightning …", flush=True)
     return _status(session, lambda: _call_hydra(session, arguments))
+
+
+def _refuse_secrets(typed: list[str]) -> None:
+    if findings := list(typed_secrets(typed)):
+        raise UserError("\n".join(findings))
 
 
 def _check_all(jobs: list[Any], known: Command) -> None:

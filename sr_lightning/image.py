@@ -4,78 +4,30 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from sr_lightning.errors import UserError
+from sr_lightning.decoding import MAX_PIXELS, decode
 
 log = logging.getLogger(__name__)
 
-MAX_PIXELS = 200_000_000
 SYMMETRIES = 8
-_WHITE = (255, 255, 255, 255)
 # ITU-R BT.601, studio swing, as MATLAB's rgb2ycbcr: RGB in [0, 1] to levels of 0 to 255.
 _TO_YCBCR = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
 _OFFSET = (16.0, 128.0, 128.0)
 
 
 def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Reads any picture as 8-bit RGB; the one decoder of training and evaluation.
-
-    The content decides the format, not the name. EXIF orientation is applied; transparent parts are put on
-    white; 16-bit grey is scaled to 8 bit (never clipped); of an animation the first frame is taken, with a
-    warning.
-
-    Args:
-        path: The file.
-        max_pixels: Larger pictures are refused before they are decoded.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        UserError: Not a picture, damaged, too large, or of floating point; the message names the file.
-    """
-    path = Path(path)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own size warning: our limit decides
-            with Image.open(path) as image:
-                _check(image, path, max_pixels)
-                return np.ascontiguousarray(_to_rgb(ImageOps.exif_transpose(image), path))
-    except UnidentifiedImageError:
-        raise UserError(f"{path}: is not a picture ({path.stat().st_size} bytes of something else)") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path}: cannot be decoded: {error}") from None
-
-
-def _check(image: Image.Image, path: Path, max_pixels: int) -> None:
-    if image.width * image.height > max_pixels:
-        raise UserError(f"{path}: is {image.width}x{image.height}; allowed: up to {max_pixels / 1e6:.0f} megapixels")
-    if (n_frames := getattr(image, "n_frames", 1)) > 1:
-        log.warning("%s: has %d frames; only the first is used", path, n_frames)
-        image.seek(0)
-
-
-def _to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    if image.mode == "F":
-        raise UserError(f"{path}: holds floating-point values, whose range nobody knows; allowed: 8 or 16 bit")
-    if image.mode.startswith("I"):  # 16-bit grey
-        levels = np.asarray(image, dtype=np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise UserError(f"{path}: holds values from {levels.min()} to {levels.max()}; allowed: 0 to 65535")
-        grey = ((levels * 2 + 257) // 514).astype(np.uint8)  # / 257, rounded
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image)
-    return np.asarray(image.convert("RGB"))
+    """Reads any picture as 8-bit RGB, and says in the log what of it is lost; see `decode`."""
+    decoded = decode(path, max_pixels=max_pixels)
+    for lost in decoded.lost:
+        log.warning("%s: has %s", path, lost)
+    return decoded.rgb
 
 
 def write_png(path: str | Path, pixels: NDArray[np.uint8]) -> None:

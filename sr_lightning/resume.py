@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sr_lightning.config import TrainConfig
 from sr_lightning.errors import UserError
 from sr_lightning.seal import LAST, PREVIOUS, Kept, Seal, find_kept, read_seal, tidy
+from sr_lightning.trust import read_saved_config
 
 # What may differ when a run continues: how long, how it is watched, on what it is computed. Everything else
 # decides what the numbers mean, and an optimizer restored from a checkpoint would silently keep its old settings.
@@ -117,9 +118,8 @@ def find_resume(folder: Path, overrides: list[str]) -> Resume:
     """
     file, allowed = Path(str(_typed(overrides, "ckpt_path"))), _allowed(overrides)
     kept = _kept_file(file) if file.is_file() else _whole(folder, find_kept(folder / "checkpoints"), "ckpt_path")
-    config = OmegaConf.load(_saved_config(folder))
-    assert isinstance(config, DictConfig)
     typed = [o for o in overrides if not o.lstrip("+~").startswith((*(f"{key}=" for key in _OWN), "hydra."))]
+    config = read_saved_config(_saved_config(folder), typed)
     changes = _apply(config, typed, allowed)
     return Resume(folder, kept.newest, config, changes, kept.seal, kept.damaged, allowed)
 

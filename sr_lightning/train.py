@@ -185,7 +185,8 @@ def _finish(
             scores,
             facts=facts,
             protocol={"lr_kernel": data.degrade.describe()},
-            extra={"objective": objective, "steps": trainer.global_step, "minutes": minutes, "run": info},
+            extra={"objective": objective, "steps": trainer.global_step, "minutes": minutes, "run": info}
+            | {"training_pictures_left_out": data.left_out},
         )
         _log_wandb_table(trainer, scores, module.method)
         Console().print(terminal(records(rows, facts), TRAINING))

@@ -57,7 +57,7 @@ def test_first_frame_of_an_animation(tmp_path, caplog):
     frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
     with caplog.at_level(logging.WARNING):
         assert read_rgb(tmp_path / "a.tif")[0, 0].tolist() == [255, 0, 0]
-    assert "2 frames" in caplog.text
+    assert "several frames, of which the first is used" in caplog.text
 
 
 def test_what_cannot_be_read_is_named(tmp_path, picture):

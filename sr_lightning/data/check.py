@@ -11,14 +11,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
-
 from sr_lightning.data.benchmarks import recognise, set_findings
 from sr_lightning.data.files import find_pictures, match_pairs, walk
 from sr_lightning.data.hashes import Fingerprint, find_copies, find_repeats, fingerprint
-from sr_lightning.data.sets import OnSmall, held_out, least_side
+from sr_lightning.data.sets import OnBadImage, OnSmall, held_out, least_side
+from sr_lightning.decoding import decode
 from sr_lightning.errors import UserError
-from sr_lightning.image import read_rgb
 
 Role = Literal["train", "val", "test", "folder"]
 Kind = Literal["files", "unreadable", "too small", "pairs", "duplicate", "leakage", "benchmark"]
@@ -106,6 +104,7 @@ class DataCheck:
         scales: Scales at which pictures have to fit.
         patch_size: Side of the LR training patch; None where nothing is trained.
         on_small: What training would do about pictures smaller than the patch.
+        on_bad_image: What training would do about files that are no pictures.
         extensions: Endings that count as pictures.
         holdout: Training pictures that a run would keep out and validate on.
     """
@@ -116,12 +115,14 @@ class DataCheck:
         scales: Sequence[int],
         patch_size: int | None,
         on_small: OnSmall = "error",
+        on_bad_image: OnBadImage = "error",
         extensions: Sequence[str],
         holdout: int = 0,
     ) -> None:
         self.scales = list(scales)
         self.patch_size = patch_size
         self.on_small = on_small
+        self.on_bad_image = on_bad_image
         self.extensions = list(extensions)
         self.holdout = holdout
 
@@ -130,13 +131,13 @@ class DataCheck:
         start = time.perf_counter()
         report = Report()
         sets = [self._found(spec, report) for spec in specs]
-        if self.holdout:
-            sets = self._split(sets, report)
         lr = [path for s in sets for pairs in s.pairs.values() for path in pairs.values()]
         paths = list(dict.fromkeys([path for s in sets for path in s.paths] + lr))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             seen = dict(zip(paths, pool.map(_examined, paths), strict=True))
         report.pictures = len(paths)
+        if self.holdout:
+            sets = self._split(sets, seen, report)
         for s in sets:
             self._judge(s, seen, report)
         self._compare(sets, seen, report)
@@ -162,9 +163,10 @@ class DataCheck:
             report.findings.append(Finding("files", spec.name, (spec.folder,), str(error)))
         return found
 
-    def _split(self, sets: list[_Set], report: Report) -> list[_Set]:
+    def _split(self, sets: list[_Set], seen: dict[Path, _Picture], report: Report) -> list[_Set]:
         """Takes out of the training sets what a run would validate on."""
-        train = [path for s in sets if s.spec.role == "train" for path in s.paths]
+        skipped = {path for path, found in seen.items() if found.error} if self.on_bad_image == "skip" else set()
+        train = [path for s in sets if s.spec.role == "train" for path in s.paths if path not in skipped]
         try:
             held = set(held_out(train, self.holdout))
         except UserError as error:
@@ -183,8 +185,10 @@ class DataCheck:
     def _judge(self, s: _Set, seen: dict[Path, _Picture], report: Report) -> None:
         lr = [path for pairs in s.pairs.values() for path in pairs.values()]
         for path in [*s.paths, *lr]:
-            if seen[path].error:
-                report.findings.append(Finding("unreadable", s.spec.name, (str(path),), seen[path].error))
+            if error := seen[path].error:
+                is_skipped = s.spec.role == "train" and self.on_bad_image == "skip"
+                error += "; it is left out" if is_skipped else ""
+                report.findings.append(Finding("unreadable", s.spec.name, (str(path),), error, not is_skipped))
         sizes = {path: found.size for path in s.paths if (found := seen[path].print_)}
         ordered = sorted(sizes.values(), key=lambda size: size[0] * size[1])
         report.sets.append(
@@ -274,9 +278,8 @@ def _readable(sets: Iterable[_Set], seen: dict[Path, _Picture]) -> tuple[list[Pa
 
 def _examined(path: Path) -> _Picture:
     try:
-        rgb = read_rgb(path)
-        with Image.open(path) as image:
-            return _Picture(fingerprint(rgb), f"{image.format} {image.mode}")
+        picture = decode(path)
+        return _Picture(fingerprint(picture.rgb), picture.kind)
     except UserError as error:
         return _Picture(None, error=str(error).removeprefix(f"{path}: "))
     except OSError as error:  # gone since, or not ours to read

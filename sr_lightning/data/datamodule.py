@@ -7,6 +7,7 @@ import logging
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,12 +15,13 @@ import torch
 import torch.distributed
 from torch.utils.data import DataLoader
 
+from sr_lightning.data.bad_pictures import BadPicturesError, find_bad
 from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
 from sr_lightning.data.datasets import BatchSampler, EvalPictures, Pictures, TrainSamples
 from sr_lightning.data.degrade import Degradation, Downscale, to_eval_batch, to_train_batch
 from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.leakage import warn_of_leakage
-from sr_lightning.data.sets import OnSmall, SetFinder
+from sr_lightning.data.sets import OnBadImage, OnSmall, SetFinder
 from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.resize import Kernel
 
@@ -81,6 +83,10 @@ class SRDataModule(pl.LightningDataModule):
             than a patch are left out.
         on_small: What to do about training pictures smaller than the patch: refuse them, leave them out
             (listed in the log), or mirror them up to its size.
+        on_bad_image: What to do about training files that are damaged or no pictures at all: refuse all of them in
+            one message, or leave them out (each with its LR or HR partner; listed in the log at every start, and
+            counted in the results) before `val_holdout` chooses. Pictures that are validated or tested on are never
+            left out: figures on another set would stand under its name.
         val: Name -> HR folder, or `{hr: folder, lr: folder, files: [names]}`.
         val_crop: Validate on a centre crop of this many HR pixels; None for whole pictures.
         val_holdout: Without `val`: this many training pictures, evenly spread over the sorted list, are
@@ -110,6 +116,7 @@ class SRDataModule(pl.LightningDataModule):
         augment: bool = True,
         shrink: list[float] | None = None,
         on_small: OnSmall = "error",
+        on_bad_image: OnBadImage = "error",
         val: dict[str, Any] | None = None,
         val_crop: int | None = None,
         val_holdout: int = 0,
@@ -133,6 +140,7 @@ class SRDataModule(pl.LightningDataModule):
         self.augment = augment
         self.shrink = shrink or []
         self.on_small = on_small
+        self.on_bad_image = on_bad_image
         self.val = val or {}
         self.val_crop = val_crop
         self.val_holdout = val_holdout
@@ -153,23 +161,10 @@ class SRDataModule(pl.LightningDataModule):
         """Finds, decodes and checks the pictures, once; every stage needs the same ones."""
         if self.train_pictures is not None:
             return
-        self.train_pictures, held = self._finder.training(
-            self.train_dirs,
-            lr_folders=self.train_lr_dirs,
-            files=self.train_files,
-            patch_size=self.patch_size,
-            on_small=self.on_small,
-            holdout=0 if self.val else self.val_holdout,
-            shrink=self.shrink,
-        )
-        self.val_sets = [
-            self._finder.evaluation(f"data.val.{name}", name, entry, crop=self.val_crop)
-            for name, entry in self.val.items()
-        ]
-        self.val_sets += [held] if held else []
-        self.test_sets = [
-            self._finder.evaluation(f"data.test.{name}", name, entry) for name, entry in self.test.items()
-        ] or self.val_sets
+        try:
+            self.train_pictures, self.val_sets, self.test_sets = self._found()
+        except BadPicturesError as error:
+            raise BadPicturesError(error.reasons | find_bad(self._files())) from None
         log.info(
             "%d training pictures; validation: %s; test: %s",
             len(self.train_pictures.hr),
@@ -178,6 +173,39 @@ class SRDataModule(pl.LightningDataModule):
         )
         if self.trainer is None or self.trainer.global_rank == 0:  # it reads every pixel: once is enough
             warn_of_leakage(self.train_pictures, self.val_sets, self.test_sets)
+
+    def _found(self) -> tuple[Pictures, list[Pictures], list[Pictures]]:
+        """The training pictures, the validation sets and the test sets."""
+        train, held = self._finder.training(
+            self.train_dirs,
+            lr_folders=self.train_lr_dirs,
+            files=self.train_files,
+            patch_size=self.patch_size,
+            on_small=self.on_small,
+            on_bad_image=self.on_bad_image,
+            holdout=0 if self.val else self.val_holdout,
+            shrink=self.shrink,
+        )
+        val = [
+            self._finder.evaluation(f"data.val.{name}", name, entry, crop=self.val_crop)
+            for name, entry in self.val.items()
+        ]
+        val += [held] if held else []
+        test = [self._finder.evaluation(f"data.test.{name}", name, entry) for name, entry in self.test.items()]
+        return train, val, test or val
+
+    def _files(self) -> list[Path]:
+        """Every file that has to be a picture."""
+        entries = [*self.val.values(), *self.test.values()]
+        if self.on_bad_image == "error":
+            entries += [{"hr": folder, "files": self.train_files} for folder in self.train_dirs]
+            entries += self.train_lr_dirs or []
+        return self._finder.every_file(entries)
+
+    @property
+    def left_out(self) -> int:
+        """Bad training pictures that are done without."""
+        return self._finder.left_out
 
     # -- loaders -------------------------------------------------------------------------------------
 

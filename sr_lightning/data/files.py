@@ -29,7 +29,7 @@ def find_pictures(
         key: The config key to name in an error.
 
     Raises:
-        UserError: No such folder, no picture in it, or one of `files` is not there.
+        UserError: No such folder, no picture in it, one of `files` is not there, or a name is no text.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -38,7 +38,7 @@ def find_pictures(
         missing = [name for name in files if not (folder / name).is_file()]
         if missing:
             raise UserError(f"{key}: {folder} lacks {', '.join(missing)}")
-        return [folder / name for name in sorted(files)]
+        return [folder / name for name in sorted(set(files))]
     endings = {f".{ending.lower().lstrip('.')}" for ending in extensions}
     if not endings:
         raise UserError("data.extensions: found an empty list, allowed: endings such as .png")
@@ -49,6 +49,8 @@ def find_pictures(
             found.setdefault(os.path.realpath(path), path)
         else:
             others.add(path.suffix.lower() or "(none)")
+    if odd := [path for path in found.values() if not _is_text(path)]:
+        raise UserError(f"{key}: {str(odd[0])!a} is not a name in UTF-8; allowed: rename it")
     if not found:
         seen = f"found only files ending in {', '.join(sorted(others))}" if others else "found no file at all"
         raise UserError(f"{key}: no picture in {folder}: {seen}; data.extensions allows {', '.join(sorted(endings))}")
@@ -71,6 +73,15 @@ def walk(folder: Path) -> Iterator[Path]:
         for name in names:
             if not name.startswith(".") and os.path.isfile(path := os.path.join(root, name)):
                 yield Path(path)
+
+
+def _is_text(path: Path) -> bool:
+    """Names are bytes to a file system; one that is no text can be written into no log and no table."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _refuse(error: OSError) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from sr_lightning.data.bad_pictures import BadPicturesError, Remembered, listed
 from sr_lightning.data.datasets import Pictures
 from sr_lightning.data.files import find_pictures, pair_pictures
-from sr_lightning.data.store import PictureStore, Shrink
+from sr_lightning.data.store import PictureStore, Shrink, content_key
 from sr_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
 
 OnSmall = Literal["error", "skip", "mirror"]
+OnBadImage = Literal["error", "skip"]
+Stored = Callable[[list[Path]], tuple[Pictures, Pictures | None]]
 # Scale -> HR file -> its ready-made LR file: leaving a picture out cannot shift the others.
 Pairs = dict[int, dict[Path, Path]]
 
@@ -26,12 +29,16 @@ class SetFinder:
         scales: Scales at which LR pictures are needed.
         extensions: Endings that count as pictures.
         cache_dir: Where decoded pictures are kept.
+
+    Attributes:
+        left_out: Number of bad training pictures that `training` does without.
     """
 
     def __init__(self, scales: Sequence[int], *, extensions: Sequence[str], cache_dir: str) -> None:
         self.scales = list(scales)
         self.extensions = list(extensions)
         self.cache_dir = cache_dir
+        self.left_out = 0
 
     def training(
         self,
@@ -41,6 +48,7 @@ class SetFinder:
         files: Sequence[str] | None,
         patch_size: int,
         on_small: OnSmall,
+        on_bad_image: OnBadImage = "error",
         holdout: int,
         shrink: Sequence[float] = (),
     ) -> tuple[Pictures, Pictures | None]:
@@ -52,10 +60,13 @@ class SetFinder:
             files: Only these files of each folder; None: all.
             patch_size: Side of the LR patch.
             on_small: What to do about pictures smaller than the patch.
+            on_bad_image: What to do about files that are no pictures; they are left out, and their LR or HR
+                partners with them, before the held-out ones are chosen.
             holdout: Pictures to hold out, evenly spread over the sorted list.
             shrink: Factors of further copies of each training picture.
 
         Raises:
+            BadPicturesError: Files are no pictures.
             UserError: Too few pictures, pictures that are too small, or pairs that do not fit.
         """
         found: list[Path] = []
@@ -65,11 +76,39 @@ class SetFinder:
             found += hr
             if lr_folders:
                 self._pair(pairs, hr, lr_folders[index], "data.train_lr_dir")
-        held = held_out(found, holdout)
-        kept = self._large_enough([path for path in found if path not in set(held)], patch_size, on_small)
         copies = _shrink(shrink, patch_size * max(self.scales), is_paired=bool(lr_folders))
-        train = self._pictures("train", kept, pairs, copies)
-        return train, self._pictures("heldout", held, pairs) if held else None
+
+        def stored(files: list[Path]) -> tuple[Pictures, Pictures | None]:
+            held = held_out(files, holdout)
+            kept = self._large_enough([path for path in files if path not in set(held)], patch_size, on_small)
+            train = self._pictures("train", kept, pairs, copies)
+            return train, self._pictures("heldout", held, pairs) if held else None
+
+        return stored(found) if on_bad_image == "error" else self._without_bad(found, pairs, stored)
+
+    def _without_bad(self, found: list[Path], pairs: Pairs, stored: Stored) -> tuple[Pictures, Pictures | None]:
+        """Stores the good ones: as if all were, then without those that turned out not to be."""
+        owner = {path: path for path in found} | {lr: hr for lr_of in pairs.values() for hr, lr in lr_of.items()}
+        files = list(owner)
+        known = Remembered(files, Path(self.cache_dir, f"{content_key(files)}.bad.json"))
+        bad = known.read()
+        while True:
+            without = {owner[path] for path in bad}
+            if len(without) == len(found):
+                raise BadPicturesError(bad)
+            try:
+                pictures = stored([path for path in found if path not in without])
+                break
+            except BadPicturesError as error:
+                bad |= error.reasons
+        if bad:
+            known.write(bad)
+            self.left_out = len(without)
+            lines = listed([f"{path}: {reason}" for path, reason in bad.items()]).replace("\n", "\n  ")
+            log.warning(
+                "%d of %d training pictures left out (data.on_bad_image=skip):\n  %s", len(without), len(found), lines
+            )
+        return pictures
 
     def evaluation(self, key: str, name: str, entry: str | dict[str, Any], *, crop: int | None = None) -> Pictures:
         """A set to validate or test on.
@@ -97,6 +136,17 @@ class SetFinder:
                 raise UserError(f"{key}: {path}: {side} pixels are too few at x{max(self.scales)}; needed: {needed}")
         return pictures
 
+    def every_file(self, entries: Sequence[str | dict[str, Any]]) -> list[Path]:
+        """The files of sets that are named as in `evaluation`, at every scale, each once."""
+        found: dict[Path, None] = {}
+        for entry in entries:
+            entry = entry if isinstance(entry, dict) else {"hr": entry}
+            for key, files in (("hr", entry.get("files")), ("lr", None)):
+                for scale in self.scales if entry.get(key) is not None else ():
+                    folder = str(entry[key]).replace("{scale}", str(scale))
+                    found |= dict.fromkeys(find_pictures(folder, extensions=self.extensions, files=files))
+        return list(found)
+
     def _pair(self, pairs: Pairs, hr: list[Path], lr_folder: str, key: str) -> None:
         for scale in self.scales:
             lr = pair_pictures(hr, lr_folder, scale, extensions=self.extensions, key=key)
@@ -106,6 +156,9 @@ class SetFinder:
         lr = {scale: PictureStore([lr_of[path] for path in hr], self.cache_dir) for scale, lr_of in pairs.items()}
         pictures = Pictures(name, PictureStore(hr, self.cache_dir, shrink=shrink), lr or None)
         pictures.check_pairs()
+        for store in (pictures.hr, *lr.values()):
+            for lost, count in store.lost.items():
+                log.warning("%s: %d of %d pictures have %s", name, count, len(set(store.paths)), lost)
         return pictures
 
     def _large_enough(self, files: list[Path], patch_size: int, on_small: OnSmall) -> list[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import pickle
 import socket
 import urllib.error
 from collections.abc import Iterator, Sequence
@@ -169,11 +170,17 @@ def _read_file(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"loss.perceptual.weights: {path} cannot be read: {reason}") from None
+        raise UserError(f"loss.perceptual.weights: {path} cannot be read: {why_not_plain(error)}") from None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"loss.perceptual.weights: {path} holds no dict of weights")
     return state
+
+
+def why_not_plain(error: Exception) -> str:
+    """Why a file is not read; torch's own advice is to switch the protection off."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "it holds more than plain weights, or is damaged, and nothing in a file is executed here"
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _download(url: str, variant: str) -> dict[str, Tensor]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
-from sr_lightning.losses.backbones import network_timeout
+from sr_lightning.losses.backbones import network_timeout, why_not_plain
+
+# The files that torchvision names for torchmetrics' backbones; a part of each name is its checksum.
+_FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth", "squeeze": "squeezenet1_1-b8a52dc0.pth"}
 
 
 class LPIPSLoss(nn.Module):
@@ -28,13 +32,17 @@ class LPIPSLoss(nn.Module):
         super().__init__()
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
+        path = Path(torch.hub.get_dir(), "checkpoints", _FILES[net])
         try:
             with network_timeout():
+                if not path.is_file():
+                    url = f"https://download.pytorch.org/models/{path.name}"
+                    torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+                _check_plain(path)
                 metric = LearnedPerceptualImagePatchSimilarity(net_type=net, normalize=True)
         except (OSError, RuntimeError) as error:
-            folder = f"{torch.hub.get_dir()}/checkpoints"
             raise UserError(
-                f"LPIPSLoss: the weights of {net} are neither in {folder} nor can they be downloaded "
+                f"LPIPSLoss: the weights of {net} are neither in {path.parent} nor can they be downloaded "
                 f"({error}). Allowed: put them there, or loss.beta with the backbone that "
                 "needs no download: loss.perceptual.backbone=efficientnet_lite0"
             ) from None
@@ -50,3 +58,11 @@ class LPIPSLoss(nn.Module):
         result: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._net[0].to(fn(torch.zeros(1)).device)
         return result
+
+
+def _check_plain(path: Path) -> None:
+    """What torchmetrics would execute if it were code: it gets to see only plain data."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise UserError(f"LPIPSLoss: {path} cannot be read: {why_not_plain(error)}") from None

@@ -1,0 +1,78 @@
+"""Files that are no usable pictures: all of them named at once, and remembered where they are left out."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from sr_lightning.decoding import BadPictureError, decode
+from sr_lightning.errors import UserError
+
+_SHOWN = 10
+
+
+class BadPicturesError(UserError):
+    """Some files cannot be decoded; `reasons` has all of them."""
+
+    def __init__(self, reasons: Mapping[Path, str]) -> None:
+        self.reasons = dict(reasons)
+        count = "1 picture" if len(reasons) == 1 else f"{len(reasons)} pictures"
+        super().__init__(
+            f"{listed([f'{path}: {reason}' for path, reason in reasons.items()])}\n"
+            f"{count} cannot be used; allowed: whole files, or data.on_bad_image=skip, which trains without the bad "
+            "ones (those to validate and test on are never left out)"
+        )
+
+
+def listed(lines: Sequence[str]) -> str:
+    """The first lines and how many more there are."""
+    more = [f"… and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
+    return "\n".join([*lines[:_SHOWN], *more])
+
+
+def find_bad(paths: Sequence[Path]) -> dict[Path, str]:
+    """Decodes every file; those that cannot be, with the reason."""
+
+    def reason(path: Path) -> str | None:
+        try:
+            decode(path)
+        except BadPictureError as error:
+            return error.reason
+        except UserError as error:  # not there, or not ours to read
+            return str(error).removeprefix(f"{path}: ")
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = dict(zip(paths, pool.map(reason, paths), strict=True))
+    return {path: text for path, text in found.items() if text is not None}
+
+
+class Remembered:
+    """What is known of a list of files since an earlier start, so that nothing is decoded again.
+
+    Args:
+        paths: The files.
+        file: Where it is kept; its name should stand for the content of the files.
+    """
+
+    def __init__(self, paths: Sequence[Path], file: Path) -> None:
+        self.paths = list(paths)
+        self.file = file
+
+    def read(self) -> dict[Path, str]:
+        """Bad file -> reason; empty if nothing is known."""
+        try:
+            content: dict[str, str] = json.loads(self.file.read_text(encoding="utf-8"))
+            return {self.paths[int(number)]: reason for number, reason in content.items()}
+        except (OSError, ValueError):
+            return {}
+
+    def write(self, reasons: Mapping[Path, str]) -> None:
+        """Keeps the reasons for the next start."""
+        numbers = {path: number for number, path in enumerate(self.paths)}
+        part = self.file.with_name(f"{self.file.name}.{os.getpid()}")
+        part.write_text(json.dumps({numbers[path]: reason for path, reason in reasons.items()}), encoding="utf-8")
+        os.replace(part, self.file)

@@ -1,0 +1,341 @@
+"""No file that the project opens runs anything (S1, S2, S7), and no secret reaches a file (S5); S3, S4: downloads."""
+
+import io
+import pickle
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+import sr_lightning.train
+from sr_lightning.checkpoint import read_config
+from sr_lightning.checks import secret_findings, typed_secrets
+from sr_lightning.compose import quote_path
+from sr_lightning.decoding import decode
+from sr_lightning.errors import UserError
+from sr_lightning.losses import LPIPSLoss
+from sr_lightning.losses.backbones import VGGFeatures
+from sr_lightning.resume import find_resume
+from sr_lightning.train import main
+from sr_lightning.trust import own_targets, read_saved_config
+
+pytestmark = pytest.mark.usefixtures("_hydras_logging")
+W = "written"
+
+
+class Evil:
+    """Makes a file where it is run."""
+
+    def __reduce__(self):
+        return Path("canary").write_text, (W,)
+
+
+def zipped(content, path):
+    torch.save(content, path)
+
+
+def legacy(content, path):
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+def bare(content, path):
+    path.write_bytes(pickle.dumps(content))
+
+
+def tarred(content, path):
+    with tarfile.open(path, "w") as archive:
+        for name in ("storages", "tensors", "pickle"):
+            data = pickle.dumps(content) * 3
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+
+
+def start(*overrides):
+    """A whole command up to the first step."""
+    return main([*overrides, "trainer=cpu", "logger=csv", "trainer.max_steps=1"])
+
+
+def run_of(tmp_path, tiny, monkeypatch, **changes):
+    """A stranger's run folder, its config as Hydra writes it, its checkpoint a file of any content."""
+    monkeypatch.setattr(sr_lightning.train, "train", lambda config, run: 0.0)
+    assert main([*tiny, f"hydra.run.dir={tmp_path}/stranger"]) == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "stranger"
+    (run / "checkpoints").mkdir()
+    torch.save({"state_dict": {}}, run / "checkpoints/last.ckpt")
+    saved = run / ".hydra/config.yaml"
+    config = OmegaConf.load(saved)
+    for key, value in changes.items():
+        OmegaConf.update(config, key, value, force_add=True)
+    OmegaConf.save(config, saved)
+    return run
+
+
+WRITERS = {"zip": zipped, "legacy": legacy, "bare": bare, "tar": tarred}
+
+
+@pytest.mark.parametrize("write", WRITERS)
+@pytest.mark.parametrize("entry", ["backbone_vgg19", "lpips_alex", "lpips_vgg", "lpips_squeeze"])
+def test_S1_weights_of_a_loss_run_nothing(tmp_path, monkeypatch, write, entry):
+    """Checkpoints and `model.weights`: test_checkpoint; the metrics' weights: test_quality."""
+    from sr_lightning.losses.lpips import _FILES
+
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens there
+    hub = tmp_path / "hub/checkpoints"
+    hub.mkdir(parents=True)
+    kind, _, name = entry.partition("_")
+    path = hub / _FILES[name] if kind == "lpips" else tmp_path / "evil.pth"
+    WRITERS[write]({"features.0.weight": torch.zeros(1), "evil": Evil()}, path)
+    with pytest.raises(UserError, match=rf"{path.name} cannot be read"):
+        LPIPSLoss(name) if kind == "lpips" else VGGFeatures(name, weights=str(path))
+    assert not Path("canary").exists()
+
+
+@pytest.mark.parametrize("entry", ["ckpt_path", "model.weights"])
+def test_S1_a_command_that_is_given_an_evil_file_runs_nothing(tmp_path, tiny, monkeypatch, capsys, entry):
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    content = {"state_dict": {"net.head.weight": Evil()}, "hyper_parameters": {"_instantiator": "os.system"}}
+    if entry == "ckpt_path":
+        run = run_of(tmp_path, tiny, monkeypatch)
+        monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+        zipped(content, run / "checkpoints/last.ckpt")
+        assert main([f"ckpt_path={run}"]) == 2
+    else:
+        zipped(content, tmp_path / "evil.ckpt")
+        assert main([*tiny, f"model.weights={tmp_path}/evil.ckpt"]) == 2
+    said = capsys.readouterr().err
+    assert "cannot be read as a checkpoint of plain data" in said
+    assert "Traceback" not in said
+    assert not Path("canary").exists()
+
+
+def test_S1_a_picture_is_never_a_program(tmp_path, monkeypatch):
+    """PostScript is one, and Pillow would hand it to Ghostscript under any name."""
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was called"))
+    (tmp_path / "a.png").write_text(
+        "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 48\n%%EndComments\nshowpage\n%%EOF\n"
+    )
+    Image.preinit()
+    with pytest.raises(UserError, match=r"a\.png: is not a picture"):
+        decode(tmp_path / "a.png")
+
+
+# Each writes a file if it is called with the arguments below, or is a way to get at something that does.
+TARGETS = [
+    {"_target_": "builtins.open", "file": "canary", "mode": "w"},
+    {"_target_": "io.open", "file": "canary", "mode": "w"},
+    {"_target_": "os.mkdir", "path": "canary"},
+    {"_target_": "os.makedirs", "name": "canary"},
+    {"_target_": "os.system", "command": "touch canary"},
+    {"_target_": "os.popen", "cmd": "touch canary"},
+    {"_target_": "posix.system", "command": "touch canary"},
+    {"_target_": "subprocess.run", "args": ["touch", "canary"]},
+    {"_target_": "subprocess.Popen", "args": ["touch", "canary"]},
+    {"_target_": "subprocess.check_output", "args": ["touch", "canary"]},
+    {"_target_": "shutil.copy", "src": "/etc/hostname", "dst": "canary"},
+    {"_target_": "shutil.copyfile", "src": "/etc/hostname", "dst": "canary"},
+    {"_target_": "pathlib.Path.touch", "_args_": ["canary"]},
+    {"_target_": "pathlib.Path.write_text", "_args_": ["canary", "x"]},
+    {"_target_": "builtins.eval", "_args_": ["open('canary', 'w')"]},
+    {"_target_": "builtins.exec", "_args_": ["open('canary', 'w')"]},
+    {"_target_": "runpy.run_path", "path_name": "evil.py"},
+    {"_target_": "importlib.import_module", "name": "evil"},
+    {"_target_": "evil.Net"},
+    {"_target_": "timeit.timeit", "stmt": "open('canary', 'w')"},
+    {"_target_": "torch.load", "f": "evil.ckpt", "weights_only": False},
+    {"_target_": "torch.save", "obj": 1, "f": "canary"},
+    {"_target_": "torch.hub.load", "repo_or_dir": ".", "model": "evil", "source": "local"},
+    {"_target_": "numpy.save", "file": "canary", "arr": [1]},
+    {"_target_": "pickle.loads", "data": "x"},
+    {"_target_": "hydra.utils.instantiate", "config": {"_target_": "os.mkdir", "path": "canary"}},
+    {"_target_": "hydra.utils.call", "config": {"_target_": "os.mkdir", "path": "canary"}},
+    {"_target_": "sr_lightning.checkpoint.torch.save", "obj": 1, "f": "canary"},
+    {"_target_": "sr_lightning.models.edsr.torch.save", "obj": 1, "f": "canary"},
+    {"_target_": "sr_lightning.models.os.mkdir", "path": "canary"},
+    {"_target_": "torch.optim.adam.torch.save", "obj": 1, "f": "canary"},
+    {"_target_": "sr_lightning.models.EDSR", "scale": 4, "n_feats": {"_target_": "os.mkdir", "path": "canary"}},
+    {"_target_": "sr_lightning.models.EDSR", "scale": [{"a": [{"_target_": "os.mkdir", "path": "canary"}]}]},
+    {"_target_": "${oc.env:HOME}", "scale": 4},
+    {"_target_": ["os.mkdir"], "path": "canary"},
+]
+
+
+def names(targets):
+    return [f"{i}_{target['_target_']}" for i, target in enumerate(targets)]
+
+
+@pytest.fixture
+def evil_module(tmp_path, monkeypatch):
+    """Files beside the run that do something when they are imported or unpickled."""
+    (tmp_path / "evil.py").write_text("open('canary', 'w').close()\nclass Net: pass\n")
+    (tmp_path / "hubconf.py").write_text("open('canary', 'w').close()\n")
+    zipped(Evil(), tmp_path / "evil.ckpt")
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize("section", TARGETS, ids=names(TARGETS))
+def test_S2_a_checkpoints_config_is_data(tmp_path, evil_module, section):
+    config = {"model": section, "scale": [4]}
+    torch.save({"state_dict": {}, "sr_lightning": {"format": 1, "config": config}}, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match=r"a\.ckpt: (was saved with the network|the argument)"):
+        read_config(tmp_path / "a.ckpt")
+    assert not Path("canary").exists()
+
+
+@pytest.mark.parametrize("place", ["model", "callbacks.new", "loss.terms.new", "optimizer", "data.degradation"])
+@pytest.mark.parametrize("section", TARGETS, ids=names(TARGETS))
+def test_S2_a_saved_config_names_only_what_is_ours(tmp_path, evil_module, section, place):
+    config = OmegaConf.create({"scale": 4})
+    OmegaConf.update(config, place, section, force_add=True)
+    OmegaConf.save(config, tmp_path / "config.yaml")
+    with pytest.raises(UserError, match=rf"{place}\..*(not of sr_lightning|looks up)"):
+        read_saved_config(tmp_path / "config.yaml", [])
+    assert not Path("canary").exists()
+
+
+LOOKUPS = [
+    "${oc.env:SECRET_THING}",
+    "x${oc.env:SECRET_THING}y",
+    "${oc.env:SR_DATA,${oc.env:SECRET_THING}}",
+    "${oc.decode:'{_target_: os.mkdir}'}",
+    "${oc.create:{_target_:os.mkdir}}",
+    "$${scale}{oc.env:SECRET_THING}",
+    "$${oc.env:SR_DATA,data}{oc.env:SECRET_THING}",
+    "${oc${oc.env:SR_DATA,data}.env:SECRET_THING}",
+    "${package_dir:os}",
+    "${ oc.env : SECRET_THING }",
+]
+
+
+@pytest.mark.parametrize("text", LOOKUPS)
+def test_S2_a_saved_config_looks_nothing_up(tmp_path, monkeypatch, text):
+    monkeypatch.setenv("SECRET_THING", "must not be seen")
+    (tmp_path / "config.yaml").write_text(f'scale: 4\nlogger:\n  a:\n    notes: "{text}"\n')
+    with pytest.raises(UserError, match=r"logger\.a\.notes.*looks up|cannot be read") as caught:
+        read_saved_config(tmp_path / "config.yaml", [])
+    assert "must not be seen" not in str(caught.value)
+
+
+def test_S2_a_strangers_run_is_refused_by_the_command_and_ones_own_goes_on(tmp_path, tiny, monkeypatch, capsys):
+    run = run_of(tmp_path, tiny, monkeypatch, **{"model._target_": "mine.Net", "callbacks.x": {"_target_": "mine.C"}})
+    assert main([f"ckpt_path={run}"]) == 2
+    said = capsys.readouterr().err
+    assert f"ckpt_path={run} callbacks.x._target_=mine.C model._target_=mine.Net" in said or (
+        f"ckpt_path={run} model._target_=mine.Net callbacks.x._target_=mine.C" in said
+    )
+    again = [quote_path(f"ckpt_path={run}"), "model._target_=mine.Net", "callbacks.x._target_=mine.C"]
+    assert find_resume(again, is_sweep=False).config.model._target_ == "mine.Net"
+    with pytest.raises(UserError, match="not of sr_lightning"):
+        find_resume(again[:2], is_sweep=False)
+    with pytest.raises(UserError, match="was started with"):
+        find_resume([again[0], "model._target_=other.Net", again[2]], is_sweep=False)
+
+
+@pytest.mark.parametrize("choice", ["", "model=vdsr", "adversarial=unet", "degradation=second_order", "callbacks=ema"])
+def test_S2_what_our_own_configs_write_is_believed(tmp_path, monkeypatch, choice):
+    monkeypatch.setattr(sr_lightning.train, "train", lambda config, run: 0.0)
+    run = tmp_path / "run"
+    arguments = [choice] if choice else []
+    assert main([*arguments, "optimizer._target_=torch.optim.RAdam", f"hydra.run.dir={run}"]) == 0
+    assert read_saved_config(run / ".hydra/config.yaml", []).scale == 4
+
+
+def test_S2_examples_in_comments_are_not_ours():
+    assert "sr_lightning.models.EDSR" in own_targets()
+    assert not any(target.startswith("my_package") for target in own_targets())
+
+
+YAML = [
+    "!!python/object/apply:os.mkdir [canary]",
+    "!!python/object/new:os.mkdir [canary]",
+    "!!python/name:os.mkdir",
+    "!!python/module:os",
+    "!!python/object/apply:builtins.open {kwds: {file: canary, mode: w}}",
+]
+
+
+@pytest.mark.parametrize("value", YAML)
+@pytest.mark.parametrize("entry", ["experiment", "primary", "saved"])
+def test_S7_yaml_makes_no_objects(tmp_path, capsys, entry, value):
+    (tmp_path / "my/experiment").mkdir(parents=True)
+    (tmp_path / "my/experiment/x.yaml").write_text(f"# @package _global_\nseed: {value}\n")
+    (tmp_path / "my/mine.yaml").write_text(f"seed: {value}\n")
+    run = tmp_path / "run"
+    for name in (".hydra", "checkpoints"):
+        (run / name).mkdir(parents=True)
+    (run / ".hydra/config.yaml").write_text(f"seed: {value}\n")
+    (run / "checkpoints/last.ckpt").touch()
+    commands = {
+        "experiment": ["--config-dir", "my", "experiment=x"],
+        "primary": ["--config-dir", "my", "--config-name", "mine"],
+        "saved": [f"ckpt_path={run}"],
+    }
+    assert main(commands[entry]) == 2
+    said = capsys.readouterr().err
+    assert "could not determine a constructor for the tag" in said
+    assert "Traceback" not in said
+    assert not Path("canary").exists()
+
+
+# -- S5 ----------------------------------------------------------------------------------------------
+
+KEYS = {
+    "wandb": "0123456789abcdef0123456789abcdef01234567",
+    "wandb_new": "wandb_v1_" + "aB3" * 20,
+    "hf": "hf_" + "aBcD1" * 7,
+    "github": "ghp_" + "aBcD1" * 7,
+    "openai": "sk-proj-" + "aBcD1" * 7,
+    "amazon": "AKIA" + "ABCD" * 4,
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+@pytest.mark.parametrize(
+    "key", ["logger.wandb.notes", "+logger.wandb.api_key", "+hydra.job.env_set.WANDB_API_KEY", "+x"]
+)
+def test_S5_a_typed_secret_is_refused_and_not_repeated(tmp_path, capsys, kind, key):
+    assert main([f"{key}={KEYS[kind]}"]) == 2
+    said = capsys.readouterr()
+    assert f"{key}: looks like a secret" in said.err
+    assert KEYS[kind] not in said.err + said.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_S5_the_value_of_a_variable_that_is_a_secret(monkeypatch, capsys):
+    monkeypatch.setenv("MY_SERVICE_PASSWORD", "correct horse")
+    assert main(["logger.wandb.notes='it is correct horse'"]) == 2
+    assert main(["logger.wandb.notes=${oc.env:MY_SERVICE_PASSWORD}"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("logger.wandb.notes: looks like a secret") == 2
+    assert "correct horse" not in said
+
+
+def test_S5_what_is_no_secret():
+    harmless = ["+model.mask_token=true", "logger.wandb.notes=a note", "data.train_dir=/data/0123456789abcdef", "-m"]
+    assert list(typed_secrets([*harmless, "hydra.run.dir=" + "/x" * 20, "+model.tokens=16", "scale=2,3"])) == []
+    assert list(secret_findings({"a": [1, None, True, "0123456789abcdef"], "b": {"c": "x" * 40}})) == []
+
+
+def test_S5_no_secret_of_the_environment_reaches_a_file(tiny, tmp_path, monkeypatch):
+    """Everything that a run writes, in every logger, W&B's offline folder and the checkpoints included."""
+    secrets = {
+        "WANDB_API_KEY": KEYS["wandb"],
+        "HF_TOKEN": KEYS["hf"],
+        "AWS_SECRET_ACCESS_KEY": "aws/secret/value/12345",
+    }
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    assert main([*(a for a in tiny if a != "logger=csv"), "logger=all", "trainer.max_steps=2"]) == 0
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".wandb" for path in files)
+    assert any(path.suffix == ".ckpt" for path in files)
+    for path in files:
+        content = path.read_bytes()
+        assert not any(value.encode() in content for value in secrets.values()), path
