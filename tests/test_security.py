@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import sr_lightning.train
+from sr_lightning.callbacks.pictures import safe_stem
 from sr_lightning.checkpoint import read_config
 from sr_lightning.checks import secret_findings, typed_secrets
 from sr_lightning.compose import quote_path
@@ -282,6 +283,30 @@ def test_S7_yaml_makes_no_objects(tmp_path, capsys, entry, value):
     assert "could not determine a constructor for the tag" in said
     assert "Traceback" not in said
     assert not Path("canary").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("img_001.png", "img_001"),
+        ("größe (1), a=b.png", "größe (1), a=b"),
+        ("../../x.png", "x"),
+        ("a/../b.png", "b"),
+        ("dots...png", "dots___3"),
+        ("..%2fup.png", "___2fup_3"),
+        ("-rf.png", "_rf_3"),
+        ("<img src=x onerror=alert(1)>.png", "_img src=x onerror=alert(1)__3"),
+        ("</script>.png", "script__3"),
+        ("$(touch canary).png", "_(touch canary)_3"),
+        ("new\nline\x1b[2J.png", "new_line__2J_3"),
+        ("€" * 80 + ".png", "_" * 40 + "_3"),
+        ("ü" * 80 + ".png", "ü" * 40 + "_3"),
+    ],
+    ids=ascii,
+)
+def test_S8_the_name_of_a_sheet_comes_from_any_name(name, stem):
+    assert safe_stem(name, 3) == stem
+    assert len(f"step0000000_set_x4_{stem}.png.part".encode()) < 255
 
 
 # -- S5 ----------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sr_lightning.metrics import psnr
 
 Pixels = NDArray[np.uint8]
 _PANEL = 240
+_LONGEST = 40  # characters of up to four bytes; a file system takes 255 bytes
 _GAP = 8
 _TEXT = 20
 _ERROR_GAIN = 4  # an error of 64 grey levels is shown at full brightness
@@ -86,7 +88,7 @@ class Pictures(pl.Callback):
             return
         pixels = np.asarray(sheet(sr, batch, zoom=self.zoom))
         self.folder.mkdir(parents=True, exist_ok=True)
-        stem = Path(batch.name).stem
+        stem = safe_stem(batch.name, self._seen[key])
         write_png(self.folder / f"{when}_{batch.set}_x{batch.scale}_{stem}.png", pixels)
         tag = f"samples/{batch.set}_x{batch.scale}/{stem}"
         for logger in trainer.loggers:
@@ -94,6 +96,18 @@ class Pictures(pl.Callback):
                 logger.log_image(tag, [pixels], caption=["LR | bicubic | SR | HR | error"])
             elif isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")
+
+
+def safe_stem(name: str, number: int) -> str:
+    """A picture's name without its ending, as a name that any file system, page and shell takes.
+
+    Args:
+        name: The file's.
+        number: Of the picture among those shown; follows where the name has to be changed, so that no two become one.
+    """
+    stem = Path(name).stem
+    safe = re.sub(r"[^\w (),+=@-]|^-", "_", stem.replace(".", "_"))[:_LONGEST]
+    return safe if safe == stem else f"{safe}_{number}"
 
 
 def sheet(sr: Tensor, batch: EvalBatch, *, zoom: int = 60) -> Image.Image:

@@ -67,7 +67,7 @@ class Remembered:
         try:
             content: dict[str, str] = json.loads(self.file.read_text(encoding="utf-8"))
             return {self.paths[int(number)]: reason for number, reason in content.items()}
-        except (OSError, ValueError):
+        except (OSError, ValueError, AttributeError, IndexError):
             return {}
 
     def write(self, reasons: Mapping[Path, str]) -> None:

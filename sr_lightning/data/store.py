@@ -225,5 +225,5 @@ def _complete(index: Path, file: Path) -> dict[str, Any] | None:
     try:
         content: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
         return content if file.stat().st_size == content["bytes"] else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, KeyError):
         return None

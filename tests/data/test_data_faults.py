@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import struct
+import threading
 import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -221,12 +222,32 @@ def test_D15_the_own_limit_and_a_large_photograph(tmp_path, monkeypatch):
     assert read_rgb(tmp_path / "a.png", max_pixels=96 * 80).shape == (96, 80, 3)
 
 
-def test_warnings_of_the_process_are_as_before(tmp_path):
-    """Decoding in threads keeps Pillow's warnings back, and only while it lasts."""
-    (tmp_path / "a.jpg").write_bytes(encoded("JPEG", exif=b"Exif\0\0no exif at all, but long enough to be looked at"))
+def test_warnings_of_the_process_are_as_before(tmp_path, monkeypatch):
+    """Of two threads that decode at once the one that began first ends first: nothing stays switched off."""
+    import sr_lightning.decoding as decoding
+
+    first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
+
+    def meet(image, path, max_pixels):
+        if path.name == "first.png":
+            first_is_in.set()
+            assert second_is_in.wait(10)
+        else:
+            second_is_in.set()
+            assert first_is_out.wait(10)
+        warnings.warn("Pillow's", UserWarning, stacklevel=1)  # an error here, were it not kept back
+
+    monkeypatch.setattr(decoding, "_check", meet)
+    for name in ("first.png", "second.png"):
+        (tmp_path / name).write_bytes(encoded("PNG"))
     before = list(warnings.filters)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(read_rgb, [tmp_path / "a.jpg"] * 64))
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(decode, tmp_path / "first.png")
+        assert first_is_in.wait(10)
+        second = pool.submit(decode, tmp_path / "second.png")
+        first.result()
+        first_is_out.set()
+        second.result()
     assert warnings.filters == before
 
 
