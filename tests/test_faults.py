@@ -184,6 +184,7 @@ def assert_same(one, other):
 
 # -- exact resume ------------------------------------------------------------------------------------
 
+AVERAGE = ["callbacks=ema", "callbacks.ema.decay=0.5", "callbacks.pictures=null", "callbacks.progress=null"]
 HOOKS = (
     "on_train_batch_start",
     "on_before_backward",
@@ -199,7 +200,7 @@ HOOKS = (
     ("seed", "more"),
     [
         (0, []),
-        (1, ["callbacks=ema", "callbacks.ema.decay=0.5", "callbacks.pictures=null", "callbacks.progress=null"]),
+        (1, AVERAGE),
         (2, ["trainer.accumulate_grad_batches=2"]),
         (3, ["data.num_workers=2"]),
         (4, ["trainer.val_check_interval=3", "scheduler=multistep", "optimizer=sgd", "optimizer.lr=1e-2"]),
@@ -226,18 +227,36 @@ def test_any_number_of_interruptions_anywhere_leaves_no_trace(seed, more):
         assert_same("straight", folder)
 
 
-@pytest.mark.parametrize("step", [2, 7])
-@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_validation_batch_end"])
-def test_a_signal_takes_no_validation_away(step, hook):
-    """At the last step too, after which Lightning would do nothing any more."""
-    config = checked()
+@pytest.mark.parametrize(
+    ("hook", "at", "step"),
+    [
+        ("on_train_batch_start", 1, 2),
+        ("on_train_batch_start", 6, 7),
+        ("on_validation_batch_end", 2, 2),
+        ("on_validation_batch_end", 7, 7),
+    ],
+)
+@pytest.mark.parametrize("more", [[], AVERAGE], ids=["raw", "average"])
+def test_a_signal_takes_no_validation_away(hook, at, step, more):
+    """At the last step too, after which Lightning would do nothing any more; and while an average is in its place."""
+    config = checked(*more)
     objective = run(config, "straight")
     with pytest.raises(InterruptedRun) as caught:
-        run(config, "stopped", Fault(hook, step, terminate))
+        run(config, "stopped", Fault(hook, at, terminate))
     assert caught.value.exit_status == 143
     assert content("stopped")["continuation"]["validate"]
     assert content("stopped")["global_step"] == step
     assert go_on(config, "stopped") == objective
+    assert_same("straight", "stopped")
+
+
+def test_dropout_goes_on_where_it_stopped():
+    """Without validations in between, which put the random state back too."""
+    config = checked("trainer.val_check_interval=7")
+    run(config, "straight")
+    with pytest.raises(TrainingFailedError):
+        run(config, "stopped", Fault("on_before_backward", 3, no_memory))
+    go_on(config, "stopped")
     assert_same("straight", "stopped")
 
 
@@ -644,11 +663,17 @@ def test_an_accepted_rate_takes_effect_and_the_moments_stay(scheduler):
 
 
 def test_more_steps_take_effect_at_once():
-    run(checked("trainer.max_steps=12"), "straight")
+    """Already in the first step, whose rate the checkpoint holds too."""
+    rates = []
+
+    def note(trainer, module):
+        rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    config = checked("trainer.max_steps=12")
+    run(config, "straight", Fault("on_train_batch_start", 4, note))
     stopped_at_4()
-    go_on(checked("trainer.max_steps=12"), "a")
-    rates = [[float(row["lr"]) for row in rows(folder) if "lr" in row] for folder in ("straight", "a")]
-    assert rates[0][4:] == rates[1][4:]
+    go_on(config, "a", Fault("on_train_batch_start", 4, note))
+    assert rates[0] == rates[1]
 
 
 def test_an_accepted_batch_size_is_used_and_other_pictures_only_if_allowed():
