@@ -75,7 +75,7 @@ def train(config: TrainConfig, run: Run) -> float:
     except BaseException as error:
         _finish_wandb(exit_code=1)
         if isinstance(error, Exception) and (said := explain(error, run.folder)):
-            raise TrainingFailedError(f"{said}. When there is, continue with\n  {_way_on(run)}") from error
+            raise TrainingFailedError(f"{said}. When there is, continue with\n  {_way_on(run, plain)}") from error
         raise
     _finish_wandb(exit_code=0)
     return objective
@@ -139,15 +139,19 @@ def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) ->
             raise
     for stop in stops:
         if stop.stopped_by is not None:
-            print(f"\nstopped at step {trainer.global_step}; continue with\n  {_way_on(run)}", flush=True)
+            print(
+                f"\nstopped at step {trainer.global_step}; continue with\n  {_way_on(run, module.config)}", flush=True
+            )
             raise InterruptedRun(stop.stopped_by)
 
 
-def _way_on(run: Run) -> str:
+def _way_on(run: Run, config: dict[str, Any]) -> str:
     """What to type."""
+    from sr_lightning.trust import typed_again
+
     if run.group is not None:
         return f"the same command and hydra.sweep.dir={shown(run.folder.parent)}"
-    return f"python -m sr_lightning.train ckpt_path={shown(run.folder)}"
+    return " ".join([f"python -m sr_lightning.train ckpt_path={shown(run.folder)}", *typed_again(config)])
 
 
 def _finish(

@@ -63,6 +63,11 @@ def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
     return config
 
 
+def typed_again(config: dict[str, Any]) -> list[str]:
+    """What has to be typed with `ckpt_path=` when a run of this config is to continue."""
+    return [f"{key}={target}" for key, target in _foreign_targets(config, "")]
+
+
 def _foreign_targets(node: Any, key: str) -> Iterator[tuple[str, Any]]:
     for child, value in _children(node, key):
         is_target = child.rpartition(".")[2] == "_target_"

@@ -267,6 +267,7 @@ def test_files_for_papers(folder, tmp_path, monkeypatch):
         "per_image.csv",
         "results.csv",
         "results.json",
+        ".lock",
     }
 
 
