@@ -49,7 +49,7 @@ MAY = {
     "checks": {"config"},
     "config": {"checks", "schema"},
 }
-HYDRA = {"config", "build", "fitting", "train", "entry", "compose", "resume", "folders", "launch"}
+HYDRA = {"config", "build", "fitting", "train", "entry", "compose", "changes", "resume", "folders", "launch"}
 
 
 def imports(path):
