@@ -149,12 +149,13 @@ def _first_failure(ranks: list[subprocess.Popen[bytes]]) -> int | None:
     by_itself = ranks[failed].returncode in (2, *(128 + number for number in _SIGNALS))
     while by_itself and time.monotonic() < deadline and any(process.poll() is None for process in ranks):
         time.sleep(0.05)
+    is_everybodys = ranks[0].poll() == ranks[failed].returncode  # then the first one's message serves
     for process in ranks:
         if process.poll() is None:
             process.kill()
     for process in ranks:
         process.wait()
-    return 0 if ranks[0].returncode == ranks[failed].returncode else failed
+    return 0 if is_everybodys else failed
 
 
 @contextmanager

@@ -5,38 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from sr_lightning.changes import OWN, apply_changes, differing_keys
 from sr_lightning.config import TrainConfig
 from sr_lightning.errors import UserError
 from sr_lightning.seal import LAST, PREVIOUS, Kept, Seal, find_kept, read_seal, tidy
 from sr_lightning.trust import read_saved_config
-
-# What may differ when a run continues: how long, how it is watched, on what it is computed. Everything else
-# decides what the numbers mean, and an optimizer restored from a checkpoint would silently keep its old settings.
-_TRAINER = (
-    *("max_steps", "val_check_interval", "log_every_n_steps", "limit_val_batches", "limit_test_batches"),
-    *("accelerator", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "deterministic", "detect_anomaly"),
-)
-CHANGEABLE = (
-    *(f"trainer.{key}" for key in _TRAINER),
-    *("callbacks", "logger", "paths", "data.test", "data.num_workers", "data.worker_timeout", "compile"),
-)
-_DECIDING = ("callbacks.ema", "callbacks.checkpoints")
-# Where things lie, which differs from machine to machine: of pictures the content counts, which the checkpoint
-# knows; of weights nothing, because the checkpoint has its own.
-_PLACES = ("data.train_dir", "data.train_lr_dir", "data.cache_dir", "model.weights", "loss.perceptual.weights")
-_OWN = ("ckpt_path", "allow_change")
-# With another network or another class there is nothing that the checkpoint's state would fit.
-_NEVER = ("scale", "model", "adversarial.discriminator")
 
 
 @dataclass(frozen=True)
@@ -118,9 +99,9 @@ def find_resume(folder: Path, overrides: list[str]) -> Resume:
     """
     file, allowed = Path(str(_typed(overrides, "ckpt_path"))), _allowed(overrides)
     kept = _kept_file(file) if file.is_file() else _whole(folder, find_kept(folder / "checkpoints"), "ckpt_path")
-    typed = [o for o in overrides if not o.lstrip("+~").startswith((*(f"{key}=" for key in _OWN), "hydra."))]
+    typed = [o for o in overrides if not o.lstrip("+~").startswith((*(f"{key}=" for key in OWN), "hydra."))]
     config = read_saved_config(_saved_config(folder), typed)
-    changes = _apply(config, typed, allowed)
+    changes = apply_changes(config, typed, allowed)
     return Resume(folder, kept.newest, config, changes, kept.seal, kept.damaged, allowed)
 
 
@@ -166,14 +147,7 @@ def accept_differences(resume: Resume, config: TrainConfig) -> tuple[str, ...]:
     """
     if resume.seal is None or resume.seal.config is None:
         return ()
-    before, now = _flat(resume.seal.config), _flat(json.loads(json.dumps(asdict(config))))
-    differing = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    differing = [key for key in differing if not _is_under(key, _OWN) and not _is_under(key, _PLACES)]
-    refused = [key for key in differing if not _may_change(key, resume.allowed)]
-    if refused:
-        told = [f"{key}: the checkpoint was made with {before.get(key)!r}, found {now.get(key)!r}" for key in refused]
-        raise UserError("\n".join([*told, _way_out(refused)]))
-    return tuple(differing)
+    return differing_keys(resume.seal.config, json.loads(json.dumps(asdict(config))), resume.allowed)
 
 
 def prepare(folder: Path, resume: Resume | None) -> list[str]:
@@ -242,7 +216,7 @@ def _whole(folder: Path, kept: Kept, key: str) -> Kept:
     return kept
 
 
-# -- what may change -----------------------------------------------------------------------------------
+# -- what was typed -----------------------------------------------------------------------------------
 
 
 def _typed(overrides: list[str], key: str) -> Any:
@@ -258,84 +232,7 @@ def _allowed(overrides: list[str]) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def _is_under(key: str, sections: Iterable[str]) -> bool:
-    return any(key == section or key.startswith(f"{section}.") for section in sections)
-
-
-def _is_fixed(key: str) -> bool:
-    return _is_under(key, _NEVER) or key == "adversarial" or key.rpartition(".")[2] == "_target_"
-
-
-def _may_change(key: str, allowed: Sequence[str]) -> bool:
-    if _is_fixed(key):
-        return False
-    return (_is_under(key, CHANGEABLE) and not _is_under(key, _DECIDING)) or _is_under(key, allowed)
-
-
-def _way_out(refused: Sequence[str]) -> str:
-    """What to type."""
-    told = "A run continues with what it was started with"
-    free = [key for key in refused if not _is_fixed(key)]
-    told += f"; to change it all the same: allow_change=[{','.join(free)}]" if free else ""
-    fixed = [key for key in refused if _is_fixed(key)]
-    told += f"; its state fits no other {', '.join(fixed)}" if fixed else ""
-    return f"{told}. A new run starts from its weights with model.weights=<checkpoint>"
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` -> `{"a.b": 1}`; lists are values."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return flat
-
-
 def _without_own(config: Any) -> dict[Any, Any]:
     plain = OmegaConf.to_container(config)
     assert isinstance(plain, dict)
-    return {key: value for key, value in plain.items() if key not in _OWN}
-
-
-def _apply(config: DictConfig, typed: list[str], allowed: Sequence[str]) -> list[str]:
-    """Applies overrides to the saved config in place; returns what changed."""
-    changes: list[str] = []
-    findings: list[str] = []
-    refused: list[str] = []
-    OmegaConf.set_struct(config, True)
-    for override in OverridesParser.create().parse_overrides(typed):
-        key = override.key_or_group
-        try:
-            old = OmegaConf.select(config, key)
-        except OmegaConfBaseException:
-            old = None
-        if isinstance(override.value(), str) and OmegaConf.is_config(old):
-            findings.append(
-                f"{key}: a whole section cannot be swapped when a run continues; allowed: single keys of it"
-            )
-        elif override.is_delete():
-            findings.append(f"{override.input_line}: nothing can be deleted when a run continues")
-        elif _plain(old) == _plain(override.value()):
-            continue
-        elif not _may_change(key, allowed):
-            findings.append(f"{key}: the run was started with {_plain(old)!r}, found {override.value()!r}")
-            refused.append(key)
-        else:
-            findings += _update(config, override)
-            changes.append(f"{key}: {_plain(old)} -> {_plain(override.value())}")
-    if refused:
-        findings.append(_way_out(refused))
-    if findings:
-        raise UserError("\n".join(findings))
-    return changes
-
-
-def _update(config: DictConfig, override: Override) -> list[str]:
-    try:
-        OmegaConf.update(config, override.key_or_group, override.value(), force_add=override.is_add())
-    except OmegaConfBaseException as error:
-        return [f"{override.key_or_group}: {str(error).splitlines()[0]}"]
-    return []
-
-
-def _plain(value: object) -> object:
-    return OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+    return {key: value for key, value in plain.items() if key not in OWN}

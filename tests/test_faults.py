@@ -2,7 +2,6 @@
 
 import csv
 import errno
-import fcntl
 import itertools
 import os
 import random
@@ -20,7 +19,6 @@ from torch import nn
 
 import sr_lightning.train as command
 from sr_lightning.callbacks import Continuation, NonFiniteGuard
-from sr_lightning.checkpoint import SafeCheckpointIO
 from sr_lightning.compose import compose_jobs
 from sr_lightning.config import check_config, register_resolvers
 from sr_lightning.data.datasets import TrainSamples
@@ -28,7 +26,7 @@ from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
 from sr_lightning.lock import locked
 from sr_lightning.resume import Resume, accept_differences, prepare
 from sr_lightning.run import Run
-from sr_lightning.seal import DamagedError, Seal, find_kept, read_seal, tidy, write_seal
+from sr_lightning.seal import find_kept
 from sr_lightning.train import main
 
 
@@ -329,50 +327,6 @@ def test_half_a_row_and_a_first_try_are_no_metrics():
 # -- checkpoints ---------------------------------------------------------------------------------------
 
 
-def save(folder, step, fill=0.0):
-    state = {f"w{i}": torch.full((3, 5), fill + i) for i in range(4)}
-    content = {"state_dict": state, "global_step": step, "sr_lightning": {"format": 1, "config": {"a": {"b": step}}}}
-    SafeCheckpointIO().save_checkpoint(content, folder / "last.ckpt")
-
-
-def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
-    """The seal's every byte, and a byte in eight of the rest; any bit in each; and lengths in between."""
-    save(tmp_path, 3)
-    whole = (tmp_path / "last.ckpt").read_bytes()
-    assert read_seal(tmp_path / "last.ckpt") == Seal(3, {"a": {"b": 3}})
-    draw, path = random.Random(0), tmp_path / "b.ckpt"
-    path.write_bytes(whole)
-    places = [*range(0, len(whole), 8), *range(whole.index(b"PK\5\6"), len(whole))]
-    with path.open("r+b", buffering=0) as file:
-        for place in places:
-            os.pwrite(file.fileno(), bytes([whole[place] ^ 1 << draw.randrange(8)]), place)
-            with pytest.raises(DamagedError):
-                read_seal(path)
-            os.pwrite(file.fileno(), whole[place : place + 1], place)
-    assert read_seal(path)
-    for length in draw.sample(range(1000, len(whole)), 50) + list(range(len(whole) - 10, len(whole))):
-        path.write_bytes(whole[:length])
-        with pytest.raises(DamagedError):
-            read_seal(path)
-    with pytest.raises(UserError, match=r"b\.ckpt: is damaged: "):
-        SafeCheckpointIO().load_checkpoint(path)
-
-
-def test_other_files_have_no_seal(tmp_path):
-    torch.save({"a": torch.zeros(1)}, tmp_path / "a.ckpt")
-    (tmp_path / "empty").touch()
-    (tmp_path / "text").write_text("these are no weights")
-    assert [read_seal(tmp_path / name) for name in ("a.ckpt", "empty", "text")] == [None] * 3
-
-
-def test_a_config_too_long_for_a_seal_is_left_out(tmp_path):
-    with (tmp_path / "a").open("w+b") as file:
-        torch.save({"a": 1}, file)
-        write_seal(file, Seal(5, {"a": "b" * 100_000}))
-    assert read_seal(tmp_path / "a") == Seal(5, None)
-    assert torch.load(tmp_path / "a", weights_only=True) == {"a": 1}
-
-
 def test_a_damaged_checkpoint_is_passed_over_and_told(capsys, caplog):
     config = checked()
     run(config, "straight")
@@ -389,71 +343,6 @@ def test_a_damaged_checkpoint_is_passed_over_and_told(capsys, caplog):
     go_on(config, "a")
     assert_same("straight", "a")
     assert Path("a/checkpoints/last.ckpt.damaged").read_bytes() == data
-
-
-@pytest.mark.parametrize("name", ["last", "previous"])
-def test_an_empty_or_foreign_file_is_no_checkpoint(tmp_path, name):
-    save(tmp_path, 1)
-    save(tmp_path, 2)
-    (tmp_path / f"{name}.ckpt").write_bytes(b"")
-    kept = find_kept(tmp_path)
-    assert kept.seal.step == {"last": 1, "previous": 2}[name]
-    assert list(kept.damaged.values()) == ["it is empty"]
-
-
-def test_a_kill_anywhere_in_a_save_leaves_a_whole_checkpoint(tmp_path):
-    """A process is killed before or after each call that changes the folder."""
-    calls = [(torch, "save"), (os, "fsync"), (os, "link"), (os, "replace")]
-    for (where, name), count, after in itertools.product(calls, (1, 2), (False, True)):
-        folder = tmp_path / f"{name}{count}{after}"
-        for step in (1, 2):
-            save(folder, step)
-        child = os.fork()
-        if child == 0:
-            real, seen = getattr(where, name), []
-
-            def deadly(*arguments, real=real, seen=seen, count=count, after=after):
-                seen.append(1)
-                if after:
-                    real(*arguments)
-                if len(seen) == count:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return None if after else real(*arguments)
-
-            setattr(where, name, deadly)
-            save(folder, 3)
-            os._exit(0)
-        os.waitpid(child, 0)
-        kept = find_kept(folder)
-        assert not kept.damaged
-        assert kept.seal.step == int(read_checkpoint_step(kept.newest)) >= 2
-        assert len(list(folder.glob("*.part"))) <= 2
-        (folder / "checkpoints").mkdir()
-        for path in folder.glob("*.*"):
-            path.rename(folder / "checkpoints" / path.name)
-        tidy(folder)
-        assert {p.name for p in (folder / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt"}
-
-
-def read_checkpoint_step(path):
-    return SafeCheckpointIO().load_checkpoint(path)["global_step"]
-
-
-@pytest.mark.parametrize("call", ["fsync", "link", "replace"])
-def test_a_full_disk_leaves_the_old_checkpoints_and_nothing_else(tmp_path, monkeypatch, call):
-    folder = tmp_path / "a"
-    for step in (1, 2):
-        save(folder, step)
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, call, full)
-        patch.setattr("shutil.copyfile", full)  # where a link is refused
-        with pytest.raises(OSError, match="No space"):
-            save(folder, 3)
-    assert {p.name: read_seal(p).step for p in folder.iterdir()} == {"last.ckpt": 2, "previous.ckpt": 1}
 
 
 def test_a_full_disk_ends_the_run_in_words(monkeypatch):
@@ -569,36 +458,6 @@ def test_a_second_run_in_a_folder_is_refused(capsys, tmp_path):
         (folder / ".hydra/config.yaml").touch()
         assert main([f"ckpt_path={folder}"]) == 2
         assert "ckpt_path: " in capsys.readouterr().err
-
-
-def test_a_killed_run_lets_go_though_its_workers_live(tmp_path):
-    """The lock is the process's: a fork of it has none."""
-    lock = locked(tmp_path, "x")
-    lock.__enter__()
-    began, told = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.write(told, b"x")
-        time.sleep(20)
-        os._exit(0)
-    try:
-        os.read(began, 1)
-        lock.__exit__(None, None, None)
-        with locked(tmp_path, "x"):
-            pass
-    finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-
-
-def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch, capsys):
-    def none(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", none)
-    with locked(tmp_path, "x"):
-        pass
-    assert "has no locks" in capsys.readouterr().out
 
 
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path, capsys):

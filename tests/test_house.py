@@ -67,6 +67,7 @@ HYDRA = {
     "train",
     "entry",
     "compose",
+    "changes",
     "resume",
     "trust",
     "folders",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import signal
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,41 +19,12 @@ from sr_lightning.data.datasets import BatchSampler, EvalPictures, Pictures, Tra
 from sr_lightning.data.degrade import Degradation, Downscale, to_eval_batch, to_train_batch
 from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.leakage import warn_of_leakage
+from sr_lightning.data.loader import TimedLoader, ignore_interrupts
 from sr_lightning.data.sets import OnBadImage, OnSmall, SetFinder
-from sr_lightning.errors import TrainingFailedError, UserError
+from sr_lightning.errors import UserError
 from sr_lightning.resize import Kernel
 
 log = logging.getLogger(__name__)
-
-
-class TimedLoader(DataLoader[TrainWindows]):
-    """A DataLoader that knows how long its consumer has waited for it, and which samples it waits for."""
-
-    waited = 0.0
-    """Seconds since the start."""
-
-    def __iter__(self) -> Iterator[TrainWindows]:  # type: ignore[override]  # a generator around torch's iterator
-        batches, requests = super().__iter__(), iter(self.sampler)
-        while True:
-            start = time.perf_counter()
-            try:
-                batch = next(batches)
-            except (RuntimeError, ConnectionError, EOFError) as error:
-                if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader"):
-                    raise
-                raise TrainingFailedError(
-                    f"data: the samples {next(requests).samples} did not come: {error}. A process "
-                    "that cuts windows has died (was there memory enough?) or hangs (does the disk answer?); "
-                    "data.num_workers=0 does without them"
-                ) from error
-            next(requests)
-            self.waited += time.perf_counter() - start
-            yield batch
-
-
-def _ignore_interrupts(_: int) -> None:
-    """A terminal's Ctrl-C reaches the workers too; the run ends them when it has saved."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class SRDataModule(pl.LightningDataModule):
@@ -242,7 +211,7 @@ class SRDataModule(pl.LightningDataModule):
             batch_size=None,  # a request already is a batch
             num_workers=self.num_workers,
             timeout=self.worker_timeout if self.num_workers else 0,
-            worker_init_fn=_ignore_interrupts,
+            worker_init_fn=ignore_interrupts,
             pin_memory=torch.cuda.is_available(),
             # Its own generator: a loader draws its workers' seed when it starts, and that must not come from
             # the generator that dropout uses.

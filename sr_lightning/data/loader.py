@@ -1,0 +1,42 @@
+"""The loader of training batches: how long it is waited for, and what to say when nothing comes."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+from torch.utils.data import DataLoader
+
+from sr_lightning.data.batch import TrainWindows
+from sr_lightning.errors import TrainingFailedError
+
+
+class TimedLoader(DataLoader[TrainWindows]):
+    """A DataLoader that knows how long its consumer has waited for it, and which samples it waits for."""
+
+    waited = 0.0
+    """Seconds since the start."""
+
+    def __iter__(self) -> Iterator[TrainWindows]:  # type: ignore[override]  # a generator around torch's iterator
+        batches, requests = super().__iter__(), iter(self.sampler)
+        while True:
+            start = time.perf_counter()
+            try:
+                batch = next(batches)
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader"):
+                    raise
+                raise TrainingFailedError(
+                    f"data: the samples {next(requests).samples} did not come: {error}. A process "
+                    "that cuts windows has died (was there memory enough?) or hangs (does the disk answer?); "
+                    "data.num_workers=0 does without them"
+                ) from error
+            next(requests)
+            self.waited += time.perf_counter() - start
+            yield batch
+
+
+def ignore_interrupts(_: int) -> None:
+    """A terminal's Ctrl-C reaches the workers too; the run ends them when it has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
