@@ -97,10 +97,10 @@ def find_resume(folder: Path, overrides: list[str]) -> Resume:
     Raises:
         UserError: None of its checkpoints is whole, or something typed now may not change.
     """
-    file, allowed = Path(str(_typed(overrides, "ckpt_path"))), _allowed(overrides)
-    kept = _kept_file(file) if file.is_file() else _whole(folder, find_kept(folder / "checkpoints"), "ckpt_path")
     typed = [o for o in overrides if not o.lstrip("+~").startswith((*(f"{key}=" for key in OWN), "hydra."))]
     config = read_saved_config(_saved_config(folder), typed)
+    file, allowed = Path(str(_typed(overrides, "ckpt_path"))), _allowed(overrides)
+    kept = _kept_file(file) if file.is_file() else _whole(folder, find_kept(folder / "checkpoints"), "ckpt_path")
     changes = apply_changes(config, typed, allowed)
     return Resume(folder, kept.newest, config, changes, kept.seal, kept.damaged, allowed)
 

@@ -232,11 +232,13 @@ def test_S2_a_strangers_run_is_refused_by_the_command_and_ones_own_goes_on(tmp_p
         f"ckpt_path={run} model._target_=mine.Net callbacks.x._target_=mine.C" in said
     )
     again = [quote_path(f"ckpt_path={run}"), "model._target_=mine.Net", "callbacks.x._target_=mine.C"]
-    assert find_resume(again, is_sweep=False).config.model._target_ == "mine.Net"
+    for path in (run / "checkpoints").iterdir():
+        path.unlink()  # then it begins again
+    assert find_resume(run, again).config.model._target_ == "mine.Net"
     with pytest.raises(UserError, match="not of sr_lightning"):
-        find_resume(again[:2], is_sweep=False)
+        find_resume(run, again[:2])
     with pytest.raises(UserError, match="was started with"):
-        find_resume([again[0], "model._target_=other.Net", again[2]], is_sweep=False)
+        find_resume(run, [again[0], "model._target_=other.Net", again[2]])
 
 
 @pytest.mark.parametrize("choice", ["", "model=vdsr", "adversarial=unet", "degradation=second_order", "callbacks=ema"])
