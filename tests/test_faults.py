@@ -414,6 +414,8 @@ def test_a_worker_that_dies_or_hangs_ends_the_run_and_names_the_samples(monkeypa
 
     def broken(self, request):
         if 12 in request.samples and torch.utils.data.get_worker_info():
+            while not Path("stepped").exists():  # before the first step there is nothing to save
+                time.sleep(0.01)
             if fault == "dies":
                 os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(1000)
@@ -423,8 +425,9 @@ def test_a_worker_that_dies_or_hangs_ends_the_run_and_names_the_samples(monkeypa
     run(config, "straight")
     with monkeypatch.context() as patch:
         patch.setattr(TrainSamples, "__getitem__", broken)
+        stepped = Fault("on_train_batch_start", 1, lambda *_: Path("stepped").touch())
         with pytest.raises(TrainingFailedError, match=r"data: .*data\.num_workers=0") as caught:
-            run(config, "a")
+            run(config, "a", stepped)
     if fault == "hangs":
         assert "the samples range(12, 16) did not come" in str(caught.value)
     assert content("a")["global_step"] in (1, 2, 3)  # batches are fetched ahead
