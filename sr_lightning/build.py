@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from sr_lightning.checkpoint import SafeCheckpointIO, load_weights
+from sr_lightning.checkpoint import BESIDE_THE_NETWORK, SafeCheckpointIO, load_weights
 from sr_lightning.config import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.errors import UserError
 from sr_lightning.fitting import advise
@@ -55,13 +55,13 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
 
 
 def build_network(section: dict[str, Any]) -> nn.Module:
-    """The network, warm-started where `weights` names a file or weights that come with the package."""
+    """The network, warm-started where `weights` names a file or weights that come with the package, less `fresh`."""
     weights = section.get("weights")
-    net = build({key: value for key, value in section.items() if key not in ("weights", "adam_lr")}, "model")
+    net = build({key: value for key, value in section.items() if key not in BESIDE_THE_NETWORK}, "model")
     if not isinstance(net, nn.Module):
         raise UserError(f"model._target_: {section['_target_']} is a {type(net).__name__}, allowed: a torch.nn.Module")
     if weights is not None:
-        load_weights(net, find_weights(weights), advise=advise)
+        load_weights(net, find_weights(weights), fresh=section.get("fresh", ()), advise=advise)
     return net.to(memory_format=torch.channels_last)
 
 

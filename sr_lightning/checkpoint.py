@@ -7,7 +7,7 @@ import os
 import pickle
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 from sr_lightning import models
 from sr_lightning.errors import UserError
-from sr_lightning.matching import Finding, differences, other_settings, readings, unwrapped
+from sr_lightning.matching import Finding, differences, kept_fresh, other_settings, readings, unwrapped
 from sr_lightning.seal import LAST, PREVIOUS, SEALED, DamagedError, Seal, read_seal, write_seal
 
 FORMAT = 1
+# Keys of the section `model` that are not arguments of the network.
+BESIDE_THE_NETWORK = ("weights", "fresh", "adam_lr")
 # Where others keep a network's weights in their files; an average before the weights it was taken of. In our
 # own checkpoints `state_dict` is the average, where there is one (`callbacks.ema`).
 _CONTAINERS = ("params_ema", "g_ema", "state_dict", "params", "generator", "model_state_dict", "model")
@@ -153,7 +155,9 @@ def _is_safetensors(path: Path) -> bool:
         return file.read(9)[8:] == b"{" or path.suffix == ".safetensors"
 
 
-def load_weights(net: nn.Module, path: Path, *, advise: Callable[[Path], str | None] | None = None) -> None:
+def load_weights(
+    net: nn.Module, path: Path, *, fresh: Sequence[str] = (), advise: Callable[[Path], str | None] | None = None
+) -> None:
     """Puts weights into a network: all of them or none.
 
     The file's names are tried as they are, without wrappers' prefixes, and through the network's `from_official`.
@@ -161,6 +165,9 @@ def load_weights(net: nn.Module, path: Path, *, advise: Callable[[Path], str | N
     Args:
         net: Changed in place.
         path: See `read_weights`.
+        fresh: Beginnings of names (`tail`, `body.3`) that keep what they are in the network, whatever the file has
+            there: the layers that depend on the scale, when a network starts from another scale's (Lim et al. 2017,
+            section 3.2).
         advise: Says which config the file would fit; asked where it does not fit this one.
 
     Raises:
@@ -171,6 +178,7 @@ def load_weights(net: nn.Module, path: Path, *, advise: Callable[[Path], str | N
     found: list[tuple[int, int, list[Finding]]] = []
     try:
         for weights, settings in (reading for state in unwrapped(content) for reading in readings(net, state)):
+            weights = kept_fresh(net, weights, fresh)
             findings = differences(net, weights) or other_settings(net, settings)
             if not findings:
                 net.load_state_dict(weights)
@@ -181,6 +189,8 @@ def load_weights(net: nn.Module, path: Path, *, advise: Callable[[Path], str | N
         raise UserError(f"model.weights: {path}: {error}") from None
     nearest = min(reversed(found), key=lambda entry: entry[:2])[2]
     message = [f"model.weights: {path} does not fit {type(net).__name__}", *map(str, nearest)]
+    if len(parts := {name.split(".")[0] for finding in nearest for name in finding.names}) == 1:
+        message.append(f"all else fits: model.fresh=[{parts.pop()}] lets this part start anew")
     if advise is not None and (advice := advise(path)) is not None:
         message.append(advice)
     raise UserError("\n  ".join(message))
@@ -237,7 +247,7 @@ def read_config(path: Path) -> dict[str, Any] | None:
     if config is None:
         return None
     check_own_network(config["model"], path)
-    model = {key: value for key, value in config["model"].items() if key not in ("weights", "adam_lr")}
+    model = {key: value for key, value in config["model"].items() if key not in BESIDE_THE_NETWORK}
     scale = config.get("scale")
     scales = scale if isinstance(scale, list) else [scale]
     if not scales or any(type(s) is not int for s in scales):

@@ -152,6 +152,8 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
         folders += set_folders(f"data.{split}", data.get(split) or {}, config.scale)
     yield from missing_folders(folders)
     weights = config.model.get("weights")
+    if config.model.get("fresh") and weights is None:
+        yield f"model.fresh: found {config.model['fresh']}, but model.weights names nothing to start from"
     files = {"model.weights": weights and find_weights(weights)}
     if config.loss.get("beta", 0.0) > 0:
         files["loss.perceptual.weights"] = (config.loss["perceptual"] or {}).get("weights")

@@ -25,7 +25,7 @@ ADVERSARY = "sr_lightning.adversarial.Adversary"
 OFFERED = ("folder", "group")  # what a run gives to the callbacks and loggers that ask for it
 # Keys that the project adds to those of a section's constructor.
 EXTRA = {
-    "model": {"weights": "str | None", "adam_lr": "float"},
+    "model": {"weights": "str | None", "fresh": "list[str]", "adam_lr": "float"},
     "trainer": {"precision": "str | int | None", "accumulate_grad_batches": "int"},
 }
 # Keys whose values are names of files or folders: they may hold anything a file system allows.

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from sr_lightning import models
-from sr_lightning.checkpoint import read_config, read_weights
+from sr_lightning.checkpoint import BESIDE_THE_NETWORK, read_config, read_weights
 from sr_lightning.config import conf_dir
 from sr_lightning.errors import UserError
 from sr_lightning.matching import differences, readings, unwrapped
@@ -103,7 +103,7 @@ def _fit(section: dict[str, Any]) -> Fit:
     _, overrides, nearest = min(choices, key=lambda choice: choice[0])
     if scale := section.get("scale") or section.get("scales"):
         overrides["scale"] = scale[0] if isinstance(scale, list) and len(scale) == 1 else scale
-    plain = {str(key): value for key, value in nearest.items() if key not in ("weights", "adam_lr", "scale", "scales")}
+    plain = {str(key): value for key, value in nearest.items() if key not in (*BESIDE_THE_NETWORK, "scale", "scales")}
     return Fit(plain | section, " ".join(_typed(key, value) for key, value in overrides.items()))
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from sr_lightning.errors import UserError
 
 # What stands before a network's names: our module's, and what others' modules and wrappers put there.
 _PREFIXES = ("net.", "net_g.", "generator.", "model.", "module.", "_orig_mod.")
@@ -58,6 +60,25 @@ def readings(
         return  # some of the names are known, but parts or shapes are not what belongs to them
     if official is not None:
         yield official
+
+
+def kept_fresh(net: nn.Module, weights: Mapping[str, Tensor], fresh: Sequence[str]) -> dict[str, Tensor]:
+    """The weights, but what belongs to the parts named in `fresh` as it is in the network.
+
+    Raises:
+        UserError: A name that is no part of the network.
+    """
+    own = net.state_dict()
+    for part in fresh:
+        if not any(_belongs(name, part) for name in own):
+            parts = dict.fromkeys(name.split(".")[0] for name in own)
+            raise UserError(f"model.fresh: found {part!r}, {type(net).__name__} has {', '.join(parts)}")
+    kept = {name: value for name, value in weights.items() if not any(_belongs(name, part) for part in fresh)}
+    return kept | {name: value for name, value in own.items() if any(_belongs(name, part) for part in fresh)}
+
+
+def _belongs(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")
 
 
 def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:

@@ -43,7 +43,7 @@ class Resume:
         """The config to run with; the weights that it once started from may be gone, and the checkpoint has its own."""
         config = self.config.copy()
         if self.checkpoint is not None and OmegaConf.select(config, "model.weights") is not None:
-            config.model.weights = None
+            config.model.weights, config.model.fresh = None, []
         return config
 
 

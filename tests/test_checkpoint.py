@@ -210,6 +210,22 @@ def test_wrappers_are_taken_off(tmp_path, kind):
     assert equal(net, other)
 
 
+def test_a_network_starts_from_another_scales_weights_but_for_its_tail(tmp_path):
+    x2, x3 = EDSR(2, n_feats=4, n_resblocks=1), EDSR(3, n_feats=4, n_resblocks=1)
+    torch.save(x2.state_dict(), tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"model\.fresh=\[tail\]"):
+        load_weights(x3, tmp_path / "a.pth")
+    tail = {key: value.clone() for key, value in x3.tail.state_dict().items()}
+    load_weights(x3, tmp_path / "a.pth", fresh=["tail"])
+    assert equal(x3.head, x2.head)
+    assert equal(x3.body, x2.body)
+    assert all(torch.equal(tail[key], value) for key, value in x3.tail.state_dict().items())
+    with pytest.raises(UserError, match=r"found 'tale', EDSR has head, body, tail"):
+        load_weights(x3, tmp_path / "a.pth", fresh=["tale"])
+    with pytest.raises(UserError, match="does not fit"):  # the rest must fit all the same
+        load_weights(EDSR(3, n_feats=5, n_resblocks=1), tmp_path / "a.pth", fresh=["tail"])
+
+
 def test_a_prefix_that_only_some_names_have_stays(tmp_path):
     state = small().state_dict()
     torch.save({("module." if key.startswith("body") else "") + key: v for key, v in state.items()}, tmp_path / "a.pth")
@@ -299,7 +315,7 @@ def test_a_network_is_built_again_from_its_checkpoint(tmp_path):
     path = saved(tmp_path / "a.ckpt", MODEL)
     config = read_config(path)
     assert config["scale"] == [2]
-    assert config["model"] == {key: value for key, value in MODEL.items() if key not in ("weights", "adam_lr")}
+    assert config["model"] == {key: value for key, value in MODEL.items() if key not in ("weights", "fresh", "adam_lr")}
     net = build_network(config["model"])
     load_weights(net, path)
     assert equal(net, small())

@@ -92,6 +92,7 @@ def test_the_default_config_is_right():
         ("loss.beta=nan", "loss.beta: found nan, allowed: a finite number"),
         ("loss.alpha=0", "loss.alpha, loss.beta and the weights of loss.terms: all are 0"),
         # files and folders
+        ("model.fresh=[tail]", "model.fresh: found ['tail'], but model.weights names nothing to start from"),
         ("model.weights=nowhere.ckpt", "model.weights: nowhere.ckpt is not there"),
         ("data.train_dir=/nowhere", "data.train_dir: /nowhere is not there"),
         ("+data.test.Mine=/nowhere", "data.test.Mine.hr: /nowhere is not there"),

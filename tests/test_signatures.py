@@ -52,7 +52,7 @@ def test_each_shipped_yaml_lists_every_key_of_its_constructor(file, section):
     """Every choice is seen by `--cfg job`; only what the run itself gives, and foreign classes', may be missing."""
     accepted = set(parameters(section["_target_"]))
     given = {key for key in section if not key.startswith("_")}
-    added = {"model": {"weights", "adam_lr"}, "loss": {"weight"}}.get(file.partition("/")[0], set())
+    added = {"model": {"weights", "fresh", "adam_lr"}, "loss": {"weight"}}.get(file.partition("/")[0], set())
     assert given - accepted <= added
     if not section["_target_"].startswith("sr_lightning"):
         return
