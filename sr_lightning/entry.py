@@ -30,7 +30,7 @@ from sr_lightning.checks import typed_secrets
 from sr_lightning.commands import COMMANDS, Command
 from sr_lightning.compose import compose_jobs, quote_path
 from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
-from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
+from sr_lightning.errors import FailedError, InterruptedRun, UserError
 from sr_lightning.folders import chosen_folder, claim_folder, external_rank, remove_unused, shown
 from sr_lightning.launch import processes, run_ranks
 from sr_lightning.lock import locked
@@ -177,7 +177,7 @@ def _answered(program: str, run: Callable[[], int]) -> int:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _tell(f"{program}: the input is wrong\n{_indented(str(error))}")
         return 2
-    except TrainingFailedError as error:
+    except FailedError as error:
         _tell(f"{program}: {error}")
         return 1
     except InterruptedRun as stopped:
@@ -238,7 +238,7 @@ def _held(folder: Path, key: str) -> AbstractContextManager[None]:
 
 
 def _start(session: _Session, arguments: list[str]) -> int:
-    print("loading torch and lightning …", flush=True)
+    print(f"loading {session.known.loads} …", flush=True)
     return _status(session, lambda: _call_hydra(session, arguments))
 
 
@@ -286,7 +286,7 @@ def _status(session: _Session, call: Callable[[], None]) -> int:
     elif errors:
         raise errors[0]
     for job in session.jobs:
-        if job.error and job.name and not isinstance(job.error, UserError | TrainingFailedError):
+        if job.error and job.name and not isinstance(job.error, UserError | FailedError):
             traceback.print_exception(job.error)
     return 0 if not errors else 2 if all(isinstance(error, UserError) for error in errors) else 1
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from sr_lightning.config_evaluate import EvaluateConfig
 from sr_lightning.entry import run_command
-from sr_lightning.errors import UserError
+from sr_lightning.errors import FailedError, UserError
+from sr_lightning.importing import importing
 from sr_lightning.run import Run
 
 if TYPE_CHECKING:
@@ -40,19 +41,21 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
 
     Raises:
         UserError: Among others, where a set is not the benchmark that it looks like.
+        FailedError: A network's output is not finite; what else there is to say is written and shown before.
     """
     started = time.perf_counter()
     # Imported here: torch takes seconds, and a mistyped key is answered before that.
-    import torch
+    with importing("torch"):
+        import torch
 
-    from sr_lightning.data.datasets import EvalPictures
-    from sr_lightning.evaluation import Evaluation
-    from sr_lightning.methods import build_methods
-    from sr_lightning.quality import Unavailable, build_quality
-    from sr_lightning.ranks import joined
-    from sr_lightning.results import gathered
-    from sr_lightning.scoring import Bench
-    from sr_lightning.showing import show, write
+        from sr_lightning.data.datasets import EvalPictures
+        from sr_lightning.evaluation import Evaluation
+        from sr_lightning.methods import build_methods
+        from sr_lightning.quality import Unavailable, build_quality
+        from sr_lightning.ranks import joined
+        from sr_lightning.results import gathered, refused
+        from sr_lightning.scoring import Bench
+        from sr_lightning.showing import show, write
 
     with joined(config.accelerator, config.devices) as place, torch.inference_mode():
         methods = build_methods(config)
@@ -64,20 +67,25 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
         bicubic = gathered(_score_bicubic(bench, config, run))
         checks = _check_sets(sets, bicubic, degrade, keep=not config.self_check)  # before the networks take their time
         scores = _named(bicubic + gathered(_score_networks(methods, bench, config, run)), checks)
+        without = refused(scores)
+        scores = [score for score in scores if (score.method, score.set, score.scale) not in without]
+        evaluation = Evaluation(
+            scores=scores,
+            methods=methods,
+            checks=checks,
+            costs=_measure(methods, place) if config.cost and place.rank == 0 else {},
+            metrics=metrics,
+            settings=_settings(config, degrade, place),
+            show_published=config.published,
+            seed=config.seed,
+            refused=without,
+        )
         if place.rank == 0:
-            evaluation = Evaluation(
-                scores=scores,
-                methods=methods,
-                checks=checks,
-                costs=_measure(methods, place) if config.cost else {},
-                metrics=metrics,
-                settings=_settings(config, degrade, place),
-                show_published=config.published,
-                seed=config.seed,
-            )
             minutes = (time.perf_counter() - started) / 60
             write(evaluation, run, formats=config.format, objective=_objective(scores, methods), minutes=minutes)
             show(evaluation, run, formats=config.format)
+    if without:
+        raise FailedError("\n".join(evaluation.refusals))
     return _objective(scores, methods)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -87,7 +89,7 @@ class Bench:
         scales: Collection[int] | None = None,
         seen: Callable[[EvalBatch, Tensor], None] | None = None,
     ) -> Iterator[PictureScore]:
-        """Scores one method on this process's share of the pictures.
+        """Scores one method on this process's share of the pictures; NaN where what it makes of one is not finite.
 
         Args:
             method: Its name in the scores.
@@ -101,8 +103,25 @@ class Bench:
                 continue
             lr = None if picture.lr is None else picture.lr.to(self.device)
             batch = to_eval_batch(picture._replace(hr=picture.hr.to(self.device), lr=lr), self.degrade)
-            sr, seconds = timed(lambda batch=batch: enlarge(batch))  # type: ignore[misc]
+            sr, seconds = timed(functools.partial(enlarge, batch))
+            if not sr.isfinite().all():  # rounding to levels would make a number of it
+                yield _no_score(batch, method, seconds, self.metrics)
+                continue
             sr = sr if sr.dtype == torch.uint8 else to_uint8(sr)
             if seen is not None:
                 seen(batch, sr)
             yield score(sr, batch, method=method, seconds=seconds, metrics=self.metrics)
+
+
+def _no_score(batch: EvalBatch, method: str, seconds: float, metrics: Iterable[str]) -> PictureScore:
+    return PictureScore(
+        set=batch.set,
+        scale=batch.scale,
+        name=batch.name,
+        key=batch.key,
+        method=method,
+        psnr_y=math.nan,
+        ssim_y=math.nan,
+        seconds=seconds,
+        more=dict.fromkeys(metrics, math.nan),
+    )

@@ -13,6 +13,7 @@ from sr_lightning.entry import run_command
 from sr_lightning.errors import InterruptedRun, TrainingFailedError
 from sr_lightning.failures import explain
 from sr_lightning.folders import shown
+from sr_lightning.importing import importing
 from sr_lightning.run import Run
 
 if TYPE_CHECKING:
@@ -41,13 +42,14 @@ def train(config: TrainConfig, run: Run) -> float:
         The objective: dB above bicubic of the best validation.
     """
     started = time.perf_counter()
-    # Imported here: torch takes 3 s and lightning 12 s, and a mistyped key is answered before that.
-    import lightning.pytorch as pl
-    from lightning.pytorch.loggers import Logger
+    # Imported here: they take seconds, and a mistyped key is answered before that.
+    with importing("lightning"):
+        import lightning.pytorch as pl
+        from lightning.pytorch.loggers import Logger
 
-    from sr_lightning import build
-    from sr_lightning.loggers import MetricsCsv
-    from sr_lightning.run_info import describe, quiet
+        from sr_lightning import build
+        from sr_lightning.loggers import MetricsCsv
+        from sr_lightning.run_info import describe, quiet
 
     quiet()
     plain = asdict(config)

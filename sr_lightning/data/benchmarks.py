@@ -34,7 +34,7 @@ from sr_lightning.data.known import (
     published,
     reference_bicubic,
 )
-from sr_lightning.image import read_rgb
+from sr_lightning.decoding import decode
 
 __all__ = ["PublishedRow", "Recognition", "published", "recognise", "reference_bicubic", "self_check", "set_findings"]
 
@@ -141,7 +141,7 @@ def _look(path: Path, known_files: set[str]) -> _Seen:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest in known_files:
         return _Seen(path.name, digest)
-    rgb = read_rgb(path)
+    rgb = decode(path).rgb
     height, width, _ = rgb.shape
     # Some distributions keep an odd last row or column that no scale uses (comic.png has 361 rows or 360).
     even = [(height, width), (height // 2 * 2, width), (height, width // 2 * 2), (height // 2 * 2, width // 2 * 2)]

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sr_lightning.data.benchmarks import recognise, set_findings
+from sr_lightning.data.demands import OnBadImage, OnSmall, held_out, least_side
 from sr_lightning.data.files import find_pictures, match_pairs, walk
 from sr_lightning.data.hashes import Fingerprint, find_copies, find_repeats, fingerprint
-from sr_lightning.data.sets import OnBadImage, OnSmall, held_out, least_side
 from sr_lightning.decoding import decode
 from sr_lightning.errors import UserError
 
