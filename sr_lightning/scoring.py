@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -36,20 +36,25 @@ def score(
         method: Who made it.
         seconds: How long that took.
         metrics: Further metrics by name.
+
+    Returns:
+        NaN for everything where the picture is not finite: rounded to levels it would look like a number.
     """
-    levels = sr if sr.dtype == torch.uint8 else to_uint8(sr)
-    more = {}
-    if metrics:
+    psnr_y = ssim_y = math.nan
+    more = dict.fromkeys(metrics or {}, math.nan)
+    if sr.isfinite().all():
+        levels = sr if sr.dtype == torch.uint8 else to_uint8(sr)
         a, b = (shave(picture, batch.scale) for picture in (levels, batch.hr))
-        more = {name: float(metric(a, b)) for name, metric in metrics.items()}
+        more = {name: float(metric(a, b)) for name, metric in (metrics or {}).items()}
+        psnr_y, ssim_y = (float(measure(levels, batch.hr, shave=batch.scale)) for measure in (psnr, ssim))
     return PictureScore(
         set=batch.set,
         scale=batch.scale,
         name=batch.name,
         key=batch.key,
         method=method,
-        psnr_y=float(psnr(levels, batch.hr, shave=batch.scale)),
-        ssim_y=float(ssim(levels, batch.hr, shave=batch.scale)),
+        psnr_y=psnr_y,
+        ssim_y=ssim_y,
         seconds=seconds,
         more=more,
     )
@@ -104,24 +109,8 @@ class Bench:
             lr = None if picture.lr is None else picture.lr.to(self.device)
             batch = to_eval_batch(picture._replace(hr=picture.hr.to(self.device), lr=lr), self.degrade)
             sr, seconds = timed(functools.partial(enlarge, batch))
-            if not sr.isfinite().all():  # rounding to levels would make a number of it
-                yield _no_score(batch, method, seconds, self.metrics)
-                continue
-            sr = sr if sr.dtype == torch.uint8 else to_uint8(sr)
-            if seen is not None:
-                seen(batch, sr)
+            if sr.isfinite().all():
+                sr = sr if sr.dtype == torch.uint8 else to_uint8(sr)
+                if seen is not None:
+                    seen(batch, sr)
             yield score(sr, batch, method=method, seconds=seconds, metrics=self.metrics)
-
-
-def _no_score(batch: EvalBatch, method: str, seconds: float, metrics: Iterable[str]) -> PictureScore:
-    return PictureScore(
-        set=batch.set,
-        scale=batch.scale,
-        name=batch.name,
-        key=batch.key,
-        method=method,
-        psnr_y=math.nan,
-        ssim_y=math.nan,
-        seconds=seconds,
-        more=dict.fromkeys(metrics, math.nan),
-    )
