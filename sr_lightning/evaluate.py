@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import statistics
 import sys
@@ -17,7 +18,10 @@ from sr_lightning.importing import importing
 from sr_lightning.run import Run
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from sr_lightning.cost import Cost
+    from sr_lightning.data.batch import EvalBatch
     from sr_lightning.data.datasets import Pictures
     from sr_lightning.data.degrade import Degradation
     from sr_lightning.methods import Method
@@ -132,7 +136,6 @@ def _score_bicubic(bench: Bench, config: EvaluateConfig, run: Run) -> list[Pictu
 
 
 def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateConfig, run: Run) -> list[PictureScore]:
-    from sr_lightning.inference import super_resolve
     from sr_lightning.showing import saver
 
     scores: list[PictureScore] = []
@@ -142,9 +145,7 @@ def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateCon
         try:
             scores += bench.run(
                 method.name,
-                lambda batch, net=net: super_resolve(  # type: ignore[misc]
-                    net, batch.lr, batch.scale, self_ensemble=config.self_ensemble, tile=config.tile
-                ),
+                functools.partial(_enlarged, net, config),
                 scales=method.scales,
                 seen=saver(run.folder, method.folder, bench.pictures) if config.save_pictures else None,
             )
@@ -152,6 +153,12 @@ def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateCon
             raise UserError(f"{method.checkpoint or method.label}: {error}") from None
         method.net.to("cpu")  # one network at a time on the device
     return scores
+
+
+def _enlarged(net: nn.Module, config: EvaluateConfig, batch: EvalBatch) -> Tensor:
+    from sr_lightning.inference import super_resolve
+
+    return super_resolve(net, batch.lr, batch.scale, self_ensemble=config.self_ensemble, tile=config.tile)
 
 
 def _check_sets(

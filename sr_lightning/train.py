@@ -132,7 +132,7 @@ def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) ->
     """
     from sr_lightning.callbacks import SafeStop
 
-    stops = [callback for callback in trainer.callbacks if isinstance(callback, SafeStop)]  # type: ignore[attr-defined]
+    stops = [callback for callback in trainer.callbacks if isinstance(callback, SafeStop)]  # type: ignore[attr-defined]  # set by a connector
     checkpoint = run.resume.checkpoint if run.resume else None
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -207,7 +207,7 @@ def _objective(trainer: pl.Trainer, module: SRModule) -> float:
 
     if module.validation is None:
         return float("nan")
-    kept = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)  # type: ignore[attr-defined]
+    kept = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)  # type: ignore[attr-defined]  # set by a connector
     is_psnr = kept is not None and kept.monitor == "val/psnr_y"  # the score of another value is no PSNR
     score = kept.best_model_score if kept is not None and is_psnr else None
     return (module.validation["psnr_y"] if score is None else float(score)) - module.validation["bicubic_psnr_y"]

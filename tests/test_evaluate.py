@@ -332,7 +332,8 @@ def test_scores_do_not_depend_on_the_number_of_threads():
     assert found[0] == found[1] == found[2]
 
 
-def test_a_picture_that_is_not_finite_has_no_number(folder, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_a_picture_that_is_not_finite_has_no_number(broken, folder, tmp_path, monkeypatch, capsys):
     from sr_lightning import inference
 
     real = inference.super_resolve
@@ -345,20 +346,18 @@ def test_a_picture_that_is_not_finite_has_no_number(folder, tmp_path, monkeypatc
         return sr
 
     monkeypatch.setattr(inference, "super_resolve", breaks)
-    for broken in (torch.nan, torch.inf):
-        assert main([f"checkpoint={{a: {good}, b: {bad}}}", "save_pictures=true", *mine(folder), *QUICK]) == 1
-        said = capsys.readouterr()
-        what = "b has no row for Mine x4: what it makes of img_1.png is not finite (NaN or infinity)"
-        assert what in said.err
-        assert "Traceback" not in said.err
-        assert what in " ".join(said.out.split())
-        found = document()
-        assert [row["method"] for row in found["rows"]] == ["bicubic", "a"]
-        assert found["refused"] == [what]
-        assert all(np.isfinite(row["psnr_y"]) for row in found["rows"])
-        assert {row["method"] for row in per_image()} == {"bicubic", "a"}
-        assert not (only_run() / "pictures/b/Mine/x4/img_1.png").exists()
-        shutil.rmtree("runs")
+    assert main([f"checkpoint={{a: {good}, b: {bad}}}", "save_pictures=true", *mine(folder), *QUICK]) == 1
+    said = capsys.readouterr()
+    what = "b has no row for Mine x4: what it makes of img_1.png is not finite (NaN or infinity)"
+    assert what in said.err
+    assert "Traceback" not in said.err
+    assert what in " ".join(said.out.split())
+    found = document()
+    assert [row["method"] for row in found["rows"]] == ["bicubic", "a"]
+    assert found["refused"] == [what]
+    assert all(np.isfinite(row["psnr_y"]) for row in found["rows"])
+    assert {row["method"] for row in per_image()} == {"bicubic", "a"}
+    assert not (only_run() / "pictures/b/Mine/x4/img_1.png").exists()
 
 
 def test_a_sweeps_job_without_a_row_fails_and_is_not_done(folder, tmp_path):
