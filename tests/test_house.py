@@ -1,6 +1,7 @@
 """The house plan: who may import whom, and what the wheel holds."""
 
 import ast
+import functools
 import subprocess
 import sys
 import zipfile
@@ -105,17 +106,18 @@ def test_imports_follow_the_plan(path):
             assert own == "build"
 
 
+@functools.cache
 def imported_at_once(path):
     """Modules that importing a file imports: what stands outside of functions and of `if TYPE_CHECKING`."""
     own = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    found = set() if path.name == "__init__.py" else {own.rpartition(".")[0]}
     for node in ast.parse(path.read_text()).body:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
-            yield from (name.rsplit(".", i)[0] for i in range(name.count(".") + 1))  # its packages too
-    if path.name != "__init__.py":
-        yield own.rpartition(".")[0]
+            found.update(name.rsplit(".", i)[0] for i in range(name.count(".") + 1))  # its packages too
+    return found
 
 
 def file_of(module):

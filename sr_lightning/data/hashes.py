@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,23 +199,32 @@ def _within(large: Sequence[Fingerprint], small: Sequence[Fingerprint]) -> Itera
     if not small:
         return
     wanted = _whole_descriptors(small)
-    boxes = _windows()[0]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets go of the interpreter in the steps that take long
+        parts = pool.map(lambda print_: list(_parts_of(print_, small, wanted)), large)
+        for i, found in enumerate(parts):
+            yield from ((i, j, area, how) for j, area, how in found)
+
+
+def _parts_of(
+    whole: Fingerprint, small: Sequence[Fingerprint], wanted: NDArray[np.float32]
+) -> Iterator[tuple[int, float, str]]:
+    """Those of `small`, whose descriptors are `wanted`, that are the whole picture or a part of it."""
+    boxes, _ = _windows()
     coarse = np.nonzero((boxes % 2 == 0).all(1))[0]
-    for i, print_ in enumerate(large):
-        descriptors = _descriptors(print_.thumb)
-        # Every second step of the sides is enough to tell which pairs deserve a look at all windows.
-        maybe = np.nonzero((descriptors[coarse] @ wanted).max(0) > _PERHAPS)[0]
-        likeness = descriptors @ wanted[:, maybe]  # (W, maybe)
-        best: dict[int, tuple[float, int, int]] = {}
-        for column, window, score in zip(maybe, likeness.argmax(0), likeness.max(0), strict=True):
-            j, turn = divmod(int(column), 8)
-            best[j] = max(best.get(j, (_ALIKE, -1, 0)), (float(score), int(window), turn))
-        for j, (_, window, turn) in best.items():
-            if window < 0:
-                continue
-            score, area = _aligned(print_.thumb, turned(small[j].thumb, turn), boxes[window])
-            if score > _SAME:
-                yield i, j, area, TURNS[turn]
+    descriptors = _descriptors(whole.thumb)
+    # Every second step of the sides is enough to tell which pairs deserve a look at all windows.
+    maybe = np.nonzero((descriptors[coarse] @ wanted).max(0) > _PERHAPS)[0]
+    likeness = descriptors @ wanted[:, maybe]  # (W, maybe)
+    best: dict[int, tuple[float, int, int]] = {}
+    for column, window, score in zip(maybe, likeness.argmax(0), likeness.max(0), strict=True):
+        j, turn = divmod(int(column), 8)
+        best[j] = max(best.get(j, (_ALIKE, -1, 0)), (float(score), int(window), turn))
+    for j, (_, window, turn) in best.items():
+        if window < 0:
+            continue
+        score, area = _aligned(whole.thumb, turned(small[j].thumb, turn), boxes[window])
+        if score > _SAME:
+            yield j, area, TURNS[turn]
 
 
 # -- alignment -----------------------------------------------------------------------------------------
