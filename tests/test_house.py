@@ -69,6 +69,7 @@ HYDRA = {
     "fitting",
     "train",
     "entry",
+    "session",
     "compose",
     "changes",
     "resume",
