@@ -146,7 +146,7 @@ def rounds(names: list[str], n: int, folder: Path) -> dict[str, Times]:
 
 
 def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} - {max(values):.2f})" if values else ""
+    return f"{statistics.median(values):.2f} ({min(values):.1f}–{max(values):.1f})" if values else ""
 
 
 def less_imports(case: Case, own: Times, times: dict[str, Times]) -> list[float]:
@@ -156,8 +156,8 @@ def less_imports(case: Case, own: Times, times: dict[str, Times]) -> list[float]
 
 def table(times: dict[str, Times]) -> Table:
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in ("seconds: median (min - max)", "first line", "done, or first step", "less imports"):
-        shown.add_column(column, justify="left" if ":" in column else "right")
+    for column in ("seconds", "first line", "end, or first step", "less imports"):
+        shown.add_column(column, justify="left" if column == "seconds" else "right")
     for name, own in times.items():
         is_import = name.startswith("import")
         cells = ["" if is_import else spread(own.said), spread(own.done), spread(less_imports(CASES[name], own, times))]
@@ -192,7 +192,9 @@ def main() -> int:
         times = rounds(names, given.rounds, Path(folder))
     facts = machine()
     Console().print(table(times))
-    print(f"{facts['cpu']}, load {facts['load']:.1f}, Python {facts['python']}, {facts['versions']}")
+    print(
+        f"Median (least–most) of {given.rounds} rounds. {facts['cpu']}, load {facts['load']:.1f}, Python {facts['python']}, {facts['versions']}"
+    )
     print(f"modules: {facts['modules']}")
     if given.out:
         plain = {name: {"said": own.said, "done": own.done, "marks": own.marks} for name, own in times.items()}

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sr_lightning.data import SRDataModule
     from sr_lightning.loggers import MetricsCsv
     from sr_lightning.module import SRModule
-    from sr_lightning.results import PictureScore
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ def train(config: TrainConfig, run: Run) -> float:
         from lightning.pytorch.loggers import Logger
 
         from sr_lightning import build
-        from sr_lightning.loggers import MetricsCsv
+        from sr_lightning.loggers import MetricsCsv, finish_wandb
         from sr_lightning.run_info import describe, quiet
 
     quiet()
@@ -75,11 +74,11 @@ def train(config: TrainConfig, run: Run) -> float:
         _fit(trainer, module, data, run)
         objective = _finish(trainer, module, data, config, run, info, started)
     except BaseException as error:
-        _finish_wandb(exit_code=1)
+        finish_wandb(exit_code=1)
         if isinstance(error, Exception) and (said := explain(error, run.folder)):
             raise TrainingFailedError(f"{said}. When there is, continue with\n  {_way_on(run, plain)}") from error
         raise
-    _finish_wandb(exit_code=0)
+    finish_wandb(exit_code=0)
     return objective
 
 
@@ -169,6 +168,7 @@ def _finish(
     from rich.console import Console
 
     from sr_lightning.checkpoint import load_weights
+    from sr_lightning.loggers import log_table
     from sr_lightning.results import BICUBIC, logged, summarise, write_results
     from sr_lightning.tables import TRAINING, records, terminal
 
@@ -194,7 +194,7 @@ def _finish(
             extra={"objective": objective, "steps": trainer.global_step, "minutes": minutes, "run": info}
             | {"training_pictures_left_out": data.left_out},
         )
-        _log_wandb_table(trainer, scores, module.method)
+        log_table(trainer.loggers, scores, module.method)
         Console().print(terminal(records(rows, facts), TRAINING))
         print(f"{trainer.global_step} steps in {minutes:.1f} min on {info['hardware']}")
         _tell_next(run, config)
@@ -211,31 +211,6 @@ def _objective(trainer: pl.Trainer, module: SRModule) -> float:
     is_psnr = kept is not None and kept.monitor == "val/psnr_y"  # the score of another value is no PSNR
     score = kept.best_model_score if kept is not None and is_psnr else None
     return (module.validation["psnr_y"] if score is None else float(score)) - module.validation["bicubic_psnr_y"]
-
-
-def _log_wandb_table(trainer: pl.Trainer, scores: list[PictureScore], method: str) -> None:
-    from lightning.pytorch.loggers import WandbLogger
-
-    from sr_lightning.results import baselines
-
-    bicubic = baselines(scores)
-    columns = ["method", "set", "scale", "name", "psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain"]
-    data = []
-    for score in (s for s in scores if s.method == method):
-        base = bicubic[score.picture]
-        figures = [score.psnr_y, score.ssim_y, base.psnr_y, base.ssim_y, score.psnr_y - base.psnr_y]
-        data.append([method, score.set, score.scale, score.name, *figures])
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_table("results", columns=columns, data=data)
-
-
-def _finish_wandb(*, exit_code: int) -> None:
-    """Ends the W&B run: the next job of a sweep would otherwise write into it."""
-    if "wandb" in sys.modules:
-        import wandb
-
-        wandb.finish(exit_code=exit_code)
 
 
 def _tell_next(run: Run, config: TrainConfig) -> None:

@@ -50,7 +50,7 @@ MAY = {
     "module": {"checkpoint", "data", "image", "inference", "losses", "matching", "results", "scoring"},
     "adversarial": {"data", "losses", "module"},
     "callbacks": {"data", "image", "inference", "metrics", "seal"},
-    "loggers": set(),
+    "loggers": {"results"},
     "importing": set(),
     "archives": set(),
     "fetch": set(),
