@@ -146,7 +146,7 @@ def rounds(names: list[str], n: int, folder: Path) -> dict[str, Times]:
 
 
 def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.1f}–{max(values):.1f})" if values else ""
+    return f"{statistics.median(values):.2f} ({min(values):.1f} - {max(values):.1f})" if values else ""
 
 
 def less_imports(case: Case, own: Times, times: dict[str, Times]) -> list[float]:
@@ -170,11 +170,11 @@ def machine() -> dict[str, Any]:
     compiled = bool(spec and spec.cached and Path(spec.cached).is_file())
     otherwise = "not compiled, and not to be kept" if sys.dont_write_bytecode else "compiled by these runs"
     return {
-        "python": platform.python_version(),
         "cpu": f"{os.cpu_count()} x {platform.machine()}",
         "load": os.getloadavg()[0],
         "modules": "compiled" if compiled else otherwise,
-        "versions": {name: version(name) for name in ("torch", "lightning", "hydra-core", "wandb")},
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "lightning", "hydra-core", "wandb")},
     }
 
 
@@ -192,9 +192,8 @@ def main() -> int:
         times = rounds(names, given.rounds, Path(folder))
     facts = machine()
     Console().print(table(times))
-    print(
-        f"Median (least–most) of {given.rounds} rounds. {facts['cpu']}, load {facts['load']:.1f}, Python {facts['python']}, {facts['versions']}"
-    )
+    print(f"median (least - most) of {given.rounds} rounds; {facts['cpu']}, load {facts['load']:.1f}")
+    print(", ".join(f"{name} {number}" for name, number in facts["versions"].items()))
     print(f"modules: {facts['modules']}")
     if given.out:
         plain = {name: {"said": own.said, "done": own.done, "marks": own.marks} for name, own in times.items()}

@@ -140,7 +140,7 @@ def closure(modules):
 HEAVY = {"torch", "lightning", "torchvision", "torchmetrics", "timm", "scipy", "skimage", "wandb", "spandrel"}
 LIGHTNINGS = ("module", "adversarial", "loggers", "checkpoint_io", "callbacks", "data/datamodule")
 COMMANDS = {
-    "train": {"torch", "lightning", "wandb"},
+    "train": {"torch", "lightning"},
     "preview": {"torch"},  # and lightning, with the data module that its config names
     "evaluate": {"torch"},
     "check_data": set(),
