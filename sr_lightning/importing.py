@@ -14,7 +14,7 @@ def importing(module: str) -> Iterator[None]:
     """Keeps the garbage collector out of an import, and the modules out of every collection to come.
 
     Importing lightning makes a million objects that stay. Looking through them again and again while they are made
-    costs a fifth of its time, and every full collection in training would look through all of them once more.
+    costs a tenth of its time, and every full collection in training would look through all of them once more.
     Where the module is there already, nothing is done: what is garbage by then must not be kept.
 
     Args:
