@@ -168,5 +168,5 @@ class AdversarialModule(SRModule):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """What `.to()`, `.cuda()` … call: the discriminator follows."""
         result: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self.adversary.discriminator._apply(fn)  # type: ignore[no-untyped-call]
+        self.adversary.discriminator._apply(fn)  # type: ignore[no-untyped-call]  # likewise
         return result

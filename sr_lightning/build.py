@@ -13,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from sr_lightning.checkpoint import BESIDE_THE_NETWORK, SafeCheckpointIO, load_weights
+from sr_lightning.checkpoint import BESIDE_THE_NETWORK, load_weights
 from sr_lightning.config import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.errors import UserError
 from sr_lightning.fitting import advise
@@ -175,6 +175,8 @@ def build_trainer(
     config: TrainConfig, folder: Path, *, callbacks: list[pl.Callback], loggers: list[Logger]
 ) -> pl.Trainer:
     """The Trainer, counted in steps, with what the project fixes."""
+    from sr_lightning.checkpoint_io import SafeCheckpointIO
+
     section = dict(config.trainer)
     if config.adversarial is not None:
         section["gradient_clip_val"] = None  # the module clips: Lightning refuses to where it does not step

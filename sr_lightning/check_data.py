@@ -13,7 +13,7 @@ from sr_lightning.entry import run_without_folder
 from sr_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from sr_lightning.data.check import Report, SetSpec
+    from sr_lightning.data.findings import Report, SetSpec
 
 _SHOWN = 20  # findings of a kind; the file has all
 
@@ -42,13 +42,13 @@ def check_data(config: TrainConfig, folders: list[str] | None) -> Report:
 
 
 def _folders(folders: list[str]) -> list[SetSpec]:
-    from sr_lightning.data.check import SetSpec
+    from sr_lightning.data.findings import SetSpec
 
     return [SetSpec("folder", Path(folder).name, folder, "check_data.folders") for folder in folders]
 
 
 def _specs(data: dict[str, Any]) -> list[SetSpec]:
-    from sr_lightning.data.check import SetSpec
+    from sr_lightning.data.findings import SetSpec
 
     folders, lr = (_as_list(data.get(key)) for key in ("train_dir", "train_lr_dir"))
     if lr and len(lr) != len(folders):

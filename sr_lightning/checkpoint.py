@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import re
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +13,12 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor, nn
 
 from sr_lightning import models
 from sr_lightning.errors import UserError
 from sr_lightning.matching import Finding, differences, kept_fresh, other_settings, readings, unwrapped
-from sr_lightning.seal import LAST, PREVIOUS, SEALED, DamagedError, Seal, read_seal, write_seal
+from sr_lightning.seal import SEALED, DamagedError, read_seal
 
 FORMAT = 1
 # Keys of the section `model` that are not arguments of the network.
@@ -28,61 +26,6 @@ BESIDE_THE_NETWORK = ("weights", "fresh", "adam_lr")
 # Where others keep a network's weights in their files; an average before the weights it was taken of. In our
 # own checkpoints `state_dict` is the average, where there is one (`callbacks.ema`).
 _CONTAINERS = ("params_ema", "g_ema", "state_dict", "params", "generator", "model_state_dict", "model")
-
-
-class SafeCheckpointIO(TorchCheckpointIO):
-    """Writes beside the final name, seals, flushes to the disk and renames; reads whole files of plain data only.
-
-    Lightning stages in `$TMPDIR`, so its save tears when that is another file system, and it leaves
-    `weights_only` to an environment variable. The `last.ckpt` before becomes `previous.ckpt`.
-    """
-
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
-    ) -> None:
-        """At every moment there is a whole file under the name, and nothing else once it returns or raises."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(path.name + ".part")
-        link = path.with_name(PREVIOUS + ".part")
-        config = checkpoint.get("sr_lightning", {}).get("config")
-        try:
-            with part.open("w+b") as file:
-                torch.save({**checkpoint, SEALED: True}, file)
-                write_seal(file, Seal(checkpoint.get("global_step", -1), config))
-                file.flush()
-                os.fsync(file.fileno())
-            if path.name == LAST and path.is_file():
-                _second_name(path, link)
-                os.replace(link, path.with_name(PREVIOUS))
-            os.replace(part, path)
-        except BaseException:
-            for left in (part, link):
-                left.unlink(missing_ok=True)
-            raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # else the rename itself may not survive a power loss
-        finally:
-            os.close(folder)
-
-    def load_checkpoint(
-        self,
-        path: str | os.PathLike[str],
-        map_location: Any | None = None,
-        weights_only: bool | None = None,
-    ) -> dict[str, Any]:
-        """Reads with `weights_only=True`, always."""
-        return read_checkpoint(Path(path), map_location=map_location or "cpu")
-
-
-def _second_name(path: Path, link: Path) -> None:
-    """So that the file can be replaced and stay; copied where the file system knows no links."""
-    link.unlink(missing_ok=True)
-    try:
-        os.link(path, link)
-    except OSError:
-        shutil.copyfile(path, link)
 
 
 def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:

@@ -21,6 +21,8 @@ class Command:
     schema: type[TrainConfig] | type[EvaluateConfig]
     check: Callable[[DictConfig], Any]
     """Composed config -> the schema, or every finding in one UserError."""
+    loads: str
+    """What it has to import before anything can begin, for the user who waits."""
     objective: str
     """What its number is, as a sweep's table calls it."""
     continues: bool = False
@@ -32,8 +34,8 @@ class Command:
 
 
 COMMANDS = {
-    "train": Command(TrainConfig, check_config, "val/gain dB", continues=True),
-    "evaluate": Command(EvaluateConfig, check_evaluate, "gain dB"),
+    "train": Command(TrainConfig, check_config, "torch and lightning", "val/gain dB", continues=True),
+    "evaluate": Command(EvaluateConfig, check_evaluate, "torch", "gain dB"),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from sr_lightning.errors import UserError
 
@@ -137,10 +138,10 @@ def _check(image: Image.Image, path: Path, max_pixels: int) -> None:
 
 
 def _has_16_bits(image: Image.Image, path: Path) -> bool:
-    if image.format == "TIFF":
-        bits = image.tag_v2.get(258, 8)  # type: ignore[attr-defined]
+    if isinstance(image, TiffImageFile):
+        bits = image.tag_v2.get(258, 8)
         depths = set(bits) if isinstance(bits, tuple) else {bits}
-        is_planar = image.tag_v2.get(284, 1) == 2  # type: ignore[attr-defined]
+        is_planar = image.tag_v2.get(284, 1) == 2
         if not depths <= {1, 2, 4, 8, 16} or (depths == {16} and is_planar):  # Pillow takes bytes of them for levels
             raise BadPictureError(path, "is a TIFF of an unknown kind; allowed: 8 or 16 bit, not in separate planes")
     return image.mode.startswith("I") or any(";16" in str(tile.args) for tile in _tiles(image))

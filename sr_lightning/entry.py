@@ -14,107 +14,24 @@ import re
 import sys
 import traceback
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import hydra
 from hydra._internal.utils import get_args_parser
-from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.checks import typed_secrets
-from sr_lightning.commands import COMMANDS, Command
+from sr_lightning.commands import Command
 from sr_lightning.compose import compose_jobs, quote_path
-from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
-from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
-from sr_lightning.folders import chosen_folder, claim_folder, external_rank, remove_unused, shown
-from sr_lightning.launch import processes, run_ranks
-from sr_lightning.lock import locked
-from sr_lightning.resume import Finished, Resume, accept_differences, find_folder, find_jobs, find_resume, prepare
-from sr_lightning.run import Run
+from sr_lightning.config import TrainConfig, check_config, register_resolvers
+from sr_lightning.errors import FailedError, InterruptedRun, UserError
+from sr_lightning.folders import chosen_folder, claim_folder
+from sr_lightning.resume import accept_differences, find_folder, find_jobs, find_resume
+from sr_lightning.session import Session, Task, held
 
-log = logging.getLogger(__name__)
-
-Task = Callable[[Any, Run], float | None]
 _HYDRA_ONLY = ("help", "hydra_help", "version", "info", "cfg", "shell_completion")
-
-
-@dataclass
-class Job:
-    """What became of one job of a sweep."""
-
-    name: str
-    overrides: list[str]
-    folder: Path
-    objective: float | None = None
-    error: BaseException | None = None
-    status: str = "done"
-
-
-@dataclass
-class _Session:
-    """One call of a command."""
-
-    name: str
-    task: Task
-    command: str
-    resume: Resume | None = None
-    earlier: dict[str, Resume | Finished] = field(default_factory=dict)
-    """Jobs that an earlier call of the same sweep finished or began."""
-    jobs: list[Job] = field(default_factory=list)
-
-    @property
-    def known(self) -> Command:
-        """Its schema and its check."""
-        return COMMANDS[self.name]
-
-    def job(self, config: DictConfig) -> float | None:
-        """Hydra's task function: one run, or one job of a sweep."""
-        settings = HydraConfig.get()
-        is_sweep = settings.mode is not None and settings.mode.name == "MULTIRUN"
-        job = Job(
-            name=str(settings.job.num) if is_sweep else "",
-            overrides=list(settings.overrides.task),
-            folder=Path(settings.runtime.output_dir),
-        )
-        self.jobs.append(job)
-        begun = self.earlier.get(job.name, self.resume)
-        if isinstance(begun, Finished):
-            job.objective, job.status = begun.objective, "done before"
-            return job.objective
-        logging.getLogger("lightning").handlers.clear()  # else each line of Lightning's appears twice
-        if external_rank() > 0:
-            logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
-        try:
-            # A single run's folder is held by the command already.
-            with _held(job.folder, f"job {job.name}") if is_sweep else nullcontext():
-                job.objective = self._run(
-                    job.folder, config, begun, Path(settings.sweep.dir).name if is_sweep else None
-                )
-        except Exception as error:
-            job.error, job.status = error, f"failed: {error}"
-            if isinstance(error, UserError) and not begun:
-                remove_unused(job.folder, self.name)
-            if not is_sweep:
-                return None  # told once, by `_status`
-            log.error("job %s (%s) failed: %s", job.name, " ".join(job.overrides), error)
-            raise
-        return job.objective
-
-    def _run(self, folder: Path, config: DictConfig, begun: Resume | None, group: str | None) -> float | None:
-        checked = self.known.check(begun.composed() if begun else config)
-        if begun:
-            begun = replace(begun, differing=accept_differences(begun, checked))
-        if external_rank() <= 0:
-            for line in prepare(folder, begun):
-                log.warning(line)
-        run = Run(folder, self.command, group, begun)
-        n = processes(checked)
-        return self.task(checked, run) if n == 1 else run_ranks(n, self.name, checked, run)
 
 
 def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
@@ -153,7 +70,7 @@ def run_without_folder(name: str, task: Callable[[TrainConfig, dict[str, Any]], 
         _refuse_secrets(typed)
         args = get_args_parser().parse_args(typed)
         if any(getattr(args, flag, None) for flag in _HYDRA_ONLY):
-            _call_hydra(_Session(name, lambda *_: math.nan, program), typed)
+            Session(name, lambda *_: math.nan, program).call_hydra(typed)
             return 0
         if args.multirun:
             raise UserError(f"-m: {program} makes one thing; allowed: without -m")
@@ -177,7 +94,7 @@ def _answered(program: str, run: Callable[[], int]) -> int:
     except (UserError, HydraException, OmegaConfBaseException) as error:
         _tell(f"{program}: the input is wrong\n{_indented(str(error))}")
         return 2
-    except TrainingFailedError as error:
+    except FailedError as error:
         _tell(f"{program}: {error}")
         return 1
     except InterruptedRun as stopped:
@@ -196,9 +113,9 @@ def _run_command(name: str, task: Task, typed: list[str], program: str) -> int:
     register_resolvers()
     _refuse_secrets(typed)
     args = get_args_parser().parse_args(typed)
-    session = _Session(name, task, " ".join([program, *typed]))
+    session = Session(name, task, " ".join([program, *typed]))
     if any(getattr(args, flag, None) for flag in _HYDRA_ONLY):
-        _call_hydra(session, typed)
+        session.call_hydra(typed)
         return 0
     overrides = [quote_path(override, is_sweep=args.multirun) for override in args.overrides]
     flags = [argument for argument in typed if argument not in args.overrides]
@@ -212,15 +129,15 @@ def _run_command(name: str, task: Task, typed: list[str], program: str) -> int:
     claimed = claim_folder(name, Path(str(jobs[0].config.paths.runs)), overrides, is_sweep=is_sweep)
     folder = chosen_folder([*overrides, *claimed], is_sweep=is_sweep)
     assert folder is not None
-    with _held(folder, "hydra.sweep.dir" if is_sweep else "hydra.run.dir"):
+    with held(folder, "hydra.sweep.dir" if is_sweep else "hydra.run.dir"):
         if is_sweep:
             session.earlier = find_jobs(folder, [job.config for job in jobs])
-        return _start(session, [*flags, *overrides, *claimed])
+        return session.start([*flags, *overrides, *claimed])
 
 
-def _continue(session: _Session, folder: Path, overrides: list[str], flags: list[str]) -> int:
+def _continue(session: Session, folder: Path, overrides: list[str], flags: list[str]) -> int:
     """Continues one run in its own folder."""
-    with _held(folder, "ckpt_path"):
+    with held(folder, "ckpt_path"):
         resume = session.resume = find_resume(folder, overrides)
         accept_differences(resume, check_config(resume.composed()))  # before anything is imported
         if resume.checkpoint:
@@ -229,17 +146,7 @@ def _continue(session: _Session, folder: Path, overrides: list[str], flags: list
             print(f"beginning {folder} again: it was interrupted before its first checkpoint", flush=True)
         own = [o for o in overrides if o.lstrip("+").startswith("hydra.")]
         own += [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
-        return _start(session, [*flags, *own])
-
-
-def _held(folder: Path, key: str) -> AbstractContextManager[None]:
-    """The folder's lock; the first process holds it for all ranks."""
-    return locked(folder, key) if external_rank() <= 0 else nullcontext()
-
-
-def _start(session: _Session, arguments: list[str]) -> int:
-    print("loading torch and lightning …", flush=True)
-    return _status(session, lambda: _call_hydra(session, arguments))
+        return session.start([*flags, *own])
 
 
 def _refuse_secrets(typed: list[str]) -> None:
@@ -261,53 +168,6 @@ def _check_all(jobs: list[Any], known: Command) -> None:
         raise UserError(
             "\n".join(f"{line}   [{'; '.join(where)}]" if several else line for line, where in findings.items())
         )
-
-
-def _call_hydra(session: _Session, arguments: list[str]) -> None:
-    decorated = hydra.main(version_base="1.3", config_path=conf_dir(), config_name=session.name)(session.job)
-    before = sys.argv
-    sys.argv = [before[0], *arguments]
-    try:
-        decorated()
-    finally:
-        sys.argv = before
-
-
-def _status(session: _Session, call: Callable[[], None]) -> int:
-    """Runs the jobs and turns what became of them into the exit status."""
-    try:
-        call()
-    except Exception:
-        if not any(job.error for job in session.jobs):
-            raise
-    errors = [job.error for job in session.jobs if job.error]
-    if any(job.name for job in session.jobs):
-        _print_sweep(session.jobs, session.known.objective)
-    elif errors:
-        raise errors[0]
-    for job in session.jobs:
-        if job.error and job.name and not isinstance(job.error, UserError | TrainingFailedError):
-            traceback.print_exception(job.error)
-    return 0 if not errors else 2 if all(isinstance(error, UserError) for error in errors) else 1
-
-
-def _print_sweep(jobs: list[Job], objective: str) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("job", "overrides", objective, "status"):
-        table.add_column(column, overflow="fold", justify="right" if "dB" in column else "left")
-    for job in jobs:
-        value = "" if job.objective is None else f"{job.objective:+.3f}"
-        table.add_row(job.name, " ".join(job.overrides), value, escape(job.status))
-    Console().print(table)
-    folder = shown(jobs[0].folder.parent)
-    print(f"sweep folder {folder}")
-    if any(job.error for job in jobs):
-        print(f"the same command with hydra.sweep.dir={folder} runs only what is not done")
 
 
 def _indented(text: str) -> str:

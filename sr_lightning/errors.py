@@ -8,8 +8,12 @@ class UserError(Exception):
     """
 
 
-class TrainingFailedError(RuntimeError):
-    """Training cannot go on, for a reason that the message explains. Exit status 1, no traceback."""
+class FailedError(RuntimeError):
+    """A run cannot give all that was asked for, for a reason that the message explains. Exit status 1, no traceback."""
+
+
+class TrainingFailedError(FailedError):
+    """Training cannot go on."""
 
 
 class InterruptedRun(BaseException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import statistics
 import sys
@@ -12,11 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from sr_lightning.config_evaluate import EvaluateConfig
 from sr_lightning.entry import run_command
-from sr_lightning.errors import UserError
+from sr_lightning.errors import FailedError, UserError
+from sr_lightning.importing import importing
 from sr_lightning.run import Run
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
     from sr_lightning.cost import Cost
+    from sr_lightning.data.batch import EvalBatch
     from sr_lightning.data.datasets import Pictures
     from sr_lightning.data.degrade import Degradation
     from sr_lightning.methods import Method
@@ -40,19 +45,21 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
 
     Raises:
         UserError: Among others, where a set is not the benchmark that it looks like.
+        FailedError: A network's output is not finite; what else there is to say is written and shown before.
     """
     started = time.perf_counter()
     # Imported here: torch takes seconds, and a mistyped key is answered before that.
-    import torch
+    with importing("torch"):
+        import torch
 
-    from sr_lightning.data.datasets import EvalPictures
-    from sr_lightning.evaluation import Evaluation
-    from sr_lightning.methods import build_methods
-    from sr_lightning.quality import Unavailable, build_quality
-    from sr_lightning.ranks import joined
-    from sr_lightning.results import gathered
-    from sr_lightning.scoring import Bench
-    from sr_lightning.showing import show, write
+        from sr_lightning.data.datasets import EvalPictures
+        from sr_lightning.evaluation import Evaluation
+        from sr_lightning.methods import build_methods
+        from sr_lightning.quality import Unavailable, build_quality
+        from sr_lightning.ranks import joined
+        from sr_lightning.results import gathered, refused
+        from sr_lightning.scoring import Bench
+        from sr_lightning.showing import show, write
 
     with joined(config.accelerator, config.devices) as place, torch.inference_mode():
         methods = build_methods(config)
@@ -64,20 +71,25 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
         bicubic = gathered(_score_bicubic(bench, config, run))
         checks = _check_sets(sets, bicubic, degrade, keep=not config.self_check)  # before the networks take their time
         scores = _named(bicubic + gathered(_score_networks(methods, bench, config, run)), checks)
+        without = refused(scores)
+        scores = [score for score in scores if (score.method, score.set, score.scale) not in without]
+        evaluation = Evaluation(
+            scores=scores,
+            methods=methods,
+            checks=checks,
+            costs=_measure(methods, place) if config.cost and place.rank == 0 else {},
+            metrics=metrics,
+            settings=_settings(config, degrade, place),
+            show_published=config.published,
+            seed=config.seed,
+            refused=without,
+        )
         if place.rank == 0:
-            evaluation = Evaluation(
-                scores=scores,
-                methods=methods,
-                checks=checks,
-                costs=_measure(methods, place) if config.cost else {},
-                metrics=metrics,
-                settings=_settings(config, degrade, place),
-                show_published=config.published,
-                seed=config.seed,
-            )
             minutes = (time.perf_counter() - started) / 60
             write(evaluation, run, formats=config.format, objective=_objective(scores, methods), minutes=minutes)
             show(evaluation, run, formats=config.format)
+    if without:
+        raise FailedError("\n".join(evaluation.refusals))
     return _objective(scores, methods)
 
 
@@ -124,7 +136,6 @@ def _score_bicubic(bench: Bench, config: EvaluateConfig, run: Run) -> list[Pictu
 
 
 def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateConfig, run: Run) -> list[PictureScore]:
-    from sr_lightning.inference import super_resolve
     from sr_lightning.showing import saver
 
     scores: list[PictureScore] = []
@@ -134,9 +145,7 @@ def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateCon
         try:
             scores += bench.run(
                 method.name,
-                lambda batch, net=net: super_resolve(  # type: ignore[misc]
-                    net, batch.lr, batch.scale, self_ensemble=config.self_ensemble, tile=config.tile
-                ),
+                functools.partial(_enlarged, net, config),
                 scales=method.scales,
                 seen=saver(run.folder, method.folder, bench.pictures) if config.save_pictures else None,
             )
@@ -144,6 +153,12 @@ def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateCon
             raise UserError(f"{method.checkpoint or method.label}: {error}") from None
         method.net.to("cpu")  # one network at a time on the device
     return scores
+
+
+def _enlarged(net: nn.Module, config: EvaluateConfig, batch: EvalBatch) -> Tensor:
+    from sr_lightning.inference import super_resolve
+
+    return super_resolve(net, batch.lr, batch.scale, self_ensemble=config.self_ensemble, tile=config.tile)
 
 
 def _check_sets(

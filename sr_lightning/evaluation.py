@@ -6,7 +6,7 @@ import functools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sr_lightning.comparison import Difference, over_seeds, paired_difference
@@ -57,6 +57,8 @@ class Evaluation:
     show_published: bool
     seed: int
     """Of the bootstrap."""
+    refused: Mapping[tuple[str, str, int], Sequence[str]] = field(default_factory=dict)
+    """As `results.refused`; `scores` holds none of these."""
 
     @functools.cached_property
     def comparisons(self) -> list[Comparison]:
@@ -133,6 +135,7 @@ class Evaluation:
     def notes(self) -> list[str]:
         """What a reader of the table has to know besides the protocol."""
         notes = [f"{check.title}: {'; '.join(check.findings)}" for check in self.checks if check.findings]
+        notes += self.refusals
         for name, metric in self.metrics.items():
             if isinstance(metric, Unavailable):
                 notes.append(f"{name}: n/a, {metric.reason}")
@@ -141,6 +144,17 @@ class Evaluation:
                     f"{name} ({'higher' if metric.higher_is_better else 'lower'} is better): {metric.protocol}"
                 )
         return notes
+
+    @property
+    def refusals(self) -> list[str]:
+        """Which rows are not there, and why."""
+        labels = {method.name: method.label for method in self.methods}
+        told = []
+        for (method, name, scale), pictures in self.refused.items():
+            more = f" and {len(pictures) - 1} more" if len(pictures) > 1 else ""
+            where = f"{labels.get(method, method)} has no row for {name} x{scale}"
+            told.append(f"{where}: what it makes of {pictures[0]}{more} is not finite (NaN or infinity)")
+        return told
 
     @property
     def details(self) -> dict[str, Any]:
@@ -154,6 +168,7 @@ class Evaluation:
             "seeds": [asdict(line) for line in self.seeded],
             "published": [asdict(line) for line in self.lines if line.kind == "published"],
             "notes": self.notes,
+            "refused": self.refusals,
         }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-import pooch  # type: ignore[import-untyped]
+import pooch  # type: ignore[import-untyped]  # it ships no types
 import requests  # pooch's own dependency
 
 TABLE = Path(__file__).parent / "data" / "downloads.json"

@@ -29,14 +29,14 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sr_lightning.commands import COMMANDS, Config, hardware
-from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
+from sr_lightning.errors import FailedError, InterruptedRun, TrainingFailedError, UserError
 from sr_lightning.resume import Resume
 from sr_lightning.run import Run
 from sr_lightning.seal import Seal
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _GRACE = 20.0  # seconds that the other ranks get to end by themselves
-_ERRORS: dict[str, type[Exception]] = {"UserError": UserError, "TrainingFailedError": TrainingFailedError}
+_ERRORS: dict[str, type[Exception]] = {error.__name__: error for error in (UserError, FailedError, TrainingFailedError)}
 
 
 def is_launched() -> bool:
@@ -224,7 +224,7 @@ def main() -> int:
         told.write_text(json.dumps({"objective": task(config, run)}), encoding="utf-8")
     except InterruptedRun as stopped:
         return stopped.exit_status
-    except (UserError, TrainingFailedError) as error:
+    except (UserError, FailedError) as error:
         told.write_text(json.dumps({"type": type(error).__name__, "message": str(error)}), encoding="utf-8")
         return 2 if isinstance(error, UserError) else 1
     except Exception as error:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import netrc
 import os
+import sys
 import urllib.error
 import urllib.request
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlparse
@@ -16,6 +18,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from sr_lightning.errors import UserError
+from sr_lightning.results import PictureScore, baselines
 
 
 class MetricsCsv(Logger):
@@ -175,6 +178,28 @@ def _has_key(host: str) -> bool:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def log_table(loggers: Sequence[Logger], scores: Sequence[PictureScore], method: str) -> None:
+    """Gives W&B a method's figures of each picture, bicubic's beside them."""
+    bicubic = baselines(scores)
+    columns = ["method", "set", "scale", "name", "psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain"]
+    data = []
+    for score in (s for s in scores if s.method == method):
+        base = bicubic[score.picture]
+        figures = [score.psnr_y, score.ssim_y, base.psnr_y, base.ssim_y, score.psnr_y - base.psnr_y]
+        data.append([method, score.set, score.scale, score.name, *figures])
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_table("results", columns=columns, data=data)
+
+
+def finish_wandb(*, exit_code: int) -> None:
+    """Ends the W&B run: the next job of a sweep would otherwise write into it."""
+    if "wandb" in sys.modules:
+        import wandb
+
+        wandb.finish(exit_code=exit_code)
 
 
 def tensorboard_logger(*, folder: str) -> TensorBoardLogger:

@@ -115,7 +115,7 @@ class SRModule(pl.LightningModule):
         if self.scheduler is None:
             return optimizers
         schedules = [self.scheduler(optimizer, self.trainer.max_steps) for optimizer in optimizers]
-        return optimizers, [{"scheduler": schedule, "interval": "step"} for schedule in schedules]  # type: ignore[return-value]
+        return optimizers, [{"scheduler": schedule, "interval": "step"} for schedule in schedules]  # type: ignore[return-value]  # dicts, not the TypedDict
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what is needed to build the network again, as plain data."""

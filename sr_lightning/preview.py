@@ -64,6 +64,7 @@ def _task(config: TrainConfig, section: dict[str, Any]) -> None:
         raise UserError(f"preview.output: found {output!r}, allowed: a file name that ends in .png")
     if type(n) is not int or n < 1:
         raise UserError(f"preview.n: found {n!r}, allowed: 1 and more")
+    print("loading torch and lightning …", flush=True)
     preview(config, Path(output), n)
 
 

@@ -23,7 +23,7 @@ BICUBIC = "bicubic"
 
 @dataclass(frozen=True)
 class PictureScore:
-    """What one method made of one picture; PSNR in dB, infinite for equal pictures."""
+    """What one method made of one picture; PSNR in dB, infinite for equal pictures, NaN for a picture that is none."""
 
     set: str
     scale: int
@@ -41,6 +41,15 @@ class PictureScore:
     def picture(self) -> tuple[str, int, int]:
         """Set, scale and number: what the scores of two methods are paired by."""
         return self.set, self.scale, self.key
+
+
+def refused(scores: Iterable[PictureScore]) -> dict[tuple[str, str, int], list[str]]:
+    """Method, set and scale of which no row can be given -> the pictures for which NaN or infinity came out."""
+    found: dict[tuple[str, str, int], list[str]] = {}
+    for score in scores:
+        if math.isnan(score.psnr_y):
+            found.setdefault((score.method, score.set, score.scale), []).append(score.name)
+    return found
 
 
 @dataclass(frozen=True)

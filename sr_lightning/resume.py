@@ -124,11 +124,18 @@ def find_jobs(folder: Path, configs: Sequence[DictConfig]) -> dict[str, Resume |
             raise UserError(
                 f"hydra.sweep.dir: {job} was run with another config; allowed: the sweep's own command, or a new folder"
             )
-        if (job / "results.json").is_file():
-            results = json.loads((job / "results.json").read_text(encoding="utf-8"))
+        results = _results(job)
+        if results and not results.get("refused"):
             found[str(number)] = Finished(results.get("objective"))
         elif (kept := _whole(job, find_kept(job / "checkpoints"), "hydra.sweep.dir")).newest:
             found[str(number)] = Resume(job, kept.newest, config, [], kept.seal, kept.damaged)
+    return found
+
+
+def _results(job: Path) -> dict[str, Any]:
+    """What its `results.json` holds; empty where it has none."""
+    file = job / "results.json"
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,20 +36,25 @@ def score(
         method: Who made it.
         seconds: How long that took.
         metrics: Further metrics by name.
+
+    Returns:
+        NaN for everything where the picture is not finite: rounded to levels it would look like a number.
     """
-    levels = sr if sr.dtype == torch.uint8 else to_uint8(sr)
-    more = {}
-    if metrics:
+    psnr_y = ssim_y = math.nan
+    more = dict.fromkeys(metrics or {}, math.nan)
+    if sr.isfinite().all():
+        levels = sr if sr.dtype == torch.uint8 else to_uint8(sr)
         a, b = (shave(picture, batch.scale) for picture in (levels, batch.hr))
-        more = {name: float(metric(a, b)) for name, metric in metrics.items()}
+        more = {name: float(metric(a, b)) for name, metric in (metrics or {}).items()}
+        psnr_y, ssim_y = (float(measure(levels, batch.hr, shave=batch.scale)) for measure in (psnr, ssim))
     return PictureScore(
         set=batch.set,
         scale=batch.scale,
         name=batch.name,
         key=batch.key,
         method=method,
-        psnr_y=float(psnr(levels, batch.hr, shave=batch.scale)),
-        ssim_y=float(ssim(levels, batch.hr, shave=batch.scale)),
+        psnr_y=psnr_y,
+        ssim_y=ssim_y,
         seconds=seconds,
         more=more,
     )
@@ -87,7 +94,7 @@ class Bench:
         scales: Collection[int] | None = None,
         seen: Callable[[EvalBatch, Tensor], None] | None = None,
     ) -> Iterator[PictureScore]:
-        """Scores one method on this process's share of the pictures.
+        """Scores one method on this process's share of the pictures; NaN where what it makes of one is not finite.
 
         Args:
             method: Its name in the scores.
@@ -101,8 +108,9 @@ class Bench:
                 continue
             lr = None if picture.lr is None else picture.lr.to(self.device)
             batch = to_eval_batch(picture._replace(hr=picture.hr.to(self.device), lr=lr), self.degrade)
-            sr, seconds = timed(lambda batch=batch: enlarge(batch))  # type: ignore[misc]
-            sr = sr if sr.dtype == torch.uint8 else to_uint8(sr)
-            if seen is not None:
-                seen(batch, sr)
+            sr, seconds = timed(functools.partial(enlarge, batch))
+            if sr.isfinite().all():
+                sr = sr if sr.dtype == torch.uint8 else to_uint8(sr)
+                if seen is not None:
+                    seen(batch, sr)
             yield score(sr, batch, method=method, seconds=seconds, metrics=self.metrics)

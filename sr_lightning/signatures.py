@@ -42,12 +42,13 @@ def _source(module: str) -> Path | None:
 
 @functools.cache
 def _definitions(module: str) -> dict[str, ast.stmt]:
-    """Top-level classes, functions, assignments and imported names of a module."""
+    """Top-level classes, functions, assignments and imported names of a module, also those under an `if`."""
     path = _source(module)
     found: dict[str, ast.stmt] = {}
     if path is None:
         return found
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    for node in (inner for outer in body for inner in (outer.body if isinstance(outer, ast.If) else [outer])):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             found[node.name] = node
         elif isinstance(node, ast.ImportFrom):

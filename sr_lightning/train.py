@@ -13,6 +13,7 @@ from sr_lightning.entry import run_command
 from sr_lightning.errors import InterruptedRun, TrainingFailedError
 from sr_lightning.failures import explain
 from sr_lightning.folders import shown
+from sr_lightning.importing import importing
 from sr_lightning.run import Run
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from sr_lightning.data import SRDataModule
     from sr_lightning.loggers import MetricsCsv
     from sr_lightning.module import SRModule
-    from sr_lightning.results import PictureScore
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +41,14 @@ def train(config: TrainConfig, run: Run) -> float:
         The objective: dB above bicubic of the best validation.
     """
     started = time.perf_counter()
-    # Imported here: torch takes 3 s and lightning 12 s, and a mistyped key is answered before that.
-    import lightning.pytorch as pl
-    from lightning.pytorch.loggers import Logger
+    # Imported here: they take seconds, and a mistyped key is answered before that.
+    with importing("lightning"):
+        import lightning.pytorch as pl
+        from lightning.pytorch.loggers import Logger
 
-    from sr_lightning import build
-    from sr_lightning.loggers import MetricsCsv
-    from sr_lightning.run_info import describe, quiet
+        from sr_lightning import build
+        from sr_lightning.loggers import MetricsCsv, finish_wandb
+        from sr_lightning.run_info import describe, quiet
 
     quiet()
     plain = asdict(config)
@@ -73,11 +74,11 @@ def train(config: TrainConfig, run: Run) -> float:
         _fit(trainer, module, data, run)
         objective = _finish(trainer, module, data, config, run, info, started)
     except BaseException as error:
-        _finish_wandb(exit_code=1)
+        finish_wandb(exit_code=1)
         if isinstance(error, Exception) and (said := explain(error, run.folder)):
             raise TrainingFailedError(f"{said}. When there is, continue with\n  {_way_on(run, plain)}") from error
         raise
-    _finish_wandb(exit_code=0)
+    finish_wandb(exit_code=0)
     return objective
 
 
@@ -130,7 +131,7 @@ def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) ->
     """
     from sr_lightning.callbacks import SafeStop
 
-    stops = [callback for callback in trainer.callbacks if isinstance(callback, SafeStop)]  # type: ignore[attr-defined]
+    stops = [callback for callback in trainer.callbacks if isinstance(callback, SafeStop)]  # type: ignore[attr-defined]  # set by a connector
     checkpoint = run.resume.checkpoint if run.resume else None
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -167,6 +168,7 @@ def _finish(
     from rich.console import Console
 
     from sr_lightning.checkpoint import load_weights
+    from sr_lightning.loggers import log_table
     from sr_lightning.results import BICUBIC, logged, summarise, write_results
     from sr_lightning.tables import TRAINING, records, terminal
 
@@ -192,7 +194,7 @@ def _finish(
             extra={"objective": objective, "steps": trainer.global_step, "minutes": minutes, "run": info}
             | {"training_pictures_left_out": data.left_out},
         )
-        _log_wandb_table(trainer, scores, module.method)
+        log_table(trainer.loggers, scores, module.method)
         Console().print(terminal(records(rows, facts), TRAINING))
         print(f"{trainer.global_step} steps in {minutes:.1f} min on {info['hardware']}")
         _tell_next(run, config)
@@ -205,35 +207,10 @@ def _objective(trainer: pl.Trainer, module: SRModule) -> float:
 
     if module.validation is None:
         return float("nan")
-    kept = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)  # type: ignore[attr-defined]
+    kept = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)  # type: ignore[attr-defined]  # set by a connector
     is_psnr = kept is not None and kept.monitor == "val/psnr_y"  # the score of another value is no PSNR
     score = kept.best_model_score if kept is not None and is_psnr else None
     return (module.validation["psnr_y"] if score is None else float(score)) - module.validation["bicubic_psnr_y"]
-
-
-def _log_wandb_table(trainer: pl.Trainer, scores: list[PictureScore], method: str) -> None:
-    from lightning.pytorch.loggers import WandbLogger
-
-    from sr_lightning.results import baselines
-
-    bicubic = baselines(scores)
-    columns = ["method", "set", "scale", "name", "psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain"]
-    data = []
-    for score in (s for s in scores if s.method == method):
-        base = bicubic[score.picture]
-        figures = [score.psnr_y, score.ssim_y, base.psnr_y, base.ssim_y, score.psnr_y - base.psnr_y]
-        data.append([method, score.set, score.scale, score.name, *figures])
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_table("results", columns=columns, data=data)
-
-
-def _finish_wandb(*, exit_code: int) -> None:
-    """Ends the W&B run: the next job of a sweep would otherwise write into it."""
-    if "wandb" in sys.modules:
-        import wandb
-
-        wandb.finish(exit_code=exit_code)
 
 
 def _tell_next(run: Run, config: TrainConfig) -> None:

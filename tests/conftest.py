@@ -1,12 +1,37 @@
 """Shared by all tests: pictures made from a seed, and a home that no test shares with the user."""
 
+import importlib.util
 import logging
 import os
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
-import numpy as np
-import pytest
-from PIL import Image
+
+def _keep_compiled_modules():
+    """Where Python may not keep them, for the time of the tests: else each process that a test starts compiles torch
+    and lightning anew, which takes longer than what it is started for.
+    """
+    if not sys.dont_write_bytecode or Path(importlib.util.find_spec("torch").cached).is_file():
+        return
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="sr_lightning-compiled-")
+
+
+_keep_compiled_modules()  # before torch is imported
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from PIL import Image  # noqa: E402
+
+
+def pytest_sessionfinish():
+    """Takes away what `_keep_compiled_modules` has kept."""
+    if sys.pycache_prefix and Path(sys.pycache_prefix).name.startswith("sr_lightning-compiled-"):
+        shutil.rmtree(sys.pycache_prefix, ignore_errors=True)
+
 
 SR_DATA = os.environ.get("SR_DATA") and str(Path(os.environ["SR_DATA"]).absolute())
 

@@ -17,7 +17,8 @@ from torch import nn
 
 from sr_lightning.build import build_network
 from sr_lightning.callbacks import EMA
-from sr_lightning.checkpoint import SafeCheckpointIO, load_weights, read_checkpoint, read_config, read_weights
+from sr_lightning.checkpoint import load_weights, read_checkpoint, read_config, read_weights
+from sr_lightning.checkpoint_io import SafeCheckpointIO
 from sr_lightning.errors import UserError
 from sr_lightning.fitting import advise
 from sr_lightning.foreign import load_foreign

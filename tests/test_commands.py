@@ -1,4 +1,4 @@
-"""Real processes: the command line as a user types it, and its exit status."""
+"""The command line as a user types it, in a process of its own where it is about that, and its exit status."""
 
 import signal
 import subprocess
@@ -6,7 +6,12 @@ import sys
 import time
 
 import numpy as np
+import pytest
 from PIL import Image
+
+from sr_lightning.train import main
+
+pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
 
 def test_a_killed_process_says_143_and_continues_where_it_was(tmp_path, folder):
@@ -26,20 +31,17 @@ def test_a_killed_process_says_143_and_continues_where_it_was(tmp_path, folder):
     assert "continue with" in output
     (run,) = (tmp_path / "runs/train").iterdir()
     before = (run / "metrics.csv").read_text().count("\n")
-    again = [sys.executable, "-m", "sr_lightning.train", "ckpt_path=last", "trainer.max_steps=1"]
-    done = subprocess.run(again, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+    assert main(["ckpt_path=last", "trainer.max_steps=1"]) == 0
     assert (run / "results.json").is_file()
     assert (run / "metrics.csv").read_text().count("\n") >= before
     assert len(list((tmp_path / "runs/train").iterdir())) == 1
 
 
-def test_a_damaged_picture_is_named_without_a_traceback(tmp_path, folder):
+def test_a_damaged_picture_is_named_without_a_traceback(folder, capsys):
     data = (folder / "img_3.png").read_bytes()
     (folder / "img_3.png").write_bytes(data[:900])
-    command = [sys.executable, "-m", "sr_lightning.train", "data=folder", f"data.train_dir={folder}", "scale=2"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2
-    assert "img_3.png: cannot be decoded" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert main(["data=folder", f"data.train_dir={folder}", "scale=2"]) == 2
+    said = capsys.readouterr().err
+    assert "img_3.png: cannot be decoded" in said
+    assert "Traceback" not in said
     assert np.asarray(Image.open(folder / "img_2.png")).shape == (120, 96, 3)

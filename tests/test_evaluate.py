@@ -332,6 +332,45 @@ def test_scores_do_not_depend_on_the_number_of_threads():
     assert found[0] == found[1] == found[2]
 
 
+@pytest.mark.parametrize("broken", [torch.nan, torch.inf])
+def test_a_picture_that_is_not_finite_has_no_number(broken, folder, tmp_path, monkeypatch, capsys):
+    from sr_lightning import inference
+
+    real = inference.super_resolve
+    good, bad = save(tmp_path / "good.ckpt"), save(tmp_path / "bad.ckpt", n_feats=2)
+
+    def breaks(net, lr, scale, **settings):
+        sr = real(net, lr, scale, **settings)
+        if sum(p.numel() for p in net.parameters()) < 2000 and lr.shape[-2:] == (25, 24):  # img_1.png, cropped
+            sr[0, 0, 50, 50] = broken
+        return sr
+
+    monkeypatch.setattr(inference, "super_resolve", breaks)
+    assert main([f"checkpoint={{a: {good}, b: {bad}}}", "save_pictures=true", *mine(folder), *QUICK]) == 1
+    said = capsys.readouterr()
+    what = "b has no row for Mine x4: what it makes of img_1.png is not finite (NaN or infinity)"
+    assert what in said.err
+    assert "Traceback" not in said.err
+    assert what in " ".join(said.out.split())
+    found = document()
+    assert [row["method"] for row in found["rows"]] == ["bicubic", "a"]
+    assert found["refused"] == [what]
+    assert all(np.isfinite(row["psnr_y"]) for row in found["rows"])
+    assert {row["method"] for row in per_image()} == {"bicubic", "a"}
+    assert not (only_run() / "pictures/b/Mine/x4/img_1.png").exists()
+
+
+def test_a_sweeps_job_without_a_row_fails_and_is_not_done(folder, tmp_path):
+    path = save(tmp_path / "bad.ckpt")
+    state = torch.load(path, weights_only=True)
+    state["state_dict"] = {key: value * torch.nan for key, value in state["state_dict"].items()}
+    torch.save(state, path)
+    settings = ["-m", f"checkpoint={path}", "seed=1,2", *mine(folder), *QUICK, "hydra.sweep.dir=sweep"]
+    assert main(settings) == 1
+    assert main(settings) == 1
+    assert json.loads(Path("sweep/1/results.json").read_text())["objective"] is None
+
+
 def test_a_sweep_and_its_objective(folder, tmp_path, capsys):
     paths = [save(tmp_path / f"{seed}.ckpt", seed=seed) for seed in (1, 2)]
     settings = [f"checkpoint={paths[0]},{paths[1]}", *mine(folder), *QUICK]

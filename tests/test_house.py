@@ -1,6 +1,7 @@
 """The house plan: who may import whom, and what the wheel holds."""
 
 import ast
+import functools
 import subprocess
 import sys
 import zipfile
@@ -36,7 +37,8 @@ MAY = {
     "seal": set(),
     "lock": set(),
     "failures": set(),
-    "checkpoint": {"matching", "models", "seal"},  # the latter only for their names: which classes a file may ask for
+    "checkpoint": {"matching", "models", "seal"},  # models only for their names: which classes a file may ask for
+    "checkpoint_io": {"checkpoint", "seal"},
     "foreign": {"checkpoint", "matching"},
     "fitting": {"checkpoint", "config", "matching", "models"},
     "results": {"metrics"},
@@ -48,7 +50,8 @@ MAY = {
     "module": {"checkpoint", "data", "image", "inference", "losses", "matching", "results", "scoring"},
     "adversarial": {"data", "losses", "module"},
     "callbacks": {"data", "image", "inference", "metrics", "seal"},
-    "loggers": set(),
+    "loggers": {"results"},
+    "importing": set(),
     "archives": set(),
     "fetch": set(),
     "run_info": set(),
@@ -66,6 +69,7 @@ HYDRA = {
     "fitting",
     "train",
     "entry",
+    "session",
     "compose",
     "changes",
     "resume",
@@ -101,6 +105,62 @@ def test_imports_follow_the_plan(path):
             assert own in HYDRA, f"{path} imports {name}"
         if name.startswith("hydra.utils"):
             assert own == "build"
+
+
+@functools.cache
+def imported_at_once(path):
+    """Modules that importing a file imports: what stands outside of functions and of `if TYPE_CHECKING`."""
+    own = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    found = set() if path.name == "__init__.py" else {own.rpartition(".")[0]}
+    for node in ast.parse(path.read_text()).body:
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            found.update(name.rsplit(".", i)[0] for i in range(name.count(".") + 1))  # its packages too
+    return found
+
+
+def file_of(module):
+    path = ROOT.joinpath(*module.split("."))
+    return next((p for p in (path.with_suffix(".py"), path / "__init__.py") if p.is_file()), None)
+
+
+def closure(modules):
+    """The frameworks that are imported with these modules."""
+    seen, todo = set(), list(modules)
+    while todo:
+        if (module := todo.pop()) not in seen:
+            seen.add(module)
+            if module.startswith("sr_lightning") and (path := file_of(module)):
+                todo += imported_at_once(path)
+    return {name.partition(".")[0] for name in seen} & HEAVY
+
+
+HEAVY = {"torch", "lightning", "torchvision", "torchmetrics", "timm", "scipy", "skimage", "wandb", "spandrel"}
+LIGHTNINGS = ("module", "adversarial", "loggers", "checkpoint_io", "callbacks", "data/datamodule")
+COMMANDS = {
+    "train": {"torch", "lightning"},
+    "preview": {"torch"},  # and lightning, with the data module that its config names
+    "evaluate": {"torch"},
+    "check_data": set(),
+    "download": set(),
+}
+
+
+def test_only_what_needs_lightning_imports_it():
+    """A plain part costs its user torch's three seconds, not lightning's twelve."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        name = path.relative_to(PACKAGE).with_suffix("").as_posix()
+        needs = closure([module]) - {"torch"}
+        assert needs == ({"lightning"} if name.startswith(LIGHTNINGS) else set()), name
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_begins_without_torch_and_then_imports_what_it_needs(command):
+    assert closure([f"sr_lightning.{command}"]) == set()
+    assert closure(imports(PACKAGE / f"{command}.py")) == COMMANDS[command]
 
 
 def test_third_party_backbones_are_imported_where_they_are_built():

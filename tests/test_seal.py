@@ -9,7 +9,7 @@ import signal
 import pytest
 import torch
 
-from sr_lightning.checkpoint import SafeCheckpointIO
+from sr_lightning.checkpoint_io import SafeCheckpointIO
 from sr_lightning.errors import UserError
 from sr_lightning.seal import DamagedError, Seal, find_kept, read_seal, tidy, write_seal
 

@@ -64,7 +64,7 @@ class Continuation(pl.Callback):
             "step": trainer.global_step,
             "batches": loop.batch_progress.total.ready,
             "logged": loop._batches_that_stepped,
-            "k": getattr(trainer.datamodule, "k", None),  # type: ignore[attr-defined]
+            "k": getattr(trainer.datamodule, "k", None),  # type: ignore[attr-defined]  # set by a connector
             "random": _random_state(),
         }
         if trainer.global_step >= trainer.max_steps:
@@ -86,7 +86,7 @@ class Continuation(pl.Callback):
         is_due = isinstance(every, int) and self._place["batches"] % every == 0
         is_due = (is_due or trainer.global_step >= trainer.max_steps) and trainer.enable_validation
         checkpoint[_KEY] = {**self._place, "validate": is_due and self._validated != trainer.global_step}
-        data = checkpoint.get(type(trainer.datamodule).__qualname__)  # type: ignore[attr-defined]
+        data = checkpoint.get(type(trainer.datamodule).__qualname__)  # type: ignore[attr-defined]  # set by a connector
         if data is not None and self._place["k"] is not None:
             data["k"] = self._place["k"]
 

@@ -1,10 +1,31 @@
 """From folders of pictures to batches; read files, store, crops, datasets, degrade, datamodule in this order.
 
-`realworld` and `jpeg` are the degradations of real photographs.
+`realworld` and `jpeg` are the degradations of real photographs. A name is imported when it is asked for: only the data
+module needs lightning, and what looks at files does not even need torch.
 """
 
-from sr_lightning.data.batch import EvalBatch, TrainBatch
-from sr_lightning.data.datamodule import SRDataModule
-from sr_lightning.data.realworld import Classical, SecondOrder
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 __all__ = ["Classical", "EvalBatch", "SRDataModule", "SecondOrder", "TrainBatch"]
+
+if TYPE_CHECKING:
+    from sr_lightning.data.batch import EvalBatch, TrainBatch
+    from sr_lightning.data.datamodule import SRDataModule
+    from sr_lightning.data.realworld import Classical, SecondOrder
+else:
+    _HOMES = {
+        "Classical": "realworld",
+        "EvalBatch": "batch",
+        "SRDataModule": "datamodule",
+        "SecondOrder": "realworld",
+        "TrainBatch": "batch",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name not in _HOMES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

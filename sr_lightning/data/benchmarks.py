@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from sr_lightning.data.hashes import (
     HASH_RADIUS,
     TURNS,
+    Fingerprint,
+    fingerprint,
     hash_bits,
     hash_distances,
     perceptual_hash,
     pixel_hash,
-    thumbnail,
 )
 from sr_lightning.data.known import (
     Benchmark,
@@ -34,7 +35,7 @@ from sr_lightning.data.known import (
     published,
     reference_bicubic,
 )
-from sr_lightning.image import read_rgb
+from sr_lightning.decoding import decode
 
 __all__ = ["PublishedRow", "Recognition", "published", "recognise", "reference_bicubic", "self_check", "set_findings"]
 
@@ -75,10 +76,14 @@ class _Seen:
     """(8, 256): the perceptual hash in each turn."""
 
 
-def recognise(paths: Sequence[Path]) -> Recognition | None:
+def recognise(paths: Sequence[Path], prints: Mapping[Path, Fingerprint] | None = None) -> Recognition | None:
     """Which benchmark these pictures are, by content.
 
     A benchmark is recognised by half of its pictures, or where it makes up half of the folder (two pictures at least).
+
+    Args:
+        paths: The files.
+        prints: Of those that have been decoded already; they need not be again.
 
     Raises:
         UserError: A picture cannot be read.
@@ -86,7 +91,7 @@ def recognise(paths: Sequence[Path]) -> Recognition | None:
     benchmarks = known_benchmarks()
     files = {digest for benchmark in benchmarks.values() for digest in benchmark.files}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = list(pool.map(lambda path: _look(path, files), paths))
+        seen = list(pool.map(lambda path: _look(path, files, (prints or {}).get(path)), paths))
     best: tuple[int, Recognition] | None = None
     for benchmark in benchmarks.values():
         exact, altered = _matches(seen, benchmark)
@@ -136,22 +141,25 @@ def self_check(recognition: Recognition, scale: int, psnr: float, ssim: float) -
     return [f"{finding}: no kernel or protocol that is known gives this row"]
 
 
-def _look(path: Path, known_files: set[str]) -> _Seen:
+def _look(path: Path, known_files: set[str], print_: Fingerprint | None) -> _Seen:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if digest in known_files:
         return _Seen(path.name, digest)
-    rgb = read_rgb(path)
-    height, width, _ = rgb.shape
+    print_ = print_ or fingerprint(decode(path).rgb)
+    height, width = print_.size
     # Some distributions keep an odd last row or column that no scale uses (comic.png has 361 rows or 360).
-    even = [(height, width), (height // 2 * 2, width), (height, width // 2 * 2), (height // 2 * 2, width // 2 * 2)]
-    same = [(h, w) for h, w in dict.fromkeys(even) if _equal_at_all_scales((h, w), (height, width))]
-    bits = hash_bits([perceptual_hash(thumbnail(rgb), turn) for turn in range(8)])
-    return _Seen(path.name, digest, (height, width), tuple(pixel_hash(rgb[:h, :w]) for h, w in same), bits)
+    even = [(height // 2 * 2, width), (height, width // 2 * 2), (height // 2 * 2, width // 2 * 2)]
+    same = [(h, w) for h, w in dict.fromkeys(even) if _is_used_as((h, w), (height, width))]
+    rgb = decode(path).rgb if same else None
+    pixels = [print_.pixels, *(pixel_hash(rgb[:h, :w]) for h, w in same if rgb is not None)]
+    bits = hash_bits([perceptual_hash(print_.thumb, turn) for turn in range(8)])
+    return _Seen(path.name, digest, print_.size, tuple(pixels), bits)
 
 
-def _equal_at_all_scales(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    return all(x // scale == y // scale for scale in _SCALES for x, y in zip(a, b, strict=True))
+def _is_used_as(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Whether a crop of b to a is another size, and nothing that any scale looks at is lost with it."""
+    return a != b and all(x // scale == y // scale for scale in _SCALES for x, y in zip(a, b, strict=True))
 
 
 def _matches(seen: Sequence[_Seen], benchmark: Benchmark) -> tuple[dict[int, str], dict[int, tuple[str, str]]]:

@@ -7,78 +7,16 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
 
 from sr_lightning.data.benchmarks import recognise, set_findings
+from sr_lightning.data.demands import OnBadImage, OnSmall, held_out, least_side
 from sr_lightning.data.files import find_pictures, match_pairs, walk
+from sr_lightning.data.findings import Finding, Report, SetSpec, SetSummary
 from sr_lightning.data.hashes import Fingerprint, find_copies, find_repeats, fingerprint
-from sr_lightning.data.sets import OnBadImage, OnSmall, held_out, least_side
 from sr_lightning.decoding import decode
 from sr_lightning.errors import UserError
-
-Role = Literal["train", "val", "test", "folder"]
-Kind = Literal["files", "unreadable", "too small", "pairs", "duplicate", "leakage", "benchmark"]
-
-
-@dataclass(frozen=True)
-class SetSpec:
-    """One folder to look at."""
-
-    role: Role
-    name: str
-    folder: str
-    key: str
-    """Its config key, for the messages."""
-    lr: str | None = None
-    """Folder of ready-made LR pictures; may hold `{scale}`."""
-    files: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about one file, or about several together."""
-
-    kind: Kind
-    set: str
-    files: tuple[str, ...]
-    message: str
-    is_wrong: bool = True
-    """False: worth knowing, but nothing to mend."""
-
-
-@dataclass
-class SetSummary:
-    """What a set is."""
-
-    name: str
-    role: Role
-    pictures: int
-    readable: int
-    smallest: str
-    largest: str
-    modes: dict[str, int]
-
-
-@dataclass
-class Report:
-    """What was found."""
-
-    pictures: int = 0
-    """Files that were decoded, each once."""
-    seconds: float = 0.0
-    sets: list[SetSummary] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-
-    @property
-    def wrong(self) -> list[Finding]:
-        """The findings that ask for something to be done."""
-        return [finding for finding in self.findings if finding.is_wrong]
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain data: everything, each file by name."""
-        return {"ok": not self.wrong, **asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -217,7 +155,7 @@ class DataCheck:
                     files = (str(small), str(path))
                     report.findings.append(Finding("pairs", s.spec.name, files, message + _size(expected)))
         if s.spec.role == "test":
-            recognition = recognise([path for path in s.paths if path in sizes])
+            recognition = recognise(list(sizes), {path: found for path in sizes if (found := seen[path].print_)})
             for text in set_findings(recognition) if recognition else ():
                 report.findings.append(Finding("benchmark", s.spec.name, (s.spec.folder,), text))
 
@@ -247,28 +185,27 @@ class DataCheck:
             for copy in find_repeats(prints):
                 files = (str(paths[copy.i]), str(paths[copy.j]))
                 report.findings.append(Finding("duplicate", name, files, copy.how))
-        train = _readable([s for s in sets if s.spec.role == "train"], seen)
-        val = _readable([s for s in sets if s.spec.role == "val"], seen)
-        for s in sets:
-            if s.spec.role in ("val", "test"):
-                self._leaks(s, train, seen, report, "trained on", is_wrong=True)
-            if s.spec.role == "test":
-                self._leaks(s, val, seen, report, "used to choose the checkpoint", is_wrong=False)
+        train, val, test = ([s for s in sets if s.spec.role == role] for role in ("train", "val", "test"))
+        self._leaks(train, [s for s in sets if s in val or s in test], seen, report, "trained on", is_wrong=True)
+        self._leaks(val, test, seen, report, "used to choose the checkpoint", is_wrong=False)
 
     def _leaks(
         self,
-        s: _Set,
-        others: tuple[list[Path], list[Fingerprint]],
+        others: Sequence[_Set],
+        tested: Sequence[_Set],
         seen: dict[Path, _Picture],
         report: Report,
         use: str,
         *,
         is_wrong: bool,
     ) -> None:
-        paths, prints = _readable([s], seen)
-        for copy in find_copies(others[1], prints):
-            files = (str(others[0][copy.i]), str(paths[copy.j]))
-            report.findings.append(Finding("leakage", s.spec.name, files, f"{use}: {copy.how}", is_wrong))
+        """Looks at all of them together: comparing a picture costs little beside preparing it for that."""
+        paths, prints = _readable(tested, seen)
+        names = [s.spec.name for s in tested for path in s.paths if seen[path].print_]
+        known, known_prints = _readable(others, seen)
+        for copy in find_copies(known_prints, prints):
+            files = (str(known[copy.i]), str(paths[copy.j]))
+            report.findings.append(Finding("leakage", names[copy.j], files, f"{use}: {copy.how}", is_wrong))
 
 
 def _readable(sets: Iterable[_Set], seen: dict[Path, _Picture]) -> tuple[list[Path], list[Fingerprint]]:

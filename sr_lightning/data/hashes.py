@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Thumbnail = NDArray[np.uint8]
+from sr_lightning.data.alignment import SIDE, STEPS, Thumbnail, aligned
+
 _MIRRORED = ("mirrored left-right", "mirrored and turned", "mirrored top-bottom", "mirrored and turned")
 TURNS = ("", "a quarter turn", "a half turn", "a quarter turn", *_MIRRORED)
 """What each of the eight turns is called."""
@@ -27,13 +30,11 @@ HASH_BITS = 256
 HASH_RADIUS = 48
 """Bits by which two pHashes of one picture may differ: 30 at a quarter of its size as JPEG 30, 82 if unrelated."""
 
-_SIDE = 160  # of a thumbnail
-_STEPS, _CELLS = 20, 8  # a window begins and ends at multiples of a step, 8 pixels, so its 8 cells are whole pixels
+_CELLS = 8  # of a window, each way; a step is as many pixels, so that every cell is whole pixels
 _LEAST_AREA = 0.575  # of a window: 60 %, less what lies between two steps
 _PERHAPS = 0.7  # correlation of descriptors at every second step; of a copy it was 0.79 at least
 _ALIKE = 0.9  # correlation of descriptors; of a copy it was 0.95 at least
 _SAME = 0.75  # correlation of aligned gradients
-_FINE = 32  # side at which gradients are compared
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def pixel_hash(rgb: NDArray[np.uint8]) -> str:
 def thumbnail(rgb: NDArray[np.uint8]) -> Thumbnail:
     """(H, W, 3) uint8 -> (160, 160) uint8 of its grey levels; the sides are stretched to a square."""
     grey = Image.fromarray(rgb).convert("L")
-    return np.asarray(grey.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
 def fingerprint(rgb: NDArray[np.uint8]) -> Fingerprint:
@@ -118,7 +119,7 @@ def find_repeats(prints: Sequence[Fingerprint]) -> Iterator[Copy]:
 
 def is_same(first: Thumbnail, second: Thumbnail, turn: int) -> bool:
     """Whether two whole pictures, the second turned first, are the same: the last of the three steps alone."""
-    return _aligned(first, turned(second, turn), (0, 0, _STEPS, _STEPS))[0] > _SAME
+    return aligned(first, turned(second, turn), (0, 0, STEPS, STEPS))[0] > _SAME
 
 
 def hash_bits(hashes: Sequence[str]) -> NDArray[np.bool_]:
@@ -152,26 +153,26 @@ def _how(first: Fingerprint, second: Fingerprint, area: float = 1.0, partly: str
 @functools.cache
 def _windows() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(W, 4) left, top, width, height in steps, and for each the corners of its cells in an integral image."""
-    sides = range(_STEPS // 2, _STEPS + 1)
+    sides = range(STEPS // 2, STEPS + 1)
     boxes = [
         (x, y, w, h)
         for w in sides
         for h in sides
-        if w * h >= _LEAST_AREA * _STEPS**2
-        for x in range(_STEPS + 1 - w)
-        for y in range(_STEPS + 1 - h)
+        if w * h >= _LEAST_AREA * STEPS**2
+        for x in range(STEPS + 1 - w)
+        for y in range(STEPS + 1 - h)
     ]
-    step, corners = _SIDE // _STEPS, np.arange(_CELLS + 1)
+    step, corners = SIDE // STEPS, np.arange(_CELLS + 1)
     box = np.array(boxes)
     columns = box[:, :1] * step + box[:, 2:3] * corners  # a step holds 8 pixels: cells are as many pixels as steps
     rows = box[:, 1:2] * step + box[:, 3:] * corners
-    return box, rows[:, :, None] * (_SIDE + 1) + columns[:, None, :]
+    return box, rows[:, :, None] * (SIDE + 1) + columns[:, None, :]
 
 
 def _descriptors(thumb: Thumbnail) -> NDArray[np.float32]:
     """(W, 64): the 8x8 means of each window, with mean 0 and norm 1, or 0 where it is flat."""
     box, corners = _windows()
-    integral = np.zeros((_SIDE + 1, _SIDE + 1), np.int32)
+    integral = np.zeros((SIDE + 1, SIDE + 1), np.int32)
     np.cumsum(np.cumsum(thumb, 0, dtype=np.int32), 1, out=integral[1:, 1:])
     cells = np.diff(np.diff(integral.ravel()[corners], axis=1), axis=2).astype(np.float32).reshape(len(box), -1)
     return _normalised(cells / (box[:, 2] * box[:, 3]).astype(np.float32)[:, None])
@@ -179,7 +180,7 @@ def _descriptors(thumb: Thumbnail) -> NDArray[np.float32]:
 
 def _whole_descriptors(prints: Sequence[Fingerprint]) -> NDArray[np.float32]:
     """(64, 8 · N): the descriptors of whole pictures, each in its eight turns."""
-    cells = [p.thumb.reshape(_CELLS, -1, _CELLS, _SIDE // _CELLS).mean((1, 3), dtype=np.float32) for p in prints]
+    cells = [p.thumb.reshape(_CELLS, -1, _CELLS, SIDE // _CELLS).mean((1, 3), dtype=np.float32) for p in prints]
     turns = np.array([turned(cell, turn) for cell in cells for turn in range(8)], dtype=np.float32)
     return np.ascontiguousarray(_normalised(turns.reshape(-1, _CELLS**2)).T)
 
@@ -197,67 +198,29 @@ def _within(large: Sequence[Fingerprint], small: Sequence[Fingerprint]) -> Itera
     if not small:
         return
     wanted = _whole_descriptors(small)
-    boxes = _windows()[0]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets go of the interpreter in the steps that take long
+        parts = pool.map(lambda print_: list(_parts_of(print_, small, wanted)), large)
+        for i, found in enumerate(parts):
+            yield from ((i, j, area, how) for j, area, how in found)
+
+
+def _parts_of(
+    whole: Fingerprint, small: Sequence[Fingerprint], wanted: NDArray[np.float32]
+) -> Iterator[tuple[int, float, str]]:
+    """Those of `small`, whose descriptors are `wanted`, that are the whole picture or a part of it."""
+    boxes, _ = _windows()
     coarse = np.nonzero((boxes % 2 == 0).all(1))[0]
-    for i, print_ in enumerate(large):
-        descriptors = _descriptors(print_.thumb)
-        # Every second step of the sides is enough to tell which pairs deserve a look at all windows.
-        maybe = np.nonzero((descriptors[coarse] @ wanted).max(0) > _PERHAPS)[0]
-        likeness = descriptors @ wanted[:, maybe]  # (W, maybe)
-        best: dict[int, tuple[float, int, int]] = {}
-        for column, window, score in zip(maybe, likeness.argmax(0), likeness.max(0), strict=True):
-            j, turn = divmod(int(column), 8)
-            best[j] = max(best.get(j, (_ALIKE, -1, 0)), (float(score), int(window), turn))
-        for j, (_, window, turn) in best.items():
-            if window < 0:
-                continue
-            score, area = _aligned(print_.thumb, turned(small[j].thumb, turn), boxes[window])
-            if score > _SAME:
-                yield i, j, area, TURNS[turn]
-
-
-# -- alignment -----------------------------------------------------------------------------------------
-
-
-def _aligned(large: Thumbnail, small: NDArray[Any], window: Sequence[int] | NDArray[np.int64]) -> tuple[float, float]:
-    """Moves the sides of a window until the gradients in it agree best with those of `small`.
-
-    Args:
-        large: (160, 160).
-        small: (160, 160).
-        window: Left, top, width, height in steps.
-
-    Returns:
-        The correlation of the gradients, and the window's share of the area.
-    """
-    source = Image.fromarray(large.astype(np.float32))
-    whole = (0.0, 0.0, float(_SIDE), float(_SIDE))
-    wanted = _gradients(Image.fromarray(np.ascontiguousarray(small, dtype=np.float32)), whole)
-    x, y, w, h = (int(v) * _SIDE / _STEPS for v in window)
-    box = (x, y, x + w, y + h)
-    best = float(_gradients(source, box) @ wanted)
-    for step in (4.0, 2.0, 1.0, 0.5):
-        for _ in range(3):
-            before = best
-            for move in _MOVES:
-                left, top, right, bottom = (side + step * sign for side, sign in zip(box, move, strict=True))
-                tried = (left, top, right, bottom)
-                if min(tried) < 0 or max(tried) > _SIDE or min(right - left, bottom - top) < _SIDE / 2:
-                    continue
-                if (score := float(_gradients(source, tried) @ wanted)) > best:
-                    best, box = score, tried
-            if best == before:
-                break
-    return best, (box[2] - box[0]) * (box[3] - box[1]) / _SIDE**2
-
-
-_AXES = ((1, 0, 1, 0), (0, 1, 0, 1), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))  # both sides, or one
-_MOVES = tuple(tuple(sign * side for side in axis) for axis in _AXES for sign in (-1, 1))
-
-
-def _gradients(source: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.float32]:
-    """Horizontal and vertical differences of a window at 32x32, as one vector of norm 1."""
-    fine = np.asarray(source.resize((_FINE, _FINE), Image.Resampling.BILINEAR, box=box))
-    both: NDArray[np.float32] = np.concatenate([np.diff(fine, axis=1).ravel(), np.diff(fine, axis=0).ravel()])
-    both /= max(float(np.linalg.norm(both)), 1.0)
-    return both
+    descriptors = _descriptors(whole.thumb)
+    # Every second step of the sides is enough to tell which pairs deserve a look at all windows.
+    maybe = np.nonzero((descriptors[coarse] @ wanted).max(0) > _PERHAPS)[0]
+    likeness = descriptors @ wanted[:, maybe]  # (W, maybe)
+    best: dict[int, tuple[float, int, int]] = {}
+    for column, window, score in zip(maybe, likeness.argmax(0), likeness.max(0), strict=True):
+        j, turn = divmod(int(column), 8)
+        best[j] = max(best.get(j, (_ALIKE, -1, 0)), (float(score), int(window), turn))
+    for j, (_, window, turn) in best.items():
+        if window < 0:
+            continue
+        score, area = aligned(whole.thumb, turned(small[j].thumb, turn), boxes[window])
+        if score > _SAME:
+            yield j, area, TURNS[turn]

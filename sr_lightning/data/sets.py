@@ -5,18 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from sr_lightning.data.bad_pictures import BadPicturesError, Remembered, listed
 from sr_lightning.data.datasets import Pictures
+from sr_lightning.data.demands import OnBadImage as OnBadImage
+from sr_lightning.data.demands import OnSmall as OnSmall
+from sr_lightning.data.demands import held_out, least_side
 from sr_lightning.data.files import find_pictures, pair_pictures
 from sr_lightning.data.store import PictureStore, Shrink, content_key
 from sr_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
 
-OnSmall = Literal["error", "skip", "mirror"]
-OnBadImage = Literal["error", "skip"]
 Stored = Callable[[list[Path]], tuple[Pictures, Pictures | None]]
 # Scale -> HR file -> its ready-made LR file: leaving a picture out cannot shift the others.
 Pairs = dict[int, dict[Path, Path]]
@@ -189,23 +190,3 @@ def _shrink(factors: Sequence[float], least: int, *, is_paired: bool) -> Shrink 
     if factors and is_paired:
         raise UserError("data.shrink: shrinks HR pictures, found ready-made LR ones; allowed: no data.train_lr_dir")
     return Shrink(tuple(factors), least) if factors else None
-
-
-def least_side(scale: int) -> int:
-    """Pixels that a picture needs to be evaluated: SSIM's window, two shaved borders, one crop to a multiple."""
-    return 11 + 3 * scale
-
-
-def held_out(files: Sequence[Path], count: int) -> list[Path]:
-    """As many training pictures as are validated on, evenly spread.
-
-    Raises:
-        UserError: Nothing would be left to train on.
-    """
-    if count >= len(files):
-        raise UserError(
-            f"data.val_holdout: found {count}, but data.train_dir holds {len(files)} pictures; allowed: fewer than "
-            "that, or 0 and a set of its own: +data.val.Mine=<folder>"
-        )
-    step = len(files) / max(count, 1)
-    return [files[int((i + 0.5) * step)] for i in range(count)]

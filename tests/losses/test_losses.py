@@ -230,14 +230,12 @@ def test_photographs_lie_near_1_at_every_default_layer_whatever_the_distance():
     """Against their bicubic x4: what makes beta mean about the same for all layers and settings."""
     from skimage.data import astronaut, chelsea
 
-    for photo in (astronaut, chelsea):
-        hr = torch.from_numpy(photo().copy()).permute(2, 0, 1)[None, :, 40:232, 100:292].float() / 255
-        sr = resize(resize(hr, 0.25), 4)
-        for layer in EfficientNetLite0Features.default_layers:
-            value = PerceptualLoss(layers={layer: 1.0})(sr, hr).item()
-            assert 0.3 < value < 1.6
-        assert 0.1 < PerceptualLoss(distance="l2")(sr, hr).item() < 2.5
-        assert 0.3 < PerceptualLoss(activation="after")(sr, hr).item() < 1.6
+    hrs = [torch.from_numpy(photo()[40:232, 100:292].copy()).permute(2, 0, 1)[None] for photo in (astronaut, chelsea)]
+    pairs = [(resize(resize(hr / 255, 0.25), 4), hr / 255) for hr in hrs]
+    settings = [({"layers": {layer: 1.0}}, 0.3, 1.6) for layer in EfficientNetLite0Features.default_layers]
+    for given, least, most in (*settings, ({"distance": "l2"}, 0.1, 2.5), ({"activation": "after"}, 0.3, 1.6)):
+        loss = PerceptualLoss(**given)
+        assert all(least < loss(sr, hr).item() < most for sr, hr in pairs), given
 
 
 def test_unknown_lite0_layer_is_named():

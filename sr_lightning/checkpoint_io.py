@@ -1,0 +1,69 @@
+"""How Lightning's Trainer writes and reads checkpoints: whole, sealed, and of plain data only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from sr_lightning.checkpoint import read_checkpoint
+from sr_lightning.seal import LAST, PREVIOUS, SEALED, Seal, write_seal
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Writes beside the final name, seals, flushes to the disk and renames; reads whole files of plain data only.
+
+    Lightning stages in `$TMPDIR`, so its save tears when that is another file system, and it leaves
+    `weights_only` to an environment variable. The `last.ckpt` before becomes `previous.ckpt`.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """At every moment there is a whole file under the name, and nothing else once it returns or raises."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(path.name + ".part")
+        link = path.with_name(PREVIOUS + ".part")
+        config = checkpoint.get("sr_lightning", {}).get("config")
+        try:
+            with part.open("w+b") as file:
+                torch.save({**checkpoint, SEALED: True}, file)
+                write_seal(file, Seal(checkpoint.get("global_step", -1), config))
+                file.flush()
+                os.fsync(file.fileno())
+            if path.name == LAST and path.is_file():
+                _second_name(path, link)
+                os.replace(link, path.with_name(PREVIOUS))
+            os.replace(part, path)
+        except BaseException:
+            for left in (part, link):
+                left.unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # else the rename itself may not survive a power loss
+        finally:
+            os.close(folder)
+
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Any | None = None,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Reads with `weights_only=True`, always."""
+        return read_checkpoint(Path(path), map_location=map_location or "cpu")
+
+
+def _second_name(path: Path, link: Path) -> None:
+    """So that the file can be replaced and stay; copied where the file system knows no links."""
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:
+        shutil.copyfile(path, link)

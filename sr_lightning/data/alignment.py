@@ -1,0 +1,61 @@
+"""Where a picture lies in another that looks like it, and how well the two agree there: the last step of `hashes`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Thumbnail = NDArray[np.uint8]
+SIDE = 160
+"""Of a thumbnail, in pixels."""
+STEPS = 20
+"""A window of a thumbnail begins and ends at multiples of a step, 8 pixels."""
+_FINE = 32  # side at which gradients are compared
+
+
+def aligned(large: Thumbnail, small: NDArray[Any], window: Sequence[int] | NDArray[np.int64]) -> tuple[float, float]:
+    """Moves the sides of a window until the gradients in it agree best with those of `small`.
+
+    Args:
+        large: (160, 160).
+        small: (160, 160).
+        window: Left, top, width, height in steps.
+
+    Returns:
+        The correlation of the gradients, and the window's share of the area.
+    """
+    source = Image.fromarray(large.astype(np.float32))
+    whole = (0.0, 0.0, float(SIDE), float(SIDE))
+    wanted = _gradients(Image.fromarray(np.ascontiguousarray(small, dtype=np.float32)), whole)
+    x, y, w, h = (int(v) * SIDE / STEPS for v in window)
+    box = (x, y, x + w, y + h)
+    best = float(_gradients(source, box) @ wanted)
+    for step in (4.0, 2.0, 1.0, 0.5):
+        for _ in range(3):
+            before = best
+            for move in _MOVES:
+                left, top, right, bottom = (side + step * sign for side, sign in zip(box, move, strict=True))
+                tried = (left, top, right, bottom)
+                if min(tried) < 0 or max(tried) > SIDE or min(right - left, bottom - top) < SIDE / 2:
+                    continue
+                if (score := float(_gradients(source, tried) @ wanted)) > best:
+                    best, box = score, tried
+            if best == before:
+                break
+    return best, (box[2] - box[0]) * (box[3] - box[1]) / SIDE**2
+
+
+_AXES = ((1, 0, 1, 0), (0, 1, 0, 1), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))  # both sides, or one
+_MOVES = tuple(tuple(sign * side for side in axis) for axis in _AXES for sign in (-1, 1))
+
+
+def _gradients(source: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.float32]:
+    """Horizontal and vertical differences of a window at 32x32, as one vector of norm 1."""
+    fine = np.asarray(source.resize((_FINE, _FINE), Image.Resampling.BILINEAR, box=box))
+    both: NDArray[np.float32] = np.concatenate([np.diff(fine, axis=1).ravel(), np.diff(fine, axis=0).ravel()])
+    both /= max(float(np.linalg.norm(both)), 1.0)
+    return both
