@@ -9,9 +9,11 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from sr_lightning.shipped import find_weights, shipped_weights
+from sr_lightning.signatures import constant
 
 if TYPE_CHECKING:
     from sr_lightning.config import TrainConfig
@@ -25,6 +27,7 @@ _AT_LEAST = (
     ("data", "num_workers", 0),
     ("data", "val_crop", 1),
     ("data", "val_holdout", 0),
+    ("data", "store_limit_gb", 0),
     ("trainer", "max_steps", 1),
     ("trainer", "val_check_interval", 1),
     ("trainer", "accumulate_grad_batches", 1),
@@ -151,6 +154,7 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
     for split in ("val", "test"):
         folders += set_folders(f"data.{split}", data.get(split) or {}, config.scale)
     yield from missing_folders(folders)
+    yield from _shards(data.get("shards"))
     weights = config.model.get("weights")
     files = {"model.weights": weights and find_weights(weights)}
     if config.loss.get("beta", 0.0) > 0:
@@ -159,6 +163,21 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
         if file is not None and not os.path.isfile(file):
             shipped = f", or one of {', '.join(shipped_weights())}" if key == "model.weights" else ""
             yield f"{key}: {file} is not there; allowed: a file of weights{shipped}"
+
+
+def _shards(section: Any) -> Iterator[str]:
+    """What is wrong with where packed pictures lie, as far as that can be told without reading them."""
+    folder = section.get("folder") if isinstance(section, dict) else None
+    if not isinstance(folder, str):
+        return
+    if "://" in folder or folder.startswith("local:"):
+        if find_spec("litdata") is None:
+            yield f"data.shards.folder: {folder} needs litdata; allowed: pip install 'sr_lightning[streaming]'"
+    elif not os.path.isfile(os.path.join(folder, str(constant("sr_lightning.data.packed", "INDEX")))):
+        yield (
+            f"data.shards.folder: {folder} holds no packed pictures; allowed: what `python -m sr_lightning.pack "
+            "input=<pictures> output=<folder>` has written, or its address"
+        )
 
 
 def set_folders(key: str, entries: dict[str, Any], scales: Iterable[int]) -> list[tuple[str, Any]]:

@@ -1,6 +1,6 @@
 """From folders of pictures to batches; read files, store, crops, datasets, degrade, datamodule in this order.
 
-`realworld` and `jpeg` are the degradations of real photographs.
+`realworld` and `jpeg` are the degradations of real photographs. `packing` writes and `streaming` reads sets in shards.
 """
 
 from sr_lightning.data.batch import EvalBatch, TrainBatch
