@@ -113,7 +113,7 @@ def _prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, li
                 raise
             reason = f"no room is left in {store.parent}"
     log.info(
-        "%d pictures are %.1f GB when decoded, but %s: each is decoded when it is needed, which gives the same samples "
+        "%d pictures are %.3g GB when decoded, but %s: each is decoded when it is needed, which gives the same samples "
         "more slowly",
         *(len(files), needed / 1e9, reason),
     )
@@ -138,7 +138,7 @@ def _too_much(needed: int, limit: int | None, folder: Path) -> str:
     if limit is not None and needed > limit:
         return f"data.store_limit_gb allows {limit / 1e9:g}"
     free = free_bytes(folder)
-    return f"{folder} has room for {free / 1e9:.1f}" if needed > free else ""
+    return f"{folder} has room for {free / 1e9:.3g}" if needed > free else ""
 
 
 def _build(files: Sequence[SourceFile], store: Path, shrink: Shrink | None) -> Content:

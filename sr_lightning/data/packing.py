@@ -76,8 +76,8 @@ def pack_pictures(
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         if needed > (free := free_bytes(folder.absolute().parent)):
             raise UserError(
-                f"output: {len(named)} pictures need {needed / 1e9:.1f} GB, but {folder.absolute().parent} has room "
-                f"for {free / 1e9:.1f}; allowed: a folder on another disk"
+                f"output: {len(named)} pictures need {needed / 1e9:.3g} GB, but {folder.absolute().parent} has room "
+                f"for {free / 1e9:.3g}; allowed: a folder on another disk"
             )
         with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f"{folder.name}.part-") as part:
             index, bad = _pack(named, Path(part), on_bad_image, shard_mb * 10**6)

@@ -43,6 +43,7 @@ class SetFinder:
         self.cache_dir = cache_dir
         self.store_limit = store_limit
         self.left_out = 0
+        self._stores: dict[tuple[object, ...], PictureStore] = {}
 
     def training(
         self,
@@ -167,7 +168,10 @@ class SetFinder:
         return pictures
 
     def _stored(self, files: Sequence[Path], shrink: Shrink | None = None) -> PictureStore:
-        return PictureStore(files, self.cache_dir, shrink=shrink, limit=self.store_limit)
+        key = (*files, shrink)
+        if key not in self._stores:  # sizes are looked at before a set is put together
+            self._stores[key] = PictureStore(files, self.cache_dir, shrink=shrink, limit=self.store_limit)
+        return self._stores[key]
 
     def _large_enough(self, files: list[Path], patch_size: int, on_small: OnSmall) -> list[Path]:
         if on_small == "mirror":

@@ -1,10 +1,7 @@
 """Decoded once, shared, and rebuilt when a file changes."""
 
-import contextlib
-import errno
 import itertools
 import logging
-import os
 import pickle
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -136,11 +133,12 @@ def samples(folder, tmp_path, **settings):
 
 def test_what_exceeds_the_limit_is_decoded_on_demand_into_the_same_samples(folder, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
-        slow, without = samples(folder, tmp_path, store_limit_gb=1e-4)
-    assert "4 pictures are 0.0 GB when decoded, but data.store_limit_gb allows 0.0001: each is decoded" in caplog.text
+        slow, without = samples(folder, tmp_path, store_limit_gb=1e-5)
+    needed = sum(h * w * 3 for h, w in [(96, 112), (120, 96), (99, 130), (110, 103)]) * (1 + 0.8**2) / 1e9
+    assert f"4 pictures are {needed:.3g} GB when decoded, but data.store_limit_gb allows 1e-05: each" in caplog.text
     assert not list((tmp_path / "cache").glob("*.rgb8"))
     (again, _), (workers, _) = (
-        samples(folder, tmp_path, store_limit_gb=1e-4, num_workers=workers) for workers in (0, 2)
+        samples(folder, tmp_path, store_limit_gb=1e-5, num_workers=workers) for workers in (0, 2)
     )
     fast, with_store = samples(folder, tmp_path)
     for other in (again, workers, fast):
@@ -185,19 +183,13 @@ def test_a_full_disk_means_decoding_on_demand(folder, tmp_path, monkeypatch, cap
         real = Path.open
 
         def full(self, mode="r", *args, **kwargs):
-            file = real(self, mode, *args, **kwargs)
-            if self.suffix == ".rgb8" and "w" in mode:
-                file = SimpleNamespace(write=no_room, tell=lambda: 0)
-                return contextlib.nullcontext(file)
-            return file
-
-        def no_room(_):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            is_store = self.suffix == ".rgb8" and "w" in mode
+            return real(Path("/dev/full") if is_store else self, mode, *args, **kwargs)
 
         monkeypatch.setattr(Path, "open", full)
     with caplog.at_level(logging.INFO):
         store = PictureStore(find_pictures(folder), tmp_path / "cache")
-    assert ("has room for 0.0" if free else "no room is left in") in caplog.text
+    assert ("has room for 1e-06" if free else "no room is left in") in caplog.text
     assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"{store.key}.sizes.json"]
     np.testing.assert_array_equal(store[4], np.asarray(Image.open(folder / "img_4.png")))
 

@@ -48,9 +48,8 @@ def packed(many, tmp_path, monkeypatch):
     return tmp_path / "shards, 1=x"
 
 
-def module(packed, tmp_path, *, world_size=1, rank=0, spread=2, **settings):
-    folder = str(packed)
-    shards = Shards(folder=folder, cache_dir=str(tmp_path / "kept"), max_cache_gb=1e-3, spread=spread)
+def module(packed, tmp_path, *, world_size=1, rank=0, spread=2, kept_gb=1e-3, **settings):
+    shards = Shards(folder=str(packed), cache_dir=str(tmp_path / "kept"), max_cache_gb=kept_gb, spread=spread)
     defaults = {"scale": 4, "seed": 3, "cache_dir": str(tmp_path / "cache"), "batch_size": 4, "patch_size": 12}
     data = SRDataModule(shards=shards, **(defaults | settings))
     data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, accumulate_grad_batches=1)
@@ -174,8 +173,8 @@ def test_what_a_run_refuses(packed, many, tmp_path, monkeypatch):
         module(packed, tmp_path, shrink=[0.5])
     with pytest.raises(UserError, match=r"data\.train_dir, data\.shards: allowed: one of the two"):
         module(packed, tmp_path, train_dir=str(many))
-    with pytest.raises(UserError, match=r"data\.shards\.max_cache_gb: found 0\.001.* need 0\.00\d+; allowed: that"):
-        module(f"local:{packed}", tmp_path, spread=100)
+    with pytest.raises(UserError, match=r"data\.shards\.max_cache_gb: found 0\.0001.* need 0\.00097; allowed: that"):
+        module(f"local:{packed}", tmp_path, spread=100, kept_gb=1e-4)
     with pytest.raises(UserError, match=r"cannot fetch local:.*nowhere/pictures\.index\.json"):
         module(f"local:{tmp_path}/nowhere", tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "litdata.streaming.downloader", None)
@@ -219,8 +218,9 @@ def test_packing_names_what_is_wrong_before_anything_is_imported(capsys):
 
 def test_a_full_disk_is_told_before_packing(many, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sr_lightning.data.packing.free_bytes", lambda folder: 1000)
+    needed = sum((96 + i) * (97 + i % 5) * 3 for i in range(24)) / 1e9
     assert main([f"input={many}", "output=out"]) == 2
-    assert "24 pictures need 0.0 GB, but" in capsys.readouterr().err
+    assert f"24 pictures need {needed:.3g} GB, but" in capsys.readouterr().err
     assert not Path("out").exists()
 
 
