@@ -34,8 +34,9 @@ else
   what=(trainer=ddp "trainer.num_nodes=$SLURM_JOB_NUM_NODES" "hydra.run.dir=$run" "$@")
 fi
 
-# A process that dies would leave the others waiting for it: end them.
-srun --kill-on-bad-exit=1 python -m sr_lightning.train "${what[@]}"
+# A process that dies would leave the others waiting for it: five minutes after the first has ended, the rest is ended
+# too. Not at once (--kill-on-bad-exit=1): that would hit those that are about to end with 138 themselves.
+srun --kill-on-bad-exit=0 --wait=300 python -m sr_lightning.train "${what[@]}"
 status=$?
 
 # 138 is 128 + SIGUSR1: saved because the time was up (or ended by it before the first step). Anything else, done or

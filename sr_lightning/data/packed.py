@@ -9,14 +9,10 @@ from typing import Any
 
 from sr_lightning.errors import UserError
 
-# litdata reads `….index.json` of an object store without starting threads, which workers forked later would miss.
-INDEX = "pictures.index.json"
+INDEX = "pictures.json"
+HASHES = "pictures.hashes1.json"
+"""Of each picture, as `leakage` keeps them beside a store."""
 FORMAT = 1
-
-
-def packed_name(suffix: str) -> str:
-    """The file of a packed set that holds what a store has in `<key><suffix>`."""
-    return f"pictures{suffix.removesuffix('.json')}.index.json"
 
 
 @dataclass(frozen=True)

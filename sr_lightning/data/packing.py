@@ -28,7 +28,7 @@ from sr_lightning.data.disk import free_bytes
 from sr_lightning.data.files import EXTENSIONS, find_pictures
 from sr_lightning.data.identity import key_of
 from sr_lightning.data.leakage import hashes_of
-from sr_lightning.data.packed import PackedIndex, Shard, packed_name
+from sr_lightning.data.packed import HASHES, PackedIndex, Shard
 from sr_lightning.data.sets import OnBadImage
 from sr_lightning.data.shard_files import NEEDS_LITDATA
 from sr_lightning.data.store import DECODER
@@ -36,7 +36,6 @@ from sr_lightning.decoding import BadPictureError, decode, header_pixels
 from sr_lightning.errors import UserError
 
 _LARGEST_MB = 2048  # a shard's offsets have 32 bits
-_HASHES = ".hashes1.json"
 
 
 def pack_pictures(
@@ -142,7 +141,7 @@ def _pack(
     key = key_of([DECODER, *digests, *(str(shard.pictures) for shard in shards)])
     index = PackedIndex(key, shards, done.names, done.sizes, dict(done.lost), len(done.bad))
     index.write(part)
-    (part / packed_name(_HASHES)).write_text(json.dumps(done.hashes), encoding="utf-8")
+    (part / HASHES).write_text(json.dumps(done.hashes), encoding="utf-8")
     return index, done.bad
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import logging
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from sr_lightning.data.disk import one_at_a_time
 from sr_lightning.data.packed import INDEX, PackedIndex, Shard
@@ -123,20 +125,18 @@ class ShardFiles:
             total -= size
 
     def _download(self, name: str, target: Path) -> None:
-        try:
-            from litdata.streaming.downloader import get_downloader  # type: ignore[import-untyped]
-        except ImportError:
-            raise UserError(NEEDS_LITDATA.format(key=f"data.shards.folder: {self.folder}")) from None
         address = f"{self.folder}/{name}"
         for attempt in range(_ATTEMPTS):
             try:
-                # A new one each time: a client must not be taken along into a forked process.
-                get_downloader(self.folder, str(target.parent), []).download_file(address, str(target))
-                if target.exists():
-                    return
-                reason = "nothing came"
-            except ModuleNotFoundError as error:  # gs:// and azure:// have packages of their own
-                raise UserError(f"data.shards.folder: {self.folder} needs another package: {error}") from None
+                downloader = _downloader(self.folder, os.getpid())
+                if self.folder.startswith("local:"):
+                    downloader.download_file(address, str(target))
+                else:  # unlike `download_file` it starts nothing that a fork would miss, and takes http:// endpoints
+                    with target.open("wb") as out:
+                        downloader.download_fileobj(address, out)
+                return
+            except UserError:
+                raise
             except Exception as error:  # each store has its own kinds
                 reason = f"{type(error).__name__}: {error}"
                 if isinstance(error, FileNotFoundError):
@@ -145,6 +145,19 @@ class ShardFiles:
                 log.warning("%s did not come (%s); trying again", address, reason)
                 time.sleep(2**attempt)
         raise TrainingFailedError(f"data.shards.folder: cannot fetch {address}: {reason}")
+
+
+@functools.lru_cache(maxsize=4)
+def _downloader(folder: str, process: int) -> Any:
+    """One for each process: its client must not be taken along by a fork."""
+    try:
+        from litdata.streaming.downloader import get_downloader  # type: ignore[import-untyped]
+    except ImportError:
+        raise UserError(NEEDS_LITDATA.format(key=f"data.shards.folder: {folder}")) from None
+    try:
+        return get_downloader(folder, ".", [])
+    except ModuleNotFoundError as error:  # gs:// and azure:// have packages of their own
+        raise UserError(f"data.shards.folder: {folder} needs another package: {error}") from None
 
 
 NEEDS_LITDATA = "{key} needs litdata; allowed: pip install 'sr_lightning[streaming]'"

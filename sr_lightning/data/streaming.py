@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from sr_lightning.data.crops import Grouping
 from sr_lightning.data.datasets import Pictures
 from sr_lightning.data.identity import key_of
-from sr_lightning.data.packed import PackedIndex, packed_name
+from sr_lightning.data.packed import HASHES, PackedIndex
 from sr_lightning.data.sets import OnSmall
 from sr_lightning.data.shard_files import ShardFiles
 from sr_lightning.errors import TrainingFailedError, UserError
@@ -113,11 +113,13 @@ class ShardedPictures:
         return len(self.names)
 
     def beside(self, suffix: str) -> Path:
-        """A file of a row for each picture that was packed with them, such as their hashes."""
-        packed = self.files.other(packed_name(suffix))
+        """The hashes that were packed with the pictures; anything else is kept here."""
+        part = self.files.cache_dir / f"{self.key}{suffix}"
+        if not HASHES.endswith(suffix):
+            return part
+        packed = self.files.other(HASHES)
         if self._numbers is None:
             return packed
-        part = self.files.cache_dir / f"{self.key}{suffix}"
         if not part.is_file():
             rows = json.loads(packed.read_text(encoding="utf-8"))
             part.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,13 @@
 """Packed pictures: what litdata reads, what a run sees, and what is refused."""
 
+import http.server
 import itertools
 import json
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
@@ -71,7 +74,7 @@ def test_litdata_itself_reads_the_pictures(many, packed):
     dataset = StreamingDataset(str(packed))
     paths = sorted(many.rglob("*.png"))
     assert len(dataset) == len(paths) == 24
-    index = json.loads((packed / "pictures.index.json").read_text())
+    index = json.loads((packed / "pictures.json").read_text())
     assert index["names"] == [path.relative_to(many).as_posix() for path in paths]
     for i in (0, 5, 13, 23):
         np.testing.assert_array_equal(dataset[i], np.asarray(Image.open(paths[i])))
@@ -144,6 +147,51 @@ def test_a_remote_set_is_fetched_shard_by_shard_into_a_bounded_cache(packed, tmp
     assert same(here, workers)
 
 
+@pytest.fixture
+def bucket(tmp_path, monkeypatch):
+    """An object store on this machine, as far as reading goes; the requests that it has answered."""
+    asked = []
+
+    class Store(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            name = unquote(self.path).removeprefix("/bucket/")
+            asked.append((self.command, name))
+            file = tmp_path / name
+            content = file.read_bytes() if file.is_file() else b""
+            self.send_response(200 if content else 404)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("ETag", '"1"')
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(content)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Store) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
+            monkeypatch.setenv(name, "us-east-1")
+        yield asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_fetch_each_shard_from_a_bucket_once(packed, tmp_path, bucket, workers):
+    here = batches(module(packed, tmp_path), 6)  # one pass
+    away = module(f"s3://bucket/{packed.name}", tmp_path, spread=2, num_workers=workers)
+    assert same(here, batches(away, 6))
+    fetched = [name for command, name in bucket if command == "GET"]
+    assert len(set(fetched)) == len(fetched) == 1 + len(away.train_pictures.hr.shards)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sr_lightning.data.shard_files.time.sleep", lambda _: None)
+        with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/pictures\.json: ClientError.*404"):
+            module("s3://bucket/other", tmp_path)
+
+
 def test_a_shard_that_is_not_what_was_packed_is_told(packed, tmp_path):
     shard = next(packed.glob("chunk-0-0.bin"))
     content = bytearray(shard.read_bytes())
@@ -175,7 +223,7 @@ def test_what_a_run_refuses(packed, many, tmp_path, monkeypatch):
         module(packed, tmp_path, train_dir=str(many))
     with pytest.raises(UserError, match=r"data\.shards\.max_cache_gb: found 0\.0001.* need 0\.00097; allowed: that"):
         module(f"local:{packed}", tmp_path, spread=100, kept_gb=1e-4)
-    with pytest.raises(UserError, match=r"cannot fetch local:.*nowhere/pictures\.index\.json"):
+    with pytest.raises(UserError, match=r"cannot fetch local:.*nowhere/pictures\.json"):
         module(f"local:{tmp_path}/nowhere", tmp_path)
     monkeypatch.setitem(__import__("sys").modules, "litdata.streaming.downloader", None)
     with pytest.raises(UserError, match=r"needs litdata; allowed: pip install 'sr_lightning\[streaming\]'"):
