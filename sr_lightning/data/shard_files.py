@@ -154,8 +154,14 @@ def _downloader(folder: str, process: int) -> Any:
         from litdata.streaming.downloader import get_downloader  # type: ignore[import-untyped]
     except ImportError:
         raise UserError(NEEDS_LITDATA.format(key=f"data.shards.folder: {folder}")) from None
+    options = {}
+    if folder.startswith("s3://"):
+        from botocore.config import Config  # type: ignore[import-untyped]
+
+        # litdata would try a thousand times: a wrong address looks like a run that hangs.
+        options = {"config": Config(retries={"total_max_attempts": 2, "mode": "standard"}, connect_timeout=10)}
     try:
-        return get_downloader(folder, ".", [])
+        return get_downloader(folder, ".", [], options)
     except ModuleNotFoundError as error:  # gs:// and azure:// have packages of their own
         raise UserError(f"data.shards.folder: {folder} needs another package: {error}") from None
 

@@ -4,6 +4,7 @@ import http.server
 import itertools
 import json
 import os
+import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sr_lightning.data import SRDataModule
+from sr_lightning.data import SRDataModule, shard_files
 from sr_lightning.data.crops import Grouping, _order
 from sr_lightning.data.datasets import BatchRequest
 from sr_lightning.data.streaming import Shards
@@ -175,8 +176,10 @@ def bucket(tmp_path, monkeypatch):
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"):
             monkeypatch.setenv(name, "us-east-1")
+        shard_files._downloader.cache_clear()
         yield asked
         server.shutdown()
+    shard_files._downloader.cache_clear()
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -186,10 +189,16 @@ def test_workers_fetch_each_shard_from_a_bucket_once(packed, tmp_path, bucket, w
     assert same(here, batches(away, 6))
     fetched = [name for command, name in bucket if command == "GET"]
     assert len(set(fetched)) == len(fetched) == 1 + len(away.train_pictures.hr.shards)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sr_lightning.data.shard_files.time.sleep", lambda _: None)
-        with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/pictures\.json: ClientError.*404"):
-            module("s3://bucket/other", tmp_path)
+
+
+def test_a_bucket_that_is_not_there_or_not_reached_is_told_after_seconds(tmp_path, bucket, monkeypatch):
+    monkeypatch.setattr(shard_files.time, "sleep", lambda _: None)
+    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/pictures\.json: ClientError.*404"):
+        module("s3://bucket/other", tmp_path)
+    shard_files._downloader.cache_clear()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/pictures\.json: EndpointConnectionError"):
+        module("s3://bucket/other", tmp_path)
 
 
 def test_a_shard_that_is_not_what_was_packed_is_told(packed, tmp_path):
@@ -225,7 +234,8 @@ def test_what_a_run_refuses(packed, many, tmp_path, monkeypatch):
         module(f"local:{packed}", tmp_path, spread=100, kept_gb=1e-4)
     with pytest.raises(UserError, match=r"cannot fetch local:.*nowhere/pictures\.json"):
         module(f"local:{tmp_path}/nowhere", tmp_path)
-    monkeypatch.setitem(__import__("sys").modules, "litdata.streaming.downloader", None)
+    shard_files._downloader.cache_clear()
+    monkeypatch.setitem(sys.modules, "litdata.streaming.downloader", None)
     with pytest.raises(UserError, match=r"needs litdata; allowed: pip install 'sr_lightning\[streaming\]'"):
         module(f"local:{packed}", tmp_path)
 
