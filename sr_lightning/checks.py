@@ -52,6 +52,10 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
     yield from _loss_weights(config.loss)
     if config.adversarial is not None:
         yield from _adversarial(config, config.adversarial)
+    shards = _section(config, "data").get("shards")
+    spread = shards.get("spread") if isinstance(shards, dict) else None
+    if isinstance(spread, int) and spread < 1:
+        yield f"data.shards.spread: found {spread}, allowed: 1 and more"
     for split in ("val", "test"):
         entries = _section(config, "data").get(split)
         for name, entry in entries.items() if isinstance(entries, dict) else ():

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import logging
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class ShardFiles:
         """
         if not self.is_remote:
             return PackedIndex.read(self.home / INDEX, self.folder)
-        part = self.cache_dir / f"{INDEX}.{os.getpid()}"
+        part = self.cache_dir / _own(INDEX)
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             self._download(INDEX, part)
@@ -101,20 +102,22 @@ class ShardFiles:
         with one_at_a_time(file):
             if not file.exists():
                 self._make_room(shard.bytes)
-                part = file.with_name(f"{file.name}.part")
-                part.unlink(missing_ok=True)  # of a process that was killed
-                self._download(shard.name, part)
-                with part.open("rb") as content:
-                    digest = hashlib.file_digest(content, "sha256").hexdigest()
-                if digest != shard.sha256:
-                    part.unlink()
-                    raise TrainingFailedError(f"data.shards.folder: {self.folder}/{shard.name} is not what was packed")
-                os.replace(part, file)
+                part = file.with_name(_own(file.name))
+                try:
+                    self._download(shard.name, part)
+                    with part.open("rb") as content:
+                        digest = hashlib.file_digest(content, "sha256").hexdigest()
+                    if digest != shard.sha256:
+                        address = f"{self.folder}/{shard.name}"
+                        raise TrainingFailedError(f"data.shards.folder: {address} is not what was packed")
+                    os.replace(part, file)
+                finally:
+                    part.unlink(missing_ok=True)
         return shard.bytes
 
     def _make_room(self, needed: int) -> None:
         kept: list[tuple[float, int, Path]] = []
-        for path in self.cache_dir.glob("*/*.bin"):
+        for path in self.cache_dir.glob("*/*.bin*"):  # and what a killed process had begun
             with contextlib.suppress(FileNotFoundError):  # another process makes room too
                 kept.append(((stat := path.stat()).st_mtime, stat.st_size, path))
         total = sum(size for _, size, _ in kept)
@@ -145,6 +148,11 @@ class ShardFiles:
                 log.warning("%s did not come (%s); trying again", address, reason)
                 time.sleep(2**attempt)
         raise TrainingFailedError(f"data.shards.folder: cannot fetch {address}: {reason}")
+
+
+def _own(name: str) -> str:
+    """A name that no other process uses, on no machine: a file system without locks may be shared."""
+    return f"{name}.{socket.gethostname()}-{os.getpid()}"
 
 
 @functools.lru_cache(maxsize=4)

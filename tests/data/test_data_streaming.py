@@ -143,7 +143,7 @@ def test_a_remote_set_is_fetched_shard_by_shard_into_a_bounded_cache(packed, tmp
     assert same(here, found)
     shards = [name for name in fetched if name.endswith(".bin")]
     assert len(pictures.shards) <= len(shards) <= 2 * len(pictures.shards)
-    assert not list((tmp_path / "kept").glob("*/*.lock")) + list((tmp_path / "kept").glob("*/*.part"))
+    assert {path.suffix for path in (tmp_path / "kept").glob("*/*")} == {".bin", ".json"}  # no lock, nothing half-done
     workers = batches(module(f"local:{packed}", tmp_path, num_workers=2), 12)
     assert same(here, workers)
 
@@ -272,6 +272,21 @@ def test_packing_names_what_is_wrong_before_anything_is_imported(capsys):
     assert "input: must be given" in capsys.readouterr().err
     assert main(["input=nowhere", "output=out"]) == 2
     assert "input: nowhere is not there" in capsys.readouterr().err
+
+
+def test_a_run_is_told_what_is_wrong_before_anything_is_imported(many, capsys, monkeypatch):
+    from sr_lightning import checks
+    from sr_lightning.train import main as train
+
+    assert train(["data=streaming", "data.shards.folder=x", "data.shards.spread=0", "data.store_limit_gb=-1"]) == 2
+    err = capsys.readouterr().err
+    assert "data.shards.spread: found 0, allowed: 1 and more" in err
+    assert "data.store_limit_gb: found -1.0, allowed: 0 and more" in err
+    assert train(["data=streaming", f"data.shards.folder={many}"]) == 2
+    assert f"data.shards.folder: {many} holds no packed pictures; allowed: what `python -m" in capsys.readouterr().err
+    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    assert train(["data=streaming", "data.shards.folder=s3://bucket/set"]) == 2
+    assert "needs litdata; allowed: pip install 'sr_lightning[streaming]'" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_told_before_packing(many, tmp_path, monkeypatch, capsys):
