@@ -20,12 +20,16 @@ _TRAINER = (
 )
 CHANGEABLE = (
     *(f"trainer.{key}" for key in _TRAINER),
-    *("callbacks", "logger", "paths", "data.test", "data.num_workers", "data.worker_timeout", "compile"),
+    *("callbacks", "logger", "paths", "data.test", "data.num_workers", "data.worker_timeout", "data.store_limit_gb"),
+    *("data.shards.max_cache_gb", "compile"),
 )
 _DECIDING = ("callbacks.ema", "callbacks.checkpoints")
 # Where things lie, which differs from machine to machine: of pictures the content counts, which the checkpoint
 # knows; of weights nothing, because the checkpoint has its own.
-_PLACES = ("data.train_dir", "data.train_lr_dir", "data.cache_dir", "model.weights", "loss.perceptual.weights")
+_PLACES = (
+    *("data.train_dir", "data.train_lr_dir", "data.cache_dir", "data.shards.folder", "data.shards.cache_dir"),
+    *("model.weights", "loss.perceptual.weights"),
+)
 OWN = ("ckpt_path", "allow_change")
 # With another network or another class there is nothing that the checkpoint's state would fit.
 _NEVER = ("scale", "model", "adversarial.discriminator")

@@ -30,6 +30,8 @@ def check_data(config: TrainConfig, folders: list[str] | None) -> Report:
 
     data = config.data
     specs = _specs(data) if folders is None else _folders(folders)
+    if folders is None and data.get("shards"):
+        print("packed training pictures are not looked at: `pack` did, and a run warns of those that are tested on")
     check = DataCheck(
         scales=config.scale,
         patch_size=data.get("patch_size", 32) if folders is None else None,

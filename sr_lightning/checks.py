@@ -9,9 +9,11 @@ import math
 import os
 import re
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from sr_lightning.shipped import find_weights, shipped_weights
+from sr_lightning.signatures import constant
 
 if TYPE_CHECKING:
     from sr_lightning.config import TrainConfig
@@ -25,6 +27,7 @@ _AT_LEAST = (
     ("data", "num_workers", 0),
     ("data", "val_crop", 1),
     ("data", "val_holdout", 0),
+    ("data", "store_limit_gb", 0),
     ("trainer", "max_steps", 1),
     ("trainer", "val_check_interval", 1),
     ("trainer", "accumulate_grad_batches", 1),
@@ -49,6 +52,10 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
     yield from _loss_weights(config.loss)
     if config.adversarial is not None:
         yield from _adversarial(config, config.adversarial)
+    shards = _section(config, "data").get("shards")
+    spread = shards.get("spread") if isinstance(shards, dict) else None
+    if isinstance(spread, int) and spread < 1:
+        yield f"data.shards.spread: found {spread}, allowed: 1 and more"
     for split in ("val", "test"):
         entries = _section(config, "data").get(split)
         for name, entry in entries.items() if isinstance(entries, dict) else ():
@@ -151,6 +158,7 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
     for split in ("val", "test"):
         folders += set_folders(f"data.{split}", data.get(split) or {}, config.scale)
     yield from missing_folders(folders)
+    yield from _shards(data.get("shards"))
     weights = config.model.get("weights")
     if config.model.get("fresh") and weights is None:
         yield f"model.fresh: found {config.model['fresh']}, but model.weights names nothing to start from"
@@ -161,6 +169,21 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
         if file is not None and not os.path.isfile(file):
             shipped = f", or one of {', '.join(shipped_weights())}" if key == "model.weights" else ""
             yield f"{key}: {file} is not there; allowed: a file of weights{shipped}"
+
+
+def _shards(section: Any) -> Iterator[str]:
+    """What is wrong with where packed pictures lie, as far as that can be told without reading them."""
+    folder = section.get("folder") if isinstance(section, dict) else None
+    if not isinstance(folder, str):
+        return
+    if "://" in folder or folder.startswith("local:"):
+        if find_spec("litdata") is None:
+            yield f"data.shards.folder: {folder} needs litdata; allowed: pip install 'sr_lightning[streaming]'"
+    elif not os.path.isfile(os.path.join(folder, str(constant("sr_lightning.data.packed", "INDEX")))):
+        yield (
+            f"data.shards.folder: {folder} holds no packed pictures; allowed: what `python -m sr_lightning.pack "
+            "input=<pictures> output=<folder>` has written, or its address"
+        )
 
 
 def set_folders(key: str, entries: dict[str, Any], scales: Iterable[int]) -> list[tuple[str, Any]]:

@@ -86,6 +86,15 @@ def decode(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
     return Decoded(np.ascontiguousarray(rgb), tuple(lost for lost, is_so in facts.items() if is_so), kind)
 
 
+def header_pixels(path: str | Path) -> int:
+    """How many pixels a file's header promises, without decoding it; 0 where it cannot be read as a picture's."""
+    try:
+        with _QUIET, Image.open(path, formats=FORMATS) as image:
+            return image.width * image.height
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError):
+        return 0
+
+
 class _Quiet(contextlib.AbstractContextManager[None]):
     """Keeps Pillow's warnings back; our checks decide.
 

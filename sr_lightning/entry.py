@@ -19,7 +19,7 @@ from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.checks import typed_secrets
@@ -61,6 +61,27 @@ def run_without_folder(name: str, task: Callable[[TrainConfig, dict[str, Any]], 
     Returns:
         The exit status.
     """
+
+    def run(config: DictConfig) -> None:
+        with open_dict(config):
+            section = OmegaConf.to_container(config.pop(name), resolve=True)
+        assert isinstance(section, dict)
+        task(check_config(config), {str(key): value for key, value in section.items()})
+
+    return run_plain(name, run, argv)
+
+
+def run_plain(name: str, task: Callable[[DictConfig], None], argv: list[str] | None) -> int:
+    """Runs a command that leaves no run folder and has a config of its own.
+
+    Args:
+        name: The primary config.
+        task: Gets the composed config, and checks it.
+        argv: As in `run_command`.
+
+    Returns:
+        The exit status.
+    """
     typed = sys.argv[1:] if argv is None else argv
     program = f"python -m sr_lightning.{name}"
 
@@ -76,12 +97,8 @@ def run_without_folder(name: str, task: Callable[[TrainConfig, dict[str, Any]], 
             raise UserError(f"-m: {program} makes one thing; allowed: without -m")
         overrides = [quote_path(override) for override in args.overrides]
         (job,) = compose_jobs(name, overrides, config_dir=args.config_dir, config_name=args.config_name, is_sweep=False)
-        with open_dict(job.config):
-            section = OmegaConf.to_container(job.config.pop(name), resolve=True)
-        assert isinstance(section, dict)
-        config = check_config(job.config)
         logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-        task(config, {str(key): value for key, value in section.items()})
+        task(job.config)
         return 0
 
     return _answered(program, run)

@@ -36,22 +36,25 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
         is_sweep: `<root>/sweep/<date_time>` instead of `<root>/<name>/<date_time>`.
 
     Returns:
-        The override that tells Hydra; none where the user has typed it.
+        The overrides that tell Hydra; of the folder none where the user has typed it.
 
     Raises:
         UserError: The folder holds a run already, or cannot be created.
     """
     key, what = _key(is_sweep=is_sweep), "sweep" if is_sweep else "run"
+    # The first rank alone writes `.hydra` and the command's log.
+    others = ["hydra.output_subdir=null", f"hydra.job.name={name}_rank{rank}"] if (rank := external_rank()) > 0 else []
     if folder := chosen_folder(overrides, is_sweep=is_sweep):
+        if others:
+            return others  # the first has looked at the folder, and may have begun to write into it
         if not is_sweep and any((folder / file).exists() for file in ("metrics.csv", "results.json")):
             way = f", or ckpt_path={folder} to continue it" if name == "train" else ""
             raise UserError(f"{key}: {folder} holds a run; allowed: a new folder{way}")
         print(f"{what} folder: {folder}", flush=True)
         return []
     root = root / ("sweep" if is_sweep else name)
-    if (rank := external_rank()) > 0:
-        told = quote_path(f"{key}={_told_folder(root)}")
-        return [told, "hydra.output_subdir=null", f"hydra.job.name={name}_rank{rank}"]
+    if others:
+        return [quote_path(f"{key}={_told_folder(root)}"), *others]
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     for attempt in range(1, 1000):  # runs that start in the same second get a suffix
         folder = root / (stamp if attempt == 1 else f"{stamp}_{attempt}")

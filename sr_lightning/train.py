@@ -140,9 +140,9 @@ def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) ->
             raise
     for stop in stops:
         if stop.stopped_by is not None:
-            print(
-                f"\nstopped at step {trainer.global_step}; continue with\n  {_way_on(run, module.config)}", flush=True
-            )
+            if trainer.is_global_zero:
+                way_on = _way_on(run, module.config)
+                print(f"\nstopped at step {trainer.global_step}; continue with\n  {way_on}", flush=True)
             raise InterruptedRun(stop.stopped_by)
 
 

@@ -56,14 +56,16 @@ MAY = {
     "fetch": set(),
     "run_info": set(),
     "shipped": set(),
-    "checks": {"config", "shipped"},
+    "checks": {"config", "shipped", "signatures"},
     "config": {"checks", "schema"},
     "config_evaluate": {"checks", "config", "schema", "shipped", "signatures"},
+    "config_pack": {"checks", "schema"},
     "commands": {"config", "config_evaluate"},
 }
 HYDRA = {
     "config",
     "config_evaluate",
+    "config_pack",
     "commands",
     "build",
     "fitting",
@@ -145,6 +147,7 @@ COMMANDS = {
     "evaluate": {"torch"},
     "check_data": set(),
     "download": set(),
+    "pack": {"torch"},
 }
 
 

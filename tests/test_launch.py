@@ -67,6 +67,21 @@ def test_under_srun_all_ranks_use_the_folder_that_the_first_names(tmp_path, monk
     assert list((root / "train").iterdir()) == []
 
 
+def test_under_srun_only_the_first_rank_judges_and_writes_into_a_folder_that_the_user_names(tmp_path, monkeypatch):
+    typed = [f"hydra.run.dir={tmp_path / 'mine'}"]
+    for key, value in (("STEP_NUM_TASKS", "2"), ("PROCID", "0")):
+        monkeypatch.setenv(f"SLURM_{key}", value)
+    assert claim_folder("train", tmp_path, typed, is_sweep=False) == []
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "metrics.csv").touch()  # the first has begun
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    others = claim_folder("train", tmp_path, typed, is_sweep=False)
+    assert others == ["hydra.output_subdir=null", "hydra.job.name=train_rank1"]
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    with pytest.raises(UserError, match="holds a run"):
+        claim_folder("train", tmp_path, typed, is_sweep=False)
+
+
 def test_two_processes_give_the_numbers_of_one_in_a_sweep_too(tiny):
     """One job trains: weights within float32's rounding. The other leaves its weights: figures to the last bit.
 

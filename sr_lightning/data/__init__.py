@@ -1,7 +1,7 @@
 """From folders of pictures to batches; read files, store, crops, datasets, degrade, datamodule in this order.
 
-`realworld` and `jpeg` are the degradations of real photographs. A name is imported when it is asked for: only the data
-module needs lightning, and what looks at files does not even need torch.
+`realworld` and `jpeg` are the degradations of real photographs; `packing` writes and `streaming` reads sets in shards.
+A name is imported when it is asked for: only the data module needs lightning, and what looks at files not even torch.
 """
 
 from __future__ import annotations

@@ -42,10 +42,29 @@ class Crop:
     """0 to 7: 1 flips left-right, 2 flips top-bottom, 4 transposes; see `image.turned`."""
 
 
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """Pictures that lie together in files, which are best read one after the other."""
+
+    of: NDArray[np.int64]
+    """(N,): the number of the file of each picture."""
+    spread: int
+    """So many files lie open at a time: the more, the better mixed."""
+
+
 @functools.lru_cache(maxsize=4)
-def _order(seed: int, n_pictures: int, pass_index: int) -> NDArray[np.int64]:
+def _order(seed: int, n_pictures: int, pass_index: int, grouping: Grouping | None = None) -> NDArray[np.int64]:
+    """The pictures of one pass, each once.
+
+    Where they are grouped, each file gets a place in the pass, and each of its pictures a random one of the `spread`
+    places from there on: a file is needed during one stretch of the pass only, and the files begin one by one.
+    """
     key = (_ORDER << 64) | seed
-    return np.random.Generator(np.random.Philox(key=key, counter=pass_index << 64)).permutation(n_pictures)
+    generator = np.random.Generator(np.random.Philox(key=key, counter=pass_index << 64))
+    if grouping is None:
+        return generator.permutation(n_pictures)
+    places = generator.permutation(int(grouping.of.max()) + 1)
+    return np.argsort(places[grouping.of] + grouping.spread * generator.random(n_pictures), kind="stable")
 
 
 class CropPlan:
@@ -56,15 +75,25 @@ class CropPlan:
         patch_size: Side of the LR patch in pixels.
         seed: Together with k it decides everything.
         augment: Draw one of the eight flips and turns; otherwise code 0.
+        grouping: Which pictures lie together in a file; None: they are shown in any order.
     """
 
-    def __init__(self, sizes: Sequence[tuple[int, int]], *, patch_size: int, seed: int, augment: bool = True) -> None:
+    def __init__(
+        self,
+        sizes: Sequence[tuple[int, int]],
+        *,
+        patch_size: int,
+        seed: int,
+        augment: bool = True,
+        grouping: Grouping | None = None,
+    ) -> None:
         if not sizes:
             raise UserError("data.train_dir: no picture is left to train on")
         self.sizes = list(sizes)
         self.patch_size = patch_size
         self.seed = seed
         self.augment = augment
+        self.grouping = grouping
 
     def crop(self, k: int, scale: int) -> Crop:
         """Sample k at a scale. Each pass shows every picture once, in a new order.
@@ -72,7 +101,7 @@ class CropPlan:
         A picture smaller than the patch gives the window at its origin (the rest is mirrored by `window`).
         """
         pass_index, position = divmod(k, len(self.sizes))
-        picture = int(_order(self.seed, len(self.sizes), pass_index)[position])
+        picture = int(_order(self.seed, len(self.sizes), pass_index, self.grouping)[position])
         height, width = self.sizes[picture]
         top, left, turn = _bits(self.seed, _WINDOW, k, 3)
         return Crop(

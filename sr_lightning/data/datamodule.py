@@ -21,6 +21,7 @@ from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.leakage import warn_of_leakage
 from sr_lightning.data.loader import TimedLoader, ignore_interrupts
 from sr_lightning.data.sets import OnBadImage, OnSmall, SetFinder
+from sr_lightning.data.streaming import Shards
 from sr_lightning.errors import UserError
 from sr_lightning.resize import Kernel
 
@@ -31,10 +32,13 @@ class SRDataModule(pl.LightningDataModule):
     """Training samples, validation and test pictures for one scale or several.
 
     Args:
-        train_dir: Folder of HR pictures, or several.
+        train_dir: Folder of HR pictures, or several; None where `shards` is given.
         scale: One scale, or several: one scale per batch, all of them validated.
         seed: Decides every crop, flip and turn.
         cache_dir: Where decoded pictures are kept.
+        store_limit_gb: Pictures of a set that are larger than this when decoded (in 10^9 bytes), or than the disk has
+            room for, are decoded again and again when they are needed. The samples are the same.
+        shards: Packed training pictures, in place of `train_dir`.
         train_lr_dir: Ready-made LR pictures, one folder for each of `train_dir`; may hold `{scale}`.
             None: LR is made from HR.
         train_files: Only these files of `train_dir`.
@@ -69,10 +73,12 @@ class SRDataModule(pl.LightningDataModule):
     def __init__(
         self,
         *,
-        train_dir: str | list[str],
+        train_dir: str | list[str] | None = None,
+        shards: Shards | None = None,
         scale: int | list[int] = 4,
         seed: int = 0,
         cache_dir: str = ".cache",
+        store_limit_gb: float = 64.0,
         train_lr_dir: str | list[str] | None = None,
         train_files: list[str] | None = None,
         extensions: list[str] | None = None,
@@ -93,12 +99,20 @@ class SRDataModule(pl.LightningDataModule):
     ) -> None:
         super().__init__()
         self.scales = sorted(scale) if isinstance(scale, list) else [scale]
-        self.train_dirs = train_dir if isinstance(train_dir, list) else [train_dir]
+        self.train_dirs = train_dir if isinstance(train_dir, list) else [] if train_dir is None else [train_dir]
+        self.shards = shards
         self.train_lr_dirs = [train_lr_dir] if isinstance(train_lr_dir, str) else train_lr_dir
         if self.train_lr_dirs is not None and len(self.train_lr_dirs) != len(self.train_dirs):
             raise UserError(
                 f"data.train_lr_dir: found {len(self.train_lr_dirs)} folders for {len(self.train_dirs)} in "
                 "data.train_dir, allowed: one for each"
+            )
+        if (shards is None) == (not self.train_dirs):
+            raise UserError("data.train_dir, data.shards: allowed: one of the two")
+        if shards is not None and (train_lr_dir or train_files or shrink or (val_holdout and not val)):
+            raise UserError(
+                "data.shards: found beside train_lr_dir, train_files, shrink or val_holdout; allowed: LR made from HR, "
+                "and sets of their own to validate on (+data.val.Mine=<folder>)"
             )
         self.train_files = train_files
         self.seed = seed
@@ -115,7 +129,9 @@ class SRDataModule(pl.LightningDataModule):
         self.val_holdout = val_holdout
         self.test = test or {}
         self.degrade: Degradation = degradation or Downscale(kernel)
-        self._finder = SetFinder(self.scales, extensions=extensions or EXTENSIONS, cache_dir=cache_dir)
+        self._finder = SetFinder(
+            self.scales, extensions=extensions or EXTENSIONS, cache_dir=cache_dir, store_limit=int(store_limit_gb * 1e9)
+        )
         self.k = 0
         """Samples consumed since step 0, over all ranks."""
         self.train_pictures: Pictures | None = None
@@ -145,16 +161,22 @@ class SRDataModule(pl.LightningDataModule):
 
     def _found(self) -> tuple[Pictures, list[Pictures], list[Pictures]]:
         """The training pictures, the validation sets and the test sets."""
-        train, held = self._finder.training(
-            self.train_dirs,
-            lr_folders=self.train_lr_dirs,
-            files=self.train_files,
-            patch_size=self.patch_size,
-            on_small=self.on_small,
-            on_bad_image=self.on_bad_image,
-            holdout=0 if self.val else self.val_holdout,
-            shrink=self.shrink,
-        )
+        held = None
+        if self.shards is not None:
+            train, self._finder.left_out = self.shards.training(
+                patch_size=self.patch_size, scale=max(self.scales), on_small=self.on_small
+            )
+        else:
+            train, held = self._finder.training(
+                self.train_dirs,
+                lr_folders=self.train_lr_dirs,
+                files=self.train_files,
+                patch_size=self.patch_size,
+                on_small=self.on_small,
+                on_bad_image=self.on_bad_image,
+                holdout=0 if self.val else self.val_holdout,
+                shrink=self.shrink,
+            )
         val = [
             self._finder.evaluation(f"data.val.{name}", name, entry, crop=self.val_crop)
             for name, entry in self.val.items()

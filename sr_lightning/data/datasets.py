@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
 from sr_lightning.data.crops import CropPlan, scale_of_batch, window
 from sr_lightning.data.degrade import Degradation
-from sr_lightning.data.store import PictureStore
+from sr_lightning.data.store import PictureSource
 from sr_lightning.errors import UserError
 
 
@@ -24,8 +24,8 @@ class Pictures:
     """A set of HR pictures and, where they are ready-made, their LR pictures at each scale."""
 
     name: str
-    hr: PictureStore
-    lr: Mapping[int, PictureStore] | None = None
+    hr: PictureSource
+    lr: Mapping[int, PictureSource] | None = None
 
     def check_pairs(self) -> None:
         """Raises UserError unless each LR picture is its HR picture, cropped to a multiple, over the scale."""
@@ -109,7 +109,9 @@ class TrainSamples(Dataset[TrainWindows]):
         self.pictures = pictures
         self.patch_size = patch_size
         self.degrade = degrade
-        self.plan = CropPlan(pictures.hr.sizes, patch_size=patch_size, seed=seed, augment=augment)
+        self.plan = CropPlan(
+            pictures.hr.sizes, patch_size=patch_size, seed=seed, augment=augment, grouping=pictures.hr.grouping
+        )
 
     def __getitem__(self, request: BatchRequest) -> TrainWindows:
         scale, p = request.scale, self.patch_size

@@ -28,11 +28,12 @@ from sr_lightning.data.hashes import (
     pixel_hash,
     thumbnail,
 )
-from sr_lightning.data.store import PictureStore
+from sr_lightning.data.store import PictureSource
 
 log = logging.getLogger(__name__)
 
 _SHOWN = 5
+_BLOCK = 10_000  # training pictures that are compared at once: a set in shards may hold millions
 
 
 @dataclass(frozen=True)
@@ -61,27 +62,30 @@ def warn_of_leakage(train: Pictures, val: Sequence[Pictures], test: Sequence[Pic
         )
 
 
-def _leaks(train: PictureStore, tested: PictureStore) -> Iterator[tuple[int, int, str]]:
+def _leaks(train: PictureSource, tested: PictureSource) -> Iterator[tuple[int, int, str]]:
     ours, theirs = _hashes(train, turns=1), _hashes(tested, turns=8)
     known = {digest: j for j, digest in enumerate(theirs.pixels)}
-    distances = np.stack([hash_distances(ours.bits[:, 0], theirs.bits[:, turn]) for turn in range(8)], axis=-1)
     for i, digest in enumerate(ours.pixels):
+        if i % _BLOCK == 0:
+            block = ours.bits[i : i + _BLOCK, 0]
+            distances = np.stack([hash_distances(block, theirs.bits[:, turn]) for turn in range(8)], axis=-1)
         if digest in known:
             yield i, known[digest], "the same pixels"
             continue
-        for j in np.nonzero(distances[i].min(-1) <= HASH_RADIUS)[0]:
-            turn = int(distances[i, j].argmin())
-            if is_same(thumbnail(train[i]), thumbnail(tested[int(j)]), turn):
+        near = distances[i % _BLOCK]
+        for j in np.nonzero(near.min(-1) <= HASH_RADIUS)[0].tolist():
+            turn = int(near[j].argmin())
+            if is_same(thumbnail(train[i]), thumbnail(tested[j]), turn):
                 how = "resized" if sorted(train.sizes[i]) != sorted(tested.sizes[j]) else "re-encoded"
-                yield i, int(j), ", ".join(part for part in (TURNS[turn], how) if part)
+                yield i, j, ", ".join(part for part in (TURNS[turn], how) if part)
 
 
-def _hashes(store: PictureStore, *, turns: int) -> _Hashes:
+def _hashes(store: PictureSource, *, turns: int) -> _Hashes:
     """Of each picture, the perceptual one in so many turns."""
     file = store.beside(f".hashes{turns}.json")
     if not file.is_file():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            rows = list(pool.map(lambda i: _hashes_of(store[i], turns), range(len(store))))
+            rows = list(pool.map(lambda i: hashes_of(store[i], turns), range(len(store))))
         part = file.with_name(f"{file.name}.{os.getpid()}")
         part.write_text(json.dumps(rows), encoding="utf-8")
         os.replace(part, file)
@@ -90,6 +94,7 @@ def _hashes(store: PictureStore, *, turns: int) -> _Hashes:
     return _Hashes([pixels for pixels, _ in rows], bits.reshape(len(rows), turns, -1))
 
 
-def _hashes_of(rgb: NDArray[np.uint8], turns: int) -> tuple[str, list[str]]:
+def hashes_of(rgb: NDArray[np.uint8], turns: int) -> tuple[str, list[str]]:
+    """The hash of a picture's pixels, and its perceptual one in so many turns."""
     thumb = thumbnail(rgb)
     return pixel_hash(rgb), [perceptual_hash(thumb, turn) for turn in range(turns)]

@@ -30,16 +30,21 @@ class SetFinder:
         scales: Scales at which LR pictures are needed.
         extensions: Endings that count as pictures.
         cache_dir: Where decoded pictures are kept.
+        store_limit: Bytes of decoded pictures of one set above which they are decoded on demand; None: no limit.
 
     Attributes:
         left_out: Number of bad training pictures that `training` does without.
     """
 
-    def __init__(self, scales: Sequence[int], *, extensions: Sequence[str], cache_dir: str) -> None:
+    def __init__(
+        self, scales: Sequence[int], *, extensions: Sequence[str], cache_dir: str, store_limit: int | None = None
+    ) -> None:
         self.scales = list(scales)
         self.extensions = list(extensions)
         self.cache_dir = cache_dir
+        self.store_limit = store_limit
         self.left_out = 0
+        self._stores: dict[tuple[object, ...], PictureStore] = {}
 
     def training(
         self,
@@ -154,20 +159,27 @@ class SetFinder:
             pairs[scale] |= dict(zip(hr, lr, strict=True))
 
     def _pictures(self, name: str, hr: list[Path], pairs: Pairs, shrink: Shrink | None = None) -> Pictures:
-        lr = {scale: PictureStore([lr_of[path] for path in hr], self.cache_dir) for scale, lr_of in pairs.items()}
-        pictures = Pictures(name, PictureStore(hr, self.cache_dir, shrink=shrink), lr or None)
+        lr = {scale: self._stored([lr_of[path] for path in hr]) for scale, lr_of in pairs.items()}
+        hr_store = self._stored(hr, shrink)
+        pictures = Pictures(name, hr_store, lr or None)
         pictures.check_pairs()
-        for store in (pictures.hr, *lr.values()):
+        for store in (hr_store, *lr.values()):
             for lost, count in store.lost.items():
                 log.warning("%s: %d of %d pictures have %s", name, count, len(set(store.paths)), lost)
         return pictures
+
+    def _stored(self, files: Sequence[Path], shrink: Shrink | None = None) -> PictureStore:
+        key = (*files, shrink)
+        if key not in self._stores:  # sizes are looked at before a set is put together
+            self._stores[key] = PictureStore(files, self.cache_dir, shrink=shrink, limit=self.store_limit)
+        return self._stores[key]
 
     def _large_enough(self, files: list[Path], patch_size: int, on_small: OnSmall) -> list[Path]:
         if on_small == "mirror":
             return files
         largest = max(self.scales)
         needed = patch_size * largest
-        sizes = PictureStore(files, self.cache_dir).sizes
+        sizes = self._stored(files).sizes
         small = {path: size for path, size in zip(files, sizes, strict=True) if min(size) < needed}
         if not small:
             return files

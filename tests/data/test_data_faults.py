@@ -279,6 +279,8 @@ def test_D5_smaller_than_a_patch(tmp_path, height, width, is_enough):
 class Grey:
     """In place of a store: grey pictures of given sizes."""
 
+    grouping = None
+
     def __init__(self, sizes):
         self.sizes, self.paths = sizes, [Path("a.png")] * len(sizes)
 
@@ -617,7 +619,7 @@ def test_D23_files_that_go_while_training_are_not_missed(folder, tmp_path):
 @pytest.mark.parametrize("what", ["replaced", "deleted"])
 def test_D23_a_file_that_changes_while_it_is_read(folder, tmp_path, monkeypatch, what):
     """Its pixels would lie in the cache under the old content's key, for every run to come."""
-    import sr_lightning.data.store as store
+    import sr_lightning.data.building as building
 
     def late(path):
         found = decode(path)
@@ -625,7 +627,7 @@ def test_D23_a_file_that_changes_while_it_is_read(folder, tmp_path, monkeypatch,
             path.write_bytes(encoded("PNG")) if what == "replaced" else path.unlink()
         return found
 
-    monkeypatch.setattr(store, "decode", late)
+    monkeypatch.setattr(building, "decode", late)
     with pytest.raises(UserError, match=r"img_3\.png: (was changed while it was read|No such file)"):
         PictureStore(find_pictures(folder), tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []

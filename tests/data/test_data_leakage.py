@@ -77,7 +77,7 @@ def test_held_out_pictures_are_no_leak(photographs, caplog):
 
 def test_hashes_are_computed_once_for_the_same_content(photographs, caplog, monkeypatch):
     warnings(caplog, *photographs)
-    monkeypatch.setattr(leakage, "_hashes_of", None)  # whoever calls it fails
+    monkeypatch.setattr(leakage, "hashes_of", None)  # whoever calls it fails
     assert warnings(caplog, *photographs) == []
     train, test = photographs
     renamed = train.rename(train.with_name("renamed"))

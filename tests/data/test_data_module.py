@@ -11,6 +11,7 @@ from PIL import Image
 
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.batch import NoPicture
+from sr_lightning.data.datasets import BatchSampler
 from sr_lightning.errors import UserError
 from sr_lightning.resize import resize
 
@@ -205,3 +206,20 @@ def test_the_sample_split_keeps_scenes_apart():
     for a, b in itertools.combinations(sides, 2):
         assert not a & b
     assert sum({"motorcycle_left.png", "motorcycle_right.png"} <= side for side in sides) == 1
+
+
+@pytest.mark.parametrize(("devices", "nodes", "accumulate"), [(8, 4, 1), (8, 2, 2), (1, 32, 1)])
+def test_the_global_batch_means_the_same_on_any_number_of_devices(devices, nodes, accumulate):
+    """The ranks of all nodes together draw the samples of one device, step by step."""
+    arguments = {"start_k": 64, "batch_size": 64, "seed": 5, "scales": [2, 3, 4]}
+    world = devices * nodes
+    one = BatchSampler(**arguments, accumulate=1, rank=0, world_size=1)
+    ranks = [BatchSampler(**arguments, accumulate=accumulate, rank=rank, world_size=world) for rank in range(world)]
+    streams = [iter(sampler) for sampler in ranks]
+    for request in itertools.islice(one, 5):
+        parts = [next(stream) for _ in range(accumulate) for stream in streams]
+        assert [k for part in parts for k in part.samples] == list(request.samples)
+        assert {part.scale for part in parts} == {request.scale}
+        assert parts[-1].next_k == request.next_k
+    with pytest.raises(UserError, match=rf"data\.batch_size: found 16, allowed: a multiple of {accumulate * world} "):
+        BatchSampler(start_k=0, batch_size=16, accumulate=accumulate, rank=0, world_size=world, seed=5, scales=[2])

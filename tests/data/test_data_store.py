@@ -1,10 +1,16 @@
 """Decoded once, shared, and rebuilt when a file changes."""
 
+import itertools
 import logging
 import pickle
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sr_lightning.data import SRDataModule
@@ -107,3 +113,104 @@ def test_ready_made_pairs_are_not_shrunk(folder, tmp_path):
     )
     with pytest.raises(UserError, match=r"data\.shrink: shrinks HR pictures"):
         data.setup("fit")
+
+
+def samples(folder, tmp_path, **settings):
+    """The first training batches, and the module."""
+    data = SRDataModule(
+        train_dir=str(folder),
+        cache_dir=str(tmp_path / "cache"),
+        patch_size=12,
+        val_holdout=2,
+        batch_size=4,
+        shrink=[0.8],
+        **settings,
+    )
+    data.trainer = SimpleNamespace(global_rank=0, world_size=1, accumulate_grad_batches=1)
+    data.setup("fit")
+    return list(itertools.islice(data.train_dataloader(), 6)), data
+
+
+def test_what_exceeds_the_limit_is_decoded_on_demand_into_the_same_samples(folder, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        slow, without = samples(folder, tmp_path, store_limit_gb=1e-5)
+    needed = sum(h * w * 3 for h, w in [(96, 112), (120, 96), (99, 130), (110, 103)]) * (1 + 0.8**2) / 1e9
+    assert f"4 pictures are {needed:.3g} GB when decoded, but data.store_limit_gb allows 1e-05: each" in caplog.text
+    assert not list((tmp_path / "cache").glob("*.rgb8"))
+    (again, _), (workers, _) = (
+        samples(folder, tmp_path, store_limit_gb=1e-5, num_workers=workers) for workers in (0, 2)
+    )
+    fast, with_store = samples(folder, tmp_path)
+    for other in (again, workers, fast):
+        assert all(torch.equal(a.hr, b.hr) and a[2:] == b[2:] for a, b in zip(slow, other, strict=True))
+    assert without.fingerprint() == with_store.fingerprint()
+    with_store.load_state_dict(without.state_dict())
+    with_store.train_dataloader()  # a run may continue with either
+
+
+def test_what_is_decoded_on_demand_is_kept_within_bounds(folder, tmp_path, monkeypatch):
+    from sr_lightning.data import building
+
+    paths = find_pictures(folder)
+    demanded = PictureStore(paths, tmp_path / "cache", limit=0)._on_demand
+    demanded.kept_bytes = 80_000  # two of the pictures, which have 27,648 to 38,610 bytes
+    decoded = []
+    real = building.decode
+    monkeypatch.setattr(building, "decode", lambda path: (decoded.append(path.name), real(path))[1])
+    for i in (0, 1, 0, 2, 0, 1):
+        np.testing.assert_array_equal(demanded[i], np.asarray(Image.open(paths[i])))
+    assert decoded == ["img_0.png", "img_1.png", "img_2.png", "img_1.png"]
+    assert sum(p.nbytes for pictures in demanded._kept.values() for p in pictures) <= 80_000
+    Image.fromarray(np.zeros((96, 112, 3), np.uint8)).save(paths[3])
+    with pytest.raises(UserError, match=r"img_3\.png: was changed while it was read"):
+        demanded[3]
+
+
+def test_pictures_decoded_on_demand_are_all_looked_at_before_training(folder, tmp_path):
+    (folder / "img_2.png").write_bytes((folder / "img_2.png").read_bytes()[:900])
+    with pytest.raises(UserError, match=r"img_2\.png: cannot be decoded"):
+        PictureStore(find_pictures(folder), tmp_path / "cache", limit=0)
+
+
+@pytest.mark.parametrize("free", [True, False], ids=["foreseen", "met"])
+def test_a_full_disk_means_decoding_on_demand(folder, tmp_path, monkeypatch, caplog, free):
+    """As `df` says it, or as `write` does, because others write too."""
+    from sr_lightning.data import building
+
+    if free:
+        monkeypatch.setattr(building, "free_bytes", lambda folder: 1000)
+    else:
+        real = Path.open
+
+        def full(self, mode="r", *args, **kwargs):
+            is_store = self.suffix == ".rgb8" and "w" in mode
+            return real(Path("/dev/full") if is_store else self, mode, *args, **kwargs)
+
+        monkeypatch.setattr(Path, "open", full)
+    with caplog.at_level(logging.INFO):
+        store = PictureStore(find_pictures(folder), tmp_path / "cache")
+    assert ("has room for 1e-06" if free else "no room is left in") in caplog.text
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"{store.key}.sizes.json"]
+    np.testing.assert_array_equal(store[4], np.asarray(Image.open(folder / "img_4.png")))
+
+
+def test_two_that_build_at_once_build_once_and_agree(folder, tmp_path, monkeypatch):
+    from sr_lightning.data import building
+
+    built = []
+    real = building._build
+
+    def slowly(*arguments):
+        built.append(arguments)
+        time.sleep(0.2)
+        return real(*arguments)
+
+    monkeypatch.setattr(building, "_build", slowly)
+    left = tmp_path / "cache" / f"part-{PictureStore(find_pictures(folder), tmp_path / 'other').key}-killed"
+    left.mkdir(parents=True)
+    built.clear()
+    with ThreadPoolExecutor(3) as pool:  # flock tells open files apart, not processes
+        stores = list(pool.map(lambda _: PictureStore(find_pictures(folder), tmp_path / "cache"), range(3)))
+    assert len(built) == 1
+    assert all(np.array_equal(stores[0][i], store[i]) for store in stores for i in range(6))
+    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".json", ".rgb8"]

@@ -1,0 +1,63 @@
+"""Work on many files with all cores, in their order, with a bar where it takes long."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_PATIENCE = 1.0  # seconds before a bar is worth showing
+
+
+def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Like `map`, in threads and in order; it works ahead, but holds only a few results.
+
+    Args:
+        function: What takes long and lets other threads run: decoding, hashing, reading.
+        items: Its arguments.
+    """
+    workers = os.cpu_count() or 1
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def watched(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+    """Passes items on, and shows a bar on a terminal once it has taken longer than a second.
+
+    Args:
+        items: Passed on one by one.
+        total: How many there are.
+        what: What is being done, in a word or two.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(None), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console()
+    bar = Progress(*columns, console=console, expand=True, transient=True, disable=not console.is_terminal)
+    task = bar.add_task(what, total=total)
+    began, is_shown = time.monotonic(), False
+    try:
+        for item in items:
+            yield item
+            bar.advance(task)
+            if not is_shown and time.monotonic() - began > _PATIENCE:
+                bar.start()
+                is_shown = True
+    finally:
+        bar.stop()

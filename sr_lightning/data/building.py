@@ -1,0 +1,215 @@
+"""Decodes pictures into one file that is whole or not there, or only looks at them where it would be too large."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sr_lightning.data.ahead import ahead, watched
+from sr_lightning.data.bad_pictures import BadPicturesError
+from sr_lightning.data.disk import free_bytes, one_at_a_time
+from sr_lightning.data.identity import SourceFile
+from sr_lightning.decoding import BadPictureError, decode, header_pixels
+from sr_lightning.errors import UserError
+from sr_lightning.resize import resize
+
+log = logging.getLogger(__name__)
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_Picture = tuple[list[NDArray[np.uint8]], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Further copies of each picture, made smaller by MATLAB's bicubic."""
+
+    factors: tuple[float, ...]
+    """Between 0 and 1."""
+    least: int
+    """Copies with a shorter side below this many pixels are left out."""
+
+    def copies(self, picture: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        """The copies of one picture, (H, W, 3) each."""
+        pixels = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))  # (3, H, W)
+        for factor in self.factors:
+            exact = Fraction(str(factor))  # 0.8 is meant as 4/5
+            if min(picture.shape[:2]) * exact >= self.least:
+                yield resize(pixels, exact).permute(1, 2, 0).numpy()
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is known of decoded pictures."""
+
+    pictures: list[tuple[int, int, int, int]]
+    """Offset in the store, height, width and number of the file, of each picture; a file's copies follow it."""
+    lost: dict[str, int]
+    """What of the files is not in the pixels -> how many files it is about."""
+    is_stored: bool
+    """False: there are no pixels on the disk, and each picture is decoded when it is asked for."""
+
+
+def with_copies(file: SourceFile, shrink: Shrink | None) -> _Picture:
+    """A file's picture and its copies, and what of the file is lost.
+
+    Raises:
+        BadPictureError: It is no picture.
+        UserError: It cannot be read, or has changed.
+    """
+    try:
+        picture = decode(file.path)
+    finally:
+        file.check()
+    return [picture.rgb, *(shrink.copies(picture.rgb) if shrink else ())], picture.lost
+
+
+def prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, limit: int | None) -> Content:
+    """Makes a store, or finds the one that is there.
+
+    Args:
+        files: The picture files.
+        store: The file of pixels; its index lies beside it.
+        shrink: Copies that follow each picture.
+        limit: A store of more bytes than these is not made, nor one for which the disk has no room.
+
+    Raises:
+        BadPicturesError: Files cannot be read as pictures; it names all of them.
+        UserError: A file changes meanwhile, or nothing can be written beside the store.
+    """
+    if (found := _complete(store)) is not None:
+        return found
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(store):
+            return _complete(store) or _prepare(files, store, shrink, limit)
+    except OSError as error:
+        raise UserError(f"paths.cache: cannot write decoded pictures to {store.parent}: {error.strerror}") from None
+
+
+def _prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, limit: int | None) -> Content:
+    looked_at = store.with_suffix(".sizes.json")
+    known = _read(looked_at, is_stored=False)
+    needed = sum(h * w * 3 for _, h, w, _ in known.pictures) if known else _estimate(files, shrink)
+    if not (reason := _too_much(needed, limit, store.parent)):
+        try:
+            return _build(files, store, shrink)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            reason = f"no room is left in {store.parent}"
+    log.info(
+        "%d pictures are %.3g GB when decoded, but %s: each is decoded when it is needed, which gives the same samples "
+        "more slowly",
+        *(len(files), needed / 1e9, reason),
+    )
+    if known is None:
+        known = _looked_at(files, shrink)
+        try:
+            _replace(looked_at, _as_text(known, 0))
+        except OSError as error:  # without it the next start looks again
+            if error.errno not in _NO_ROOM:
+                raise
+    return known
+
+
+def _estimate(files: Sequence[SourceFile], shrink: Shrink | None) -> int:
+    """Bytes of the decoded pictures, from the headers of their files."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pixels = sum(pool.map(lambda file: header_pixels(file.path), files))
+    return int(pixels * 3 * (1 + sum(factor**2 for factor in (shrink.factors if shrink else ()))))
+
+
+def _too_much(needed: int, limit: int | None, folder: Path) -> str:
+    if limit is not None and needed > limit:
+        return f"data.store_limit_gb allows {limit / 1e9:g}"
+    free = free_bytes(folder)
+    return f"{folder} has room for {free / 1e9:.3g}" if needed > free else ""
+
+
+def _build(files: Sequence[SourceFile], store: Path, shrink: Shrink | None) -> Content:
+    """Writes beside the final names and renames: a reader sees a whole store or none."""
+    log.info("decoding %d pictures once into %s", len(files), store)
+    index = store.with_suffix(".json")
+    for left in store.parent.glob(f"part-{store.stem}-*"):  # of a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=store.parent, prefix=f"part-{store.stem}-") as folder:
+        pixels = Path(folder, store.name)
+        with pixels.open("wb") as out:
+            content = _decoded(files, shrink, out)
+            size = out.tell()
+        os.replace(pixels, store)
+        _replace(index, _as_text(content, size))  # last: its presence says that the pixels are complete
+    return content
+
+
+def _looked_at(files: Sequence[SourceFile], shrink: Shrink | None) -> Content:
+    """Decodes everything once, for the sizes and for what cannot be used: it should not turn up in mid-training."""
+    return _decoded(files, shrink, None)
+
+
+def _decoded(files: Sequence[SourceFile], shrink: Shrink | None, out: BinaryIO | None) -> Content:
+    def one(file: SourceFile) -> _Picture | BadPictureError:
+        try:
+            return with_copies(file, shrink)
+        except BadPictureError as error:
+            return error
+
+    entries: list[tuple[int, int, int, int]] = []
+    lost: Counter[str] = Counter()
+    bad: dict[Path, str] = {}
+    for number, found in enumerate(watched(ahead(one, files), len(files), "decoding pictures")):
+        if isinstance(found, BadPictureError):
+            bad[files[number].path] = found.reason
+        elif not bad:  # else only the others that are bad are still of interest
+            pictures, gone = found
+            lost.update(gone)
+            for picture in pictures:
+                entries.append((out.tell() if out else 0, picture.shape[0], picture.shape[1], number))
+                if out:
+                    out.write(np.ascontiguousarray(picture).data)
+    if bad:
+        raise BadPicturesError(bad)
+    return Content(entries, dict(lost), is_stored=out is not None)
+
+
+def _as_text(content: Content, size: int) -> str:
+    return json.dumps({"pictures": content.pictures, "lost": content.lost, "bytes": size})
+
+
+def _replace(file: Path, text: str) -> None:
+    part = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        part.write_text(text, encoding="utf-8")
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _read(index: Path, *, is_stored: bool, store: Path | None = None) -> Content | None:
+    """The index, if it is whole and the pixels are as many as it says."""
+    try:
+        found: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
+        if store is not None and store.stat().st_size != found["bytes"]:
+            return None
+        return Content(found["pictures"], found["lost"], is_stored)
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _complete(store: Path) -> Content | None:
+    return _read(store.with_suffix(".json"), is_stored=True, store=store)

@@ -1,0 +1,63 @@
+"""What files hold: a store of decoded pictures goes by it, not by names and dates."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sr_lightning.data.bad_pictures import listed
+from sr_lightning.errors import UserError
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file whose content is known."""
+
+    path: Path
+    digest: str
+    stamp: tuple[int, int, int]
+    """Changes when the file is replaced or written to."""
+
+    def check(self) -> None:
+        """Raises UserError where it is no longer the file whose content is known: the samples would be others."""
+        try:
+            stamp = _stamp(self.path.stat())
+        except OSError as error:
+            raise UserError(f"cannot read {self.path}: {error.strerror}") from None
+        if stamp != self.stamp:
+            raise UserError(f"{self.path}: was changed while it was read; allowed: files that nobody writes to")
+
+
+def identified(paths: Sequence[Path]) -> list[SourceFile]:
+    """Hashes the files.
+
+    Raises:
+        UserError: Files cannot be read; it names all of them.
+    """
+
+    def identify(path: Path) -> SourceFile | str:
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                return SourceFile(path, digest, _stamp(os.fstat(file.fileno())))
+        except OSError as error:
+            return f"cannot read {path}: {error.strerror}"
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = list(pool.map(identify, paths))
+    if failed := [file for file in found if isinstance(file, str)]:
+        raise UserError(listed(failed))
+    return [file for file in found if isinstance(file, SourceFile)]
+
+
+def key_of(parts: Sequence[str]) -> str:
+    """32 hexadecimal digits that stand for these texts in this order."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def _stamp(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

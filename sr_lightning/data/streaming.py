@@ -1,0 +1,174 @@
+"""Training pictures in shards, for sets that fit no machine: on a disk, or streamed from an object store.
+
+A shard is mapped and windows are cut out of it as out of the decoded store. Each picture is shown once in a pass, in an
+order that follows from (seed, pass) alone and needs each shard during one stretch only (`crops.Grouping`), so that a
+pass fetches each about once. Every rank takes its share of each batch, and so every machine reads every shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_lightning.data.crops import Grouping
+from sr_lightning.data.datasets import Pictures
+from sr_lightning.data.identity import key_of
+from sr_lightning.data.packed import HASHES, PackedIndex
+from sr_lightning.data.sets import OnSmall
+from sr_lightning.data.shard_files import ShardFiles
+from sr_lightning.errors import TrainingFailedError, UserError
+
+log = logging.getLogger(__name__)
+
+_SHOWN = 5
+
+
+class Shards:
+    """Where packed pictures lie, and how they are read.
+
+    Args:
+        folder: What `python -m sr_lightning.pack` has written: a local folder, or its address in an object store
+            (`s3://…`, `gs://…`; `local:<folder>` is treated as one).
+        cache_dir: Where shards of an object store are kept.
+        max_cache_gb: How much of them, in 10^9 bytes.
+        spread: So many shards lie open at a time: the more, the better mixed, and the more has to be kept.
+
+    Raises:
+        UserError: A value is out of range.
+    """
+
+    def __init__(
+        self, *, folder: str, cache_dir: str = ".cache/shards", max_cache_gb: float = 50.0, spread: int = 16
+    ) -> None:
+        if spread < 1:
+            raise UserError(f"data.shards.spread: found {spread}, allowed: 1 and more")
+        self.folder = folder
+        self.max_cache_gb = max_cache_gb
+        self.spread = spread
+        self.files = ShardFiles(folder, cache_dir, int(max_cache_gb * 1e9))
+
+    def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> tuple[Pictures, int]:
+        """The training pictures, and how many files were left out when they were packed.
+
+        Args:
+            patch_size: Side of the LR patch.
+            scale: The largest.
+            on_small: What to do about pictures smaller than the patch.
+
+        Raises:
+            UserError: There is no packed set, the cache is too small for it, or pictures are too small.
+        """
+        index = self.files.index()
+        largest = max(shard.bytes for shard in index.shards)
+        needed = min(self.spread + 2, len(index.shards)) * largest
+        if self.files.is_remote and self.files.max_bytes < needed:
+            raise UserError(
+                f"data.shards.max_cache_gb: found {self.max_cache_gb:g}, but {self.spread} open shards of up to "
+                f"{largest / 1e6:.0f} MB need {needed / 1e9:.2g}; allowed: that and more, or less of data.shards.spread"
+            )
+        for lost, count in index.lost.items():
+            log.warning("train: %d of %d pictures have %s", count, len(index.names), lost)
+        numbers = _large_enough(index, patch_size, scale, on_small)
+        return Pictures("train", ShardedPictures(index, self.files, self.spread, numbers)), index.left_out
+
+
+class ShardedPictures:
+    """Read-only access to packed pictures: `pictures[i]` is (H, W, 3) uint8, a view of a mapped shard.
+
+    Args:
+        index: What the set holds.
+        files: Where its files lie.
+        spread: Shards that are open at a time.
+        numbers: (N,) the pictures that are used, ascending.
+    """
+
+    def __init__(self, index: PackedIndex, files: ShardFiles, spread: int, numbers: NDArray[np.int64]) -> None:
+        counts = [shard.pictures for shard in index.shards]
+        self.shards = index.shards
+        self.files = files
+        is_whole = len(numbers) == len(index.names)
+        parts = [index.key, f"spread {spread}"]
+        self.key = key_of(parts if is_whole else [*parts, hashlib.sha256(numbers.tobytes()).hexdigest()])
+        self.sizes: list[tuple[int, int]] = [index.sizes[i] for i in numbers]
+        """(H, W) of each picture."""
+        self.names = [index.names[i] for i in numbers]
+        self.grouping: Grouping | None = Grouping(np.repeat(np.arange(len(counts)), counts)[numbers], spread)
+        self._numbers = None if is_whole else numbers
+        self._place = (np.arange(len(index.names)) - np.repeat(np.cumsum([0, *counts[:-1]]), counts))[numbers]
+        self._open: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+
+    @property
+    def paths(self) -> list[Path]:
+        """The file of each picture, below the folder that was packed."""
+        return [Path(name) for name in self.names]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def beside(self, suffix: str) -> Path:
+        """The hashes that were packed with the pictures; anything else is kept here."""
+        part = self.files.cache_dir / f"{self.key}{suffix}"
+        if not HASHES.endswith(suffix):
+            return part
+        packed = self.files.other(HASHES)
+        if self._numbers is None:
+            return packed
+        if not part.is_file():
+            rows = json.loads(packed.read_text(encoding="utf-8"))
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps([rows[i] for i in self._numbers]), encoding="utf-8")
+        return part
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        assert self.grouping is not None
+        pixels = self._mapped(int(self.grouping.of[index]))
+        height, width = self.sizes[index]
+        # litdata's format: the number of items, where each begins and the last ends, then the items, of which the
+        # pixels are the end.
+        at = 4 * (2 + int(self._place[index]))
+        end = int(pixels[at : at + 4].view("<u4")[0])
+        return pixels[end - height * width * 3 : end].reshape(height, width, 3)  # (H, W, 3)
+
+    def _mapped(self, number: int) -> NDArray[np.uint8]:
+        if (pixels := self._open.get(number)) is not None:
+            self._open.move_to_end(number)
+            return pixels
+        shard = self.shards[number]
+        for _ in range(3):
+            try:
+                pixels = np.memmap(self.files.shard(shard), dtype=np.uint8, mode="r").view(np.ndarray)
+            except FileNotFoundError:
+                continue  # another process has needed its room just now
+            except OSError as error:
+                raise TrainingFailedError(f"data.shards: cannot read {shard.name}: {error.strerror}") from None
+            self._open[number] = pixels
+            assert self.grouping is not None
+            while len(self._open) > self.grouping.spread + 2:
+                self._open.popitem(last=False)
+            return pixels
+        raise TrainingFailedError(f"data.shards.max_cache_gb: {shard.name} does not stay in the cache; allowed: more")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": OrderedDict()}
+
+
+def _large_enough(index: PackedIndex, patch_size: int, scale: int, on_small: OnSmall) -> NDArray[np.int64]:
+    needed = patch_size * scale
+    numbers = np.arange(len(index.names))
+    is_small = np.array([min(size) for size in index.sizes]) < needed
+    if on_small == "mirror" or not is_small.any():
+        return numbers
+    what = f"data.patch_size {patch_size} at x{scale} needs pictures of {needed} pixels and more"
+    small = [index.names[i] for i in numbers[is_small]]
+    shown = ", ".join(small[:_SHOWN]) + (f" and {len(small) - _SHOWN} more" if len(small) > _SHOWN else "")
+    if on_small == "error" or is_small.all():
+        raise UserError(f"{what}; smaller: {shown}. Allowed: data.on_small=skip, data.on_small=mirror, a smaller patch")
+    log.warning("left out, because %s: %s", what, shown)
+    return numbers[~is_small]

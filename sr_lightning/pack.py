@@ -1,0 +1,46 @@
+"""`python -m sr_lightning.pack input=<pictures> output=<folder>`: packs pictures into shards for `data=streaming`."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from typing import Any
+
+from sr_lightning.config_pack import check_pack
+from sr_lightning.entry import run_plain
+
+
+def pack(arguments: dict[str, Any]) -> None:
+    """Packs, and says what came of it.
+
+    Args:
+        arguments: Those of `pack_pictures`, checked.
+    """
+    print("loading litdata …", flush=True)
+    from sr_lightning.data.bad_pictures import listed
+    from sr_lightning.data.packing import pack_pictures
+
+    began = time.perf_counter()
+    index, bad = pack_pictures(**arguments)
+    seconds = time.perf_counter() - began
+    if bad:
+        lines = listed([f"{path}: {reason}" for path, reason in bad.items()]).replace("\n", "\n  ")
+        print(f"left out {len(bad)} of {len(bad) + len(index.names)} files (on_bad_image=skip):\n  {lines}")
+    for lost, count in index.lost.items():
+        print(f"{count} of {len(index.names)} pictures have {lost}")
+    output, size = arguments["output"], sum(shard.bytes for shard in index.shards)
+    print(
+        f"{len(index.names)} pictures, {size / 1e6:.1f} MB in {len(index.shards)} shards, {seconds:.1f} s\n"
+        f"{output}\n\nnext, here or with its address in an object store once it is copied there\n"
+        f"  python -m sr_lightning.train data=streaming {shlex.quote(f'data.shards.folder={output}')}"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run_plain("pack", lambda config: pack(check_pack(config)), argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
