@@ -23,8 +23,9 @@ set -u
 # A name that is the same after every restart, on a file system that all nodes share.
 run="runs/train/slurm-$SLURM_JOB_ID"
 
-# Decoded pictures: on the shared file system they are made once. Where that is slow, give each node a store of its own
-# (one process makes it, the others of the node wait):  export SR_CACHE=/local/scratch/$USER/sr_cache
+# Decoded pictures are made once on the shared file system. Where that is slow, and for shards from an object store, give
+# each node a cache of its own (one process fills it, the others of the node wait):
+#   export SR_CACHE=/local/scratch/$USER/sr_cache
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$SLURM_CPUS_PER_TASK}"
 
 if [ -e "$run/.hydra/config.yaml" ]; then
