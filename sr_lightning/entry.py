@@ -34,6 +34,7 @@ from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
 from sr_lightning.folders import chosen_folder, claim_folder, external_rank, remove_unused, shown
 from sr_lightning.launch import processes, run_ranks
 from sr_lightning.lock import locked
+from sr_lightning.printable import Formatter, printable
 from sr_lightning.resume import Finished, Resume, accept_differences, find_folder, find_jobs, find_resume, prepare
 from sr_lightning.run import Run
 
@@ -163,7 +164,9 @@ def run_without_folder(name: str, task: Callable[[TrainConfig, dict[str, Any]], 
             section = OmegaConf.to_container(job.config.pop(name), resolve=True)
         assert isinstance(section, dict)
         config = check_config(job.config)
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+        console = logging.StreamHandler(sys.stdout)
+        console.setFormatter(Formatter("%(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[console])
         task(config, {str(key): value for key, value in section.items()})
         return 0
 
@@ -302,7 +305,7 @@ def _print_sweep(jobs: list[Job], objective: str) -> None:
         table.add_column(column, overflow="fold", justify="right" if "dB" in column else "left")
     for job in jobs:
         value = "" if job.objective is None else f"{job.objective:+.3f}"
-        table.add_row(job.name, " ".join(job.overrides), value, escape(job.status))
+        table.add_row(job.name, escape(printable(" ".join(job.overrides))), value, escape(printable(job.status)))
     Console().print(table)
     folder = shown(jobs[0].folder.parent)
     print(f"sweep folder {folder}")
@@ -315,4 +318,4 @@ def _indented(text: str) -> str:
 
 
 def _tell(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)

@@ -56,6 +56,8 @@ def test_a_clean_set(photographs, capsys):
     assert sets["Mine"]["modes"] == {"PNG RGB": 2}
 
 
+@pytest.mark.fault("D1", "check_data names every bad file at once")
+@pytest.mark.fault("D21", "check_data names copies, flips and crops")
 def test_every_fault_is_found_at_once(photographs, capsys):
     train, test = photographs
     astronaut, chelsea = (Image.open(test / f"{name}.png") for name in ("astronaut", "chelsea"))
@@ -95,6 +97,7 @@ def test_every_fault_is_found_at_once(photographs, capsys):
     assert max(len(line) for line in tail) <= 80
 
 
+@pytest.mark.fault("D19", "check_data names them")
 def test_pairs_of_every_scale_are_judged(photographs, tmp_path):
     train, test = photographs
     for scale in (2, 4):

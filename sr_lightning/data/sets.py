@@ -11,6 +11,7 @@ from sr_lightning.data.bad_pictures import BadPicturesError, Remembered, listed
 from sr_lightning.data.datasets import Pictures
 from sr_lightning.data.files import find_pictures, pair_pictures
 from sr_lightning.data.store import PictureStore, Shrink, content_key
+from sr_lightning.data.swapped import refuse_swapped
 from sr_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -156,6 +157,8 @@ class SetFinder:
         lr = {scale: PictureStore([lr_of[path] for path in hr], self.cache_dir) for scale, lr_of in pairs.items()}
         pictures = Pictures(name, PictureStore(hr, self.cache_dir, shrink=shrink), lr or None)
         pictures.check_pairs()
+        for store in lr.values():
+            refuse_swapped(pictures.hr, store)
         for store in (pictures.hr, *lr.values()):
             for lost, count in store.lost.items():
                 log.warning("%s: %d of %d pictures have %s", name, count, len(set(store.paths)), lost)
