@@ -1,14 +1,18 @@
 """Counts what is lost when runs are killed, stopped and damaged: a table, and the same as JSON.
 
-    python scripts/bench_faults.py kills --n 20
+    python scripts/bench_faults.py matrix                   # every id of the fault matrix, by its tests
+    python scripts/bench_faults.py kills --n 1000 --out kills.json
+    python scripts/bench_faults.py stops --n 50             # runs that are stopped two to five times
     python scripts/bench_faults.py signals --n 6
     python scripts/bench_faults.py flips --n 200
+    python scripts/bench_faults.py cost                     # what saving and checking takes
     python scripts/bench_faults.py --out faults.json        # all of them
 
 Everything is imported once; each run is a fork of this process, so that a killed run costs a second. The moments
 of the kills and the bits are drawn from --seed. A run that was stopped is continued until it is done, and then
 compared with one that never was: weights, average, moments, schedule, random state, samples, the best, every
-logged value. A section is a function of (n, draw) that returns rows; `SECTIONS` lists them.
+logged value. Kills are spread over two file systems, each with $TMPDIR on the other one. A failure is a row of the
+table and ends nothing. A section is a function of (n, draw) that returns rows; `SECTIONS` lists them.
 """
 
 from __future__ import annotations
@@ -19,12 +23,15 @@ import json
 import os
 import random
 import signal
+import statistics
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +40,21 @@ import torch
 from PIL import Image
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 import sr_lightning.build
 import sr_lightning.callbacks
 import sr_lightning.loggers
 import sr_lightning.run_info  # noqa: F401  # what a run imports, before it is forked
-from sr_lightning.seal import find_kept
+from sr_lightning.callbacks.continuation import _random_state
+from sr_lightning.checkpoint import SafeCheckpointIO
+from sr_lightning.decoding import decode
+from sr_lightning.models import EDSR
+from sr_lightning.seal import DamagedError, find_kept, read_seal
 from sr_lightning.train import main as train
 
+TESTS = Path(__file__).parents[1] / "tests"
 NET = '''
 from torch import nn
 
@@ -73,7 +86,11 @@ class Row:
     fault: str
     expected: str
     seen: str
-    ok: bool
+    ok: bool | None
+    """None: it was not run, or belongs to what is not built."""
+    id: str = ""
+    counts: dict[str, int] = field(default_factory=dict)
+    """For the figures at the end, which are sums over rows."""
 
 
 Section = Callable[[int, random.Random], list[Row]]
@@ -157,47 +174,135 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
-def stopped_until_done(name: str, folder: str, n: int, stop: Callable[[int], str | None]) -> tuple[int, list[str]]:
-    """Begins a run, lets `stop` end it up to n times, and continues it to its end; stops made, and what went wrong."""
-    stops, wrong = 0, []
+@dataclass
+class Outcome:
+    """Of one run that was stopped and continued until it was done."""
+
+    stops: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def told(self) -> list[str]:
+        """Everything that is not as it should be."""
+        return [*self.unreadable, *self.left, *self.wrong]
+
+
+Stop = Callable[[int, Path], None]
+
+
+def stopped_until_done(name: str, folder: str, n: int, stop: Stop) -> Outcome:
+    """Begins a run, lets `stop` end it up to n times, and continues it to its end."""
+    found = Outcome()
+    try:
+        _stopped_until_done(found, name, Path(folder), n, stop)
+    except Exception as error:  # one failure must not end a thousand kills
+        found.wrong.append(f"{type(error).__name__}: {error}")
+    return found
+
+
+def _stopped_until_done(found: Outcome, name: str, folder: Path, n: int, stop: Stop) -> None:
     arguments = [*RUN, *SETTINGS[name], f"hydra.run.dir={folder}"]
     while True:
         child = begin(arguments)
-        if stops < n:
-            said = stop(child)
-            wrong += [said] if said else []
+        if found.stops < n:
+            stop(child, folder)
         status = finish(child)
-        kept = find_kept(Path(folder, "checkpoints"))
-        wrong += [f"{path.name} {reason}" for path, reason in kept.damaged.items()]
+        found.unreadable += unreadable(folder / "checkpoints")
         if status == 0:
             break
-        stops += 1
-        if stops > n + 1:
-            return stops, [*wrong, f"status {status}"]
-        if Path(folder, ".hydra/config.yaml").exists():  # else nothing has begun
+        found.stops += 1
+        if found.stops > n:
+            found.wrong.append(f"status {status}")
+            return
+        if (folder / ".hydra/config.yaml").exists():  # else nothing has begun
             arguments = [*RUN[:2], f"ckpt_path={folder}"]
-    left = [path.name for path in Path(folder).rglob("*.part")]
-    return stops, [*wrong, *left, *differences(f"straight {name}", folder)]
+    found.left = [path.name for path in folder.rglob("*.part")]
+    found.wrong += differences(f"straight {name}", str(folder))
+
+
+def unreadable(checkpoints: Path) -> list[str]:
+    """Files under a final name that are not whole."""
+    found = [f"{path.name} {reason}" for path, reason in find_kept(checkpoints).damaged.items()]
+    try:
+        if (best := checkpoints / "best.ckpt").is_file() and read_seal(best) is None:
+            found.append("best.ckpt has no seal")
+    except DamagedError as error:
+        found.append(f"best.ckpt {error.reason}")
+    return found
+
+
+def row_of(fault: str, expected: str, what: str, outcomes: list[Outcome], more: str = "") -> Row:
+    """Many runs in one row."""
+    wrong = sorted({text for outcome in outcomes for text in outcome.told})
+    counts = {
+        what: sum(outcome.stops for outcome in outcomes),
+        "unreadable": sum(len(outcome.unreadable) for outcome in outcomes),
+        "left over": sum(len(outcome.left) for outcome in outcomes),
+        "stopped runs": len(outcomes),
+        "bit-equal": sum(not outcome.wrong for outcome in outcomes),
+    }
+    seen = f"{counts[what]} {what} in {len(outcomes)} runs{more}: {', '.join(wrong[:5]) if wrong else 'all equal'}"
+    return Row(fault, expected, seen, not wrong, counts=counts)
+
+
+def progress(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+EQUAL = "continued run bit-equal, nothing left over"
 
 
 def kills(n: int, draw: random.Random) -> list[Row]:
-    """SIGKILL at uniformly random moments."""
+    """SIGKILL at uniformly random moments, over two file systems, with 0 and 2 workers."""
     rows = []
     for number, name in enumerate(SETTINGS):
         seconds, share = straight(name), n // len(SETTINGS) + (number < n % len(SETTINGS))
-        made, runs, wrong = 0, 0, []
+        outcomes: list[Outcome] = []
 
-        def stop(child: int, seconds: float = seconds) -> None:
+        def stop(child: int, folder: Path, seconds: float = seconds) -> None:
             time.sleep(draw.uniform(0, seconds))
             os.kill(child, signal.SIGKILL)
 
-        while made < share:
+        while (made := sum(outcome.stops for outcome in outcomes)) < share and len(outcomes) < 2 * share:
             most = min(share - made, draw.randint(1, 5))
-            stops, found = stopped_until_done(name, f"killed {name} {runs}", most, stop)
-            made, runs, wrong = made + stops, runs + 1, [*wrong, *found]
-        seen = f"{made} kills in {runs} runs: {'all equal' if not wrong else ', '.join(sorted(set(wrong)))}"
-        rows.append(Row(f"SIGKILL, {name}", "continued run bit-equal, nothing left over", seen, not wrong))
+            outcomes.append(stopped_until_done(name, f"killed {name} {len(outcomes)}", most, stop))
+            lost = sum(bool(outcome.told) for outcome in outcomes)
+            progress(f"{os.getcwd()}: {name}: {made + outcomes[-1].stops} of {share} kills, {lost} runs lost")
+        rows.append(row_of(f"SIGKILL, {name}, in {Path.cwd().parent}", EQUAL, "kills", outcomes))
     return rows
+
+
+def stops(n: int, draw: random.Random) -> list[Row]:
+    """Runs that are stopped two to five times, by one signal or another."""
+    rows = []
+    for number, name in enumerate(SETTINGS):
+        straight(name)
+        outcomes = []
+        for i in range(n // len(SETTINGS) + (number < n % len(SETTINGS))):
+
+            def stop(child: int, folder: Path) -> None:
+                wait_for_rows(child, folder, draw.randint(1, 12))
+                os.kill(child, draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]))
+
+            outcomes.append(stopped_until_done(name, f"often {name} {i}", draw.randint(2, 5), stop))
+            progress(f"{name}: run {i + 1}, {outcomes[-1].stops} stops, {outcomes[-1].told or 'equal'}")
+        if outcomes:
+            rows.append(row_of(f"2 to 5 stops, {name}", EQUAL, "stops", outcomes))
+    return rows
+
+
+def wait_for_rows(child: int, folder: Path, more: int) -> None:
+    """Until so many more rows are logged than when it began to log, or the process has ended."""
+    path, least = folder / "metrics.csv", None
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if path.exists() and Path("said.txt").exists():
+            count = path.read_text().count("\n")
+            least = count if least is None else min(least, count)  # what is run again is cut off first
+            if count >= least + more:
+                return
+        time.sleep(0.002)
 
 
 def signals(n: int, draw: random.Random) -> list[Row]:
@@ -205,25 +310,25 @@ def signals(n: int, draw: random.Random) -> list[Row]:
     rows, name = [], "plain"
     straight(name)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        wrong, slowest = [], 0.0
+        outcomes, slowest = [], 0.0
         for i in range(max(n // 3, 1)):
-            folder, at = f"stopped {number.name} {i}", draw.randint(2, 35)
-            child = begin([*RUN, f"hydra.run.dir={folder}"])
-            rows_path = Path(folder, "metrics.csv")
-            while not (rows_path.exists() and rows_path.read_text().count("\n") > at):
-                time.sleep(0.002)
+            folder, outcome = Path(f"stopped {number.name} {i}"), Outcome(stops=1)
+            child, at = begin([*RUN, f"hydra.run.dir={folder}"]), draw.randint(2, 35)
+            wait_for_rows(child, folder, at)
             sent = time.monotonic()
             os.kill(child, number)
             status = finish(child)
             slowest = max(slowest, time.monotonic() - sent)
-            wrong += [] if status == 128 + number else [f"status {status}"]
-            seal = find_kept(Path(folder, "checkpoints")).seal
-            wrong += [] if seal and seal.step >= at - 12 else ["no checkpoint of the step"]
-            wrong += [] if finish(begin([*RUN[:2], f"ckpt_path={folder}"])) == 0 else ["not continued"]
-            wrong += differences(f"straight {name}", folder)
-        seen = f"slowest {slowest:.1f} s: {'all equal' if not wrong else ', '.join(sorted(set(wrong)))}"
+            outcome.wrong += [] if status == 128 + number else [f"status {status}"]
+            seal = find_kept(folder / "checkpoints").seal
+            outcome.wrong += [] if seal and seal.step >= at - 12 else ["no checkpoint of the step"]
+            outcome.wrong += [] if finish(begin([*RUN[:2], f"ckpt_path={folder}"])) == 0 else ["not continued"]
+            outcome.wrong += differences(f"straight {name}", str(folder))
+            outcomes.append(outcome)
         expected = f"status {128 + number} within 10 s, continued run bit-equal"
-        rows.append(Row(number.name, expected, seen, not wrong and slowest <= 10))
+        row = row_of(number.name, expected, "signals", outcomes, f", slowest {slowest:.1f} s")
+        row.ok = row.ok and slowest <= 10
+        rows.append(row)
     return rows
 
 
@@ -243,10 +348,233 @@ def flips(n: int, draw: random.Random) -> list[Row]:
                 del data[draw.randrange(1, len(data)) :]
             path.write_bytes(data)
             missed[kind] += find_kept(path.parent).newest is not None
-    return [Row(f"{n} {kind}", f"{n} found", f"{n - count} found", count == 0) for kind, count in missed.items()]
+    return [
+        Row(f"{n} {kind}", f"{n} found", f"{n - count} found", count == 0, counts={"damaged": n, "found": n - count})
+        for kind, count in missed.items()
+    ]
 
 
-SECTIONS: dict[str, Section] = {"kills": kills, "signals": signals, "flips": flips}
+# -- what it costs -----------------------------------------------------------------------------------
+
+
+def cost(n: int, draw: random.Random) -> list[Row]:
+    """Saving against a plain `torch.save`, decoding against plain Pillow, a step's checks against the step."""
+    repeats = max(n, 15)
+    return [*_cost_of_saving(repeats), _cost_of_decoding(repeats), _cost_of_a_step(repeats)]
+
+
+def medians(repeats: int, **calls: Callable[[], Any]) -> dict[str, float]:
+    """Milliseconds of each, measured in turn, so that what else the machine does meets all."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(repeats):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            taken[name].append((time.perf_counter() - started) * 1000)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+@contextmanager
+def without_fsync() -> Iterator[None]:
+    real, os.fsync = os.fsync, lambda _: None
+    try:
+        yield
+    finally:
+        os.fsync = real
+
+
+def _cost_of_saving(repeats: int) -> list[Row]:
+    draw = torch.Generator().manual_seed(0)
+    parts = {f"layer{i}": torch.rand(64, 64, 3, 3, generator=draw) for i in range(41)}  # EDSR-baseline with Adam's
+    content = {"state_dict": parts, "optimizer_states": [{"exp_avg": parts, "exp_avg_sq": dict(parts)}]}
+    content["optimizer_states"] = [{key: {k: v.clone() for k, v in parts.items()} for key in ("m", "v")}]
+    content |= {"global_step": 1, "sr_lightning": {"format": 1, "config": {"a": 1}}}
+    ours, plain = SafeCheckpointIO(), Path("plain.ckpt")
+
+    def plain_and_fsync() -> None:
+        with plain.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def ours_without() -> None:
+        with without_fsync():
+            ours.save_checkpoint(content, "ours/last.ckpt")
+
+    found = medians(
+        repeats,
+        plain=lambda: torch.save(content, plain),
+        plain_and_fsync=plain_and_fsync,
+        ours=lambda: ours.save_checkpoint(content, "ours/last.ckpt"),
+        ours_without=ours_without,
+    )
+    size = plain.stat().st_size / 1e6
+    rows = []
+    for what, a, b in (("", "ours", "plain"), (", both with fsync", "ours", "plain_and_fsync")):
+        ratio = found[a] / found[b]
+        seen = f"{found[a]:.1f} ms, torch.save {found[b]:.1f} ms: {ratio:.2f} x"
+        rows.append(Row(f"saving {size:.0f} MB{what}", "at most 1.2 x torch.save", seen, ratio <= 1.2))
+    ratio = found["ours_without"] / found["plain"]
+    seen = f"{found['ours_without']:.1f} ms, torch.save {found['plain']:.1f} ms: {ratio:.2f} x"
+    rows.append(Row(f"saving {size:.0f} MB, both without fsync", "at most 1.2 x torch.save", seen, ratio <= 1.2))
+    return rows
+
+
+def _cost_of_decoding(repeats: int) -> Row:
+    waves = np.cumsum(np.random.default_rng(0).normal(0, 6, (480, 640, 3)), axis=1) + 128
+    for kind in ("png", "jpg"):
+        Image.fromarray(waves.clip(0, 255).astype(np.uint8)).save(f"photograph.{kind}")
+
+    def plain() -> None:
+        for kind in ("png", "jpg"):
+            with Image.open(f"photograph.{kind}") as image:
+                np.ascontiguousarray(image.convert("RGB"))
+
+    found = medians(repeats, plain=plain, ours=lambda: [decode(f"photograph.{kind}") for kind in ("png", "jpg")])
+    ratio = found["ours"] / found["plain"]
+    seen = f"{found['ours']:.2f} ms, plain Pillow {found['plain']:.2f} ms: {100 * (ratio - 1):+.1f} %"
+    return Row("decoding a PNG and a JPEG of 640x480", "at most 2 % slower than without a check", seen, ratio <= 1.02)
+
+
+def _cost_of_a_step(repeats: int) -> Row:
+    net = EDSR(4, n_feats=16, n_resblocks=4)
+    lr, hr = torch.rand(16, 3, 32, 32), torch.rand(16, 3, 128, 128)
+
+    def step() -> None:
+        net.zero_grad()
+        torch.nn.functional.l1_loss(net(lr), hr).backward()
+
+    def checks() -> None:  # what `NonFiniteGuard` and `Continuation` do
+        gradients = [p.grad for p in net.parameters() if p.grad is not None]
+        bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
+        bool(torch.isfinite(torch.zeros(())))
+        _random_state()
+
+    step()
+    found = medians(repeats, step=step, checks=checks)
+    share = 100 * found["checks"] / found["step"]
+    seen = f"{found['checks']:.2f} ms of {found['step']:.1f} ms: {share:.1f} %"
+    return Row("a step's checks: loss, gradients, random state", "at most 2 % of a step", seen, share <= 2)
+
+
+# -- the matrix --------------------------------------------------------------------------------------
+
+
+def matrix(n: int, draw: random.Random) -> list[Row]:
+    """Every id of the fault matrix, by the tests that are marked with it; nothing is drawn."""
+    sys.path.insert(0, str(TESTS))
+    import pytest
+    from fault_matrix import MATRIX, NOT_BUILT, Scoreboard, order
+
+    board = Scoreboard()
+    quiet = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=line", "-m", "fault and not slow"]
+    pytest.main([str(TESTS), f"--rootdir={TESTS.parent}", f"-c={TESTS.parent / 'pyproject.toml'}", *quiet], [board])
+    rows = []
+    for case in sorted(board.cases.values(), key=lambda case: order(case.id)):
+        kind = {"S1": "malicious", "S2": "malicious configs"}.get(case.id, "faults")
+        counts = {} if case.ok is None else {"faults": 1, "survived": int(case.ok)}
+        counts |= {kind: 1, f"{kind} refused": int(bool(case.ok))} if kind != "faults" and counts else {}
+        rows.append(Row(case.fault, case.expected, case.seen, case.ok, case.id, counts))
+    rows += [
+        Row(MATRIX[id_], "a test", "there is none", False, id_, {"faults": 1, "survived": 0}) for id_ in board.missing
+    ]
+    rows += [Row(MATRIX[id_], "", f"belongs to {command}, not built", None, id_) for id_, command in NOT_BUILT.items()]
+    return sorted(rows, key=lambda row: order(row.id))
+
+
+SECTIONS: dict[str, Section] = {
+    "kills": kills,
+    "stops": stops,
+    "signals": signals,
+    "flips": flips,
+    "cost": cost,
+    "matrix": matrix,  # last: after it there are threads, and forks of this process would not do
+}
+
+
+# -- the scoreboard ----------------------------------------------------------------------------------
+
+
+def places(chosen: list[Path] | None) -> list[tuple[Path, Path]]:
+    """Where runs lie and where $TMPDIR does: two folders, each beside the other, where they are two file systems."""
+    pair = chosen or [Path(tempfile.gettempdir()), Path("/dev/shm")]
+    if chosen is None and not (pair[1].is_dir() and os.access(pair[1], os.W_OK)):
+        return [(pair[0], pair[0])]
+    one, other = (path.absolute() for path in pair)
+    if chosen is None and one.stat().st_dev == other.stat().st_dev:
+        return [(one, one)]
+    return [(one, other), (other, one)]
+
+
+def run_section(name: str, n: int, seed: int, where: list[tuple[Path, Path]]) -> list[Row]:
+    """In an empty folder; kills on one file system after the other."""
+    if name == "matrix":
+        return matrix(n, random.Random(seed))
+    rows: list[Row] = []
+    used = where if name == "kills" else where[:1]
+    for number, (place, temporary) in enumerate(used):
+        share = n // len(used) + (number < n % len(used))
+        with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
+            os.environ["TMPDIR"], tempfile.tempdir = str(temporary), None
+            os.chdir(folder)
+            surroundings()
+            try:
+                rows += SECTIONS[name](share, random.Random(seed + number))
+            except Exception as error:
+                traceback.print_exc()
+                rows.append(Row(f"{name} in {place}", "", f"{type(error).__name__}: {error}", False))
+            os.chdir("/")
+    return rows
+
+
+def grouped(rows: list[Row]) -> list[Row]:
+    """Variants of one test in one line."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        fault = row.fault.partition(" [")[0] if row.id else row.fault
+        groups.setdefault((row.id, fault), []).append(row)
+    lines = []
+    for (id_, fault), members in groups.items():
+        bad = [row for row in members if row.ok is False]
+        skipped = [row for row in members if row.ok is None]
+        seen = members[0].seen if len(members) == 1 else f"{len(members) - len(bad) - len(skipped)} of {len(members)}"
+        first = (bad or skipped or members)[0]
+        seen = f"{seen}: {first.fault}: {first.seen}" if len(members) > 1 and (bad or skipped) else seen
+        lines.append(Row(fault, first.expected, seen, first.ok, id_))
+    return lines
+
+
+def figures(rows: list[Row]) -> dict[str, int]:
+    """Sums over all rows."""
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(row.counts)
+    return dict(total)
+
+
+SENTENCES = {
+    "survived": "faults survived: {survived} of {faults}",
+    "kills": "kills: {kills}; unreadable checkpoints: {unreadable}; files left over: {left over}",
+    "bit-equal": "resumed = uninterrupted: {bit-equal} of {stopped runs} runs",
+    "malicious": "malicious files refused, none executed: {malicious refused} of {malicious}",
+    "malicious configs": "malicious configs refused, none executed: {malicious configs refused} of {malicious configs}",
+    "found": "damaged checkpoints found: {found} of {damaged}",
+}
+
+
+def show(rows: list[Row]) -> None:
+    """The table, and the figures below it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("id", "fault", "expected", "seen", ""):
+        table.add_column(column, overflow="fold")
+    for row in grouped(rows):
+        state = {True: "ok", False: "LOST", None: "-"}[row.ok]
+        table.add_row(*(escape(text) for text in (row.id, row.fault, row.expected, row.seen, state)))
+    Console().print(table)
+    total = figures(rows)
+    for key, sentence in SENTENCES.items():
+        if key in total:
+            print(sentence.format(**total))
 
 
 def main() -> int:
@@ -255,29 +583,28 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=12, help="faults of each section")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=None, help="also write the rows as JSON")
+    help_ = "on two file systems, for kills; default: the temporary folder and /dev/shm, if they differ"
+    parser.add_argument("--folders", type=Path, nargs=2, default=None, help=help_)
     given = parser.parse_args()
     if unknown := set(given.sections) - set(SECTIONS):
         parser.error(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     torch.set_num_threads(1)
-    out = given.out and given.out.absolute()
+    out, where = given.out and given.out.absolute(), places(given.folders)
     rows: list[Row] = []
-    for name in given.sections or SECTIONS:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            os.chdir(folder)
-            surroundings()
-            started = time.monotonic()
-            rows += SECTIONS[name](given.n, random.Random(given.seed))
-            print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-            os.chdir("/")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("fault", "expected", "seen", ""):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(row.fault, row.expected, row.seen, "ok" if row.ok else "LOST")
-    Console().print(table)
-    if out:
-        out.write_text(json.dumps({"seed": given.seed, "n": given.n, "rows": [asdict(row) for row in rows]}, indent=1))
-    return 0 if all(row.ok for row in rows) else 1
+    for name in (section for section in SECTIONS if not given.sections or section in given.sections):
+        started = time.monotonic()
+        rows += run_section(name, given.n, given.seed, where)
+        progress(f"{name}: {time.monotonic() - started:.0f} s")
+        if out:  # after each, so that a long count that is ended leaves what it has
+            document = {
+                "seed": given.seed,
+                "n": given.n,
+                "figures": figures(rows),
+                "rows": [asdict(row) for row in rows],
+            }
+            out.write_text(json.dumps(document, indent=1))
+    show(rows)
+    return 0 if all(row.ok is not False for row in rows) else 1
 
 
 if __name__ == "__main__":

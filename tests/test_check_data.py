@@ -121,6 +121,23 @@ def test_pairs_of_every_scale_are_judged(photographs, tmp_path):
     assert len(said) == 3
 
 
+@pytest.mark.fault("D19", "check_data names both pictures")
+def test_pairs_whose_names_are_swapped(photographs, tmp_path):
+    train, test = photographs
+    (tmp_path / "X4").mkdir()
+    for path in train.iterdir():
+        Image.open(path).resize((60, 45)).save(tmp_path / "X4" / path.name)
+    pairs = [*arguments(train, test), f"data.train_lr_dir={tmp_path}/X4", "data.val_holdout=0"]
+    assert main(pairs) == 0
+    (tmp_path / "X4/coffee.png").rename(tmp_path / "X4/x")
+    (tmp_path / "X4/coins.png").rename(tmp_path / "X4/coffee.png")
+    (tmp_path / "X4/x").rename(tmp_path / "X4/coins.png")
+    assert main(pairs) == 2
+    assert sorted(found()["pairs"]) == [("coffee.png", "coffee.png"), ("coins.png", "coins.png")]
+    said = [finding["message"] for finding in json.loads(Path("check_data.json").read_text())["findings"]]
+    assert f"shows another picture, {train}/coins.png" in said
+
+
 def test_folders_by_name(photographs, capsys):
     train, test = photographs
     Image.open(test / "chelsea.png").save(train / "again.jpg", quality=80)

@@ -17,4 +17,5 @@ def test_every_id_of_the_matrix_has_a_case(request):
     for item in request.session.items:
         board.pytest_itemcollected(item)
     assert board.missing == []
-    assert board.ids | set(NOT_BUILT) == set(MATRIX)  # no id that the matrix does not have
+    assert board.ids <= set(MATRIX)
+    assert not board.ids & set(NOT_BUILT)  # what is built by now counts
