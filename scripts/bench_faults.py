@@ -53,15 +53,16 @@ def matrix(n: int, draw: random.Random) -> list[Row]:
 
     board = Scoreboard()
     quiet = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=line", "-m", "fault and not slow"]
+    quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # some plugins are imported already
     pytest.main([str(TESTS), f"--rootdir={TESTS.parent}", f"-c={TESTS.parent / 'pyproject.toml'}", *quiet], [board])
     rows = []
     for case in sorted(board.cases.values(), key=lambda case: order(case.id)):
         kind = {"S1": "malicious", "S2": "malicious configs"}.get(case.id, "faults")
         counts = {} if case.ok is None else {"faults": 1, "survived": int(case.ok)}
         counts |= {kind: 1, f"{kind} refused": int(bool(case.ok))} if kind != "faults" and counts else {}
-        rows.append(Row(case.fault, case.expected, case.seen, case.ok, case.id, counts))
+        rows.append(Row(case.fault, case.expected, case.seen, case.ok, case.id, case.seconds, counts))
     rows += [
-        Row(MATRIX[id_], "a test", "there is none", False, id_, {"faults": 1, "survived": 0}) for id_ in board.missing
+        Row(MATRIX[id_], "a test", "there is none", False, id_, 0.0, {"faults": 1, "survived": 0}) for id_ in board.missing
     ]
     rows += [Row(MATRIX[id_], "", f"belongs to {command}, not built", None, id_) for id_, command in NOT_BUILT.items()]
     return sorted(rows, key=lambda row: order(row.id))

@@ -60,6 +60,7 @@ class Row:
     ok: bool | None
     """None: it was not run, or belongs to what is not built."""
     id: str = ""
+    seconds: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
     """For the figures at the end, which are sums over rows."""
 
