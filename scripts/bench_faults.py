@@ -154,7 +154,7 @@ def show(rows: list[Row]) -> None:
     for column in ("id", "fault", "expected", "seen", ""):
         table.add_column(column, overflow="fold")
     for row in grouped(rows):
-        state = {True: "ok", False: "LOST", None: "-"}[row.ok]
+        state = {True: "ok", False: "NO", None: "-"}[row.ok]
         table.add_row(*(escape(text) for text in (row.id, row.fault, row.expected, row.seen, state)))
     Console().print(table)
     total = figures(rows)
