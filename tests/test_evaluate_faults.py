@@ -101,7 +101,8 @@ def test_I10_pictures_of_extreme_sizes(height, width):
 @pytest.mark.fault("P6", "of pictures, whoever has scored them")
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_P3_the_means_do_not_depend_on_who_has_scored_what(monkeypatch, n):
-    expected = summarise(gathered(list(SCORES)))
+    in_order = gathered(list(SCORES))
+    expected = summarise(in_order)
     keys = sorted({score.key for score in SCORES})
     parts = [[score for score in SCORES if keys.index(score.key) % n == rank] for rank in range(n)]
 
@@ -111,6 +112,7 @@ def test_P3_the_means_do_not_depend_on_who_has_scored_what(monkeypatch, n):
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: n)
     monkeypatch.setattr("torch.distributed.all_gather_object", gather)
+    assert gathered(parts[0]) == in_order
     assert summarise(gathered(parts[0])) == expected
 
 

@@ -82,6 +82,7 @@ BAD = {
     "D3_header_only": lambda: encoded("PNG")[:8],
     "D10_float": lambda: tiff(np.zeros((96, 80), np.float32)),
     "D10_float_rgb": lambda: tiff(np.zeros((96, 80, 3), np.float32), photometric="rgb"),
+    "D10_float_map": lambda: b"Pf\n80 96\n-1.0\n" + bytes(4 * 80 * 96),
     "D10_half": lambda: tiff(np.zeros((96, 80), np.float16)),
     "D10_int32": lambda: tiff(np.zeros((96, 80), np.int32)),
     "D9_signed": lambda: tiff(np.zeros((96, 80), np.int16)),
