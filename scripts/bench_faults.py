@@ -26,7 +26,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from rich.markup import escape
 from rich.table import Table
 
 TESTS = Path(__file__).parents[1] / "tests"
-Section = Callable[[int, random.Random], list[Row]]
+Section = Callable[[int, random.Random], Iterable[Row]]
 
 
 # -- the matrix --------------------------------------------------------------------------------------
@@ -62,7 +62,8 @@ def matrix(n: int, draw: random.Random) -> list[Row]:
         counts |= {kind: 1, f"{kind} refused": int(bool(case.ok))} if kind != "faults" and counts else {}
         rows.append(Row(case.fault, case.expected, case.seen, case.ok, case.id, case.seconds, counts))
     rows += [
-        Row(MATRIX[id_], "a test", "there is none", False, id_, 0.0, {"faults": 1, "survived": 0}) for id_ in board.missing
+        Row(MATRIX[id_], "a test", "there is none", False, id_, 0.0, {"faults": 1, "survived": 0})
+        for id_ in board.missing
     ]
     rows += [Row(MATRIX[id_], "", f"belongs to {command}, not built", None, id_) for id_, command in NOT_BUILT.items()]
     return sorted(rows, key=lambda row: order(row.id))
@@ -92,11 +93,11 @@ def places(chosen: list[Path] | None) -> list[tuple[Path, Path]]:
     return [(one, other), (other, one)]
 
 
-def run_section(name: str, n: int, seed: int, where: list[tuple[Path, Path]]) -> list[Row]:
+def run_section(name: str, n: int, seed: int, where: list[tuple[Path, Path]]) -> Iterator[Row]:
     """In an empty folder; kills on one file system after the other."""
     if name == "matrix":
-        return matrix(n, random.Random(seed))
-    rows: list[Row] = []
+        yield from matrix(n, random.Random(seed))
+        return
     used = where if name == "kills" else where[:1]
     for number, (place, temporary) in enumerate(used):
         share = n // len(used) + (number < n % len(used))
@@ -105,12 +106,11 @@ def run_section(name: str, n: int, seed: int, where: list[tuple[Path, Path]]) ->
             os.chdir(folder)
             surroundings()
             try:
-                rows += SECTIONS[name](share, random.Random(seed + number))
+                yield from SECTIONS[name](share, random.Random(seed + number))
             except Exception as error:
                 traceback.print_exc()
-                rows.append(Row(f"{name} in {place}", "", f"{type(error).__name__}: {error}", False))
+                yield Row(f"{name} in {place}", "", f"{type(error).__name__}: {error}", False)
             os.chdir("/")
-    return rows
 
 
 def grouped(rows: list[Row]) -> list[Row]:
@@ -179,16 +179,12 @@ def main() -> int:
     rows: list[Row] = []
     for name in (section for section in SECTIONS if not given.sections or section in given.sections):
         started = time.monotonic()
-        rows += run_section(name, given.n, given.seed, where)
+        for row in run_section(name, given.n, given.seed, where):
+            rows.append(row)
+            if out:  # after each, so that a long count that is ended leaves what it has
+                written = {"seed": given.seed, "n": given.n, "figures": figures(rows), "rows": list(map(asdict, rows))}
+                out.write_text(json.dumps(written, indent=1))
         progress(f"{name}: {time.monotonic() - started:.0f} s")
-        if out:  # after each, so that a long count that is ended leaves what it has
-            document = {
-                "seed": given.seed,
-                "n": given.n,
-                "figures": figures(rows),
-                "rows": [asdict(row) for row in rows],
-            }
-            out.write_text(json.dumps(document, indent=1))
     show(rows)
     return 0 if all(row.ok is not False for row in rows) else 1
 

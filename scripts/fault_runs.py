@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -225,9 +225,8 @@ def progress(text: str) -> None:
 EQUAL = "continued run bit-equal, nothing left over"
 
 
-def kills(n: int, draw: random.Random) -> list[Row]:
+def kills(n: int, draw: random.Random) -> Iterator[Row]:
     """SIGKILL at uniformly random moments, over two file systems, with 0 and 2 workers."""
-    rows = []
     for number, name in enumerate(SETTINGS):
         seconds, share = straight(name), n // len(SETTINGS) + (number < n % len(SETTINGS))
         outcomes: list[Outcome] = []
@@ -241,13 +240,11 @@ def kills(n: int, draw: random.Random) -> list[Row]:
             outcomes.append(stopped_until_done(name, f"killed {name} {len(outcomes)}", most, stop))
             lost = sum(bool(outcome.told) for outcome in outcomes)
             progress(f"{os.getcwd()}: {name}: {made + outcomes[-1].stops} of {share} kills, {lost} runs lost")
-        rows.append(row_of(f"SIGKILL, {name}, in {Path.cwd().parent}", EQUAL, "kills", outcomes))
-    return rows
+        yield row_of(f"SIGKILL, {name}, in {Path.cwd().parent}", EQUAL, "kills", outcomes)
 
 
-def stops(n: int, draw: random.Random) -> list[Row]:
+def stops(n: int, draw: random.Random) -> Iterator[Row]:
     """Runs that are stopped two to five times, by one signal or another."""
-    rows = []
     for number, name in enumerate(SETTINGS):
         straight(name)
         outcomes = []
@@ -260,8 +257,7 @@ def stops(n: int, draw: random.Random) -> list[Row]:
             outcomes.append(stopped_until_done(name, f"often {name} {i}", draw.randint(2, 5), stop))
             progress(f"{name}: run {i + 1}, {outcomes[-1].stops} stops, {outcomes[-1].told or 'equal'}")
         if outcomes:
-            rows.append(row_of(f"2 to 5 stops, {name}", EQUAL, "stops", outcomes))
-    return rows
+            yield row_of(f"2 to 5 stops, {name}", EQUAL, "stops", outcomes)
 
 
 def wait_for_rows(child: int, folder: Path, more: int) -> None:
@@ -276,9 +272,9 @@ def wait_for_rows(child: int, folder: Path, more: int) -> None:
         time.sleep(0.002)
 
 
-def signals(n: int, draw: random.Random) -> list[Row]:
+def signals(n: int, draw: random.Random) -> Iterator[Row]:
     """SIGTERM, SIGINT and SIGUSR1 at random moments of the training."""
-    rows, name = [], "plain"
+    name = "plain"
     straight(name)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
         outcomes, slowest = [], 0.0
@@ -299,8 +295,7 @@ def signals(n: int, draw: random.Random) -> list[Row]:
         expected = f"status {128 + number} within 10 s, continued run bit-equal"
         row = row_of(number.name, expected, "signals", outcomes, f", slowest {slowest:.1f} s")
         row.ok = row.ok and slowest <= 10
-        rows.append(row)
-    return rows
+        yield row
 
 
 def flips(n: int, draw: random.Random) -> list[Row]:

@@ -68,7 +68,9 @@ def test_S6_a_table_of_results_and_a_table_of_jobs(capsys):
 @pytest.mark.fault("D17", "named, escaped, on the terminal and in the log")
 def test_D17_a_run_with_names_that_a_terminal_would_obey(tiny, folder, capsys):
     for i, name in enumerate(NAMES[:-1]):
-        Image.fromarray(np.random.default_rng(i).integers(0, 255, (60, 60, 3), np.uint8)).save(folder / name.replace("/", ""), "PNG")
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (60, 60, 3), np.uint8)).save(
+            folder / name.replace("/", ""), "PNG"
+        )
     (folder / "\x1b[31mbad.png").write_bytes(b"no picture")
     assert train(tiny) == 2
     said = capsys.readouterr()
