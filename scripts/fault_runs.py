@@ -228,7 +228,9 @@ EQUAL = "continued run bit-equal, nothing left over"
 def kills(n: int, draw: random.Random) -> Iterator[Row]:
     """SIGKILL at uniformly random moments, over two file systems, with 0 and 2 workers."""
     for number, name in enumerate(SETTINGS):
-        seconds, share = straight(name), n // len(SETTINGS) + (number < n % len(SETTINGS))
+        if not (share := n // len(SETTINGS) + (number < n % len(SETTINGS))):
+            continue
+        seconds = straight(name)
         outcomes: list[Outcome] = []
 
         def stop(child: int, folder: Path, seconds: float = seconds) -> None:
@@ -246,9 +248,11 @@ def kills(n: int, draw: random.Random) -> Iterator[Row]:
 def stops(n: int, draw: random.Random) -> Iterator[Row]:
     """Runs that are stopped two to five times, by one signal or another."""
     for number, name in enumerate(SETTINGS):
+        if not (share := n // len(SETTINGS) + (number < n % len(SETTINGS))):
+            continue
         straight(name)
         outcomes = []
-        for i in range(n // len(SETTINGS) + (number < n % len(SETTINGS))):
+        for i in range(share):
 
             def stop(child: int, folder: Path) -> None:
                 wait_for_rows(child, folder, draw.randint(1, 12))
@@ -256,8 +260,7 @@ def stops(n: int, draw: random.Random) -> Iterator[Row]:
 
             outcomes.append(stopped_until_done(name, f"often {name} {i}", draw.randint(2, 5), stop))
             progress(f"{name}: run {i + 1}, {outcomes[-1].stops} stops, {outcomes[-1].told or 'equal'}")
-        if outcomes:
-            yield row_of(f"2 to 5 stops, {name}", EQUAL, "stops", outcomes)
+        yield row_of(f"2 to 5 stops, {name}", EQUAL, "stops", outcomes)
 
 
 def wait_for_rows(child: int, folder: Path, more: int) -> None:
