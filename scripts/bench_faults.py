@@ -29,6 +29,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from fault_cost import cost
@@ -49,24 +50,28 @@ def matrix(n: int, draw: random.Random) -> list[Row]:
     """Every id of the fault matrix, by the tests that are marked with it; nothing is drawn."""
     sys.path.insert(0, str(TESTS))
     import pytest
-    from fault_matrix import MATRIX, NOT_BUILT, Scoreboard, order
+    from fault_matrix import MATRIX, NOT_BUILT, Case, Scoreboard, order
 
     board = Scoreboard()
     quiet = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=line", "-m", "fault and not slow"]
     quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # some plugins are imported already
     pytest.main([str(TESTS), f"--rootdir={TESTS.parent}", f"-c={TESTS.parent / 'pyproject.toml'}", *quiet], [board])
-    rows = []
-    for case in sorted(board.cases.values(), key=lambda case: order(case.id)):
-        kind = {"S1": "malicious", "S2": "malicious configs"}.get(case.id, "faults")
-        counts = {} if case.ok is None else {"faults": 1, "survived": int(case.ok)}
-        counts |= {kind: 1, f"{kind} refused": int(bool(case.ok))} if kind != "faults" and counts else {}
-        rows.append(Row(case.fault, case.expected, case.seen, case.ok, case.id, case.seconds, counts))
-    rows += [
-        Row(MATRIX[id_], "a test", "there is none", False, id_, 0.0, {"faults": 1, "survived": 0})
-        for id_ in board.missing
+    cases = [
+        *board.cases.values(),
+        *(Case(id_, MATRIX[id_], "a test", "there is none", False) for id_ in board.missing),
     ]
+    rows = [Row(case.fault, case.expected, case.seen, case.ok, case.id, case.seconds, counts(case)) for case in cases]
     rows += [Row(MATRIX[id_], "", f"belongs to {command}, not built", None, id_) for id_, command in NOT_BUILT.items()]
     return sorted(rows, key=lambda row: order(row.id))
+
+
+def counts(case: Any) -> dict[str, int]:
+    """What one case adds to the figures."""
+    if case.ok is None:
+        return {}
+    what = {"S1": "malicious", "S2": "malicious configs"}.get(case.id)
+    own = {what: 1, f"{what} refused": int(case.ok)} if what else {}
+    return {"faults": 1, "survived": int(case.ok), **own}
 
 
 SECTIONS: dict[str, Section] = {

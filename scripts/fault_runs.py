@@ -160,7 +160,8 @@ class Outcome:
         return [*self.unreadable, *self.left, *self.wrong]
 
 
-Stop = Callable[[int, Path], None]
+Stop = Callable[[int, Path], int]
+"""Ends the process, which runs in the folder, by a signal, whose number it returns."""
 
 
 def stopped_until_done(name: str, folder: str, n: int, stop: Stop) -> Outcome:
@@ -177,16 +178,15 @@ def _stopped_until_done(found: Outcome, name: str, folder: Path, n: int, stop: S
     arguments = [*RUN, *SETTINGS[name], f"hydra.run.dir={folder}"]
     while True:
         child = begin(arguments)
-        if found.stops < n:
-            stop(child, folder)
+        number = stop(child, folder) if found.stops < n else None
         status = finish(child)
         found.unreadable += unreadable(folder / "checkpoints")
         if status == 0:
             break
-        found.stops += 1
-        if found.stops > n:
+        if number is None or status not in (-number, 128 + number):  # not by the signal
             found.wrong.append(f"status {status}")
             return
+        found.stops += 1
         if (folder / ".hydra/config.yaml").exists():  # else nothing has begun
             arguments = [*AGAIN, f"ckpt_path={folder}"]
     found.left = [path.name for path in folder.rglob("*.part")]
@@ -233,9 +233,10 @@ def kills(n: int, draw: random.Random) -> Iterator[Row]:
         seconds = straight(name)
         outcomes: list[Outcome] = []
 
-        def stop(child: int, folder: Path, seconds: float = seconds) -> None:
+        def stop(child: int, folder: Path, seconds: float = seconds) -> int:
             time.sleep(draw.uniform(0, seconds))
             os.kill(child, signal.SIGKILL)
+            return signal.SIGKILL
 
         while (made := sum(outcome.stops for outcome in outcomes)) < share and len(outcomes) < 2 * share:
             most = min(share - made, draw.randint(1, 5))
@@ -254,9 +255,11 @@ def stops(n: int, draw: random.Random) -> Iterator[Row]:
         outcomes = []
         for i in range(share):
 
-            def stop(child: int, folder: Path) -> None:
+            def stop(child: int, folder: Path) -> int:
                 wait_for_rows(child, folder, draw.randint(1, 12))
-                os.kill(child, draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]))
+                number = draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+                os.kill(child, number)
+                return number
 
             outcomes.append(stopped_until_done(name, f"often {name} {i}", draw.randint(2, 5), stop))
             progress(f"{name}: run {i + 1}, {outcomes[-1].stops} stops, {outcomes[-1].told or 'equal'}")
@@ -267,7 +270,7 @@ def wait_for_rows(child: int, folder: Path, more: int) -> None:
     """Until so many more rows are logged than when it began to log, or the process has ended."""
     path, least = folder / "metrics.csv", None
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-        if path.exists() and Path("said.txt").exists():
+        if path.exists():
             count = path.read_text().count("\n")
             least = count if least is None else min(least, count)  # what is run again is cut off first
             if count >= least + more:

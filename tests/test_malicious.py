@@ -1,5 +1,6 @@
 """Files that would run something, given to every further entry; the first of them: test_checkpoint, test_security."""
 
+import pickle
 import socket
 from types import SimpleNamespace
 
@@ -9,7 +10,6 @@ import torch
 from test_checkpoint import PLACES, Evil, bare, legacy, tarred, zipped
 from test_quality import place
 
-from sr_lightning.cost import measure_cost  # noqa: F401  # what an evaluation imports
 from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate
 from sr_lightning.methods import build_methods
@@ -97,8 +97,6 @@ def test_the_files_are_evil(tmp_path):
             continue  # torch's first format is read by torch 1.x only
         write(PLACES["state_dict"](), tmp_path / "evil.ckpt")
         if name == "bare":
-            import pickle
-
             pickle.loads((tmp_path / "evil.ckpt").read_bytes())
         else:
             torch.load(tmp_path / "evil.ckpt", weights_only=False)
