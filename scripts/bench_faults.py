@@ -1,252 +1,171 @@
 """Counts what is lost when runs are killed, stopped and damaged: a table, and the same as JSON.
 
-    python scripts/bench_faults.py kills --n 20
+    python scripts/bench_faults.py matrix                   # every id of the fault matrix, by its tests
+    python scripts/bench_faults.py kills --n 1000 --out kills.json
+    python scripts/bench_faults.py stops --n 50             # runs that are stopped two to five times
     python scripts/bench_faults.py signals --n 6
     python scripts/bench_faults.py flips --n 200
+    python scripts/bench_faults.py cost                     # what saving and checking takes
     python scripts/bench_faults.py --out faults.json        # all of them
 
 Everything is imported once; each run is a fork of this process, so that a killed run costs a second. The moments
 of the kills and the bits are drawn from --seed. A run that was stopped is continued until it is done, and then
 compared with one that never was: weights, average, moments, schedule, random state, samples, the best, every
-logged value. A section is a function of (n, draw) that returns rows; `SECTIONS` lists them.
+logged value. Kills are spread over two file systems, each with $TMPDIR on the other one. A failure is a row of the
+table and ends nothing. A section is a function of (n, draw) that returns rows; `SECTIONS` lists them.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import random
-import signal
 import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
+from fault_cost import cost
+from fault_runs import Row, flips, kills, progress, signals, stops, surroundings
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
-import sr_lightning.build
-import sr_lightning.callbacks
-import sr_lightning.loggers
-import sr_lightning.run_info  # noqa: F401  # what a run imports, before it is forked
-from sr_lightning.seal import find_kept
-from sr_lightning.train import main as train
-
-NET = '''
-from torch import nn
-
-class Net(nn.Sequential):
-    """Draws random numbers in training."""
-    def __init__(self, scale):
-        super().__init__(nn.Conv2d(3, 8, 3, padding=1), nn.Dropout2d(0.3),
-                         nn.Conv2d(8, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
-'''
-RUN = [
-    *("--config-dir", "conf", "model=dropping", "scale=2", "data=folder", "data.train_dir=pictures"),
-    *("data.val_holdout=2", "data.batch_size=4", "data.patch_size=8", "optimizer.lr=1e-2", "trainer=cpu"),
-    *("trainer.precision=32", "trainer.max_steps=40", "trainer.val_check_interval=4", "trainer.log_every_n_steps=1"),
-    "logger=csv",
-]
-SETTINGS = {
-    "plain": [],
-    "average": ["callbacks=ema"],
-    "accumulated": ["trainer.accumulate_grad_batches=2"],
-    "two workers": ["data.num_workers=2"],
-}
-STATE = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "SRDataModule")
+TESTS = Path(__file__).parents[1] / "tests"
+Section = Callable[[int, random.Random], Iterable[Row]]
 
 
-@dataclass
-class Row:
-    """What a fault was meant to lead to, and what it did."""
-
-    fault: str
-    expected: str
-    seen: str
-    ok: bool
+# -- the matrix --------------------------------------------------------------------------------------
 
 
-Section = Callable[[int, random.Random], list[Row]]
+def matrix(n: int, draw: random.Random) -> list[Row]:
+    """Every id of the fault matrix, by the tests that are marked with it; nothing is drawn."""
+    sys.path.insert(0, str(TESTS))
+    import pytest
+    from fault_matrix import MATRIX, NOT_BUILT, Case, Scoreboard, order
 
-
-def surroundings() -> None:
-    """Pictures, a network and its config in the working folder."""
-    Path("pictures").mkdir()
-    draw = np.random.default_rng(0)
-    for i in range(5):
-        waves = np.cumsum(draw.normal(0, 12, (34 + 3 * i, 40, 3)), axis=1) + 128
-        Image.fromarray(waves.clip(0, 255).astype(np.uint8)).save(f"pictures/{i}.png")
-    Path("conf/model").mkdir(parents=True)
-    Path("conf/model/dropping.yaml").write_text("_target_: dropping.Net\nscale: ${scale}\n")
-    Path("dropping.py").write_text(NET)
-    sys.path.insert(0, os.getcwd())
-    os.environ["SR_CACHE"] = "cache"
-
-
-def begin(arguments: list[str]) -> int:
-    """Forks a run; what it says goes to `said.txt`."""
-    child = os.fork()
-    if child:
-        return child
-    status = 1
-    try:
-        said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
-        status = train(arguments)
-    except SystemExit as left:
-        status = int(left.code or 0)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(status)
-
-
-def finish(child: int) -> int:
-    """Its exit status, negative for a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def straight(name: str) -> float:
-    """The run that nothing stops; seconds that it takes."""
-    started = time.monotonic()
-    assert finish(begin([*RUN, *SETTINGS[name], f"hydra.run.dir=straight {name}"])) == 0, Path("said.txt").read_text()
-    return time.monotonic() - started
-
-
-def differences(one: str, other: str) -> list[str]:
-    """What of two finished runs is not equal to the last bit."""
-    found = []
-    for name in ("last", "best"):
-        a, b = (
-            torch.load(Path(run, "checkpoints", f"{name}.ckpt"), map_location="cpu", weights_only=True)
-            for run in (one, other)
-        )
-        found += [f"{name}: {key}" for key in (*STATE, "continuation") if not same(a.get(key), b.get(key))]
-    logged = []
-    for run in (one, other):
-        with Path(run, "metrics.csv").open() as file:
-            rows = [{k: v for k, v in row.items() if v and not k.startswith("time/")} for row in csv.DictReader(file)]
-        logged.append(rows)
-    objectives = [json.loads(Path(run, "results.json").read_text())["objective"] for run in (one, other)]
-    return [
-        *found,
-        *(["metrics.csv"] if logged[0] != logged[1] else []),
-        *(["objective"] if objectives[0] != objectives[1] else []),
+    board = Scoreboard()
+    quiet = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=line", "-m", "fault and not slow"]
+    quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # some plugins are imported already
+    pytest.main([str(TESTS), f"--rootdir={TESTS.parent}", f"-c={TESTS.parent / 'pyproject.toml'}", *quiet], [board])
+    cases = [
+        *board.cases.values(),
+        *(Case(id_, MATRIX[id_], "a test", "there is none", False) for id_ in board.missing),
     ]
+    rows = [Row(case.fault, case.expected, case.seen, case.ok, case.id, case.seconds, counts(case)) for case in cases]
+    rows += [Row(MATRIX[id_], "", f"belongs to {command}, not built", None, id_) for id_, command in NOT_BUILT.items()]
+    return sorted(rows, key=lambda row: order(row.id))
 
 
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
+def counts(case: Any) -> dict[str, int]:
+    """What one case adds to the figures."""
+    if case.ok is None:
+        return {}
+    what = {"S1": "malicious", "S2": "malicious configs"}.get(case.id)
+    own = {what: 1, f"{what} refused": int(case.ok)} if what else {}
+    return {"faults": 1, "survived": int(case.ok), **own}
 
 
-def stopped_until_done(name: str, folder: str, n: int, stop: Callable[[int], str | None]) -> tuple[int, list[str]]:
-    """Begins a run, lets `stop` end it up to n times, and continues it to its end; stops made, and what went wrong."""
-    stops, wrong = 0, []
-    arguments = [*RUN, *SETTINGS[name], f"hydra.run.dir={folder}"]
-    while True:
-        child = begin(arguments)
-        if stops < n:
-            said = stop(child)
-            wrong += [said] if said else []
-        status = finish(child)
-        kept = find_kept(Path(folder, "checkpoints"))
-        wrong += [f"{path.name} {reason}" for path, reason in kept.damaged.items()]
-        if status == 0:
-            break
-        stops += 1
-        if stops > n + 1:
-            return stops, [*wrong, f"status {status}"]
-        if Path(folder, ".hydra/config.yaml").exists():  # else nothing has begun
-            arguments = [*RUN[:2], f"ckpt_path={folder}"]
-    left = [path.name for path in Path(folder).rglob("*.part")]
-    return stops, [*wrong, *left, *differences(f"straight {name}", folder)]
+SECTIONS: dict[str, Section] = {
+    "kills": kills,
+    "stops": stops,
+    "signals": signals,
+    "flips": flips,
+    "cost": cost,
+    "matrix": matrix,  # last: after it there are threads, and forks of this process would not do
+}
 
 
-def kills(n: int, draw: random.Random) -> list[Row]:
-    """SIGKILL at uniformly random moments."""
-    rows = []
-    for number, name in enumerate(SETTINGS):
-        seconds, share = straight(name), n // len(SETTINGS) + (number < n % len(SETTINGS))
-        made, runs, wrong = 0, 0, []
-
-        def stop(child: int, seconds: float = seconds) -> None:
-            time.sleep(draw.uniform(0, seconds))
-            os.kill(child, signal.SIGKILL)
-
-        while made < share:
-            most = min(share - made, draw.randint(1, 5))
-            stops, found = stopped_until_done(name, f"killed {name} {runs}", most, stop)
-            made, runs, wrong = made + stops, runs + 1, [*wrong, *found]
-        seen = f"{made} kills in {runs} runs: {'all equal' if not wrong else ', '.join(sorted(set(wrong)))}"
-        rows.append(Row(f"SIGKILL, {name}", "continued run bit-equal, nothing left over", seen, not wrong))
-    return rows
+# -- the scoreboard ----------------------------------------------------------------------------------
 
 
-def signals(n: int, draw: random.Random) -> list[Row]:
-    """SIGTERM, SIGINT and SIGUSR1 at random moments of the training."""
-    rows, name = [], "plain"
-    straight(name)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-        wrong, slowest = [], 0.0
-        for i in range(max(n // 3, 1)):
-            folder, at = f"stopped {number.name} {i}", draw.randint(2, 35)
-            child = begin([*RUN, f"hydra.run.dir={folder}"])
-            rows_path = Path(folder, "metrics.csv")
-            while not (rows_path.exists() and rows_path.read_text().count("\n") > at):
-                time.sleep(0.002)
-            sent = time.monotonic()
-            os.kill(child, number)
-            status = finish(child)
-            slowest = max(slowest, time.monotonic() - sent)
-            wrong += [] if status == 128 + number else [f"status {status}"]
-            seal = find_kept(Path(folder, "checkpoints")).seal
-            wrong += [] if seal and seal.step >= at - 12 else ["no checkpoint of the step"]
-            wrong += [] if finish(begin([*RUN[:2], f"ckpt_path={folder}"])) == 0 else ["not continued"]
-            wrong += differences(f"straight {name}", folder)
-        seen = f"slowest {slowest:.1f} s: {'all equal' if not wrong else ', '.join(sorted(set(wrong)))}"
-        expected = f"status {128 + number} within 10 s, continued run bit-equal"
-        rows.append(Row(number.name, expected, seen, not wrong and slowest <= 10))
-    return rows
+def places(chosen: list[Path] | None) -> list[tuple[Path, Path]]:
+    """Where runs lie and where $TMPDIR does: two folders, each beside the other, where they are two file systems."""
+    pair = chosen or [Path(tempfile.gettempdir()), Path("/dev/shm")]
+    if chosen is None and not (pair[1].is_dir() and os.access(pair[1], os.W_OK)):
+        return [(pair[0], pair[0])]
+    one, other = (path.absolute() for path in pair)
+    if chosen is None and one.stat().st_dev == other.stat().st_dev:
+        return [(one, one)]
+    return [(one, other), (other, one)]
 
 
-def flips(n: int, draw: random.Random) -> list[Row]:
-    """Single bits and cuts in a checkpoint of a real run."""
-    straight("average")
-    whole = Path("straight average/checkpoints/last.ckpt").read_bytes()
-    path, missed = Path("damaged/last.ckpt"), {"bits": 0, "cuts": 0}
-    path.parent.mkdir()
-    for kind in missed:
-        for _ in range(n):
-            data = bytearray(whole)
-            if kind == "bits":
-                place = draw.randrange(8 * len(data))
-                data[place // 8] ^= 1 << place % 8
-            else:
-                del data[draw.randrange(1, len(data)) :]
-            path.write_bytes(data)
-            missed[kind] += find_kept(path.parent).newest is not None
-    return [Row(f"{n} {kind}", f"{n} found", f"{n - count} found", count == 0) for kind, count in missed.items()]
+def run_section(name: str, n: int, seed: int, where: list[tuple[Path, Path]]) -> Iterator[Row]:
+    """In an empty folder; kills on one file system after the other."""
+    if name == "matrix":
+        yield from matrix(n, random.Random(seed))
+        return
+    used = where if name == "kills" else where[:1]
+    for number, (place, temporary) in enumerate(used):
+        share = n // len(used) + (number < n % len(used))
+        with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
+            os.environ["TMPDIR"], tempfile.tempdir = str(temporary), None
+            os.chdir(folder)
+            surroundings()
+            try:
+                yield from SECTIONS[name](share, random.Random(seed + number))
+            except Exception as error:
+                traceback.print_exc()
+                yield Row(f"{name} in {place}", "", f"{type(error).__name__}: {error}", False)
+            os.chdir("/")
 
 
-SECTIONS: dict[str, Section] = {"kills": kills, "signals": signals, "flips": flips}
+def grouped(rows: list[Row]) -> list[Row]:
+    """Variants of one test in one line."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        fault = row.fault.partition(" [")[0] if row.id else row.fault
+        groups.setdefault((row.id, fault), []).append(row)
+    lines = []
+    for (id_, fault), members in groups.items():
+        bad = [row for row in members if row.ok is False]
+        skipped = [row for row in members if row.ok is None]
+        seen = members[0].seen if len(members) == 1 else f"{len(members) - len(bad) - len(skipped)} of {len(members)}"
+        first = (bad or skipped or members)[0]
+        seen = f"{seen}: {first.fault}: {first.seen}" if len(members) > 1 and (bad or skipped) else seen
+        lines.append(Row(fault, first.expected, seen, first.ok, id_))
+    return lines
+
+
+def figures(rows: list[Row]) -> dict[str, int]:
+    """Sums over all rows."""
+    total: Counter[str] = Counter()
+    for row in rows:
+        total.update(row.counts)
+    return dict(total)
+
+
+SENTENCES = {
+    "survived": "faults survived: {survived} of {faults}",
+    "kills": "kills: {kills}; unreadable checkpoints: {unreadable}; files left over: {left over}",
+    "bit-equal": "resumed = uninterrupted: {bit-equal} of {stopped runs} runs",
+    "malicious": "malicious files refused, none executed: {malicious refused} of {malicious}",
+    "malicious configs": "malicious configs refused, none executed: {malicious configs refused} of {malicious configs}",
+    "found": "damaged checkpoints found: {found} of {damaged}",
+}
+
+
+def show(rows: list[Row]) -> None:
+    """The table, and the figures below it."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("id", "fault", "expected", "seen", ""):
+        table.add_column(column, overflow="fold")
+    for row in grouped(rows):
+        state = {True: "ok", False: "NO", None: "-"}[row.ok]
+        table.add_row(*(escape(text) for text in (row.id, row.fault, row.expected, row.seen, state)))
+    Console().print(table)
+    total = figures(rows)
+    for key, sentence in SENTENCES.items():
+        if key in total:
+            print(sentence.format(**total))
 
 
 def main() -> int:
@@ -255,29 +174,24 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=12, help="faults of each section")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=None, help="also write the rows as JSON")
+    help_ = "on two file systems, for kills; default: the temporary folder and /dev/shm, if they differ"
+    parser.add_argument("--folders", type=Path, nargs=2, default=None, help=help_)
     given = parser.parse_args()
     if unknown := set(given.sections) - set(SECTIONS):
         parser.error(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(SECTIONS)}")
     torch.set_num_threads(1)
-    out = given.out and given.out.absolute()
+    out, where = given.out and given.out.absolute(), places(given.folders)
     rows: list[Row] = []
-    for name in given.sections or SECTIONS:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            os.chdir(folder)
-            surroundings()
-            started = time.monotonic()
-            rows += SECTIONS[name](given.n, random.Random(given.seed))
-            print(f"{name}: {time.monotonic() - started:.0f} s", flush=True)
-            os.chdir("/")
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("fault", "expected", "seen", ""):
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(row.fault, row.expected, row.seen, "ok" if row.ok else "LOST")
-    Console().print(table)
-    if out:
-        out.write_text(json.dumps({"seed": given.seed, "n": given.n, "rows": [asdict(row) for row in rows]}, indent=1))
-    return 0 if all(row.ok for row in rows) else 1
+    for name in (section for section in SECTIONS if not given.sections or section in given.sections):
+        started = time.monotonic()
+        for row in run_section(name, given.n, given.seed, where):
+            rows.append(row)
+            if out:  # after each, so that a long count that is ended leaves what it has
+                written = {"seed": given.seed, "n": given.n, "figures": figures(rows), "rows": list(map(asdict, rows))}
+                out.write_text(json.dumps(written, indent=1))
+        progress(f"{name}: {time.monotonic() - started:.0f} s")
+    show(rows)
+    return 0 if all(row.ok is not False for row in rows) else 1
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sr_lightning.config import TrainConfig
 from sr_lightning.entry import run_without_folder
 from sr_lightning.errors import UserError
+from sr_lightning.printable import printable
 
 if TYPE_CHECKING:
     from sr_lightning.data.findings import Report, SetSpec
@@ -75,6 +76,7 @@ def _as_list(value: Any) -> list[Any]:
 def _show(report: Report) -> None:
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
@@ -83,7 +85,7 @@ def _show(report: Report) -> None:
     for s in report.sets:
         count = str(s.pictures) if s.readable == s.pictures else f"{s.readable} of {s.pictures}"
         modes = ", ".join(f"{mode}" if len(s.modes) == 1 else f"{mode} {n}" for mode, n in s.modes.items())
-        table.add_row(s.name, s.role, count, s.smallest, s.largest, modes)
+        table.add_row(escape(printable(s.name)), s.role, count, s.smallest, s.largest, modes)
     Console().print(table)
     for is_wrong in (True, False):
         chosen = [finding for finding in report.findings if finding.is_wrong == is_wrong]
@@ -91,8 +93,9 @@ def _show(report: Report) -> None:
             found = [finding for finding in chosen if finding.kind == kind]
             print(f"{kind}: {len(found)}" + ("" if is_wrong else " (worth knowing)"))
             for finding in found[:_SHOWN]:
-                print("  " + "\n  = ".join(finding.files) if finding.files else f"  {finding.set}")
-                print(textwrap.fill(finding.message, 80, initial_indent=" " * 4, subsequent_indent=" " * 4))
+                names = "\n  = ".join(finding.files) if finding.files else finding.set
+                print(printable(f"  {names}"))
+                print(textwrap.fill(printable(finding.message), 80, initial_indent=" " * 4, subsequent_indent=" " * 4))
             if len(found) > _SHOWN:
                 print(f"  … and {len(found) - _SHOWN} more")
     rate = report.pictures / max(report.seconds, 1e-9)

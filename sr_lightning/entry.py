@@ -28,6 +28,7 @@ from sr_lightning.compose import compose_jobs, quote_path
 from sr_lightning.config import TrainConfig, check_config, register_resolvers
 from sr_lightning.errors import FailedError, InterruptedRun, UserError
 from sr_lightning.folders import chosen_folder, claim_folder
+from sr_lightning.printable import Formatter, printable
 from sr_lightning.resume import accept_differences, find_folder, find_jobs, find_resume
 from sr_lightning.session import Session, Task, held
 
@@ -97,7 +98,9 @@ def run_plain(name: str, task: Callable[[DictConfig], None], argv: list[str] | N
             raise UserError(f"-m: {program} makes one thing; allowed: without -m")
         overrides = [quote_path(override) for override in args.overrides]
         (job,) = compose_jobs(name, overrides, config_dir=args.config_dir, config_name=args.config_name, is_sweep=False)
-        logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+        console = logging.StreamHandler(sys.stdout)
+        console.setFormatter(Formatter("%(message)s"))
+        logging.basicConfig(level=logging.INFO, handlers=[console])
         task(job.config)
         return 0
 
@@ -192,4 +195,4 @@ def _indented(text: str) -> str:
 
 
 def _tell(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)

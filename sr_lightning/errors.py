@@ -1,14 +1,23 @@
 """The ways a run ends early on purpose; anything else is a bug and shows its traceback."""
 
+from sr_lightning.printable import printable
 
-class UserError(Exception):
+
+class _ToldError(Exception):
+    """Its message is for a terminal."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+class UserError(_ToldError):
     """The user's input is wrong: a config key, a path, a file. Exit status 2, no traceback.
 
     The message names the key or file, what was found and what is allowed.
     """
 
 
-class FailedError(RuntimeError):
+class FailedError(_ToldError, RuntimeError):
     """A run cannot give all that was asked for, for a reason that the message explains. Exit status 1, no traceback."""
 
 

@@ -30,6 +30,7 @@ from omegaconf import DictConfig
 
 from sr_lightning.commands import COMMANDS, Config, hardware
 from sr_lightning.errors import FailedError, InterruptedRun, TrainingFailedError, UserError
+from sr_lightning.printable import Formatter
 from sr_lightning.resume import Resume
 from sr_lightning.run import Run
 from sr_lightning.seal import Seal
@@ -193,10 +194,12 @@ def _read_job(folder: Path, name: str) -> tuple[Any, Run]:
 
 
 def _log_to(folder: Path, name: str, rank: int) -> None:
-    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, format="%(message)s", stream=sys.stdout)
+    console = logging.StreamHandler(sys.stdout)
+    console.setFormatter(Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, handlers=[console])
     if rank == 0:
         file = logging.FileHandler(folder / f"{name}.log", encoding="utf-8")
-        file.setFormatter(logging.Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+        file.setFormatter(Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
         logging.getLogger().addHandler(file)
 
 

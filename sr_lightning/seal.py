@@ -160,6 +160,8 @@ def find_kept(folder: Path) -> Kept:
             damaged[path] = error.reason
         except OSError as error:
             damaged[path] = error.strerror or str(error)
+    if [seal is None for _, _, seal in found] == [False, True]:  # a file of ours never follows upon one without a seal
+        damaged[found.pop()[1]] = "its seal is lost, or it is none of this run's"
     if not found:
         return Kept(None, None, damaged)
     _, newest, seal = max(found, key=lambda entry: (entry[0], entry[1].name == LAST))

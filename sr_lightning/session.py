@@ -21,6 +21,7 @@ from sr_lightning.errors import FailedError, UserError
 from sr_lightning.folders import external_rank, remove_unused, shown
 from sr_lightning.launch import processes, run_ranks
 from sr_lightning.lock import locked
+from sr_lightning.printable import printable
 from sr_lightning.resume import Finished, Resume, accept_differences, prepare
 from sr_lightning.run import Run
 
@@ -153,7 +154,7 @@ def _print_sweep(jobs: list[Job], objective: str) -> None:
         table.add_column(column, overflow="fold", justify="right" if "dB" in column else "left")
     for job in jobs:
         value = "" if job.objective is None else f"{job.objective:+.3f}"
-        table.add_row(job.name, " ".join(job.overrides), value, escape(job.status))
+        table.add_row(job.name, escape(printable(" ".join(job.overrides))), value, escape(printable(job.status)))
     Console().print(table)
     folder = shown(jobs[0].folder.parent)
     print(f"sweep folder {folder}")

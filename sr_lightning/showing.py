@@ -15,6 +15,7 @@ from sr_lightning.data.datasets import EvalPictures
 from sr_lightning.evaluation import Evaluation
 from sr_lightning.folders import shown
 from sr_lightning.image import write_png
+from sr_lightning.printable import printable
 from sr_lightning.results import write_results
 from sr_lightning.run import Run
 from sr_lightning.run_info import environment
@@ -95,13 +96,13 @@ def show(evaluation: Evaluation, run: Run, *, formats: Sequence[str]) -> None:
         title = f"Cost of one picture of 1280x720 on {cost.device}, {cost.precision}; latency: median"
         console.print(terminal(_once_each(lines), COST, title=title))
     for text in [*protocol(evaluation), *evaluation.notes]:
-        console.print(text)
+        console.print(printable(text))
     for number, source in enumerate(sources, 1):
         console.print(f"[{number}] {source}", style="dim")
     if evaluation.comparisons:
         console.print()
     for comparison in evaluation.comparisons:
-        console.print(str(comparison))
+        console.print(printable(str(comparison)))
     files = ["results.json", "per_image.csv", *(FILES[name] for name in FILES if name in formats)]
     console.print(f"\nrun folder  {shown(run.folder)}", soft_wrap=True)
     console.print(f"files       {', '.join(files)}")

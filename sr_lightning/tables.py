@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from sr_lightning.printable import printable
 from sr_lightning.results import BICUBIC, SetScore
 
 Kind = Literal["baseline", "own", "published"]
@@ -106,7 +107,7 @@ def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TIT
         before: Kind | None = None
         for i, row in enumerate(group):
             head = where(row) if i == 0 else "published" if row.kind == "published" != before else ""
-            cells = [escape(text) for text in (head, row.method, *_cells(row, columns))]
+            cells = [escape(printable(text)) for text in (head, row.method, *_cells(row, columns))]
             table.add_row(
                 *cells, style="dim italic" if row.kind == "published" else "", end_section=i == len(group) - 1
             )

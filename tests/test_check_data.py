@@ -56,6 +56,8 @@ def test_a_clean_set(photographs, capsys):
     assert sets["Mine"]["modes"] == {"PNG RGB": 2}
 
 
+@pytest.mark.fault("D1", "check_data names every bad file at once")
+@pytest.mark.fault("D21", "check_data names copies, flips and crops")
 def test_every_fault_is_found_at_once(photographs, capsys):
     train, test = photographs
     astronaut, chelsea = (Image.open(test / f"{name}.png") for name in ("astronaut", "chelsea"))
@@ -95,6 +97,7 @@ def test_every_fault_is_found_at_once(photographs, capsys):
     assert max(len(line) for line in tail) <= 80
 
 
+@pytest.mark.fault("D19", "check_data names them")
 def test_pairs_of_every_scale_are_judged(photographs, tmp_path):
     train, test = photographs
     for scale in (2, 4):
@@ -116,6 +119,23 @@ def test_pairs_of_every_scale_are_judged(photographs, tmp_path):
     assert any(kind == "pairs" and message.startswith("x2: coffee.png: expected one LR file") for kind, message in said)
     assert [Path(f["files"][0]).name for f in findings if f["kind"] == "unreadable"] == ["coinsx4.png"]
     assert len(said) == 3
+
+
+@pytest.mark.fault("D19", "check_data names both pictures")
+def test_pairs_whose_names_are_swapped(photographs, tmp_path):
+    train, test = photographs
+    (tmp_path / "X4").mkdir()
+    for path in train.iterdir():
+        Image.open(path).resize((60, 45)).save(tmp_path / "X4" / path.name)
+    pairs = [*arguments(train, test), f"data.train_lr_dir={tmp_path}/X4", "data.val_holdout=0"]
+    assert main(pairs) == 0
+    (tmp_path / "X4/coffee.png").rename(tmp_path / "X4/x")
+    (tmp_path / "X4/coins.png").rename(tmp_path / "X4/coffee.png")
+    (tmp_path / "X4/x").rename(tmp_path / "X4/coins.png")
+    assert main(pairs) == 2
+    assert sorted(found()["pairs"]) == [("coffee.png", "coffee.png"), ("coins.png", "coins.png")]
+    said = [finding["message"] for finding in json.loads(Path("check_data.json").read_text())["findings"]]
+    assert f"shows another picture, {train}/coins.png" in said
 
 
 def test_folders_by_name(photographs, capsys):

@@ -91,7 +91,13 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+CASES = [
+    pytest.param(name, marks=pytest.mark.fault(name.partition("_")[0], "status 2 before data is touched, with the key"))
+    for name in FAULTS
+]
+
+
+@pytest.mark.parametrize("fault", CASES)
 def test_config_fault(capsys, fault):
     given, expected = FAULTS[fault]
     said = refused(capsys, *(experiment(given) if isinstance(given, str) else given))
@@ -106,6 +112,7 @@ def test_ones_own_folder_of_configs_counts_when_another_override_is_wrong(capsys
     assert "experiment" not in said
 
 
+@pytest.mark.fault("C10", "the same run")
 def test_C10_the_saved_config_replays_to_an_identical_run(tiny):
     assert main([*tiny, "loss.pixel=charbonnier", "seed=7", "hydra.run.dir=first"]) == 0
     assert main(["--config-dir", "first/.hydra", "--config-name", "config", "hydra.run.dir=again"]) == 0

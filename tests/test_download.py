@@ -107,6 +107,7 @@ def test_the_root_is_sr_data(server, tmp_path, monkeypatch):
     assert visible(tmp_path / "here") == visible(tmp_path / "data") == WHOLE
 
 
+@pytest.mark.fault("S4", "status 1, nothing is kept")
 def test_a_wrong_hash_leaves_nothing(server, tmp_path, capsys):
     server.content["/set/b.png"] = bytes(len(CONTENT["/set/b.png"]))
     assert main(["tiny", "--root", "r"]) == 1
@@ -121,6 +122,7 @@ def test_a_wrong_hash_leaves_nothing(server, tmp_path, capsys):
     assert visible(tmp_path / "r") == WHOLE
 
 
+@pytest.mark.fault("S4", "status 1, nothing is kept")
 def test_a_file_that_is_shorter_on_the_server_is_refused(server, tmp_path, capsys):
     server.content["/set/b.png"] = CONTENT["/set/b.png"][:1000]
     assert main(["tiny", "--root", "r"]) == 1
@@ -151,6 +153,7 @@ def test_what_an_earlier_call_left_is_continued_or_fetched_anew(server, tmp_path
 
 
 @pytest.mark.parametrize("left", [b"of another file", bytes(200_001), bytes(300_000)])
+@pytest.mark.fault("S4", "fetched anew")
 def test_a_part_of_another_file_is_thrown_away(server, tmp_path, left):
     folder = tmp_path / "r/test/Tiny"
     folder.mkdir(parents=True)
@@ -192,6 +195,7 @@ def test_a_refusal_is_told(server, tmp_path, capsys):
     assert "c.png:\n    the server answers 404" in capsys.readouterr().err
 
 
+@pytest.mark.fault("S4", "refused")
 def test_redirects_are_followed_but_never_to_http(server, tmp_path, monkeypatch):
     offer(server, tmp_path, monkeypatch, CONTENT, base="/moved/set/")
     assert main(["tiny", "--root", "r"]) == 0
@@ -337,6 +341,7 @@ EVIL = {
 
 
 @pytest.mark.parametrize("kind", EVIL)
+@pytest.mark.fault("S3", "refused, nothing is left")
 def test_an_evil_archive_leaves_nothing(tmp_path, kind):
     inside = tmp_path / "deep/inside"
     inside.mkdir(parents=True)
@@ -347,6 +352,7 @@ def test_an_evil_archive_leaves_nothing(tmp_path, kind):
     assert [path.name for path in inside.iterdir()] == ["x.zip"]
 
 
+@pytest.mark.fault("S3", "status 1, nothing is left")
 def test_an_evil_archive_fails_the_command(server, tmp_path, monkeypatch, capsys):
     server.content["/set/x.zip"] = EVIL["parent"]
     offer(server, tmp_path, monkeypatch, {"/set/x.zip": EVIL["parent"]})
@@ -355,6 +361,7 @@ def test_an_evil_archive_fails_the_command(server, tmp_path, monkeypatch, capsys
     assert not list(tmp_path.rglob("evil.png"))
 
 
+@pytest.mark.fault("S3", "refused")
 def test_limits_and_the_manifest(tmp_path):
     (tmp_path / "x.zip").write_bytes(zipped(GOOD))
     for limits in (Limits(members=2), Limits(bytes=8)):

@@ -156,6 +156,7 @@ def test_figures_are_those_of_the_saved_pictures_by_scikit_image(folder, tmp_pat
     assert document()["protocol"]["lr_kernel"] == "matlab_bicubic"
 
 
+@pytest.mark.fault("I9", "two files, numbered")
 def test_ready_made_pairs_and_pictures_of_the_same_name_in_sub_folders(picture, tmp_path):
     for i, sub in enumerate("ab"):
         hr = picture(96, 100, i)
@@ -298,6 +299,7 @@ def test_tiles_and_self_ensemble_are_what_the_network_is_run_with(folder, tmp_pa
     assert (protocol["self_ensemble"], protocol["tile"]) == (True, 16)
 
 
+@pytest.mark.fault("P3", "the same bits")
 def test_the_same_bits_on_two_processes_each_picture_once(folder, tmp_path):
     path = save(tmp_path / "a.ckpt")
     Image.fromarray(np.tile(read_rgb(folder / "img_0.png"), (4, 4, 1))).save(folder / "img_6.png")  # many threads' work
@@ -416,6 +418,7 @@ def test_bad_input_is_told_before_torch_is_needed(overrides, said, capsys):
     assert not Path("runs").exists()
 
 
+@pytest.mark.fault("T11", "status 2, both named")
 def test_what_only_the_files_can_tell(folder, tmp_path, capsys):
     path = save(tmp_path / "a.ckpt")
     foreign = save(tmp_path / "b.ckpt", model={"_target_": "my_package.Net"})

@@ -204,6 +204,8 @@ HOOKS = (
         (4, ["trainer.val_check_interval=3", "scheduler=multistep", "optimizer=sgd", "optimizer.lr=1e-2"]),
     ],
 )
+@pytest.mark.fault("T2", "bit-equal to a run that never stopped")
+@pytest.mark.fault("T1", "bit-equal to a run that never stopped")
 def test_any_number_of_interruptions_anywhere_leaves_no_trace(seed, more):
     """Kills, signals and failures, at any step and hook, until the run is done."""
     config = checked(*more)
@@ -235,6 +237,7 @@ def test_any_number_of_interruptions_anywhere_leaves_no_trace(seed, more):
     ],
 )
 @pytest.mark.parametrize("more", [[], AVERAGE], ids=["raw", "average"])
+@pytest.mark.fault("T4", "saved at the step, status 143, bit-equal")
 def test_a_signal_takes_no_validation_away(hook, at, step, more):
     """At the last step too, after which Lightning would do nothing any more; and while an average is in its place."""
     config = checked(*more)
@@ -248,6 +251,7 @@ def test_a_signal_takes_no_validation_away(hook, at, step, more):
     assert_same("straight", "stopped")
 
 
+@pytest.mark.fault("T2", "bit-equal")
 def test_dropout_goes_on_where_it_stopped():
     """Without validations in between, which put the random state back too."""
     config = checked("trainer.val_check_interval=7")
@@ -258,6 +262,7 @@ def test_dropout_goes_on_where_it_stopped():
     assert_same("straight", "stopped")
 
 
+@pytest.mark.fault("T1", "the same objective")
 def test_a_run_killed_before_its_test_keeps_its_objective(monkeypatch):
     config = checked()
     objective = run(config, "straight")
@@ -275,6 +280,7 @@ def test_the_last_step_is_validated_and_saved():
     assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [1, 3, 5, 6]
 
 
+@pytest.mark.fault("T8", "a sentence, status 1, the step before is saved")
 def test_a_failure_saves_the_step_before():
     """Memory runs out in the sixth step, two steps after the last validation."""
     config = checked()
@@ -283,6 +289,7 @@ def test_a_failure_saves_the_step_before():
     assert content("a")["global_step"] == 5
 
 
+@pytest.mark.fault("T14", "chosen by step")
 def test_clocks_do_not_matter():
     config = checked()
     with pytest.raises(Killed):
@@ -298,6 +305,7 @@ def test_clocks_do_not_matter():
     assert (found.newest.name, found.seal.step) == ("previous.ckpt", 4)
 
 
+@pytest.mark.fault("T2", "bit-equal, the best kept")
 def test_a_moved_folder_keeps_its_best():
     config = checked("optimizer.lr=1e-2")
     run(config, "straight")
@@ -309,6 +317,7 @@ def test_a_moved_folder_keeps_its_best():
     assert not Path("a").exists()
 
 
+@pytest.mark.fault("T5", "metrics.csv as if never stopped")
 def test_half_a_row_and_a_first_try_are_no_metrics():
     config = checked()
     run(config, "straight")
@@ -327,6 +336,7 @@ def test_half_a_row_and_a_first_try_are_no_metrics():
 # -- checkpoints ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.fault("T10", "the one before is used, and said; bit-equal")
 def test_a_damaged_checkpoint_is_passed_over_and_told(capsys, caplog):
     config = checked()
     run(config, "straight")
@@ -345,6 +355,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_told(capsys, caplog):
     assert Path("a/checkpoints/last.ckpt.damaged").read_bytes() == data
 
 
+@pytest.mark.fault("T5", "a sentence, the old checkpoints whole, nothing left over")
 def test_a_full_disk_ends_the_run_in_words(monkeypatch):
     real, saves = torch.save, []
 
@@ -362,6 +373,7 @@ def test_a_full_disk_ends_the_run_in_words(monkeypatch):
     assert not list(Path("a/checkpoints").glob("*.part"))
 
 
+@pytest.mark.fault("T6", "a sentence that names it")
 def test_a_folder_that_goes_away_is_named():
     def remove(trainer, module):
         Path("a").rename("elsewhere")
@@ -373,6 +385,7 @@ def test_a_folder_that_goes_away_is_named():
 # -- numbers that are none -----------------------------------------------------------------------------
 
 
+@pytest.mark.fault("T7", "stopped, checkpoints finite")
 def test_one_bad_gradient_element_ends_the_run_before_the_step():
     def spoil(trainer, module):
         module.net.body[2].weight.grad[0, 0, 0, 0] = float("nan")
@@ -394,6 +407,7 @@ class Spoiling(Callback):
             self.act(trainer, module)
 
 
+@pytest.mark.fault("T7", "stopped, the best finite")
 def test_a_picture_that_is_no_number_never_becomes_the_best():
     """In the validation only: PSNR is taken of 8 bits, which hold no NaN."""
 
@@ -409,6 +423,7 @@ def test_a_picture_that_is_no_number_never_becomes_the_best():
 
 
 @pytest.mark.parametrize("fault", ["dies", "hangs"])
+@pytest.mark.fault("T9", "ended in time, the samples named, bit-equal after")
 def test_a_worker_that_dies_or_hangs_ends_the_run_and_names_the_samples(monkeypatch, fault):
     real = TrainSamples.__getitem__
 
@@ -435,6 +450,7 @@ def test_a_worker_that_dies_or_hangs_ends_the_run_and_names_the_samples(monkeypa
     assert_same("straight", "a")
 
 
+@pytest.mark.fault("P2", "refused, the processes named")
 def test_processes_that_see_other_pictures_refuse_to_start(monkeypatch):
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
@@ -447,6 +463,7 @@ def test_processes_that_see_other_pictures_refuse_to_start(monkeypatch):
         run(checked(), "a")
 
 
+@pytest.mark.fault("T12", "refused, nothing touched")
 def test_a_second_run_in_a_folder_is_refused(capsys, tmp_path):
     folder = tmp_path / "a"
     with locked(folder, "hydra.run.dir"):
@@ -463,6 +480,7 @@ def test_a_second_run_in_a_folder_is_refused(capsys, tmp_path):
         assert "ckpt_path: " in capsys.readouterr().err
 
 
+@pytest.mark.fault("T6", "refused at the start")
 def test_a_file_in_the_place_of_the_folder_is_named(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main([*CONF, *SETTINGS, "hydra.run.dir=file/a"]) == 2
@@ -477,6 +495,7 @@ def stopped_at_4(folder="a", *more):
         run(checked(*more), folder, Fault("on_train_batch_end", 5, kill))
 
 
+@pytest.mark.fault("T13", "refused, every key listed with what to type")
 def test_all_that_differs_from_the_checkpoint_is_listed():
     """Whatever the file beside it says."""
     stopped_at_4()
@@ -492,6 +511,7 @@ def test_all_that_differs_from_the_checkpoint_is_listed():
 
 
 @pytest.mark.parametrize("key", ["scale=3", "model.scale=3", "optimizer._target_=torch.optim.SGD"])
+@pytest.mark.fault("T11", "refused, whatever is allowed")
 def test_what_the_state_would_not_fit_is_never_accepted(key):
     stopped_at_4()
     config = checked()
@@ -502,6 +522,7 @@ def test_what_the_state_would_not_fit_is_never_accepted(key):
 
 
 @pytest.mark.parametrize("scheduler", ["one_cycle", "multistep"])
+@pytest.mark.fault("T13", "accepted by name, and in effect")
 def test_an_accepted_rate_takes_effect_and_the_moments_stay(scheduler):
     """The first rate after the change is the one of a run that had it from the start."""
     more = [f"scheduler={scheduler}"]
@@ -524,6 +545,7 @@ def test_an_accepted_rate_takes_effect_and_the_moments_stay(scheduler):
     assert torch.equal(seen[0][2], moments)
 
 
+@pytest.mark.fault("T13", "in effect at once")
 def test_more_steps_take_effect_at_once():
     """Already in the first step, whose rate the checkpoint holds too."""
     rates = []
@@ -538,6 +560,7 @@ def test_more_steps_take_effect_at_once():
     assert rates[0] == rates[1]
 
 
+@pytest.mark.fault("T13", "refused, or accepted by name and in effect")
 def test_an_accepted_batch_size_is_used_and_other_pictures_only_if_allowed():
     stopped_at_4()
     config = checked("data.batch_size=2")
@@ -552,6 +575,7 @@ def test_an_accepted_batch_size_is_used_and_other_pictures_only_if_allowed():
     assert Path("a/results.json").is_file()
 
 
+@pytest.mark.fault("T13", "the best is found anew")
 def test_the_best_of_other_validation_pictures_does_not_count():
     stopped_at_4()
     before = content("a")["callbacks"]
@@ -568,6 +592,7 @@ MINE = "model._target_=test_faults.Net"
 
 
 @pytest.mark.usefixtures("_hydras_logging")
+@pytest.mark.fault("T13", "a refusal changes nothing")
 def test_changes_are_kept_for_the_next_time_and_refusals_change_nothing(capsys):
     assert main([*CONF, *SETTINGS, "hydra.run.dir=a", "trainer.max_steps=2"]) == 0
     saved = Path("a/.hydra/config.yaml").read_text()
@@ -586,6 +611,7 @@ def test_changes_are_kept_for_the_next_time_and_refusals_change_nothing(capsys):
 
 
 @pytest.mark.usefixtures("_hydras_logging")
+@pytest.mark.fault("T11", "refused: weights are no state")
 def test_a_run_without_a_checkpoint_begins_again_and_files_of_weights_are_no_state(capsys):
     assert main([*CONF, *SETTINGS, "hydra.run.dir=a", "trainer.max_steps=2"]) == 0
     torch.save({"state_dict": {}}, "a/checkpoints/last.ckpt")

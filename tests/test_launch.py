@@ -36,6 +36,7 @@ def test_how_many_processes(monkeypatch):
 
 
 @pytest.mark.parametrize(("pictures", "ranks"), [(1, 2), (5, 2), (3, 8), (6, 3), (0, 2)])
+@pytest.mark.fault("P4", "each picture once, no process waits")
 def test_each_picture_on_one_rank_and_equally_many_steps_on_each(pictures, ranks):
     class Set(list):
         hr = range(pictures)
@@ -82,6 +83,8 @@ def test_under_srun_only_the_first_rank_judges_and_writes_into_a_folder_that_the
         claim_folder("train", tmp_path, typed, is_sweep=False)
 
 
+@pytest.mark.fault("P4", "the figures of one process")
+@pytest.mark.fault("P5", "the weights of one process")
 def test_two_processes_give_the_numbers_of_one_in_a_sweep_too(tiny):
     """One job trains: weights within float32's rounding. The other leaves its weights: figures to the last bit.
 
@@ -106,6 +109,7 @@ def test_two_processes_give_the_numbers_of_one_in_a_sweep_too(tiny):
     assert not Path("two/0/ranks").exists()
 
 
+@pytest.mark.fault("P1", "all end, status 1, the process named")
 def test_a_dead_process_ends_the_others(tiny, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text(
         "import os\nfrom lightning.pytorch import Callback\n"

@@ -12,6 +12,7 @@ from sr_lightning.lock import locked
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12, where there are threads
+@pytest.mark.fault("T12", "the next run may begin")
 def test_a_killed_run_lets_go_though_its_workers_live(tmp_path):
     """The lock is the process's: a fork of it has none."""
     lock = locked(tmp_path, "x")

@@ -28,6 +28,7 @@ SCORES = [
 ]
 
 
+@pytest.mark.fault("P6", "of pictures, not of batches")
 def test_means_over_pictures():
     base, a, _, b = summarise(SCORES)
     assert (base.method, base.psnr_y) == (BICUBIC, pytest.approx((29 + 38 + 20.5) / 3))
@@ -111,6 +112,7 @@ def test_published_rows_stand_apart(capsys):
     assert markdown(lines, ("PSNR-Y",)).splitlines()[-1] == "| *Set5 x4* | *DRRN* | *31.68* |"
 
 
+@pytest.mark.fault("S6", "escaped")
 def test_latex_and_markdown_escape_what_means_something_to_them():
     lines = [Record("a_b", 2, "50% & #1|x {y} ~ ^ \\ $", psnr_y=30.0, psnr_y_std=0.1)]
     row = latex(lines, ("PSNR-Y",)).splitlines()[5]

@@ -20,6 +20,7 @@ def save(folder, step, fill=0.0):
     SafeCheckpointIO().save_checkpoint(content, folder / "last.ckpt")
 
 
+@pytest.mark.fault("T10", "every one found")
 def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
     """The seal's every byte, and a byte in eight of the rest; any bit in each; and lengths in between."""
     save(tmp_path, 3)
@@ -59,6 +60,7 @@ def test_a_config_too_long_for_a_seal_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["last", "previous"])
+@pytest.mark.fault("T10", "the other one is used")
 def test_an_empty_or_foreign_file_is_no_checkpoint(tmp_path, name):
     save(tmp_path, 1)
     save(tmp_path, 2)
@@ -69,6 +71,7 @@ def test_an_empty_or_foreign_file_is_no_checkpoint(tmp_path, name):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12, where there are threads
+@pytest.mark.fault("T3", "a whole one; leftovers removed at the next start")
 def test_a_kill_anywhere_in_a_save_leaves_a_whole_checkpoint(tmp_path):
     """A process is killed before or after each call that changes the folder."""
     calls = [(torch, "save"), (os, "fsync"), (os, "link"), (os, "replace")]
@@ -108,6 +111,7 @@ def read_checkpoint_step(path):
 
 
 @pytest.mark.parametrize("call", ["fsync", "link", "replace"])
+@pytest.mark.fault("T5", "the old ones whole, nothing left over")
 def test_a_full_disk_leaves_the_old_checkpoints_and_nothing_else(tmp_path, monkeypatch, call):
     folder = tmp_path / "a"
     for step in (1, 2):

@@ -82,6 +82,7 @@ WRITERS = {"zip": zipped, "legacy": legacy, "bare": bare, "tar": tarred}
 
 @pytest.mark.parametrize("write", WRITERS)
 @pytest.mark.parametrize("entry", ["backbone_vgg19", "lpips_alex", "lpips_vgg", "lpips_squeeze"])
+@pytest.mark.fault("S1", "nothing is executed")
 def test_S1_weights_of_a_loss_run_nothing(tmp_path, monkeypatch, write, entry):
     """Checkpoints and `model.weights`: test_checkpoint; the metrics' weights: test_quality."""
     from sr_lightning.losses.lpips import _FILES
@@ -100,6 +101,7 @@ def test_S1_weights_of_a_loss_run_nothing(tmp_path, monkeypatch, write, entry):
 
 
 @pytest.mark.parametrize("entry", ["ckpt_path", "model.weights"])
+@pytest.mark.fault("S1", "status 2, nothing is executed")
 def test_S1_a_command_that_is_given_an_evil_file_runs_nothing(tmp_path, tiny, monkeypatch, capsys, entry):
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
     content = {"state_dict": {"net.head.weight": Evil()}, "hyper_parameters": {"_instantiator": "os.system"}}
@@ -117,6 +119,7 @@ def test_S1_a_command_that_is_given_an_evil_file_runs_nothing(tmp_path, tiny, mo
     assert not Path("canary").exists()
 
 
+@pytest.mark.fault("S1", "refused, nothing is executed")
 def test_S1_a_picture_is_never_a_program(tmp_path, monkeypatch):
     """PostScript is one, and Pillow would hand it to Ghostscript under any name."""
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was called"))
@@ -182,6 +185,7 @@ def evil_module(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("section", TARGETS, ids=names(TARGETS))
+@pytest.mark.fault("S2", "refused, nothing is executed")
 def test_S2_a_checkpoints_config_is_data(tmp_path, evil_module, section):
     config = {"model": section, "scale": [4]}
     torch.save({"state_dict": {}, "sr_lightning": {"format": 1, "config": config}}, tmp_path / "a.ckpt")
@@ -192,6 +196,7 @@ def test_S2_a_checkpoints_config_is_data(tmp_path, evil_module, section):
 
 @pytest.mark.parametrize("place", ["model", "callbacks.new", "loss.terms.new", "optimizer", "data.degradation"])
 @pytest.mark.parametrize("section", TARGETS, ids=names(TARGETS))
+@pytest.mark.fault("S2", "refused, nothing is executed")
 def test_S2_a_saved_config_names_only_what_is_ours(tmp_path, evil_module, section, place):
     config = OmegaConf.create({"scale": 4})
     OmegaConf.update(config, place, section, force_add=True)
@@ -216,6 +221,7 @@ LOOKUPS = [
 
 
 @pytest.mark.parametrize("text", LOOKUPS)
+@pytest.mark.fault("S2", "refused, nothing looked up")
 def test_S2_a_saved_config_looks_nothing_up(tmp_path, monkeypatch, text):
     monkeypatch.setenv("SECRET_THING", "must not be seen")
     (tmp_path / "config.yaml").write_text(f'scale: 4\nlogger:\n  a:\n    notes: "{text}"\n')
@@ -224,6 +230,7 @@ def test_S2_a_saved_config_looks_nothing_up(tmp_path, monkeypatch, text):
     assert "must not be seen" not in str(caught.value)
 
 
+@pytest.mark.fault("S2", "refused, until it is typed again")
 def test_S2_a_strangers_run_is_refused_by_the_command_and_ones_own_goes_on(tmp_path, tiny, monkeypatch, capsys):
     run = run_of(tmp_path, tiny, monkeypatch, **{"model._target_": "mine.Net", "callbacks.x": {"_target_": "mine.C"}})
     assert main([f"ckpt_path={run}"]) == 2
@@ -266,6 +273,7 @@ YAML = [
 
 @pytest.mark.parametrize("value", YAML)
 @pytest.mark.parametrize("entry", ["experiment", "primary", "saved"])
+@pytest.mark.fault("S7", "status 2, nothing is executed")
 def test_S7_yaml_makes_no_objects(tmp_path, capsys, entry, value):
     (tmp_path / "my/experiment").mkdir(parents=True)
     (tmp_path / "my/experiment/x.yaml").write_text(f"# @package _global_\nseed: {value}\n")
@@ -306,6 +314,7 @@ def test_S7_yaml_makes_no_objects(tmp_path, capsys, entry, value):
     ],
     ids=ascii,
 )
+@pytest.mark.fault("S8", "a plain name in the folder")
 def test_S8_the_name_of_a_sheet_comes_from_any_name(name, stem):
     assert safe_stem(name, 3) == stem
     assert len(f"step0000000_set_x4_{stem}.png.part".encode()) < 255
@@ -327,6 +336,7 @@ KEYS = {
 @pytest.mark.parametrize(
     "key", ["logger.wandb.notes", "+logger.wandb.api_key", "+hydra.job.env_set.WANDB_API_KEY", "+x"]
 )
+@pytest.mark.fault("S5", "refused, not repeated")
 def test_S5_a_typed_secret_is_refused_and_not_repeated(tmp_path, capsys, kind, key):
     assert main([f"{key}={KEYS[kind]}"]) == 2
     said = capsys.readouterr()
@@ -335,6 +345,7 @@ def test_S5_a_typed_secret_is_refused_and_not_repeated(tmp_path, capsys, kind, k
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.fault("S5", "refused, not repeated")
 def test_S5_the_value_of_a_variable_that_is_a_secret(monkeypatch, capsys):
     monkeypatch.setenv("MY_SERVICE_PASSWORD", "correct horse")
     assert main(["logger.wandb.notes='it is correct horse'"]) == 2
@@ -350,6 +361,7 @@ def test_S5_what_is_no_secret():
     assert list(secret_findings({"a": [1, None, True, "0123456789abcdef"], "b": {"c": "x" * 40}})) == []
 
 
+@pytest.mark.fault("S5", "in no file of a run")
 def test_S5_no_secret_of_the_environment_reaches_a_file(tiny, tmp_path, monkeypatch):
     """Everything that a run writes, in every logger, W&B's offline folder and the checkpoints included."""
     secrets = {

@@ -68,6 +68,7 @@ def test_bicubics_row_is_an_independent_bicubic(tiny, folder):
     assert net["psnr_y"] == pytest.approx(bicubic["psnr_y"], abs=0.02)  # LR is rounded either way; SR once
 
 
+@pytest.mark.fault("T2", "bit-equal, the same folder")
 def test_continued_is_as_if_never_stopped(tiny):
     settings = [*tiny, "trainer.max_steps=6", "scheduler=multistep", "optimizer.lr=1e-3"]
     assert main([*settings, "paths.runs=straight"]) == 0
@@ -111,6 +112,7 @@ def test_a_finished_run_goes_on_with_more_steps(tiny):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.fault("T4", "saved at the step, status 143 or 130, bit-equal after")
 def test_a_signal_saves_the_step_and_is_the_exit_status(tiny, capsys, number):
     from sr_lightning.callbacks import Throughput
 
@@ -135,6 +137,7 @@ def test_a_signal_saves_the_step_and_is_the_exit_status(tiny, capsys, number):
     assert equal(weights(run), weights(next(Path("straight/train").iterdir())))
 
 
+@pytest.mark.fault("T7", "status 1, checkpoints finite")
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_finite_checkpoint(tiny, capsys):
     assert (
         main([*tiny, "optimizer=sgd", "optimizer.lr=1e12", "trainer.max_steps=50", "trainer.val_check_interval=50"])
@@ -424,6 +427,7 @@ def test_two_runs_of_one_second_get_two_folders(tiny, monkeypatch):
     ]
 
 
+@pytest.mark.fault("T12", "refused")
 def test_a_folder_that_holds_a_run_is_not_written_into(tiny, capsys):
     short = [*tiny, "trainer.max_steps=1", "trainer.val_check_interval=1", "hydra.run.dir=mine, a=b"]
     assert main(short) == 0
@@ -439,6 +443,7 @@ def test_a_run_that_never_began_leaves_no_folder(tiny, capsys):
     assert list(Path("runs/train").iterdir()) == []
 
 
+@pytest.mark.fault("T6", "refused at the start")
 def test_a_folder_for_runs_that_cannot_be_made_is_named(tiny, capsys):
     Path("file").touch()
     assert main([*tiny, "paths.runs=file"]) == 2
@@ -458,6 +463,7 @@ def test_no_network_is_asked_for_in_a_default_run(tiny, monkeypatch):
     assert main([*settings, "loss.beta=0.01", "data.patch_size=16", "trainer.max_steps=2"]) == 0
 
 
+@pytest.mark.fault("T18", "the average continued")
 def test_the_average_of_the_weights_is_validated_kept_beside_the_raw_ones_and_resumed(tiny):
     settings = [*tiny, "callbacks=ema", "callbacks.ema.decay=0.5", "scheduler=constant"]
     from sr_lightning.callbacks import Checkpoints

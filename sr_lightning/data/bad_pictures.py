@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sr_lightning.decoding import BadPictureError, decode
 from sr_lightning.errors import UserError
+from sr_lightning.printable import printable
 
 _SHOWN = 10
 
@@ -42,7 +43,7 @@ def find_bad(paths: Sequence[Path]) -> dict[Path, str]:
         except BadPictureError as error:
             return error.reason
         except UserError as error:  # not there, or not ours to read
-            return str(error).removeprefix(f"{path}: ")
+            return str(error).removeprefix(printable(f"{path}: "))
         return None
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:

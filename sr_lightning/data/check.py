@@ -14,9 +14,19 @@ from sr_lightning.data.benchmarks import recognise, set_findings
 from sr_lightning.data.demands import OnBadImage, OnSmall, held_out, least_side
 from sr_lightning.data.files import find_pictures, match_pairs, walk
 from sr_lightning.data.findings import Finding, Report, SetSpec, SetSummary
-from sr_lightning.data.hashes import Fingerprint, find_copies, find_repeats, fingerprint
+from sr_lightning.data.hashes import (
+    Fingerprint,
+    find_copies,
+    find_repeats,
+    fingerprint,
+    hash_bits,
+    is_same,
+    perceptual_hash,
+)
+from sr_lightning.data.swapped import find_swapped
 from sr_lightning.decoding import decode
 from sr_lightning.errors import UserError
+from sr_lightning.printable import printable
 
 
 @dataclass(frozen=True)
@@ -143,21 +153,34 @@ class DataCheck:
         for path, size in sizes.items():
             self._judge_size(s.spec, path, size, report)
         for scale, pairs in s.pairs.items():
-            for path, small in pairs.items():
-                found = seen[small].print_
-                if not found or path not in sizes:
-                    continue
-                expected = (sizes[path][0] // scale, sizes[path][1] // scale)
-                if found.size != expected:
-                    message = (
-                        f"{_size(found.size)} does not pair with {_size(sizes[path])} at x{scale}, which asks for "
-                    )
-                    files = (str(small), str(path))
-                    report.findings.append(Finding("pairs", s.spec.name, files, message + _size(expected)))
+            self._judge_pairs(s.spec, scale, pairs, seen, report)
         if s.spec.role == "test":
             recognition = recognise(list(sizes), {path: found for path in sizes if (found := seen[path].print_)})
             for text in set_findings(recognition) if recognition else ():
                 report.findings.append(Finding("benchmark", s.spec.name, (s.spec.folder,), text))
+
+    def _judge_pairs(
+        self, spec: SetSpec, scale: int, pairs: dict[Path, Path], seen: dict[Path, _Picture], report: Report
+    ) -> None:
+        """Whether LR pictures have the size and the content that their HR pictures ask for."""
+        files: list[tuple[str, str]] = []
+        prints: list[tuple[Fingerprint, Fingerprint]] = []
+        for path, small in pairs.items():
+            found, whole = seen[small].print_, seen[path].print_
+            if not found or not whole:
+                continue
+            files.append((str(small), str(path)))
+            prints.append((found, whole))
+            expected = (whole.size[0] // scale, whole.size[1] // scale)
+            if found.size != expected:
+                message = f"{_size(found.size)} does not pair with {_size(whole.size)} at x{scale}, which asks for "
+                report.findings.append(Finding("pairs", spec.name, files[-1], message + _size(expected)))
+        if not prints:
+            return
+        lr, hr = (hash_bits([perceptual_hash(pair[side].thumb) for pair in prints]) for side in (0, 1))
+        for i, j in find_swapped(lr, hr, lambda i, j: is_same(prints[i][0].thumb, prints[j][1].thumb, 0)):
+            message = f"shows another picture, {files[j][1]}"
+            report.findings.append(Finding("pairs", spec.name, files[i], message))
 
     def _judge_size(self, spec: SetSpec, path: Path, size: tuple[int, int], report: Report) -> None:
         scale, is_wrong = max(self.scales), True
@@ -218,7 +241,7 @@ def _examined(path: Path) -> _Picture:
         picture = decode(path)
         return _Picture(fingerprint(picture.rgb), picture.kind)
     except UserError as error:
-        return _Picture(None, error=str(error).removeprefix(f"{path}: "))
+        return _Picture(None, error=str(error).removeprefix(printable(f"{path}: ")))
     except OSError as error:  # gone since, or not ours to read
         return _Picture(None, error=error.strerror or str(error))
 

@@ -37,7 +37,9 @@ _BLOCK = 10_000  # training pictures that are compared at once: a set in shards 
 
 
 @dataclass(frozen=True)
-class _Hashes:
+class Hashes:
+    """Of the pictures of a store."""
+
     pixels: list[str]
     bits: NDArray[np.bool_]
     """(N, turns, 256)."""
@@ -63,7 +65,7 @@ def warn_of_leakage(train: Pictures, val: Sequence[Pictures], test: Sequence[Pic
 
 
 def _leaks(train: PictureSource, tested: PictureSource) -> Iterator[tuple[int, int, str]]:
-    ours, theirs = _hashes(train, turns=1), _hashes(tested, turns=8)
+    ours, theirs = store_hashes(train, turns=1), store_hashes(tested, turns=8)
     known = {digest: j for j, digest in enumerate(theirs.pixels)}
     for i, digest in enumerate(ours.pixels):
         if i % _BLOCK == 0:
@@ -80,8 +82,8 @@ def _leaks(train: PictureSource, tested: PictureSource) -> Iterator[tuple[int, i
                 yield i, j, ", ".join(part for part in (TURNS[turn], how) if part)
 
 
-def _hashes(store: PictureSource, *, turns: int) -> _Hashes:
-    """Of each picture, the perceptual one in so many turns."""
+def store_hashes(store: PictureSource, *, turns: int) -> Hashes:
+    """Of each picture, the perceptual one in so many turns; kept beside the store."""
     file = store.beside(f".hashes{turns}.json")
     if not file.is_file():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -91,7 +93,7 @@ def _hashes(store: PictureSource, *, turns: int) -> _Hashes:
         os.replace(part, file)
     rows = json.loads(file.read_text(encoding="utf-8"))
     bits = hash_bits([text for _, texts in rows for text in texts])
-    return _Hashes([pixels for pixels, _ in rows], bits.reshape(len(rows), turns, -1))
+    return Hashes([pixels for pixels, _ in rows], bits.reshape(len(rows), turns, -1))
 
 
 def hashes_of(rgb: NDArray[np.uint8], turns: int) -> tuple[str, list[str]]:

@@ -14,6 +14,7 @@ from sr_lightning.data.demands import OnSmall as OnSmall
 from sr_lightning.data.demands import held_out, least_side
 from sr_lightning.data.files import find_pictures, pair_pictures
 from sr_lightning.data.store import PictureStore, Shrink, content_key
+from sr_lightning.data.swapped import refuse_swapped
 from sr_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -163,6 +164,8 @@ class SetFinder:
         hr_store = self._stored(hr, shrink)
         pictures = Pictures(name, hr_store, lr or None)
         pictures.check_pairs()
+        for store in lr.values():
+            refuse_swapped(hr_store, store)
         for store in (hr_store, *lr.values()):
             for lost, count in store.lost.items():
                 log.warning("%s: %d of %d pictures have %s", name, count, len(set(store.paths)), lost)

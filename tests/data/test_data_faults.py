@@ -82,6 +82,7 @@ BAD = {
     "D3_header_only": lambda: encoded("PNG")[:8],
     "D10_float": lambda: tiff(np.zeros((96, 80), np.float32)),
     "D10_float_rgb": lambda: tiff(np.zeros((96, 80, 3), np.float32), photometric="rgb"),
+    "D10_float_map": lambda: b"Pf\n80 96\n-1.0\n" + bytes(4 * 80 * 96),
     "D10_half": lambda: tiff(np.zeros((96, 80), np.float16)),
     "D10_int32": lambda: tiff(np.zeros((96, 80), np.int32)),
     "D9_signed": lambda: tiff(np.zeros((96, 80), np.int16)),
@@ -100,7 +101,12 @@ def spoil(folder, kind):
     (folder / "img_9.png").write_bytes(BAD[kind]())
 
 
-@pytest.mark.parametrize("kind", BAD)
+def cases(kinds, expected):
+    """Each a case of the id that its name begins with."""
+    return [pytest.param(kind, marks=pytest.mark.fault(kind.partition("_")[0], expected)) for kind in kinds]
+
+
+@pytest.mark.parametrize("kind", cases(BAD, "refused by name; or left out, listed and counted"))
 def test_bad_picture(folder, tmp_path, caplog, kind):
     spoil(folder, kind)
     with pytest.raises(UserError, match=r"img_9\.png: .*\n1 picture cannot be used.*on_bad_image=skip"):
@@ -116,6 +122,8 @@ def test_bad_picture(folder, tmp_path, caplog, kind):
         assert sorted(names(data.train_pictures) + names(data.val_sets[0])) == [f"img_{i}.png" for i in range(6)]
 
 
+@pytest.mark.fault("D1", "all files of all sets named in one message")
+@pytest.mark.fault("D3", "all files of all sets named in one message")
 def test_bad_pictures_of_every_set_are_named_at_once(folder, tmp_path):
     """D1 to D3 in training, validation and test: ten are named, all are counted."""
     for name in ("val", "test"):
@@ -136,6 +144,7 @@ def test_bad_pictures_of_every_set_are_named_at_once(folder, tmp_path):
     assert all(f"rotten_{i}.jpg" in str(caught.value) for i in range(8))
 
 
+@pytest.mark.fault("D3", "refused, whatever on_bad_image says")
 def test_skip_never_shortens_a_validation_or_test_set(folder, tmp_path):
     for name in ("val", "test"):
         (tmp_path / name).mkdir()
@@ -150,6 +159,7 @@ def test_skip_never_shortens_a_validation_or_test_set(folder, tmp_path):
     assert "img_9" not in str(caught.value)
 
 
+@pytest.mark.fault("D2", "left out with its LR or HR partner, and counted")
 def test_skip_keeps_pairs_together_and_its_key_is_that_of_the_good_ones(folder, tmp_path):
     for scale in (2, 4):
         (tmp_path / f"X{scale}").mkdir()
@@ -175,6 +185,7 @@ def test_skip_keeps_pairs_together_and_its_key_is_that_of_the_good_ones(folder, 
     assert names(without.val_sets[0]) == names(data.val_sets[0])
 
 
+@pytest.mark.fault("D23", "looked at anew")
 def test_skip_sees_a_picture_that_was_mended_and_one_that_went_bad(folder, tmp_path):
     spoil(folder, "D1_jpeg_cut")
     assert setup(folder, tmp_path, on_bad_image="skip").left_out == 1
@@ -184,6 +195,7 @@ def test_skip_sees_a_picture_that_was_mended_and_one_that_went_bad(folder, tmp_p
     assert setup(folder, tmp_path, on_bad_image="skip").left_out == 1
 
 
+@pytest.mark.fault("D20", "refused")
 def test_skip_of_everything_is_refused(tmp_path):
     (tmp_path / "all").mkdir()
     for i in range(3):
@@ -192,6 +204,7 @@ def test_skip_of_everything_is_refused(tmp_path):
         setup(tmp_path / "all", tmp_path, on_bad_image="skip", val_holdout=0)
 
 
+@pytest.mark.fault("D2", "a new store; a continued run is refused")
 def test_D2_a_flipped_byte_in_a_jpeg_changes_the_store(folder, tmp_path):
     """Nobody can tell that from the picture, but the run's data are no longer the same."""
     (folder / "a.jpg").write_bytes(encoded("JPEG"))
@@ -201,6 +214,7 @@ def test_D2_a_flipped_byte_in_a_jpeg_changes_the_store(folder, tmp_path):
 
 
 @pytest.mark.parametrize("side", [10_000, 15_000])
+@pytest.mark.fault("D15", "refused before it is decoded, by name")
 def test_D15_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch, side):
     row = zlib.compressobj(9)
     body = b"".join(row.compress(bytes(side + 1)) for _ in range(side)) + row.flush()
@@ -214,6 +228,7 @@ def test_D15_a_bomb_is_refused_before_it_is_decoded(tmp_path, monkeypatch, side)
     assert before == Image.MAX_IMAGE_PIXELS
 
 
+@pytest.mark.fault("D15", "refused by an own limit; a photograph is read")
 def test_D15_the_own_limit_and_a_large_photograph(tmp_path, monkeypatch):
     Image.fromarray(NOISE).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"a\.png: is 80x96; allowed: up to 0 megapixels"):
@@ -254,6 +269,7 @@ def test_warnings_of_the_process_are_as_before(tmp_path, monkeypatch):
 # -- D4 to D14: what is read, and how ----------------------------------------------------------------
 
 
+@pytest.mark.fault("D4", "read, by its content")
 def test_D4_the_content_decides_and_the_case_of_an_ending_does_not_matter(tmp_path):
     for name in ("png.jpg", "upper.PNG", "mixed.JpEg"):
         (tmp_path / name).write_bytes(encoded("PNG"))
@@ -266,6 +282,7 @@ def test_D4_the_content_decides_and_the_case_of_an_ending_does_not_matter(tmp_pa
 @pytest.mark.parametrize(
     ("height", "width", "is_enough"), [(1, 1, False), (47, 90, False), (90, 47, False), (48, 48, True)]
 )
+@pytest.mark.fault("D5", "refused with file and needed size; exactly as large is read")
 def test_D5_smaller_than_a_patch(tmp_path, height, width, is_enough):
     (tmp_path / "in").mkdir()
     Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(tmp_path / "in" / "a.png")
@@ -293,6 +310,7 @@ class Grey:
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
+@pytest.mark.fault("D6", "cropped, never resized, all sizes up to 40")
 def test_D6_hr_is_cropped_to_a_multiple_never_resized(scale):
     sizes = [(101, 67), *((h, w) for h in range(scale, 41) for w in (scale, 17, 40) if w >= scale)]
     store = Grey(sizes)
@@ -326,6 +344,7 @@ def with_alpha(mode):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "RGB"])
+@pytest.mark.fault("D7", "put on white")
 def test_D7_alpha_is_put_on_white(tmp_path, mode):
     image, settings = with_alpha(mode)
     image.save(tmp_path / "a.png", **settings)
@@ -333,6 +352,7 @@ def test_D7_alpha_is_put_on_white(tmp_path, mode):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.fault("D7", "put on white")
 def test_D7_alpha_of_16_bits_too(tmp_path, channels):
     levels = np.full((1, 2, channels), 300, np.uint16)
     levels[0, 1] = 301  # the same high byte
@@ -344,6 +364,7 @@ def test_D7_alpha_of_16_bits_too(tmp_path, channels):
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])
+@pytest.mark.fault("D7", "the colours that were meant")
 def test_D7_grey_one_bit_and_palette(tmp_path, mode):
     image = Image.fromarray(NOISE).convert(mode) if mode != "P" else Image.fromarray(NOISE).quantize(256)
     image.save(tmp_path / "a.png")
@@ -352,6 +373,7 @@ def test_D7_grey_one_bit_and_palette(tmp_path, mode):
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), expected)
 
 
+@pytest.mark.fault("D8", "converted")
 def test_D8_cmyk_ycbcr_and_lab(tmp_path):
     inks = [(0, 0, 0, 0), (255, 0, 0, 0), (0, 255, 0, 0), (0, 0, 0, 255)]
     colours = [(255, 255, 255), (0, 255, 255), (255, 0, 255), (0, 0, 0)]
@@ -382,6 +404,7 @@ COLOUR = {
 
 
 @pytest.mark.parametrize("kind", GREY)
+@pytest.mark.fault("D9", "divided by 257, never clipped")
 def test_D9_grey_of_16_bits_is_divided_by_257(tmp_path, kind):
     GREY[kind](tmp_path / kind, WIDE[..., 0])
     expected = np.floor(WIDE[..., :1] / 257 + 0.5)
@@ -389,6 +412,7 @@ def test_D9_grey_of_16_bits_is_divided_by_257(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", COLOUR)
+@pytest.mark.fault("D11", "divided by 257, with a warning")
 def test_D11_colour_of_16_bits_is_divided_by_257(tmp_path, caplog, kind):
     COLOUR[kind](tmp_path / kind, WIDE)
     with caplog.at_level(logging.WARNING):
@@ -398,6 +422,7 @@ def test_D11_colour_of_16_bits_is_divided_by_257(tmp_path, caplog, kind):
     assert "16 bits a channel, which are rounded to 8" in caplog.text
 
 
+@pytest.mark.fault("D11", "one warning")
 def test_D11_one_warning_for_a_set_at_every_start(folder, tmp_path, caplog):
     for i in range(3):
         (folder / f"wide_{i}.png").write_bytes(wide_png(WIDE - np.uint16(i)))
@@ -410,6 +435,7 @@ def test_D11_one_warning_for_a_set_at_every_start(folder, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp", "tif", "16.png"])
+@pytest.mark.fault("D12", "turned, HR and LR alike")
 def test_D12_exif_orientation_of_hr_and_lr(tmp_path, kind):
     (tmp_path / "HR").mkdir()
     (tmp_path / "LR").mkdir()
@@ -427,6 +453,7 @@ def test_D12_exif_orientation_of_hr_and_lr(tmp_path, kind):
         assert store[0][:, width // 2 + 8 :].min() >= 250
 
 
+@pytest.mark.fault("D13", "numbers kept")
 def test_D13_an_icc_profile_changes_no_number(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     swapped = profile.replace(b"rXYZ", b"____").replace(b"gXYZ", b"rXYZ").replace(b"____", b"gXYZ")
@@ -438,6 +465,7 @@ def test_D13_an_icc_profile_changes_no_number(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["a.gif", "a.png", "a.webp", "a.tif", "mpo.jpg"])
+@pytest.mark.fault("D14", "the first frame, with a warning")
 def test_D14_the_first_frame_with_a_warning(tmp_path, caplog, kind):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
     frames[0].save(tmp_path / kind, "MPO" if kind == "mpo.jpg" else None, save_all=True, append_images=frames[1:])
@@ -449,6 +477,7 @@ def test_D14_the_first_frame_with_a_warning(tmp_path, caplog, kind):
 # -- D16 to D23: files and folders -------------------------------------------------------------------
 
 
+@pytest.mark.fault("D16", "each real file once")
 def test_D16_links_lead_to_each_real_file_once(folder):
     (folder / "up").symlink_to(folder.parent)
     (folder / "img_0_again.png").symlink_to(folder / "img_0.png")
@@ -470,6 +499,7 @@ ODD = (
 )
 
 
+@pytest.mark.fault("D17", "read")
 def test_D17_names_may_be_anything(tmp_path):
     (tmp_path / "in").mkdir()
     for i, name in enumerate(ODD):
@@ -478,6 +508,7 @@ def test_D17_names_may_be_anything(tmp_path):
     assert sorted(names(data.train_pictures) + names(data.val_sets[0])) == sorted(ODD)
 
 
+@pytest.mark.fault("D17", "refused, escaped")
 def test_D17_a_name_that_is_no_text_is_refused(tmp_path):
     """It could be printed nowhere: neither in a table nor in a log."""
     (tmp_path / "in").mkdir()
@@ -488,6 +519,7 @@ def test_D17_a_name_that_is_no_text_is_refused(tmp_path):
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.fault("D18", "refused by name, never skipped")
 def test_D18_files_and_folders_that_may_not_be_read(folder, tmp_path, monkeypatch):
     """As root everything may be read, so the refusal is the system's in place of its permissions."""
     real_open, real_scandir = Path.open, os.scandir
@@ -514,6 +546,7 @@ def test_D18_files_and_folders_that_may_not_be_read(folder, tmp_path, monkeypatc
         setup(folder, tmp_path)
 
 
+@pytest.mark.fault("D18", "refused by name, never skipped")
 def test_D18_a_failing_disk_is_not_a_bad_picture(folder, tmp_path):
     if not Path("/proc/self/mem").exists():
         pytest.skip("needs a file that opens and cannot be read")
@@ -532,6 +565,7 @@ def pairs(folder, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["missing", "extra", "one_pixel_off", "swapped"])
+@pytest.mark.fault("D19", "refused at the start, by name")
 def test_D19_lr_that_does_not_belong(folder, tmp_path, pairs, kind):
     if kind == "missing":
         (pairs / "img_2.png").unlink()
@@ -551,7 +585,56 @@ def test_D19_lr_that_does_not_belong(folder, tmp_path, pairs, kind):
         setup(folder, tmp_path, train_lr_dir=str(pairs), patch_size=6, val_holdout=0)
 
 
+@pytest.fixture
+def alike(tmp_path):
+    """HR and LR of four different photographs of one size."""
+    from skimage import data as photographs
+
+    for place in ("HR", "LR"):
+        (tmp_path / place).mkdir()
+    for name in ("astronaut", "chelsea", "coffee", "rocket"):
+        hr = Image.fromarray(getattr(photographs, name)()).resize((128, 96))
+        hr.save(tmp_path / "HR" / f"{name}.png")
+        hr.resize((32, 24), Image.Resampling.BICUBIC).save(tmp_path / "LR" / f"{name}.png")
+    return tmp_path / "HR", tmp_path / "LR"
+
+
+def swap(folder, one, other):
+    (folder / one).rename(folder / "x")
+    (folder / other).rename(folder / one)
+    (folder / "x").rename(folder / other)
+
+
+@pytest.mark.fault("D19", "refused at the start: sizes fit, contents do not")
+@pytest.mark.parametrize("where", ["train", "val", "test"])
+def test_D19_names_swapped_among_pictures_of_one_size(folder, tmp_path, alike, where):
+    hr, lr = alike
+    pair = {"hr": str(hr), "lr": str(lr)}
+    settings = {where: {"Mine": pair}} if where != "train" else {"train_dir": str(hr), "train_lr_dir": str(lr)}
+    settings |= {"patch_size": 6, "val_holdout": 0}
+    setup(folder, tmp_path, **settings)
+    swap(lr, "chelsea.png", "rocket.png")
+    for _ in range(2):  # at every start
+        with pytest.raises(
+            UserError, match=r"LR/chelsea\.png: shows .*HR/rocket\.png, but .*\n.*LR/rocket\.png: shows"
+        ):
+            setup(folder, tmp_path, **settings)
+
+
+@pytest.mark.fault("D19", "a strong degradation is no swap")
+def test_D19_lr_that_is_unlike_its_hr(folder, tmp_path, alike):
+    hr, lr = alike
+    for i, path in enumerate(sorted(lr.iterdir())):
+        levels = np.asarray(Image.open(path)).astype(float) * 0.6 + np.random.default_rng(i).normal(20, 25, (24, 32, 3))
+        Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(path)
+    setup(folder, tmp_path, train_dir=str(hr), train_lr_dir=str(lr), patch_size=6, val_holdout=0)
+    for path in lr.iterdir():  # and where nothing is to be seen
+        Image.new("RGB", (32, 24), (90, 90, 90)).save(path)
+    setup(folder, tmp_path, train_dir=str(hr), train_lr_dir=str(lr), patch_size=6, val_holdout=0)
+
+
 @pytest.mark.parametrize("kind", ["empty", "folders_only", "hidden_only", "foreign_only"])
+@pytest.mark.fault("D20", "refused, with what was found instead")
 def test_D20_a_folder_without_pictures(tmp_path, kind):
     place = tmp_path / "in"
     (place / "a" / "b").mkdir(parents=True) if kind == "folders_only" else place.mkdir()
@@ -566,6 +649,7 @@ def test_D20_a_folder_without_pictures(tmp_path, kind):
         setup(place, tmp_path)
 
 
+@pytest.mark.fault("D20", "left out")
 def test_D20_hidden_and_foreign_files_beside_pictures(folder):
     for name in (".DS_Store", "Thumbs.db", "._img_0.png", ".hidden/a.png"):
         (folder / name).parent.mkdir(exist_ok=True)
@@ -573,6 +657,7 @@ def test_D20_hidden_and_foreign_files_beside_pictures(folder):
     assert len(find_pictures(folder)) == 6
 
 
+@pytest.mark.fault("D22", "the same order and the same batches")
 def test_D22_the_order_on_the_disk_does_not_matter(folder, tmp_path, monkeypatch):
     def batches():
         data = setup(folder, tmp_path, augment=True)
@@ -608,6 +693,7 @@ def test_D22_the_order_on_the_disk_does_not_matter(folder, tmp_path, monkeypatch
     assert torch.equal(first[2], second[2])
 
 
+@pytest.mark.fault("D23", "the same batches")
 def test_D23_files_that_go_while_training_are_not_missed(folder, tmp_path):
     data = setup(folder, tmp_path)
     before = data.train_dataloader().dataset[BatchRequest(range(8), 4, 8)].hr
@@ -617,6 +703,7 @@ def test_D23_files_that_go_while_training_are_not_missed(folder, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["replaced", "deleted"])
+@pytest.mark.fault("D23", "refused by name, nothing kept of it")
 def test_D23_a_file_that_changes_while_it_is_read(folder, tmp_path, monkeypatch, what):
     """Its pixels would lie in the cache under the old content's key, for every run to come."""
     import sr_lightning.data.building as building
@@ -633,6 +720,7 @@ def test_D23_a_file_that_changes_while_it_is_read(folder, tmp_path, monkeypatch,
     assert list((tmp_path / "cache").iterdir()) == []
 
 
+@pytest.mark.fault("D23", "made again")
 def test_D23_a_cache_that_was_cut_or_emptied_is_made_again(folder, tmp_path):
     paths = find_pictures(folder)
     first = PictureStore(paths, tmp_path / "cache")

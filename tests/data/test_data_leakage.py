@@ -49,6 +49,7 @@ def test_other_pictures_give_no_warning(photographs, caplog):
         (lambda image: image.resize((240, 180)), "resized"),
     ],
 )
+@pytest.mark.fault("D21", "a warning names both")
 def test_a_planted_picture_is_named_once(photographs, caplog, change, said):
     train, test = photographs
     change(Image.open(test / "astronaut.png")).save(train / "planted.png")
@@ -58,6 +59,7 @@ def test_a_planted_picture_is_named_once(photographs, caplog, change, said):
     assert "Val holds 1 of the training pictures" in second
 
 
+@pytest.mark.fault("D21", "a warning names both")
 def test_a_jpeg_of_a_test_picture_is_named(photographs, caplog):
     train, test = photographs
     Image.open(test / "chelsea.png").save(train / "planted.jpg", quality=75)
@@ -88,7 +90,7 @@ def test_what_is_kept_is_what_another_decoder_gives(photographs):
     train, _ = photographs
     paths = sorted(train.iterdir())
     store = PictureStore(paths, "cache")
-    fresh, kept = leakage._hashes(store, turns=8), leakage._hashes(store, turns=8)
+    fresh, kept = leakage.store_hashes(store, turns=8), leakage.store_hashes(store, turns=8)
     assert fresh.pixels == kept.pixels
     np.testing.assert_array_equal(fresh.bits, kept.bits)
     assert fresh.bits.shape == (3, 8, 256)

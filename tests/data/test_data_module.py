@@ -36,6 +36,7 @@ def same(a, b):
     return a.scale == b.scale and torch.equal(a.lr, b.lr) and torch.equal(a.hr, b.hr)
 
 
+@pytest.mark.fault("T17", "the same batches")
 def test_two_workers_give_what_none_gives(folder, tmp_path):
     none = batches(module(folder, tmp_path, scale=[2, 4]), 5)
     two = batches(module(folder, tmp_path, scale=[2, 4], num_workers=2), 5)
@@ -43,6 +44,7 @@ def test_two_workers_give_what_none_gives(folder, tmp_path):
     assert {batch.scale for batch in none} == {2, 4}
 
 
+@pytest.mark.fault("P5", "the samples of one device, in its order")
 def test_ranks_share_the_batch_of_one_device(folder, tmp_path):
     whole = batches(module(folder, tmp_path, scale=[2, 3]), 4)
     ranks = [batches(module(folder, tmp_path, scale=[2, 3], world_size=2, rank=rank), 4) for rank in (0, 1)]
@@ -51,6 +53,7 @@ def test_ranks_share_the_batch_of_one_device(folder, tmp_path):
         assert torch.equal(one.lr, torch.cat([first.lr, second.lr]))
 
 
+@pytest.mark.fault("T16", "the samples of one batch")
 def test_accumulated_batches_add_up_to_the_batch_size(folder, tmp_path):
     whole = batches(module(folder, tmp_path, scale=[2, 3]), 4)
     parts = batches(module(folder, tmp_path, scale=[2, 3], accumulate=2), 8)
@@ -59,6 +62,7 @@ def test_accumulated_batches_add_up_to_the_batch_size(folder, tmp_path):
         assert torch.equal(one.hr, torch.cat([parts[2 * i].hr, parts[2 * i + 1].hr]))
 
 
+@pytest.mark.fault("T2", "no sample twice, none left out")
 def test_a_resumed_module_continues_at_the_next_sample(folder, tmp_path):
     straight = batches(module(folder, tmp_path), 7)
     first = module(folder, tmp_path)
@@ -71,6 +75,7 @@ def test_a_resumed_module_continues_at_the_next_sample(folder, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"patch_size": 10}, {"augment": False}, {"kernel": "bilinear"}])
+@pytest.mark.fault("T13", "refused")
 def test_other_data_than_the_checkpoints_is_refused(folder, tmp_path, change):
     state = module(folder, tmp_path).state_dict()
     other = module(folder, tmp_path, **change)
@@ -109,6 +114,7 @@ def test_whole_pictures_and_centre_crops(folder, tmp_path):
     assert torch.equal(validated[6].hr, torch.from_numpy(centre.transpose(2, 0, 1).copy())[None])
 
 
+@pytest.mark.fault("P3", "each picture once")
 def test_ranks_evaluate_each_picture_once(folder, tmp_path):
     seen = []
     for rank in range(4):
@@ -145,6 +151,7 @@ def test_ready_made_pairs_take_the_same_windows(folder, tmp_path, pairs):
             k += 1
 
 
+@pytest.mark.fault("D19", "refused at the start, by name")
 def test_a_pair_whose_sizes_do_not_fit_is_named(folder, tmp_path, pairs, picture):
     Image.fromarray(picture(20, 20, 0)).save(tmp_path / "X4" / "img_3x4.png")
     with pytest.raises(UserError, match=r"img_3x4\.png: is 20x20, but .*img_3\.png is 130x99.* asks for 32x24"):
@@ -158,6 +165,7 @@ def test_pairs_for_a_test_set(folder, tmp_path, pairs):
     assert torch.equal(first.lr * 255, torch.from_numpy(whole.transpose(2, 0, 1).copy())[None].float())
 
 
+@pytest.mark.fault("D5", "refused, left out or mirrored, as asked")
 def test_pictures_smaller_than_the_patch(folder, tmp_path, picture, caplog):
     Image.fromarray(picture(40, 200, 0)).save(folder / "flat.png")
     with pytest.raises(UserError, match=r"needs pictures of 48.*flat\.png \(200x40\).*data\.patch_size=10 or less"):

@@ -1,0 +1,326 @@
+"""Runs that are killed, stopped and damaged, and what is lost of them; sections of `bench_faults.py`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+import sr_lightning.build
+import sr_lightning.callbacks
+import sr_lightning.loggers
+import sr_lightning.run_info  # noqa: F401  # what a run imports, before it is forked
+from sr_lightning.seal import DamagedError, find_kept, read_seal
+from sr_lightning.train import main as train
+
+NET = '''
+from torch import nn
+
+class Net(nn.Sequential):
+    """Draws random numbers in training."""
+    def __init__(self, scale):
+        super().__init__(nn.Conv2d(3, 8, 3, padding=1), nn.Dropout2d(0.3),
+                         nn.Conv2d(8, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
+'''
+RUN = [
+    *("--config-dir", "conf", "model=dropping", "scale=2", "data=folder", "data.train_dir=pictures"),
+    *("data.val_holdout=2", "data.batch_size=4", "data.patch_size=8", "optimizer.lr=1e-2", "trainer=cpu"),
+    *("trainer.precision=32", "trainer.max_steps=40", "trainer.val_check_interval=4", "trainer.log_every_n_steps=1"),
+    "logger=csv",
+]
+# A saved config is not believed where it names a class that is not ours, so that this is typed again.
+AGAIN = [*RUN[:2], "model._target_=dropping.Net"]
+SETTINGS = {
+    "plain": [],
+    "average": ["callbacks=ema"],
+    "accumulated": ["trainer.accumulate_grad_batches=2"],
+    "two workers": ["data.num_workers=2"],
+}
+STATE = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "SRDataModule")
+
+
+@dataclass
+class Row:
+    """What a fault was meant to lead to, and what it did."""
+
+    fault: str
+    expected: str
+    seen: str
+    ok: bool | None
+    """None: it was not run, or belongs to what is not built."""
+    id: str = ""
+    seconds: float = 0.0
+    counts: dict[str, int] = field(default_factory=dict)
+    """For the figures at the end, which are sums over rows."""
+
+
+def surroundings() -> None:
+    """Pictures, a network and its config in the working folder."""
+    Path("pictures").mkdir()
+    draw = np.random.default_rng(0)
+    for i in range(5):
+        waves = np.cumsum(draw.normal(0, 12, (34 + 3 * i, 40, 3)), axis=1) + 128
+        Image.fromarray(waves.clip(0, 255).astype(np.uint8)).save(f"pictures/{i}.png")
+    Path("conf/model").mkdir(parents=True)
+    Path("conf/model/dropping.yaml").write_text("_target_: dropping.Net\nscale: ${scale}\n")
+    Path("dropping.py").write_text(NET)
+    sys.path.insert(0, os.getcwd())
+    os.environ["SR_CACHE"] = "cache"
+
+
+def begin(arguments: list[str]) -> int:
+    """Forks a run; what it says goes to `said.txt`."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        said = os.open("said.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(said, 1)
+        os.dup2(said, 2)
+        status = train(arguments)
+    except SystemExit as left:
+        status = int(left.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def finish(child: int) -> int:
+    """Its exit status, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def straight(name: str) -> float:
+    """The run that nothing stops; seconds that it takes."""
+    started = time.monotonic()
+    assert finish(begin([*RUN, *SETTINGS[name], f"hydra.run.dir=straight {name}"])) == 0, Path("said.txt").read_text()
+    return time.monotonic() - started
+
+
+def differences(one: str, other: str) -> list[str]:
+    """What of two finished runs is not equal to the last bit."""
+    found = []
+    for name in ("last", "best"):
+        a, b = (
+            torch.load(Path(run, "checkpoints", f"{name}.ckpt"), map_location="cpu", weights_only=True)
+            for run in (one, other)
+        )
+        found += [f"{name}: {key}" for key in (*STATE, "continuation") if not same(a.get(key), b.get(key))]
+    logged = []
+    for run in (one, other):
+        with Path(run, "metrics.csv").open() as file:
+            rows = [{k: v for k, v in row.items() if v and not k.startswith("time/")} for row in csv.DictReader(file)]
+        logged.append(rows)
+    objectives = [json.loads(Path(run, "results.json").read_text())["objective"] for run in (one, other)]
+    return [
+        *found,
+        *(["metrics.csv"] if logged[0] != logged[1] else []),
+        *(["objective"] if objectives[0] != objectives[1] else []),
+    ]
+
+
+def same(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)
+
+
+@dataclass
+class Outcome:
+    """Of one run that was stopped and continued until it was done."""
+
+    stops: int = 0
+    unreadable: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def told(self) -> list[str]:
+        """Everything that is not as it should be."""
+        return [*self.unreadable, *self.left, *self.wrong]
+
+
+Stop = Callable[[int, Path], int]
+"""Ends the process, which runs in the folder, by a signal, whose number it returns."""
+
+
+def stopped_until_done(name: str, folder: str, n: int, stop: Stop) -> Outcome:
+    """Begins a run, lets `stop` end it up to n times, and continues it to its end."""
+    found = Outcome()
+    try:
+        _stopped_until_done(found, name, Path(folder), n, stop)
+    except Exception as error:  # one failure must not end a thousand kills
+        found.wrong.append(f"{type(error).__name__}: {error}")
+    return found
+
+
+def _stopped_until_done(found: Outcome, name: str, folder: Path, n: int, stop: Stop) -> None:
+    arguments = [*RUN, *SETTINGS[name], f"hydra.run.dir={folder}"]
+    while True:
+        child = begin(arguments)
+        number = stop(child, folder) if found.stops < n else None
+        status = finish(child)
+        found.unreadable += unreadable(folder / "checkpoints")
+        if status == 0:
+            break
+        if number is None or status not in (-number, 128 + number):  # not by the signal
+            found.wrong.append(f"status {status}")
+            return
+        found.stops += 1
+        if (folder / ".hydra/config.yaml").exists():  # else nothing has begun
+            arguments = [*AGAIN, f"ckpt_path={folder}"]
+    found.left = [path.name for path in folder.rglob("*.part")]
+    found.wrong += differences(f"straight {name}", str(folder))
+
+
+def unreadable(checkpoints: Path) -> list[str]:
+    """Files under a final name that are not whole."""
+    found = [f"{path.name} {reason}" for path, reason in find_kept(checkpoints).damaged.items()]
+    try:
+        if (best := checkpoints / "best.ckpt").is_file() and read_seal(best) is None:
+            found.append("best.ckpt has no seal")
+    except DamagedError as error:
+        found.append(f"best.ckpt {error.reason}")
+    return found
+
+
+def row_of(fault: str, expected: str, what: str, outcomes: list[Outcome], more: str = "") -> Row:
+    """Many runs in one row."""
+    wrong = sorted({text for outcome in outcomes for text in outcome.told})
+    counts = {
+        what: sum(outcome.stops for outcome in outcomes),
+        "unreadable": sum(len(outcome.unreadable) for outcome in outcomes),
+        "left over": sum(len(outcome.left) for outcome in outcomes),
+        "stopped runs": len(outcomes),
+        "bit-equal": sum(not outcome.wrong for outcome in outcomes),
+    }
+    seen = f"{counts[what]} {what} in {len(outcomes)} runs{more}: {', '.join(wrong[:5]) if wrong else 'all equal'}"
+    return Row(fault, expected, seen, not wrong, counts=counts)
+
+
+def progress(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
+
+
+EQUAL = "continued run bit-equal, nothing left over"
+
+
+def kills(n: int, draw: random.Random) -> Iterator[Row]:
+    """SIGKILL at uniformly random moments, over two file systems, with 0 and 2 workers."""
+    for number, name in enumerate(SETTINGS):
+        if not (share := n // len(SETTINGS) + (number < n % len(SETTINGS))):
+            continue
+        seconds = straight(name)
+        outcomes: list[Outcome] = []
+
+        def stop(child: int, folder: Path, seconds: float = seconds) -> int:
+            time.sleep(draw.uniform(0, seconds))
+            os.kill(child, signal.SIGKILL)
+            return signal.SIGKILL
+
+        while (made := sum(outcome.stops for outcome in outcomes)) < share and len(outcomes) < 2 * share:
+            most = min(share - made, draw.randint(1, 5))
+            outcomes.append(stopped_until_done(name, f"killed {name} {len(outcomes)}", most, stop))
+            lost = sum(bool(outcome.told) for outcome in outcomes)
+            progress(f"{os.getcwd()}: {name}: {made + outcomes[-1].stops} of {share} kills, {lost} runs lost")
+        yield row_of(f"SIGKILL, {name}, in {Path.cwd().parent}", EQUAL, "kills", outcomes)
+
+
+def stops(n: int, draw: random.Random) -> Iterator[Row]:
+    """Runs that are stopped two to five times, by one signal or another."""
+    for number, name in enumerate(SETTINGS):
+        if not (share := n // len(SETTINGS) + (number < n % len(SETTINGS))):
+            continue
+        straight(name)
+        outcomes = []
+        for i in range(share):
+
+            def stop(child: int, folder: Path) -> int:
+                wait_for_rows(child, folder, draw.randint(1, 12))
+                number = draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+                os.kill(child, number)
+                return number
+
+            outcomes.append(stopped_until_done(name, f"often {name} {i}", draw.randint(2, 5), stop))
+            progress(f"{name}: run {i + 1}, {outcomes[-1].stops} stops, {outcomes[-1].told or 'equal'}")
+        yield row_of(f"2 to 5 stops, {name}", EQUAL, "stops", outcomes)
+
+
+def wait_for_rows(child: int, folder: Path, more: int) -> None:
+    """Until so many more rows are logged than when it began to log, or the process has ended."""
+    path, least = folder / "metrics.csv", None
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        if path.exists():
+            count = path.read_text().count("\n")
+            least = count if least is None else min(least, count)  # what is run again is cut off first
+            if count >= least + more:
+                return
+        time.sleep(0.002)
+
+
+def signals(n: int, draw: random.Random) -> Iterator[Row]:
+    """SIGTERM, SIGINT and SIGUSR1 at random moments of the training."""
+    name = "plain"
+    straight(name)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        outcomes, slowest = [], 0.0
+        for i in range(max(n // 3, 1)):
+            folder, outcome = Path(f"stopped {number.name} {i}"), Outcome(stops=1)
+            child, at = begin([*RUN, f"hydra.run.dir={folder}"]), draw.randint(2, 35)
+            wait_for_rows(child, folder, at)
+            sent = time.monotonic()
+            os.kill(child, number)
+            status = finish(child)
+            slowest = max(slowest, time.monotonic() - sent)
+            outcome.wrong += [] if status == 128 + number else [f"status {status}"]
+            seal = find_kept(folder / "checkpoints").seal
+            outcome.wrong += [] if seal and seal.step >= at - 12 else ["no checkpoint of the step"]
+            outcome.wrong += [] if finish(begin([*AGAIN, f"ckpt_path={folder}"])) == 0 else ["not continued"]
+            outcome.wrong += differences(f"straight {name}", str(folder))
+            outcomes.append(outcome)
+        expected = f"status {128 + number} within 10 s, continued run bit-equal"
+        row = row_of(number.name, expected, "signals", outcomes, f", slowest {slowest:.1f} s")
+        row.ok = row.ok and slowest <= 10
+        yield row
+
+
+def flips(n: int, draw: random.Random) -> list[Row]:
+    """Single bits and cuts in a checkpoint of a real run."""
+    straight("average")
+    whole = Path("straight average/checkpoints/last.ckpt").read_bytes()
+    path, missed = Path("damaged/last.ckpt"), {"bits": 0, "cuts": 0}
+    path.parent.mkdir()
+    for kind in missed:
+        for _ in range(n):
+            data = bytearray(whole)
+            if kind == "bits":
+                place = draw.randrange(8 * len(data))
+                data[place // 8] ^= 1 << place % 8
+            else:
+                del data[draw.randrange(1, len(data)) :]
+            path.write_bytes(data)
+            missed[kind] += find_kept(path.parent).newest is not None
+    return [
+        Row(f"{n} {kind}", f"{n} found", f"{n - count} found", count == 0, counts={"damaged": n, "found": n - count})
+        for kind, count in missed.items()
+    ]

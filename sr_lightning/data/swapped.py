@@ -1,0 +1,49 @@
+"""Notices ready-made LR pictures that lie under another picture's name; their sizes may fit all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_lightning.data.bad_pictures import listed
+from sr_lightning.data.hashes import HASH_RADIUS, hash_distances, is_same, thumbnail
+from sr_lightning.data.leakage import store_hashes
+from sr_lightning.data.store import PictureSource
+from sr_lightning.errors import UserError
+
+Bits = NDArray[np.bool_]
+
+
+def find_swapped(lr: Bits, hr: Bits, is_alike: Callable[[int, int], bool]) -> Iterator[tuple[int, int]]:
+    """LR pictures i that are not the HR picture i made smaller, but another one, j.
+
+    A degradation may make an LR picture unlike its own HR picture. So one is told only where another is found.
+
+    Args:
+        lr: (N, 256) perceptual hashes.
+        hr: (N, 256), in the same order.
+        is_alike: A closer look at LR picture i and HR picture j.
+    """
+    for i in np.nonzero((lr != hr).sum(1) > HASH_RADIUS)[0].tolist():
+        distances = hash_distances(lr[i : i + 1], hr)[0]
+        nearest = int(distances.argmin())
+        if distances[nearest] <= HASH_RADIUS and is_alike(i, nearest):
+            yield i, nearest
+
+
+def refuse_swapped(hr: PictureSource, lr: PictureSource) -> None:
+    """Compares hashes that are kept beside the stores, so that it costs nothing at the next start.
+
+    Raises:
+        UserError: LR pictures show another HR picture than that of their name; it names them.
+    """
+
+    def is_alike(i: int, j: int) -> bool:
+        return is_same(thumbnail(lr[i]), thumbnail(hr[j]), 0)
+
+    found = find_swapped(store_hashes(lr, turns=1).bits[:, 0], store_hashes(hr, turns=1).bits[:, 0], is_alike)
+    lines = [f"{lr.paths[i]}: shows {hr.paths[j]}, but pairs with {hr.paths[i]}" for i, j in found]
+    if lines:
+        raise UserError(f"{listed(lines)}\nallowed: each LR picture under the name of its own HR picture")

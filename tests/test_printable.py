@@ -1,0 +1,99 @@
+"""Names of files and values of configs reach a terminal, a log and a table as text that nothing obeys."""
+
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from sr_lightning.check_data import main as check_data
+from sr_lightning.entry import Job, _print_sweep
+from sr_lightning.errors import TrainingFailedError, UserError
+from sr_lightning.printable import Formatter, printable
+from sr_lightning.tables import Record, terminal
+from sr_lightning.train import main as train
+
+pytestmark = pytest.mark.usefixtures("_hydras_logging")
+NAMES = (
+    "\x1b[2Jclear.png",
+    "\x1b]0;title\x07.png",
+    "[red]a[/bold].png",
+    "back\x08\x08.png",
+    "left\u202egnp.png",
+    "\x9b31m",
+)
+OBEYED = ("\x1b", "\x07", "\x08", "\u202e", "\x9b")
+
+
+def assert_harmless(text):
+    assert not any(character in text for character in OBEYED), text
+
+
+@pytest.mark.parametrize("name", NAMES, ids=ascii)
+def test_what_a_terminal_would_obey_is_written_out(name):
+    text = printable(name)
+    assert_harmless(text)
+    assert text.encode("ascii", "backslashreplace") == ascii(name)[1:-1].encode()
+    assert printable(text) == text
+    for error in (UserError(f"{name}: x"), TrainingFailedError(f"{name}: x")):
+        assert str(error) == f"{text}: x"
+
+
+def test_text_stays_as_it_is():
+    for text in ("größe ✓, 東京\n\tnext line", "C:\\x", "[red]", "<b>"):
+        assert printable(text) == text
+    "\udcff".encode("ascii", "backslashreplace")
+    assert printable("\udcff.png") == "\\udcff.png"
+
+
+@pytest.mark.fault("S6", "as text, whatever it says")
+def test_S6_a_table_of_results_and_a_table_of_jobs(capsys):
+    page = io.StringIO()
+    rows = [Record(set="Mine", scale=2, method=name, psnr_y=30.0) for name in NAMES]
+    Console(file=page, width=120, force_terminal=True, color_system=None).print(terminal(rows, ["PSNR-Y"]))
+    shown = page.getvalue()
+    assert_harmless(shown)
+    for name in NAMES:
+        assert printable(name) in shown
+    jobs = [Job("0", [f"data.train_dir=/{name}"], Path("a/0"), status=f"failed: {name}") for name in NAMES]
+    _print_sweep(jobs, "dB")
+    shown = "".join(capsys.readouterr().out.split())
+    assert_harmless(shown)
+    assert shown.count("[red]a[/bold].png") == 2
+
+
+@pytest.mark.fault("D17", "named, escaped, on the terminal and in the log")
+def test_D17_a_run_with_names_that_a_terminal_would_obey(tiny, folder, capsys):
+    for i, name in enumerate(NAMES[:-1]):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (60, 60, 3), np.uint8)).save(
+            folder / name.replace("/", ""), "PNG"
+        )
+    (folder / "\x1b[31mbad.png").write_bytes(b"no picture")
+    assert train(tiny) == 2
+    said = capsys.readouterr()
+    assert_harmless(said.err + said.out)
+    assert "\\x1b[31mbad.png: is not a picture" in said.err
+    assert train([*tiny, "data.on_bad_image=skip", "trainer.max_steps=1"]) == 0
+    said = capsys.readouterr().out
+    (log,) = Path("runs").rglob("train.log")
+    for text in (said, log.read_text()):
+        assert_harmless(text)
+        assert "\\x1b[31mbad.png: is not a picture" in text
+
+
+@pytest.mark.fault("D17", "check_data names them, escaped")
+def test_D17_what_check_data_says(folder, capsys):
+    bad = folder / "[red]\x1b[31mbad.png"
+    bad.write_bytes(b"no picture")
+    assert check_data([f"check_data.folders=['{folder}']"]) == 2
+    said = capsys.readouterr().out
+    assert_harmless(said)
+    assert "[red]\\x1b[31mbad.png" in said
+
+
+def test_lines_of_the_log():
+    record = logging.LogRecord("a", logging.INFO, "", 0, "%s: left out", ("\x1b[2J.png",), None)
+    assert Formatter("%(message)s").format(record) == "\\x1b[2J.png: left out"

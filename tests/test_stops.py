@@ -1,0 +1,214 @@
+"""Further moments at which a run ends, and further ways in which it is set up; the first of them: test_faults."""
+
+import os
+import shutil
+import signal
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import Callback
+from test_faults import (
+    AVERAGE,
+    Fault,
+    Killed,
+    Spoiling,
+    _surroundings,  # noqa: F401  # pictures, a network, one thread
+    assert_same,
+    checked,
+    content,
+    go_on,
+    kill,
+    rows,
+    run,
+    same,
+    terminate,
+)
+
+from sr_lightning.errors import InterruptedRun, TrainingFailedError
+
+
+@pytest.mark.fault("T2", "bit-equal, wherever it stopped")
+def test_a_stop_after_every_step():
+    config = checked()
+    run(config, "straight")
+    for step in range(1, 8):
+        folder = f"stopped{step}"
+        with pytest.raises((Killed, InterruptedRun)):
+            run(config, folder, Fault("on_train_batch_end", step, kill if step % 2 else terminate))
+        go_on(config, folder)
+        assert_same("straight", folder)
+
+
+@pytest.mark.fault("T15", "one validation, the same best")
+@pytest.mark.parametrize("hook", ["on_save_checkpoint", "on_validation_start", "on_validation_end"])
+def test_a_kill_between_a_save_and_its_validation(hook):
+    config = checked()
+    run(config, "straight")
+    with pytest.raises(Killed):
+        run(config, "a", Fault(hook, 4, kill))
+    go_on(config, "a")
+    assert_same("straight", "a")
+    assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [1, 3, 5, 6]
+
+
+class AtBatch(Callback):
+    """Does something before a batch, of which two make a step here."""
+
+    def __init__(self, batch, act):
+        self.batch, self.act = batch, act
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if batch_idx == self.batch:
+            self.act()
+
+
+@pytest.mark.fault("T16", "bit-equal: there is no state within a step")
+def test_a_kill_within_accumulated_batches():
+    def act():
+        raise Killed
+
+    config = checked("trainer.accumulate_grad_batches=2")
+    run(config, "straight")
+    with pytest.raises(Killed):
+        run(config, "a", AtBatch(7, act))
+    go_on(config, "a")
+    assert_same("straight", "a")
+
+
+@pytest.mark.fault("T4", "the step is finished and saved; status 128 and the signal's number")
+@pytest.mark.fault("T16", "the step is finished and saved")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_within_accumulated_batches(number):
+    config = checked("trainer.accumulate_grad_batches=2")
+    run(config, "straight")
+    with pytest.raises(InterruptedRun) as caught:
+        run(config, "a", AtBatch(6, lambda: os.kill(os.getpid(), number)))
+    assert caught.value.exit_status == 128 + number
+    assert content("a")["global_step"] == 4
+    go_on(config, "a")
+    assert_same("straight", "a")
+
+
+@pytest.mark.fault("T4", "the second one leaves at once, with status 130")
+def test_a_second_interrupt_does_not_wait(monkeypatch):
+    class Left(BaseException):
+        """In place of the process's end."""
+
+    def leave(status):
+        raise Left(status)
+
+    def twice(trainer, module):
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    config = checked()
+    run(config, "straight")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "_exit", leave)
+        with pytest.raises(Left, match="130"):
+            run(config, "a", Fault("on_before_backward", 3, twice))
+    assert content("a")["global_step"] == 2  # that of the validation: nothing was waited for
+    go_on(config, "a")
+    assert_same("straight", "a")
+
+
+NO_MEMORY = {
+    "machine": lambda: RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    "gpu": lambda: torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+}
+
+
+@pytest.mark.fault("T8", "a sentence, status 1, the step before is saved; bit-equal after")
+@pytest.mark.parametrize("kind", NO_MEMORY)
+def test_memory_that_runs_out(kind):
+    def act(trainer, module):
+        raise NO_MEMORY[kind]()
+
+    config = checked()
+    run(config, "straight")
+    with pytest.raises(TrainingFailedError, match=r"not memory enough.*smaller data\.patch_size"):
+        run(config, "a", Fault("on_before_backward", 3, act))
+    assert content("a")["global_step"] == 3
+    go_on(config, "a")
+    assert_same("straight", "a")
+
+
+def finite(folder):
+    return all(
+        torch.isfinite(value).all()
+        for name in ("last", "best")
+        for value in content(folder, name)["state_dict"].values()
+    )
+
+
+@pytest.mark.fault("T7", "stopped before anything of it is saved")
+@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=str)
+def test_a_loss_that_is_no_number(value):
+    def spoil(trainer, module):
+        module.net.register_forward_hook(lambda net, _, out: out * value)
+
+    with pytest.raises(TrainingFailedError, match=r"the loss is not finite at step [34]: pixel"):
+        run(checked(), "a", Fault("on_train_batch_start", 3, spoil))
+    assert content("a")["global_step"] == 2
+    assert finite("a")
+
+
+@pytest.mark.fault("T7", "stopped before the step")
+def test_a_gradient_that_is_infinite():
+    def spoil(trainer, module):
+        module.net.body[0].bias.grad[3] = float("inf")
+
+    with pytest.raises(TrainingFailedError, match="a gradient is not finite at step 3"):
+        run(checked(), "a", Spoiling(spoil, 3))
+    assert content("a")["global_step"] == 2
+    assert finite("a")
+
+
+@pytest.mark.fault("T14", "the same steps in the same order")
+def test_a_clock_that_goes_backwards(monkeypatch):
+    config = checked()
+    run(config, "straight")
+    seconds = iter(range(2 * 10**9, 0, -1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: float(next(seconds)))
+        with pytest.raises(InterruptedRun):
+            run(config, "a", Fault("on_train_batch_end", 3, terminate))
+        go_on(config, "a")
+    assert_same("straight", "a")
+    steps = [int(row["step"]) for row in rows("a")]
+    assert steps == sorted(steps)
+
+
+@pytest.mark.fault("T17", "bit-equal")
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_the_same_seed_gives_the_same_run(workers):
+    run(checked(), "a")
+    shutil.copytree("pictures", "elsewhere/other pictures")
+    run(checked(f"data.num_workers={workers}", "data.train_dir='elsewhere/other pictures'"), "elsewhere/b")
+    one, other = content("a"), content("elsewhere/b")
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "SRDataModule", "continuation"):
+        assert same(one[key], other[key]), key
+    assert rows("a") == rows("elsewhere/b")
+
+
+SET_UPS = {
+    "clipping": ["trainer.gradient_clip_val=0.001"],
+    "average": AVERAGE,
+    "perceptual": ["loss.beta=0.1"],
+}
+
+
+@pytest.mark.fault("T18", "bit-equal, and no network is asked for")
+@pytest.mark.parametrize("kind", SET_UPS)
+def test_what_a_step_needs_besides(monkeypatch, kind):
+    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was asked for"))
+    config = checked(*SET_UPS[kind], "trainer.max_steps=4")
+    run(config, "straight")
+    with pytest.raises(Killed):
+        run(config, "a", Fault("on_before_optimizer_step", 3, kill))
+    go_on(config, "a")
+    assert_same("straight", "a")
+    assert Path("a/results.json").is_file()
