@@ -10,9 +10,9 @@ from PIL import Image
 from rich.console import Console
 
 from sr_lightning.check_data import main as check_data
-from sr_lightning.entry import Job, _print_sweep
 from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.printable import Formatter, printable
+from sr_lightning.session import Job, _print_sweep
 from sr_lightning.tables import Record, terminal
 from sr_lightning.train import main as train
 
