@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sr_lightning.data.datasets import Pictures
 from sr_lightning.data.hashes import (
     HASH_RADIUS,
     TURNS,
@@ -29,9 +29,6 @@ from sr_lightning.data.hashes import (
     thumbnail,
 )
 from sr_lightning.data.store import PictureSource
-
-if TYPE_CHECKING:  # it brings torch, which `check_data` does without
-    from sr_lightning.data.datasets import Pictures
 
 log = logging.getLogger(__name__)
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sr_lightning.data.bad_pictures import listed
 from sr_lightning.data.hashes import HASH_RADIUS, hash_distances, is_same, thumbnail
-from sr_lightning.data.leakage import store_hashes
-from sr_lightning.data.store import PictureSource
 from sr_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    from sr_lightning.data.store import PictureSource
 
 Bits = NDArray[np.bool_]
 
@@ -39,6 +41,8 @@ def refuse_swapped(hr: PictureSource, lr: PictureSource) -> None:
     Raises:
         UserError: LR pictures show another HR picture than that of their name; it names them.
     """
+
+    from sr_lightning.data.leakage import store_hashes  # stores bring torch, which `check_data` does without
 
     def is_alike(i: int, j: int) -> bool:
         return is_same(thumbnail(lr[i]), thumbnail(hr[j]), 0)
