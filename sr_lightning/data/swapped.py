@@ -41,7 +41,6 @@ def refuse_swapped(hr: PictureSource, lr: PictureSource) -> None:
     Raises:
         UserError: LR pictures show another HR picture than that of their name; it names them.
     """
-
     from sr_lightning.data.leakage import store_hashes  # stores bring torch, which `check_data` does without
 
     def is_alike(i: int, j: int) -> bool:
