@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # it ships no types
 
 from sr_lightning.compose import said_of_yaml
-from sr_lightning.config import conf_dir
+from sr_lightning.config import ADVERSARY, LOSS, PERCEPTUAL, conf_dir
 from sr_lightning.errors import UserError
 
 # Whole classes of names that only ever name a network part, a loss or an optimizer.
@@ -99,8 +99,9 @@ def _children(node: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 @functools.cache
 def own_targets() -> frozenset[str]:
-    """Everything that a file of `conf/` names, but for the examples in its comments."""
-    return frozenset(target for text in _own_texts() for target in _TARGET.findall(text))
+    """What the files of `conf/` name, but for the examples in their comments, and what a section without one is."""
+    named = (target for text in _own_texts() for target in _TARGET.findall(text))
+    return frozenset(named) | {LOSS, PERCEPTUAL, ADVERSARY}
 
 
 @functools.cache

@@ -3,6 +3,7 @@
 import io
 import pickle
 import tarfile
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,14 +15,15 @@ import sr_lightning.train
 from sr_lightning.callbacks.pictures import safe_stem
 from sr_lightning.checkpoint import read_config
 from sr_lightning.checks import secret_findings, typed_secrets
-from sr_lightning.compose import quote_path
+from sr_lightning.compose import compose_jobs, quote_path
+from sr_lightning.config import check_config
 from sr_lightning.decoding import decode
 from sr_lightning.errors import UserError
 from sr_lightning.losses import LPIPSLoss
 from sr_lightning.losses.backbones import VGGFeatures
 from sr_lightning.resume import find_resume
 from sr_lightning.train import main
-from sr_lightning.trust import own_targets, read_saved_config
+from sr_lightning.trust import own_targets, read_saved_config, typed_again
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 W = "written"
@@ -255,6 +257,12 @@ def test_S2_what_our_own_configs_write_is_believed(tmp_path, monkeypatch, choice
     arguments = [choice] if choice else []
     assert main([*arguments, "optimizer._target_=torch.optim.RAdam", f"hydra.run.dir={run}"]) == 0
     assert read_saved_config(run / ".hydra/config.yaml", []).scale == 4
+
+
+@pytest.mark.parametrize("choice", [(), ("adversarial=srgan",)])
+def test_S2_to_continue_a_run_of_ours_nothing_has_to_be_typed_again(choice):
+    (job,) = compose_jobs("train", list(choice), config_dir=None, config_name=None, is_sweep=False)
+    assert typed_again(asdict(check_config(job.config))) == []
 
 
 def test_S2_examples_in_comments_are_not_ours():
