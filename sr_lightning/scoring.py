@@ -14,7 +14,7 @@ from sr_lightning.data.datasets import EvalPictures
 from sr_lightning.data.degrade import Degradation, to_eval_batch
 from sr_lightning.image import shave, to_uint8
 from sr_lightning.inference import bicubic
-from sr_lightning.metrics import psnr, ssim
+from sr_lightning.metrics import psnr_and_ssim
 from sr_lightning.results import BICUBIC, PictureScore
 
 Metric = Callable[[Tensor, Tensor], float]
@@ -40,14 +40,15 @@ def score(
     if metrics:
         a, b = (shave(picture, batch.scale) for picture in (levels, batch.hr))
         more = {name: float(metric(a, b)) for name, metric in metrics.items()}
+    psnr_y, ssim_y = psnr_and_ssim(levels, batch.hr, shave=batch.scale)
     return PictureScore(
         set=batch.set,
         scale=batch.scale,
         name=batch.name,
         key=batch.key,
         method=method,
-        psnr_y=float(psnr(levels, batch.hr, shave=batch.scale)),
-        ssim_y=float(ssim(levels, batch.hr, shave=batch.scale)),
+        psnr_y=float(psnr_y),
+        ssim_y=float(ssim_y),
         seconds=seconds,
         more=more,
     )
