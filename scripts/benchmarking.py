@@ -163,6 +163,8 @@ def parsed(made: argparse.ArgumentParser, sections: Sequence[str], argv: Sequenc
     given.rounds = given.rounds or (2 if given.quick else 5)
     if given.threads:
         torch.set_num_threads(given.threads)
+    if cv2 := optional("cv2"):
+        cv2.setNumThreads(torch.get_num_threads())
     return given
 
 

@@ -105,12 +105,12 @@ def similarity(a: Tensor, b: Tensor, *, data_range: float) -> tuple[Tensor, Tens
 
 def _similarity_of_rows(a: Tensor, b: Tensor, c1: float, c2: float) -> tuple[Tensor, Tensor]:
     """Mean of each row of the two maps of `similarity`: (NC, 1, H, W) twice -> (NC, 1, H - 10) twice."""
-    # The variances are only needed as their sum, which saves one of five maps.
-    maps = _blurred(torch.cat([a, b, a * a + b * b, a * b]))  # (4NC, 1, H - 10, W - 10)
+    # Half of each fraction's two sides: the variances are only needed as their mean, which saves one of five maps.
+    maps = _blurred(torch.cat([a, b, (a * a).addcmul_(b, b).mul_(0.5), a * b]))  # (4NC, 1, H - 10, W - 10)
     mean_a, mean_b, squares, product = maps.reshape(4, -1, *maps.shape[1:]).unbind()
-    means, means_squared = mean_a * mean_b, mean_a**2 + mean_b**2
-    contrast = (2 * (product - means) + c2) / (squares - means_squared + c2)
-    return (contrast * (2 * means + c1) / (means_squared + c1)).mean(-1), contrast.mean(-1)
+    means, means_squared = mean_a * mean_b, (mean_a * mean_a).addcmul_(mean_b, mean_b).mul_(0.5)
+    contrast = (product - means).add_(c2 / 2) / (squares - means_squared).add_(c2 / 2)
+    return (contrast * (means + c1 / 2) / (means_squared + c1 / 2)).mean(-1), contrast.mean(-1)
 
 
 def multiscale_similarity(a: Tensor, b: Tensor, *, data_range: float, levels: int = 5) -> Tensor:
@@ -162,11 +162,12 @@ def _blurred(x: Tensor) -> Tensor:
     if not _is_shifted(x):
         window = window.to(x)
         return F.conv2d(F.conv2d(x, window[None, None, None]), window[None, None, :, None])
+    weights = window.tolist()
     for dim in (-1, -2):
         n = x.shape[dim] - _WINDOW + 1
-        total = x.narrow(dim, 0, n) * float(window[0])
+        total = x.narrow(dim, 0, n) * weights[0]
         for tap in range(1, _WINDOW):
-            total.add_(x.narrow(dim, tap, n), alpha=float(window[tap]))
+            total.add_(x.narrow(dim, tap, n), alpha=weights[tap])
         x = total
     return x
 
