@@ -84,6 +84,7 @@ class Files:
     lr: Sequence[Path] | None = None
     """Ready-made LR, one for each."""
     patch: int = 24
+    batch: int = BATCH
 
     def samples(self) -> TrainSamples:
         """Ours."""
@@ -94,11 +95,9 @@ class Files:
     def loader(self, workers: int) -> TimedLoader:
         """Ours."""
         asked = BatchSampler(
-            start_k=0, batch_size=BATCH, accumulate=1, rank=0, world_size=1, seed=SEED, scales=[SCALE]
+            start_k=0, batch_size=self.batch, accumulate=1, rank=0, world_size=1, seed=SEED, scales=[SCALE]
         )
-        return TimedLoader(
-            self.samples(), sampler=asked, batch_size=None, collate_fn=as_it_is, num_workers=workers
-        )
+        return TimedLoader(self.samples(), sampler=asked, batch_size=None, collate_fn=as_it_is, num_workers=workers)
 
 
 class DecodedPatches(Dataset[tuple[Tensor, Tensor, int, int]]):
@@ -133,7 +132,10 @@ def decoded(files: Files, sizes: Sequence[tuple[int, int]], decode: Decode, work
     """Batches of `DecodedPatches`."""
     plan = CropPlan(sizes, patch_size=files.patch, seed=SEED)
     loader = DataLoader(
-        DecodedPatches(files, plan, decode), batch_size=BATCH, sampler=itertools.count(), num_workers=workers  # type: ignore[arg-type]
+        DecodedPatches(files, plan, decode),
+        batch_size=files.batch,
+        sampler=itertools.count(),
+        num_workers=workers,  # type: ignore[arg-type]
     )
     for hr, lr, turns, keys in loader:
         has_lr = files.lr is not None
@@ -181,8 +183,14 @@ def rate(batches: Callable[[], Iterator[Any]], seconds: float, then: Callable[[A
 
 
 def compare(
-    report: benchmarking.Report, section: str, case: str, files: Files, given: argparse.Namespace, *,
-    workers: int = 0, then: Callable[[Any], Any] | None = None,
+    report: benchmarking.Report,
+    section: str,
+    case: str,
+    files: Files,
+    given: argparse.Namespace,
+    *,
+    workers: int = 0,
+    then: Callable[[Any], Any] | None = None,
 ) -> None:
     """Rows of one case: ours, and each that decodes."""
     sizes = files.samples().pictures.hr.sizes
@@ -224,7 +232,7 @@ def patches(report: benchmarking.Report, given: argparse.Namespace, folder: Path
     hr = chosen_pictures(given)
     files = Files(hr, folder / "cache")
     pairs = Files(*pair_folders(hr[: 3 if given.quick else 50], folder))
-    for workers in (0, 2):
+    for workers in given.workers:
         how = f"{workers} workers"
         compare(report, "patches", f"windows, {how}", files, given, workers=workers)
         compare(report, "patches", f"LR made, floats, {how}", files, given, workers=workers, then=to_floats)
@@ -240,7 +248,8 @@ def chosen_pictures(given: argparse.Namespace) -> list[Path]:
     import skimage
 
     folder = Path(skimage.__file__).parent / "data"
-    return [folder / name for name in ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")]
+    names = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
+    return [folder / name for name in names]
 
 
 def pair_folders(hr: Sequence[Path], folder: Path) -> tuple[list[Path], Path, list[Path]]:
@@ -317,7 +326,8 @@ def workers(report: benchmarking.Report, given: argparse.Namespace, folder: Path
     runs = {name: (lambda make=make: memory(make)) for name, make in contenders.items()}  # type: ignore[misc]
     found = benchmarking.take_turns(runs, given.rounds)
     for case in ("own memory of a worker", "each worker more, all processes"):
-        rows = [benchmarking.Row(case, name, "MB", [one[case] for one in values], False) for name, values in found.items()]
+        values = {name: [one[case] for one in of] for name, of in found.items()}
+        rows = [benchmarking.Row(case, name, "MB", of, False) for name, of in values.items()]
         report.sections.setdefault("workers", []).extend(rows)
         ours, _, nothing = (statistics.median(row.values) for row in rows)
         report.note(f"Workers, {case}: ours {ours - nothing:.1f} MB beyond one that loads nothing.")
@@ -350,11 +360,13 @@ def _memory_of(pid: int) -> tuple[float, float]:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = benchmarking.parser(__doc__, SECTIONS)
     parser.add_argument("--pictures", type=Path, default=None, help="folder of HR pictures; scikit-image's")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="in the section patches")
     given = benchmarking.parsed(parser, SECTIONS, argv)
     report = benchmarking.Report()
+    run = {"patches": patches, "sizes": sizes, "pictures": pictures, "workers": workers}
     for name in given.sections:
         with tempfile.TemporaryDirectory() as folder:
-            {"patches": patches, "sizes": sizes, "pictures": pictures, "workers": workers}[name](report, given, Path(folder))
+            run[name](report, given, Path(folder))
     if "OpenCV" not in decoders():
         report.note("OpenCV: not installed.")
     benchmarking.finish(report, torch.device("cpu"), given.out)

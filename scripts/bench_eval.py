@@ -123,7 +123,9 @@ def metrics(report: benchmarking.Report, given: argparse.Namespace, sets: EvalPi
     report.note(f"All figures are equal to ours within 1e-3 dB and 1e-4; the first: {scores['ours'][0]}.")
 
 
-def validation(report: benchmarking.Report, given: argparse.Namespace, sets: EvalPictures, device: torch.device) -> None:
+def validation(
+    report: benchmarking.Report, given: argparse.Namespace, sets: EvalPictures, device: torch.device
+) -> None:
     """Of the default network, step by step."""
     torch.manual_seed(0)
     net = EDSR(given.scale, n_feats=16, n_resblocks=4, upsampler="pixelshuffle_direct", global_skip="bicubic")

@@ -28,7 +28,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ class Clock:
         self.first = 0.0
 
     def tick(self, step: int) -> None:
-        """After step 1, 2, …"""
+        """After each step, counted from 1."""
         if step == 1:
             self.first = time.perf_counter() - self.started
         if step in (WARM, self.last):
@@ -225,7 +226,8 @@ def decoded_batches(work: Work) -> Iterator[TrainBatch]:
     from sr_lightning.data.degrade import to_train_batch
 
     pictures = work.data().train_pictures.hr
-    files = Files(pictures.paths, work.folder, patch=work.config.data["patch_size"])
+    settings = work.config.data
+    files = Files(pictures.paths, work.folder, patch=settings["patch_size"], batch=settings["batch_size"])
     decode = list(decoders().values())[-1]
     for windows in decoded(files, pictures.sizes, decode, 2):
         windows = windows._replace(hr=windows.hr.to(work.device, non_blocking=True))
@@ -272,14 +274,15 @@ def price(report: benchmarking.Report, given: argparse.Namespace, folder: Path) 
         names = {"edsr_tiny": 40}
     for name, steps in names.items():
         work = Work(composed(f"model={name}", *given.set, steps=given.steps or steps), given.steps or steps, folder)
+        few = replace(work, steps=max(work.steps // 5, 2))  # they wait for their files
         contenders: dict[str, Callable[[], Timed]] = {
-            "ours": lambda work=work: ours(work),  # type: ignore[misc]
-            "bare loop": lambda work=work: bare(work),  # type: ignore[misc]
-            "float32 NCHW": lambda work=work: bare(work, plain=True),  # type: ignore[misc]
-            "… decoding": lambda work=work: bare(work, plain=True, batches=decoded_batches(work)),  # type: ignore[misc]
+            "ours": partial(ours, work),
+            "bare loop": partial(bare, work),
+            "float32 NCHW": partial(bare, work, plain=True),
+            "… decoding": lambda few=few: bare(few, plain=True, batches=decoded_batches(few)),  # type: ignore[misc]
         }
         if name == "edsr_baseline" and benchmarking.optional("basicsr.models.sr_model"):
-            contenders["BasicSR"] = lambda work=work: basicsr(work)  # type: ignore[misc]
+            contenders["BasicSR"] = partial(basicsr, few)
         _add_price(report, name, benchmarking.take_turns(contenders, given.rounds))
     if not benchmarking.optional("basicsr.models.sr_model"):
         report.note("BasicSR's SRModel: not installed.")
@@ -306,7 +309,7 @@ def growth(report: benchmarking.Report, given: argparse.Namespace, folder: Path)
     for batch, patch in sizes[: 2 if given.quick else None]:
         overrides = (f"data.batch_size={batch}", f"data.patch_size={patch}", *given.set)
         work = Work(composed("model=edsr_tiny", *overrides, steps=steps), steps, folder)
-        figures = [_with_memory(lambda work=work: ours(work), work.device) for _ in range(given.rounds)]  # type: ignore[misc]
+        figures = [_with_memory(partial(ours, work), work.device) for _ in range(given.rounds)]
         case = f"edsr_tiny, batch {batch}, patch {patch}"
         rows = [
             benchmarking.Row(case, "ours", "ms/step", [timed.wall for timed, _ in figures], False),
@@ -360,7 +363,7 @@ def compiled(report: benchmarking.Report, given: argparse.Namespace, folder: Pat
     runs: dict[str, Callable[[], Timed]] = {}
     for method, is_compiled in (("compiled", "true"), ("eager", "false")):
         work = Work(composed(f"compile={is_compiled}", *given.set, steps=steps), steps, folder)
-        runs[method] = lambda work=work: ours(work)  # type: ignore[misc]
+        runs[method] = partial(ours, work)
     found = benchmarking.take_turns(runs, given.rounds)
     for case, figure, unit in (("steps", "wall", "ms/step"), ("until the first step", "first", "s")):
         values = {method: [getattr(one, figure) for one in of] for method, of in found.items()}
@@ -382,8 +385,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = benchmarking.Report()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SR_CACHE"] = str(Path(folder, "cache"))
+        run = {"price": price, "growth": growth, "waiting": waiting, "compile": compiled}
         for name in given.sections:
-            {"price": price, "growth": growth, "waiting": waiting, "compile": compiled}[name](report, given, Path(folder))
+            run[name](report, given, Path(folder))
     benchmarking.finish(report, torch.device("cuda" if torch.cuda.is_available() else "cpu"), given.out)
     return 0
 

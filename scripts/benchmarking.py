@@ -174,8 +174,11 @@ def finish(report: Report, device: torch.device, out: Path | None) -> None:
     for section, rows in report.sections.items():
         console.print(_table(section, rows))
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
-    console.print(f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, {facts['device']}; "
-                  f"Python {facts['python']}, {versions}", highlight=False)
+    console.print(
+        f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, {facts['device']}; "
+        f"Python {facts['python']}, {versions}",
+        highlight=False,
+    )
     for note in report.notes:
         console.print(note, highlight=False)
     if out is not None:

@@ -96,10 +96,12 @@ def similarity(a: Tensor, b: Tensor, *, data_range: float) -> tuple[Tensor, Tens
     height = a.shape[-2] - _WINDOW + 1
     band = _BAND if _is_shifted(a, b) else height
     parts = [
-        _similarity_of_rows(*(x[..., top : top + band + _WINDOW - 1, :] for x in (a, b)), c1, c2)
+        _similarity_of_rows(
+            a[..., top : top + band + _WINDOW - 1, :], b[..., top : top + band + _WINDOW - 1, :], c1, c2
+        )
         for top in range(0, height, band)
     ]
-    whole, contrast = (torch.cat(rows, -1).mean(-1).reshape(n, c) for rows in zip(*parts, strict=True))
+    whole, contrast = (torch.cat(of_rows, -1).mean(-1).reshape(n, c) for of_rows in zip(*parts, strict=True))
     return whole, contrast
 
 

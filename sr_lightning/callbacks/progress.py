@@ -68,7 +68,9 @@ class Progress(ProgressBar):
             return
         self._shown_at = now
         self._loss = float(outputs["loss"])
-        self._bar.update(self._bar.task_ids[0], completed=trainer.global_step, loss=f"loss {self._loss:.4f}", refresh=True)
+        self._bar.update(
+            self._bar.task_ids[0], completed=trainer.global_step, loss=f"loss {self._loss:.4f}", refresh=True
+        )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the validation's figures above the bar."""
