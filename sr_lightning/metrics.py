@@ -95,12 +95,8 @@ def similarity(a: Tensor, b: Tensor, *, data_range: float) -> tuple[Tensor, Tens
     c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     height = a.shape[-2] - _WINDOW + 1
     band = _BAND if _is_shifted(a, b) else height
-    parts = [
-        _similarity_of_rows(
-            a[..., top : top + band + _WINDOW - 1, :], b[..., top : top + band + _WINDOW - 1, :], c1, c2
-        )
-        for top in range(0, height, band)
-    ]
+    bands = [slice(top, top + band + _WINDOW - 1) for top in range(0, height, band)]
+    parts = [_similarity_of_rows(a[..., rows, :], b[..., rows, :], c1, c2) for rows in bands]
     whole, contrast = (torch.cat(of_rows, -1).mean(-1).reshape(n, c) for of_rows in zip(*parts, strict=True))
     return whole, contrast
 
