@@ -25,6 +25,7 @@ import statistics
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -169,13 +170,15 @@ def to_floats(windows: TrainWindows) -> TrainBatch:
     return to_train_batch(windows, DEGRADE)
 
 
-def rate(batches: Callable[[], Iterator[Any]], seconds: float, then: Callable[[Any], Any] | None = None) -> float:
-    """Patches per second of processor time, from the third batch on."""
+def rate(
+    batches: Callable[[], Iterator[Any]], seconds: float, workers: int, then: Callable[[Any], Any] | None = None
+) -> float:
+    """Patches per second of processor time, once workers are as far ahead as they go."""
     with contextlib.closing(batches()) as source:  # type: ignore[type-var]  # all are generators
-        for batch in itertools.islice(source, 2):
+        for batch in itertools.islice(source, 1 + 3 * workers):
             _ = then and then(batch)
         started, spent, n = time.perf_counter(), benchmarking.cpu_seconds(), 0
-        while n < 2 or time.perf_counter() - started < seconds:
+        while n < 1 or time.perf_counter() - started < seconds:
             batch = next(source)
             _ = then and then(batch)
             n += 1
@@ -201,7 +204,7 @@ def compare(
     if files.lr is not None and benchmarking.optional("basicsr.data.paired_image_dataset"):
         contenders["BasicSR"] = lambda: basicsr_batches(files, workers)
     seconds = 0.1 if given.quick else 0.7
-    runs = {name: (lambda make=make: rate(make, seconds, then)) for name, make in contenders.items()}  # type: ignore[misc]
+    runs = {name: (lambda make=make: rate(make, seconds, workers, then)) for name, make in contenders.items()}  # type: ignore[misc]
     found = benchmarking.take_turns(runs, given.rounds)
     report.add(section, [benchmarking.Row(case, name, UNIT, values) for name, values in found.items()])
 
@@ -283,6 +286,7 @@ def synthetic(folder: Path, n: int, height: int, width: int, ending: str) -> lis
 def sizes(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
     """Against the pictures' size."""
     sides = {"0.15 MP": (321, 481), "3 MP": (1536, 2048), "12 MP": (3072, 4096)}
+    given = argparse.Namespace(**vars(given) | {"rounds": min(given.rounds, 3)})  # a batch of 12 MP takes seconds
     for name, (height, width) in list(sides.items())[: 2 if given.quick else 3]:
         paths = synthetic(folder / name, 2, height, width, "jpg")
         compare(report, "sizes", f"{name}, JPEG", Files(paths, folder / "cache"), given)
@@ -363,6 +367,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="in the section patches")
     given = benchmarking.parsed(parser, SECTIONS, argv)
     report = benchmarking.Report()
+    warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
     run = {"patches": patches, "sizes": sizes, "pictures": pictures, "workers": workers}
     for name in given.sections:
         with tempfile.TemporaryDirectory() as folder:

@@ -120,7 +120,10 @@ def window(picture: NDArray[np.uint8], top: int, left: int, height: int, width: 
     rows, columns = picture.shape[:2]
     if top >= 0 and left >= 0 and top + height <= rows and left + width <= columns:
         return picture[top : top + height, left : left + width]
-    return picture[_mirrored(top, height, rows)[:, None], _mirrored(left, width, columns)[None]]
+    row, column = _mirrored(top, height, rows), _mirrored(left, width, columns)
+    first = int(column.min())
+    # Rows, then columns: whole rows are copied at once, and both at once would be pixel by pixel.
+    return picture[:, first : int(column.max()) + 1].take(row, axis=0).take(column - first, axis=1)
 
 
 def _mirrored(start: int, length: int, size: int) -> NDArray[np.int64]:
