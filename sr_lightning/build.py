@@ -187,6 +187,9 @@ def build_trainer(
     if isinstance(interval := section.get("val_check_interval"), int):
         # Lightning counts batches here; the config means optimizer steps.
         section["val_check_interval"] = min(interval, section["max_steps"]) * accumulate
+    if not torch.cuda.is_available():
+        # Lightning sets it, and torch's optimizers then look for a driver's library at each step: 0.3 ms.
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     trainer: pl.Trainer = build(
         section,
         "trainer",

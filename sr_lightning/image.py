@@ -40,7 +40,7 @@ def write_png(path: str | Path, pixels: NDArray[np.uint8]) -> None:
 
 def to_uint8(x: Tensor) -> Tensor:
     """Floating point in [0, 1] -> the levels that a file would hold: clamped, rounded half up."""
-    return (x.to(torch.float64).clamp(0, 1) * 255 + 0.5).floor().to(torch.uint8)
+    return x.to(torch.float64, copy=True).clamp_(0, 1).mul_(255).add_(0.5).floor_().to(torch.uint8)
 
 
 def rgb_to_y(x: Tensor) -> Tensor:
@@ -48,6 +48,14 @@ def rgb_to_y(x: Tensor) -> Tensor:
     red, green, blue = x.unbind(-3)
     weights = _TO_YCBCR[0]
     return (weights[0] * red + weights[1] * green + weights[2] * blue + _OFFSET[0]).unsqueeze(-3)
+
+
+def levels_to_y(x: Tensor) -> Tensor:
+    """`rgb_to_y` of (…, 3, H, W) uint8, in float64."""
+    red, green, blue = x.unbind(-3)
+    weights = [weight / 255 for weight in _TO_YCBCR[0]]
+    y = red.to(torch.float64).mul_(weights[0])
+    return y.add_(green, alpha=weights[1]).add_(blue, alpha=weights[2]).add_(_OFFSET[0]).unsqueeze(-3)
 
 
 def rgb_to_ycbcr(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sr_lightning.image import rgb_to_y, to_uint8
+from sr_lightning.image import levels_to_y, to_uint8
 from sr_lightning.image import shave as shaved
 
 Channel = Literal["Y", "RGB"]
@@ -21,6 +21,8 @@ PROTOCOL = {
     "ssim": "11x11 gaussian 1.5 valid",
 }
 _WINDOW, _SIGMA = 11, 1.5
+_BAND = 128
+"""Rows that are worked on at a time: their maps stay in the processor's cache."""
 _EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 
 
@@ -39,8 +41,7 @@ def psnr(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tenso
     Raises:
         ValueError: The shapes differ, or nothing is left after shaving.
     """
-    a, b = _compared(sr, hr, shave, channel)
-    return 10 * torch.log10(255**2 / _means((a - b).square()).mean(1))
+    return _psnr(*_compared(sr, hr, shave, channel))
 
 
 def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tensor:
@@ -51,9 +52,25 @@ def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tenso
     Returns:
         (N,) float64.
     """
+    return _ssim(*_compared(sr, hr, shave, channel), shave)
+
+
+def psnr_and_ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> tuple[Tensor, Tensor]:
+    """Both, for less than what each of them takes: most of that is the way from levels to Y.
+
+    Args, result and errors as in `psnr` and `ssim`.
+    """
     a, b = _compared(sr, hr, shave, channel)
+    return _psnr(a, b), _ssim(a, b, shave)
+
+
+def _psnr(a: Tensor, b: Tensor) -> Tensor:
+    return 10 * torch.log10(255**2 / _means((a - b).square_()).mean(1))
+
+
+def _ssim(a: Tensor, b: Tensor, border: int) -> Tensor:
     if min(a.shape[-2:]) < _WINDOW:
-        raise ValueError(f"SSIM needs {_WINDOW} pixels after shaving {shave}, found {tuple(a.shape[-2:])}")
+        raise ValueError(f"SSIM needs {_WINDOW} pixels after shaving {border}, found {tuple(a.shape[-2:])}")
     return similarity(a, b, data_range=255)[0].mean(1)
 
 
@@ -73,16 +90,25 @@ def similarity(a: Tensor, b: Tensor, *, data_range: float) -> tuple[Tensor, Tens
     """
     if min(a.shape[-2:]) < _WINDOW:
         raise ValueError(f"SSIM needs {_WINDOW} pixels on each side, found {tuple(a.shape[-2:])}")
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
     n, c = a.shape[:2]
-    maps = torch.cat([a, b, a * a, b * b, a * b])  # (5N, C, H, W)
-    maps = _blurred(maps.flatten(0, 1).unsqueeze(1))  # (5NC, 1, H - 10, W - 10)
-    mean_a, mean_b, square_a, square_b, product = maps.reshape(5, n * c, *maps.shape[1:]).unbind()
-    variance_a, variance_b = square_a - mean_a**2, square_b - mean_b**2
-    covariance = product - mean_a * mean_b
-    contrast = (2 * covariance + c2) / (variance_a + variance_b + c2)
-    whole = contrast * (2 * mean_a * mean_b + c1) / (mean_a**2 + mean_b**2 + c1)
-    return _means(whole).reshape(n, c), _means(contrast).reshape(n, c)  # (NC, 1, H', W') -> (N, C)
+    a, b = a.flatten(0, 1).unsqueeze(1), b.flatten(0, 1).unsqueeze(1)  # (NC, 1, H, W)
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    height = a.shape[-2] - _WINDOW + 1
+    band = _BAND if _is_shifted(a, b) else height
+    bands = [slice(top, top + band + _WINDOW - 1) for top in range(0, height, band)]
+    parts = [_similarity_of_rows(a[..., rows, :], b[..., rows, :], c1, c2) for rows in bands]
+    whole, contrast = (torch.cat(of_rows, -1).mean(-1).reshape(n, c) for of_rows in zip(*parts, strict=True))
+    return whole, contrast
+
+
+def _similarity_of_rows(a: Tensor, b: Tensor, c1: float, c2: float) -> tuple[Tensor, Tensor]:
+    """Mean of each row of the two maps of `similarity`: (NC, 1, H, W) twice -> (NC, 1, H - 10) twice."""
+    # Half of each fraction's two sides: the variances are only needed as their mean, which saves one of five maps.
+    maps = _blurred(torch.cat([a, b, (a * a).addcmul_(b, b).mul_(0.5), a * b]))  # (4NC, 1, H - 10, W - 10)
+    mean_a, mean_b, squares, product = maps.reshape(4, -1, *maps.shape[1:]).unbind()
+    means, means_squared = mean_a * mean_b, (mean_a * mean_a).addcmul_(mean_b, mean_b).mul_(0.5)
+    contrast = (product - means).add_(c2 / 2) / (squares - means_squared).add_(c2 / 2)
+    return (contrast * (means + c1 / 2) / (means_squared + c1 / 2)).mean(-1), contrast.mean(-1)
 
 
 def multiscale_similarity(a: Tensor, b: Tensor, *, data_range: float, levels: int = 5) -> Tensor:
@@ -120,9 +146,28 @@ def _means(x: Tensor) -> Tensor:
     return x.mean(-1).mean(-1)
 
 
+def _is_shifted(*inputs: Tensor) -> bool:
+    """Whether to blur by sums of shifted pictures: torch's convolution in float64 on the CPU takes ten times as long.
+
+    With gradients it is the other way round.
+    """
+    return not any(x.device.type != "cpu" or (x.requires_grad and torch.is_grad_enabled()) for x in inputs)
+
+
 def _blurred(x: Tensor) -> Tensor:
-    window = _gaussian().to(x)
-    return F.conv2d(F.conv2d(x, window[None, None, None]), window[None, None, :, None])
+    """(N, 1, H, W) -> (N, 1, H - 10, W - 10)."""
+    window = _gaussian()
+    if not _is_shifted(x):
+        window = window.to(x)
+        return F.conv2d(F.conv2d(x, window[None, None, None]), window[None, None, :, None])
+    weights = window.tolist()
+    for dim in (-1, -2):
+        n = x.shape[dim] - _WINDOW + 1
+        total = x.narrow(dim, 0, n) * weights[0]
+        for tap in range(1, _WINDOW):
+            total.add_(x.narrow(dim, tap, n), alpha=weights[tap])
+        x = total
+    return x
 
 
 @functools.cache
@@ -142,5 +187,5 @@ def _compared(sr: Tensor, hr: Tensor, border: int, channel: Channel) -> tuple[Te
 
 
 def _levels(x: Tensor, channel: Channel) -> Tensor:
-    x = (x if x.dtype == torch.uint8 else to_uint8(x)).to(torch.float64)
-    return rgb_to_y(x / 255) if channel == "Y" else x
+    x = x if x.dtype == torch.uint8 else to_uint8(x)
+    return levels_to_y(x) if channel == "Y" else x.to(torch.float64)

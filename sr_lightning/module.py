@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from sr_lightning.checkpoint import FORMAT
 from sr_lightning.data.batch import EvalBatch, NoPicture, TrainBatch
 from sr_lightning.errors import UserError
-from sr_lightning.image import rgb_to_ycbcr
+from sr_lightning.image import rgb_to_y
 from sr_lightning.inference import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
 from sr_lightning.matching import differences
@@ -91,7 +91,7 @@ class SRModule(pl.LightningModule):
         """SR and HR of a batch, (N, C, h·s, w·s) each, in the colours that the network works on."""
         lr, hr = batch.lr, batch.hr
         if self.channels == 1:
-            lr, hr = rgb_to_ycbcr(lr)[:, :1], rgb_to_ycbcr(hr)[:, :1]
+            lr, hr = rgb_to_y(lr) / 255, rgb_to_y(hr) / 255
         lr = lr.contiguous(memory_format=torch.channels_last)
         return apply_network(self.net, lr, batch.scale), hr
 
@@ -112,6 +112,9 @@ class SRModule(pl.LightningModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizers, each with the schedule in steps."""
         optimizers = self.build_optimizers()
+        for optimizer in optimizers:
+            # A fused optimizer offers to undo the scaling of fp16 itself, and Lightning then refuses to clip gradients.
+            optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # the scaler does it, as for others
         if self.scheduler is None:
             return optimizers
         schedules = [self.scheduler(optimizer, self.trainer.max_steps) for optimizer in optimizers]

@@ -49,11 +49,11 @@ def resize(
     # numbers below 2^24 at all usual scales, so that the first pass, on most of the data, is exact in float32.
     largest = max(sum(abs(w) for w in phase.weights) for phase in phases)
     first = torch.float32 if x.dtype == torch.uint8 and 255 * largest <= 2**24 else torch.float64
-    y = _apply(x.to(first), phases, scale, height).to(torch.float64)
-    y = _apply(y.transpose(-1, -2).contiguous(), phases, scale, width).transpose(-1, -2)
+    y = _apply(x, phases, scale, height, first)
+    y = _apply(y.transpose(-1, -2), phases, scale, width, torch.float64).transpose(-1, -2)
     y = y / (_sums(phases, height, y)[:, None] * _sums(phases, width, y))  # (H', W'): the only rounding
     if x.dtype == torch.uint8:
-        return (y + 0.5).floor().clamp(0, 255).to(torch.uint8)
+        return (y + 0.5).floor_().clamp_(0, 255).to(torch.uint8)
     return y.to(x.dtype)
 
 
@@ -79,20 +79,22 @@ class _Phase(NamedTuple):
     """Whole numbers where the scale and the kernel are rational."""
 
 
-def _apply(x: Tensor, phases: tuple[_Phase, ...], scale: Number, n_out: int) -> Tensor:
-    """Weighted sums along rows, not yet divided: (…, H, W) -> (…, n_out, W)."""
+def _apply(x: Tensor, phases: tuple[_Phase, ...], scale: Number, n_out: int, dtype: torch.dtype) -> Tensor:
+    """Weighted sums along rows in a type, not yet divided: (…, H, W) -> (…, n_out, W)."""
     period, step = len(phases), _exact(scale).denominator
     blocks = -(-n_out // period)
     before = max(0, -min(phase.first for phase in phases))
     last = max(phase.first + len(phase.weights) for phase in phases) + (blocks - 1) * step
-    x = _padded(x, before, max(0, last - x.shape[-2]))
+    x = _padded(x, before, max(0, last - x.shape[-2]))  # before the type is changed: bytes are copied faster
+    x = x.to(dtype, memory_format=torch.contiguous_format)
     out: list[Tensor] = []
     for phase in phases:
         total: Tensor | None = None
         for tap, weight in enumerate(phase.weights):
             start = before + phase.first + tap
             term = x[..., start : start + (blocks - 1) * step + 1 : step, :]
-            total = term * weight if total is None else torch.add(total, term, alpha=weight)
+            # In place: a new tensor for each tap takes longer to get from the system than to fill.
+            total = term * weight if total is None else total.add_(term, alpha=weight)
         assert total is not None
         out.append(total)
     # (…, blocks, period, W) -> (…, blocks * period, W), whose end may lie beyond the output.

@@ -16,7 +16,7 @@ from sr_lightning.data.datasets import EvalPictures
 from sr_lightning.data.degrade import Degradation, to_eval_batch
 from sr_lightning.image import shave, to_uint8
 from sr_lightning.inference import bicubic
-from sr_lightning.metrics import psnr, ssim
+from sr_lightning.metrics import psnr_and_ssim
 from sr_lightning.results import BICUBIC, PictureScore
 
 Metric = Callable[[Tensor, Tensor], float]
@@ -46,7 +46,7 @@ def score(
         levels = sr if sr.dtype == torch.uint8 else to_uint8(sr)
         a, b = (shave(picture, batch.scale) for picture in (levels, batch.hr))
         more = {name: float(metric(a, b)) for name, metric in (metrics or {}).items()}
-        psnr_y, ssim_y = (float(measure(levels, batch.hr, shave=batch.scale)) for measure in (psnr, ssim))
+        psnr_y, ssim_y = (float(value) for value in psnr_and_ssim(levels, batch.hr, shave=batch.scale))
     return PictureScore(
         set=batch.set,
         scale=batch.scale,

@@ -10,7 +10,7 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from sr_lightning.image import read_rgb
-from sr_lightning.metrics import psnr, ssim
+from sr_lightning.metrics import psnr, psnr_and_ssim, similarity, ssim
 from sr_lightning.resize import resize
 
 # DESIGN 4: bicubic PSNR / SSIM, measured with an independent implementation.
@@ -54,6 +54,26 @@ def test_ssim_equals_scikit_images_in_the_valid_region(picture, border):
     # scikit-image crops its map by the window's radius (truncate 3.5 · 1.5 rounds to 5) before the mean.
     expected = structural_similarity(yb, ya, **settings)
     assert ssim(tensor(sr), tensor(hr), shave=border).item() == pytest.approx(expected, abs=1e-9)
+
+
+def test_ssim_of_a_picture_that_is_worked_on_in_bands(picture):
+    sr, hr = (picture(300, 40, seed) for seed in (0, 1))
+    ya, yb = rgb2ycbcr(sr)[..., 0], rgb2ycbcr(hr)[..., 0]
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    expected = structural_similarity(yb, ya, **settings)
+    assert ssim(tensor(sr), tensor(hr), shave=0).item() == pytest.approx(expected, abs=1e-9)
+    a, b = (torch.from_numpy(y)[None, None] for y in (ya, yb))
+    with_gradients = similarity(a.requires_grad_(), b, data_range=255)  # by torch's convolution
+    with torch.no_grad():
+        without = similarity(a, b, data_range=255)  # by sums of shifted pictures, band by band
+    for one, other in zip(with_gradients, without, strict=True):
+        assert one.item() == pytest.approx(other.item(), abs=1e-12)
+
+
+def test_both_at_once_are_each_alone(picture):
+    sr, hr = (tensor(p) for p in pair(picture))
+    both = [found.tolist() for found in psnr_and_ssim(sr, hr, shave=2)]
+    assert both == [metric(sr, hr, shave=2).tolist() for metric in (psnr, ssim)]
 
 
 def test_each_picture_of_a_batch_for_itself(picture):

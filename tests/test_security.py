@@ -16,7 +16,7 @@ from sr_lightning.callbacks.pictures import safe_stem
 from sr_lightning.checkpoint import read_config
 from sr_lightning.checks import secret_findings, typed_secrets
 from sr_lightning.compose import compose_jobs, quote_path
-from sr_lightning.config import check_config
+from sr_lightning.config import check_config, register_resolvers
 from sr_lightning.decoding import decode
 from sr_lightning.errors import UserError
 from sr_lightning.losses import LPIPSLoss
@@ -261,6 +261,7 @@ def test_S2_what_our_own_configs_write_is_believed(tmp_path, monkeypatch, choice
 
 @pytest.mark.parametrize("choice", [(), ("adversarial=srgan",)])
 def test_S2_to_continue_a_run_of_ours_nothing_has_to_be_typed_again(choice):
+    register_resolvers()
     (job,) = compose_jobs("train", list(choice), config_dir=None, config_name=None, is_sweep=False)
     assert typed_again(asdict(check_config(job.config))) == []
 

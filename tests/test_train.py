@@ -102,6 +102,17 @@ def test_continued_is_as_if_never_stopped(tiny):
     assert [r["psnr_y"] for r in results[0]] == [r["psnr_y"] for r in results[1]]
 
 
+def test_gradients_are_clipped_with_a_fused_optimizer_under_mixed_precision(tiny):
+    """Lightning refuses to where an optimizer says that it unscales gradients itself."""
+    settings = ["trainer.precision=bf16-mixed", "trainer.max_steps=1", "optimizer=sgd", "optimizer.momentum=0"]
+    settings += ["optimizer.lr=1", "scheduler=constant", "trainer.val_check_interval=1"]
+    for name, clip in (("before", 1e-9), ("after", 1e-3)):
+        assert main([*tiny, *settings, f"trainer.gradient_clip_val={clip}", f"paths.runs={name}"]) == 0
+    before, after = (weights(next(Path(name, "train").iterdir())) for name in ("before", "after"))
+    moved = torch.stack([(after[key] - before[key]).square().sum() for key in before]).sum().sqrt()
+    assert moved.item() == pytest.approx(1e-3, rel=1e-2)
+
+
 def test_a_finished_run_goes_on_with_more_steps(tiny):
     assert main(tiny) == 0
     run = only_run()

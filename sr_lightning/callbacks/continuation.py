@@ -173,14 +173,17 @@ class OwedValidation(pl.Callback):
 
 
 def _random_state() -> dict[str, Any]:
-    """Of every generator that a network may draw from, as plain data. All ranks draw alike, so one serves all."""
+    """Of every generator that a network may draw from, as plain data. All ranks draw alike, so one serves all.
+
+    Asking whether there is a GPU looks for its driver each time, under Lightning: half a millisecond of every step.
+    """
     name, keys, *rest = np.random.get_state(legacy=True)
     state = {
         "torch": torch.get_rng_state(),
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
     }
-    return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_available() else {})
+    return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {})  # type: ignore[no-untyped-call]
 
 
 def _set_random_state(state: dict[str, Any]) -> None:

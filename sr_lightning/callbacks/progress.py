@@ -46,6 +46,7 @@ class Progress(ProgressBar):
             TimeRemainingColumn(),
             console=self._console,
             expand=True,
+            auto_refresh=False,  # ten times a second, in a thread that the training would wait for
             disable=not self._console.is_terminal,
         )
         self._bar.add_task("", total=trainer.max_steps, completed=trainer.global_step, loss="", psnr="")
@@ -60,13 +61,16 @@ class Progress(ProgressBar):
         batch_idx: int,
     ) -> None:
         """Refreshes by time, not by step."""
+        if self._bar is None:
+            return
         now = time.monotonic()
-        last = trainer.global_step >= trainer.max_steps
-        if self._bar is None or (now - self._shown_at < _EVERY_SECONDS and not last):
+        if now - self._shown_at < _EVERY_SECONDS and trainer.global_step < trainer.max_steps:
             return
         self._shown_at = now
         self._loss = float(outputs["loss"])
-        self._bar.update(self._bar.task_ids[0], completed=trainer.global_step, loss=f"loss {self._loss:.4f}")
+        self._bar.update(
+            self._bar.task_ids[0], completed=trainer.global_step, loss=f"loss {self._loss:.4f}", refresh=True
+        )
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the validation's figures above the bar."""
@@ -74,7 +78,7 @@ class Progress(ProgressBar):
             return
         psnr, gain = (float(trainer.callback_metrics[name]) for name in ("val/psnr_y", "val/gain"))
         if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], psnr=f"PSNR {psnr:.2f}")
+            self._bar.update(self._bar.task_ids[0], psnr=f"PSNR {psnr:.2f}", refresh=True)
         self._console.print(
             f"step {trainer.global_step:>7}  loss {self._loss:.4f}  PSNR-Y {psnr:.3f} dB  "
             f"bicubic {psnr - gain:.3f}  gain {gain:+.3f}",

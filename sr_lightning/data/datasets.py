@@ -115,7 +115,7 @@ class TrainSamples(Dataset[TrainWindows]):
 
     def __getitem__(self, request: BatchRequest) -> TrainWindows:
         scale, p = request.scale, self.patch_size
-        crops = [self.plan.crop(k, scale) for k in request.samples]
+        crops = self.plan.crops(request.samples, scale)
         lr_store = self.pictures.lr[scale] if self.pictures.lr else None
         m = 0 if lr_store else self.degrade.margin(scale)
         side = (p + 2 * m) * scale
@@ -127,8 +127,9 @@ class TrainSamples(Dataset[TrainWindows]):
             if lr_store and lr is not None:
                 lr[i] = window(lr_store[crop.picture], crop.top, crop.left, p, p)
         return TrainWindows(
-            hr=_nchw(hr),
-            lr=None if lr is None else _nchw(lr),
+            # Views, as a network that computes in channels_last wants them: a copy takes as long as the cutting.
+            hr=torch.from_numpy(hr).permute(0, 3, 1, 2),
+            lr=None if lr is None else torch.from_numpy(lr).permute(0, 3, 1, 2),
             scale=scale,
             turns=tuple(crop.turn for crop in crops),
             keys=tuple(request.samples),

@@ -75,4 +75,4 @@ def _turned_batch(x: Tensor, turns: tuple[int, ...]) -> Tensor:
 
 def _unit(x: Tensor) -> Tensor:
     """Levels 0–255 to [0, 1]."""
-    return x.to(torch.float32) / 255
+    return x.to(torch.float32, copy=True).div_(255)

@@ -5,21 +5,29 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from torch.utils.data import DataLoader
 
 from sr_lightning.data.batch import TrainWindows
 from sr_lightning.errors import TrainingFailedError
 
+_Batch = TypeVar("_Batch")
+
 
 class TimedLoader(DataLoader[TrainWindows]):
-    """A DataLoader that knows how long its consumer has waited for it, and which samples it waits for."""
+    """A DataLoader that knows how long its consumer has waited for it, and which samples it waits for.
+
+    Without workers a thread cuts the next batch while the network computes on this one.
+    """
 
     waited = 0.0
     """Seconds since the start."""
 
     def __iter__(self) -> Iterator[TrainWindows]:  # type: ignore[override]  # a generator around torch's iterator
-        batches, requests = super().__iter__(), iter(self.sampler)
+        batches: Iterator[TrainWindows] = super().__iter__()
+        batches, requests = batches if self.num_workers else _ahead(batches), iter(self.sampler)
         while True:
             start = time.perf_counter()
             try:
@@ -35,6 +43,21 @@ class TimedLoader(DataLoader[TrainWindows]):
             next(requests)
             self.waited += time.perf_counter() - start
             yield batch
+
+
+def _ahead(batches: Iterator[TrainWindows]) -> Iterator[TrainWindows]:
+    """One batch ahead. numpy's copies and torch's operations let other threads run meanwhile."""
+    with ThreadPoolExecutor(1, thread_name_prefix="windows") as pool:
+        coming = pool.submit(next, batches)
+        while True:
+            batch = coming.result()
+            coming = pool.submit(next, batches)
+            yield batch
+
+
+def as_it_is(batch: _Batch) -> _Batch:
+    """In place of torch's own collation, which looks at each number of a batch."""
+    return batch
 
 
 def ignore_interrupts(_: int) -> None:

@@ -24,6 +24,12 @@ def test_a_sample_depends_on_seed_and_k_only():
     assert [CropPlan(SIZES, patch_size=16, seed=4).crop(k, 4) for k in range(20)] != [one.crop(k, 4) for k in range(20)]
 
 
+def test_successive_samples_are_those_asked_for_one_by_one():
+    plan = CropPlan(SIZES, patch_size=16, seed=3)
+    for samples in (range(40), range(17, 18), range(2**40, 2**40 + 9)):
+        assert plan.crops(samples, 4) == [plan.crop(k, 4) for k in samples]
+
+
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_windows_lie_inside_and_reach_every_position(scale):
     plan = CropPlan([(60, 47)], patch_size=9, seed=0)

@@ -44,6 +44,15 @@ def test_two_workers_give_what_none_gives(folder, tmp_path):
     assert {batch.scale for batch in none} == {2, 4}
 
 
+@pytest.mark.parametrize("of", ["train", "val"])
+def test_only_the_pictures_of_a_batch_are_moved(folder, tmp_path, of):
+    data = module(folder, tmp_path)
+    batch = next(iter(data.train_dataloader() if of == "train" else data.val_dataloader()))
+    moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
+    assert moved.hr.device.type == "meta"
+    assert (moved.lr, moved[2:]) == (batch.lr, batch[2:])
+
+
 @pytest.mark.fault("P5", "the samples of one device, in its order")
 def test_ranks_share_the_batch_of_one_device(folder, tmp_path):
     whole = batches(module(folder, tmp_path, scale=[2, 3]), 4)

@@ -1,0 +1,396 @@
+"""What the framework costs, and what its settings gain: steps of ours beside plain loops, in turn.
+
+    python scripts/bench_train.py
+    python scripts/bench_train.py price --out train.json
+    python scripts/bench_train.py waiting --networks all     # each shipped network; minutes
+
+Ours is what `python -m sr_lightning.train logger=csv` runs: the Trainer with its module, callbacks, log and progress
+bar (on a terminal that nobody sees). It is timed from a step to a later one; validation and saving are left out.
+
+    price     ours beside a bare PyTorch loop of the same network, batches, precision, optimizer and schedule; beside
+              float32 in NCHW with Adam as it comes and the same batches; beside the same with batches decoded for
+              each patch and the loss read at each step; and beside BasicSR's SRModel where `basicsr` is importable
+    growth    ours against batch and patch: steps and memory
+    waiting   share of time spent waiting for data, as the run logs it
+    compile   with --compile: torch.compile beside eager, its first step apart
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import io
+import itertools
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import benchmarking
+import lightning.pytorch as pl
+import torch
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sr_lightning import build
+from sr_lightning.callbacks import Progress
+from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
+from sr_lightning.data.batch import TrainBatch
+from sr_lightning.loggers import MetricsCsv
+from sr_lightning.run import Run
+from sr_lightning.run_info import quiet
+from sr_lightning.train import _callbacks
+
+SECTIONS = ("price", "growth", "waiting", "compile")
+WARM = 3
+"""Steps that are not counted."""
+
+
+@dataclass
+class Timed:
+    """What a number of steps took."""
+
+    wall: float
+    """Milliseconds a step."""
+    processor: float
+    """Of processor time, milliseconds a step: what others do on the machine is not in it."""
+    loss: float
+    """Of the last step."""
+    waiting: float = 0.0
+    """Share of time."""
+    first: float = 0.0
+    """Seconds until the first step was done."""
+
+
+class Clock:
+    """Looks at two moments: after `WARM` steps and after the last."""
+
+    def __init__(self, steps: int, device: torch.device) -> None:
+        self.last = WARM + steps
+        self.steps = steps
+        self.device = device
+        self.moments: list[tuple[float, float]] = []
+        self.started = time.perf_counter()
+        self.first = 0.0
+
+    def tick(self, step: int) -> None:
+        """After each step, counted from 1."""
+        if step == 1:
+            self.first = time.perf_counter() - self.started
+        if step in (WARM, self.last):
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+            self.moments.append((time.perf_counter(), benchmarking.cpu_seconds()))
+
+    def read(self, loss: float, waiting: float = 0.0) -> Timed:
+        """What the steps between took."""
+        (wall, spent), (wall_end, spent_end) = self.moments
+        per_step = 1000 / self.steps
+        return Timed((wall_end - wall) * per_step, (spent_end - spent) * per_step, loss, waiting, self.first)
+
+
+class ClockCallback(pl.Callback):
+    """`Clock` in a Trainer."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.loss: Tensor | None = None
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
+        """Keeps the loss, and looks at the clock."""
+        self.loss = outputs["loss"]
+        self.clock.tick(trainer.global_step)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A training to time."""
+
+    config: TrainConfig
+    steps: int
+    folder: Path
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        wants = self.config.trainer["accelerator"] in ("auto", "gpu", "cuda")
+        return torch.device("cuda" if torch.cuda.is_available() and wants else "cpu")
+
+    def data(self) -> Any:
+        """Its pictures."""
+        data = build.build(self.config.data, "data")
+        data.setup("fit")
+        return data
+
+    def net(self) -> nn.Module:
+        """Its network, the same at each call."""
+        torch.manual_seed(self.config.seed)
+        return build.build_network(self.config.model)
+
+
+def composed(*overrides: str, steps: int) -> TrainConfig:
+    """The config of these overrides, which validates and logs as a long run does."""
+    given = ["logger=csv", "trainer.limit_val_batches=0", f"trainer.max_steps={WARM + steps}", *overrides]
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        return check_config(compose("train", given))
+
+
+# -- contenders ----------------------------------------------------------------------------------------
+
+
+def ours(work: Work) -> Timed:
+    """The Trainer, with all that a run has."""
+    config = work.config
+    with tempfile.TemporaryDirectory(dir=work.folder) as name:
+        folder = Path(name)
+        net = work.net()
+        clock = ClockCallback(Clock(work.steps, work.device))
+        if config.compile:
+            net.compile()
+        module, run = build.build_module(config, net), Run(folder=folder, command="")
+        callbacks = [*_callbacks(config, run), clock]
+        for callback in callbacks:
+            if isinstance(callback, Progress):  # a bar is drawn for a terminal only
+                callback._console = Console(file=io.StringIO(), force_terminal=True, width=80)
+        trainer = build.build_trainer(config, folder, callbacks=callbacks, loggers=[MetricsCsv(folder)])
+        trainer.fit(module, datamodule=work.data())
+        waiting = trainer.logged_metrics.get("time/data_wait", torch.tensor(0.0))
+        assert clock.loss is not None
+        return clock.clock.read(float(clock.loss), float(waiting))
+
+
+def bare(work: Work, *, plain: bool = False, batches: Iterator[TrainBatch] | None = None) -> Timed:
+    """A loop of one page.
+
+    Args:
+        work: The same network, batches, precision, optimizer and schedule.
+        plain: float32, NCHW, Adam as it comes.
+        batches: Others, in whose loop the loss is read at each step.
+    """
+    config, device = work.config, work.device
+    net = work.net().to(device)
+    channels, precision = getattr(net, "channels", 3), build.resolve_precision(config.trainer["precision"], "auto")
+    layout = torch.contiguous_format if plain else torch.channels_last
+    net = net.to(memory_format=layout)
+    section = {**config.optimizer, "fused": None} if plain else config.optimizer
+    optimizer = build.factory(section, "optimizer")(net.parameters())
+    schedule = build.factory(config.scheduler, "scheduler")(optimizer, config.trainer["max_steps"])
+    clock, reads = Clock(work.steps, device), batches is not None
+    loss = torch.tensor(0.0)
+    for step, batch in enumerate(itertools.islice(batches or same_batches(work), clock.last), 1):
+        lr, hr = batch.lr, batch.hr
+        if channels == 1:
+            weights = torch.tensor([65.481, 128.553, 24.966], device=device).view(3, 1, 1) / 255
+            lr, hr = ((x * weights).sum(1, keepdim=True) + 16 / 255 for x in (lr, hr))
+        lr = lr.contiguous(memory_format=layout)
+        with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed" and not plain):
+            sr = net(lr)
+        loss = F.l1_loss(sr.float(), hr)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if reads:
+            loss.item()
+        clock.tick(step)
+    return clock.read(float(loss))
+
+
+def same_batches(work: Work) -> Iterator[TrainBatch]:
+    """What the Trainer of ours gets, without a Trainer."""
+    data = work.data()
+    data.trainer = _Alone()
+    for windows in data.train_dataloader():
+        yield data.on_after_batch_transfer(data.transfer_batch_to_device(windows, work.device, 0), 0)
+
+
+class _Alone:
+    """What the data asks of a Trainer."""
+
+    accumulate_grad_batches, global_rank, world_size = 1, 0, 1
+
+
+def decoded_batches(work: Work) -> Iterator[TrainBatch]:
+    """Batches whose files are decoded for each patch, by two workers; LR is made on the device as ours is."""
+    from bench_data import DEGRADE, Files, decoded, decoders
+
+    from sr_lightning.data.degrade import to_train_batch
+
+    pictures = work.data().train_pictures.hr
+    settings = work.config.data
+    files = Files(pictures.paths, work.folder, patch=settings["patch_size"], batch=settings["batch_size"])
+    decode = list(decoders().values())[-1]
+    for windows in decoded(files, pictures.sizes, decode, 2):
+        windows = windows._replace(hr=windows.hr.to(work.device, non_blocking=True))
+        yield to_train_batch(windows, DEGRADE)
+
+
+def basicsr(work: Work) -> Timed:
+    """Its SRModel, fed as its training loop does: float32, NCHW, the loss read at each step; batches as `decoded`."""
+    model_of = benchmarking.optional("basicsr.models.sr_model")
+    assert model_of is not None
+    section, patch = work.config.model, {"num_in_ch": 3, "num_out_ch": 3, "upscale": 4}
+    options = {
+        "num_gpu": int(work.device.type == "cuda"),
+        "dist": False,
+        "is_train": True,
+        "path": {},
+        "network_g": {"type": "EDSR", "num_feat": section["n_feats"], "num_block": section["n_resblocks"], **patch},
+        "train": {
+            "pixel_opt": {"type": "L1Loss", "loss_weight": 1.0, "reduction": "mean"},
+            "optim_g": {"type": "Adam", "lr": work.config.optimizer["lr"]},
+            "scheduler": {"type": "MultiStepLR", "milestones": [10**9], "gamma": 0.5},
+        },
+    }
+    torch.manual_seed(work.config.seed)
+    with contextlib.redirect_stdout(io.StringIO()):
+        model = model_of.SRModel(options)
+    clock, found = Clock(work.steps, work.device), {"l_pix": 0.0}
+    for step, batch in enumerate(itertools.islice(decoded_batches(work), clock.last), 1):
+        model.update_learning_rate(step, warmup_iter=-1)
+        model.feed_data({"lq": batch.lr, "gt": batch.hr})
+        model.optimize_parameters(step)
+        found = model.get_current_log()
+        clock.tick(step)
+    return clock.read(found["l_pix"])
+
+
+# -- sections ------------------------------------------------------------------------------------------
+
+
+def price(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
+    """Short steps and long ones."""
+    names = {"edsr_tiny": 150, "edsr_small_y": 60, "edsr_baseline": 12}
+    if given.quick:
+        names = {"edsr_tiny": 40}
+    for name, steps in names.items():
+        work = Work(composed(f"model={name}", *given.set, steps=given.steps or steps), given.steps or steps, folder)
+        few = replace(work, steps=max(work.steps // 5, 2))  # they wait for their files
+        contenders: dict[str, Callable[[], Timed]] = {
+            "ours": partial(ours, work),
+            "bare loop": partial(bare, work),
+            "float32 NCHW": partial(bare, work, plain=True),
+            "… decoding": lambda few=few: bare(few, plain=True, batches=decoded_batches(few)),  # type: ignore[misc]
+        }
+        if name == "edsr_baseline" and benchmarking.optional("basicsr.models.sr_model"):
+            contenders["BasicSR"] = partial(basicsr, few)
+        _add_price(report, name, benchmarking.take_turns(contenders, given.rounds))
+    if not benchmarking.optional("basicsr.models.sr_model"):
+        report.note("BasicSR's SRModel: not installed.")
+
+
+def _add_price(report: benchmarking.Report, name: str, found: dict[str, list[Timed]]) -> None:
+    for unit, figure in (("ms/step", "wall"), ("ms/step, processor", "processor")):
+        rows = [
+            benchmarking.Row(f"{name}, {figure}", method, unit, [getattr(one, figure) for one in values], False)
+            for method, values in found.items()
+        ]
+        report.add("price", rows)
+        least = [min(row.values) for row in rows[:2]]
+        price = least[0] - least[1]
+        report.note(f"Price, {name}, {figure}: {price:+.2f} ms a step, {100 * price / least[1]:+.1f} %, least of each.")
+    last = {method: values[-1].loss for method, values in found.items()}
+    report.note(f"Last loss, {name}: {', '.join(f'{method} {loss:.5f}' for method, loss in last.items())}.")
+
+
+def growth(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
+    """Steps and memory against batch and patch."""
+    steps = given.steps or (4 if given.quick else 15)
+    sizes = [(4, 32), (16, 32), (64, 32), (16, 16), (16, 48)]
+    for batch, patch in sizes[: 2 if given.quick else None]:
+        overrides = (f"data.batch_size={batch}", f"data.patch_size={patch}", *given.set)
+        work = Work(composed("model=edsr_tiny", *overrides, steps=steps), steps, folder)
+        figures = [_with_memory(partial(ours, work), work.device) for _ in range(given.rounds)]
+        case = f"edsr_tiny, batch {batch}, patch {patch}"
+        rows = [
+            benchmarking.Row(case, "ours", "ms/step", [timed.wall for timed, _ in figures], False),
+            benchmarking.Row(case, "ours", "patches/s", [1000 * batch / timed.wall for timed, _ in figures]),
+            benchmarking.Row(case, "ours", "MB at most", [memory for _, memory in figures], False),
+        ]
+        report.sections.setdefault("growth", []).extend(rows)
+
+
+def _with_memory(run: Callable[[], Timed], device: torch.device) -> tuple[Timed, float]:
+    """And the most memory that it took beyond what was there, in MB; NaN where the system does not tell."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return run(), torch.cuda.max_memory_allocated(device) / 1e6
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _memory("VmRSS")
+    except (OSError, AttributeError):
+        return run(), float("nan")
+    return run(), _memory("VmHWM") - before
+
+
+def _memory(entry: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1000 for line in lines if line.startswith(entry))
+
+
+def waiting(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
+    """As `time/data_wait` says, without workers, as configs have it."""
+    names: Iterable[str] = given.networks
+    if given.networks == ["all"]:
+        names = sorted(path.stem for path in Path(conf_dir(), "model").glob("*.yaml") if path.stem != "bicubic")
+    for name in names:
+        steps = given.steps or (6 if given.quick else 20)
+        steps = steps if name in ("edsr_tiny", "edsr_tiny_y", "espcn", "fsrcnn", "srcnn") else max(steps // 5, 2)
+        scale = "scale=4" if not name.startswith("mdsr") else "scale=[2,3,4]"
+        overrides = (f"model={name}", scale, f"trainer.log_every_n_steps={WARM + steps}", *given.set)
+        work = Work(composed(*overrides, steps=steps), steps, folder)
+        found = [ours(work) for _ in range(1 if given.networks == ["all"] else given.rounds)]
+        rows = [
+            benchmarking.Row(name, "waiting", "% of time", [100 * one.waiting for one in found], False),
+            benchmarking.Row(name, "step", "ms", [one.wall for one in found], False),
+        ]
+        report.sections.setdefault("waiting", []).extend(rows)
+
+
+def compiled(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
+    """Of the default network."""
+    steps = given.steps or (10 if given.quick else 60)
+    runs: dict[str, Callable[[], Timed]] = {}
+    for method, is_compiled in (("compiled", "true"), ("eager", "false")):
+        work = Work(composed(f"compile={is_compiled}", *given.set, steps=steps), steps, folder)
+        runs[method] = partial(ours, work)
+    found = benchmarking.take_turns(runs, given.rounds)
+    for case, figure, unit in (("steps", "wall", "ms/step"), ("until the first step", "first", "s")):
+        values = {method: [getattr(one, figure) for one in of] for method, of in found.items()}
+        report.add("compile", [benchmarking.Row(case, method, unit, of, False) for method, of in values.items()])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = benchmarking.parser(__doc__, SECTIONS)
+    parser.add_argument("--networks", nargs="+", default=["edsr_tiny", "edsr_small_y", "edsr_baseline"])
+    parser.add_argument("--steps", type=int, default=None, help="that are timed, of each run")
+    parser.add_argument("--set", nargs="+", default=[], metavar="key=value", help="overrides of every run")
+    parser.add_argument("--compile", action="store_true", help="also the section compile; needs a C++ compiler")
+    given = benchmarking.parsed(parser, SECTIONS, argv)
+    if not given.compile:
+        given.sections = [name for name in given.sections if name != "compile"]
+    quiet()
+    warnings.simplefilter("ignore")
+    register_resolvers()
+    report = benchmarking.Report()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["SR_CACHE"] = str(Path(folder, "cache"))
+        run = {"price": price, "growth": growth, "waiting": waiting, "compile": compiled}
+        for name in given.sections:
+            run[name](report, given, Path(folder))
+    benchmarking.finish(report, torch.device("cuda" if torch.cuda.is_available() else "cpu"), given.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
