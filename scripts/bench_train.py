@@ -182,7 +182,7 @@ def bare(work: Work, *, plain: bool = False, batches: Iterator[TrainBatch] | Non
     layout = torch.contiguous_format if plain else torch.channels_last
     net = net.to(memory_format=layout)
     section = {**config.optimizer, "fused": None} if plain else config.optimizer
-    optimizer = build.factory(section, "optimizer")(net.parameters())
+    optimizer = build.build_optimizer(section, "optimizer")(net.parameters())
     schedule = build.factory(config.scheduler, "scheduler")(optimizer, config.trainer["max_steps"])
     clock, reads = Clock(work.steps, device), batches is not None
     loss = torch.tensor(0.0)

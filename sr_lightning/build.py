@@ -94,13 +94,21 @@ def factory(section: dict[str, Any], path: str) -> Callable[..., Any]:
     return make
 
 
+def build_optimizer(section: dict[str, Any], path: str) -> Callable[..., Any]:
+    """As `factory`. One kernel steps through all weights where the class has one, unless the config says `fused`."""
+    ways = ("fused", "foreign", "differentiable")
+    if "fused" in (parameters(section["_target_"]) or {}) and not any(way in section for way in ways):
+        section = section | {"fused": True}
+    return factory(section, path)
+
+
 def build_module(config: TrainConfig, net: nn.Module) -> SRModule:
     """The LightningModule that trains the network, against a discriminator where the config names one."""
     from sr_lightning.adversarial import AdversarialModule
     from sr_lightning.module import SRModule
 
     loss = build_loss(config.loss)
-    optimizer, scheduler = factory(config.optimizer, "optimizer"), factory(config.scheduler, "scheduler")
+    optimizer, scheduler = build_optimizer(config.optimizer, "optimizer"), factory(config.scheduler, "scheduler")
     if config.adversarial is None:
         return SRModule(net, loss, optimizer=optimizer, scheduler=scheduler, config=asdict(config))
     return AdversarialModule(
@@ -129,7 +137,7 @@ def _adversary(config: TrainConfig, section: dict[str, Any]) -> Adversary:
             f"data.patch_size: found {patch}, {patch * scale} HR pixels at x{scale}, but "
             f"{type(discriminator).__name__} needs {needed}; allowed: {-(-needed // scale)} and more"
         )
-    optimizer = factory(section["optimizer"], "adversarial.optimizer")
+    optimizer = build_optimizer(section["optimizer"], "adversarial.optimizer")
     return Adversary(discriminator, loss, optimizer, weight=section["weight"])
 
 

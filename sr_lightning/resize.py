@@ -57,6 +57,25 @@ def resize(
     return y.to(x.dtype)
 
 
+def enlarge(x: Tensor, scale: int) -> Tensor:
+    """Bicubic enlargement inside a network: `resize` in single precision, differentiable and exportable.
+
+    In float32 also under autocast.
+
+    Args:
+        x: (N, C, h, w).
+        scale: Whole factor.
+
+    Returns:
+        (N, C, h·s, w·s), float32 at least.
+    """
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    phases = _shares(scale)
+    # Columns first: the longer rows of the second pass then lie in one piece.
+    y = _apply(x.transpose(-1, -2), phases, scale, x.shape[-1] * scale, dtype).transpose(-1, -2)
+    return _apply(y, phases, scale, x.shape[-2] * scale, dtype)
+
+
 def margin(kernel: Kernel, scale: Number) -> int:
     """Pixels of context, on the small side, that make a shrunken window equal to the whole picture's.
 
@@ -124,6 +143,15 @@ def _exact(scale: Number) -> Fraction:
 
 def _length(n: int, scale: Number) -> int:
     return math.ceil(n * _exact(scale))
+
+
+@functools.lru_cache(maxsize=64)
+def _shares(scale: int) -> tuple[_Phase, ...]:
+    """Bicubic's, with weights that sum to 1."""
+    return tuple(
+        _Phase(phase.first, tuple(weight / math.fsum(phase.weights) for weight in phase.weights))
+        for phase in _phases(scale, "bicubic", True)
+    )
 
 
 @functools.lru_cache(maxsize=64)

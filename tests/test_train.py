@@ -13,7 +13,9 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from torch import nn
 
+from sr_lightning.build import build_optimizer
 from sr_lightning.config import conf_dir
 from sr_lightning.train import main
 
@@ -100,6 +102,13 @@ def test_continued_is_as_if_never_stopped(tiny):
     assert rows[0] == rows[1]
     results = [json.loads((run / "results.json").read_text())["rows"] for run in (straight, stopped)]
     assert [r["psnr_y"] for r in results[0]] == [r["psnr_y"] for r in results[1]]
+
+
+@pytest.mark.parametrize(("given", "fused"), [({}, True), ({"fused": False}, False)])
+def test_an_optimizer_is_fused_where_it_can_be(given, fused):
+    (weight,) = nn.Linear(1, 1, bias=False).parameters()
+    made = build_optimizer({"_target_": "torch.optim.Adam", "lr": 1e-3, **given}, "optimizer")([weight])
+    assert made.param_groups[0]["fused"] is fused
 
 
 def test_gradients_are_clipped_with_a_fused_optimizer_under_mixed_precision(tiny):

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
 from sr_lightning.models.initialisation import RESIDUAL, icnr_, kaiming_
+from sr_lightning.resize import enlarge
 
 Activation = Literal["relu", "leaky_relu", "prelu", "gelu", "silu"]
 Upsampling = Literal["pixelshuffle", "pixelshuffle_direct", "nearest_conv", "bicubic"]
 SUB_PIXEL_SCALES = (2, 3, 4, 8)
-_PAD = 3  # a cubic kernel reaches two pixels; one more keeps torch's own border treatment outside
 
 
 def check_scale(scale: int, *, allowed: Sequence[int] = SUB_PIXEL_SCALES) -> int:
@@ -154,26 +152,3 @@ def tail(n_feats: int, n_colors: int, scale: int, *, upsampler: Upsampling, act:
     raise UserError(
         f"model.upsampler: found {upsampler!r}, allowed: pixelshuffle, pixelshuffle_direct, nearest_conv, bicubic"
     )
-
-
-def enlarge(x: Tensor, scale: int) -> Tensor:
-    """Bicubic enlargement equal to MATLAB's `imresize`, border included, differentiable and exportable.
-
-    torch's antialiased bicubic has MATLAB's kernel (a = -0.5; the plain one has -0.75) but another border, so
-    the border is mirrored first and cut off after. In float32 also under autocast.
-
-    Args:
-        x: (N, C, h, w).
-        scale: Whole factor.
-
-    Returns:
-        (N, C, h·s, w·s), float32 at least.
-    """
-    for dim in (-2, -1):
-        n = x.shape[dim]
-        index = torch.arange(-_PAD, n + _PAD, device=x.device) % (2 * n)
-        x = x.index_select(dim, torch.where(index < n, index, 2 * n - 1 - index))
-    x = x.to(torch.promote_types(x.dtype, torch.float32))
-    y = F.interpolate(x, scale_factor=scale, mode="bicubic", antialias=True)
-    cut = _PAD * scale
-    return y[..., cut:-cut, cut:-cut]

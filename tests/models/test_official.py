@@ -30,7 +30,7 @@ from sr_lightning.models import (
     SRResNet,
     SwinIR,
 )
-from sr_lightning.models.blocks import enlarge
+from sr_lightning.resize import enlarge
 
 MEAN = (0.4488, 0.4371, 0.4040)
 STAGES = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}
