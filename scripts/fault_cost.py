@@ -17,7 +17,7 @@ from fault_runs import Row
 from PIL import Image
 
 from sr_lightning.callbacks.continuation import _random_state
-from sr_lightning.checkpoint import SafeCheckpointIO
+from sr_lightning.checkpoint_io import SafeCheckpointIO
 from sr_lightning.decoding import decode
 from sr_lightning.models import EDSR
 

@@ -37,6 +37,12 @@ def benchmark(monkeypatch):
     torch.set_num_threads(threads)
 
 
+@pytest.mark.parametrize("script", sorted(path.stem for path in SCRIPTS.glob("*.py")))
+def test_what_a_script_imports_is_there(script, monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    importlib.import_module(script)
+
+
 def test_data_cuts_what_decoding_gives(benchmark, folder, picture):
     for path in folder.iterdir():  # large enough for a patch
         Image.fromarray(picture(150, 160, 1)).save(path)
