@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sr_lightning.errors import UserError
 
 
-class EMA(EMAWeightAveraging):
+class EMA(WeightAveraging):
     """Averages the weights over the steps; the average is what is validated, tested and exported.
 
     A checkpoint holds both: the average as `state_dict`, the raw weights, from which training continues, as
@@ -22,14 +23,23 @@ class EMA(EMAWeightAveraging):
         start: First step that counts; before it the average is the weights themselves.
 
     Raises:
-        UserError: `decay` does not lie between 0 and 1.
+        UserError: `decay` does not lie between 0 and 1, `every` is below 1.
     """
 
     def __init__(self, *, decay: float = 0.999, every: int = 1, start: int = 0) -> None:
         if not 0 < decay < 1:
             raise UserError(f"callbacks.ema.decay: found {decay}, allowed: above 0 and below 1")
-        super().__init__(decay=decay, update_every_n_steps=every, update_starting_at_step=start or None)
+        if every < 1:
+            raise UserError(f"callbacks.ema.every: found {every}, allowed: 1 and more")
+        # All weights in one call; Lightning's own EMAWeightAveraging calls for each.
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch gives it no types
+        super().__init__(multi_avg_fn=average)
+        self.every, self.start = every, start
         self._is_swapped = False
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """After which steps the average is moved."""
+        return step_idx is not None and step_idx >= self.start and step_idx % self.every == 0
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Puts the average into the network."""
