@@ -187,7 +187,7 @@ def _stopped_until_done(found: Outcome, name: str, folder: Path, n: int, stop: S
             found.wrong.append(f"status {status}")
             return
         found.stops += 1
-        if (folder / ".hydra/config.yaml").exists():  # else nothing has begun
+        if (folder / ".hydra/overrides.yaml").exists():  # Hydra writes it last; else nothing has begun
             arguments = [*AGAIN, f"ckpt_path={folder}"]
     found.left = [path.name for path in folder.rglob("*.part")]
     found.wrong += differences(f"straight {name}", str(folder))

@@ -64,13 +64,13 @@ def enlarge(x: Tensor, scale: int) -> Tensor:
 
     Args:
         x: (N, C, h, w).
-        scale: Whole factor.
+        scale: Whole factor, up to 16.
 
     Returns:
         (N, C, h·s, w·s), float32 at least.
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
-    phases = _shares(scale)
+    phases = _SHARES[scale]
     # Columns first: the longer rows of the second pass then lie in one piece.
     y = _apply(x.transpose(-1, -2), phases, scale, x.shape[-1] * scale, dtype).transpose(-1, -2)
     return _apply(y, phases, scale, x.shape[-2] * scale, dtype)
@@ -145,7 +145,6 @@ def _length(n: int, scale: Number) -> int:
     return math.ceil(n * _exact(scale))
 
 
-@functools.lru_cache(maxsize=64)
 def _shares(scale: int) -> tuple[_Phase, ...]:
     """Bicubic's, with weights that sum to 1."""
     return tuple(
@@ -211,3 +210,7 @@ _KERNELS: dict[str, Callable[[Any], Any]] = {
     "lanczos3": _lanczos3,
 }
 _SUPPORT = {"bicubic": 4, "bilinear": 2, "nearest": 1, "box": 1, "lanczos3": 6}
+
+
+# A table, because torch.compile would work through a function, fractions and all.
+_SHARES = {scale: _shares(scale) for scale in range(1, 17)}

@@ -43,6 +43,11 @@ def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
     except (YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
         reason = said_of_yaml(error) if isinstance(error, YAMLError) else f"{path}: {error}"
         raise UserError(f"ckpt_path: the run's config cannot be read: {reason}") from None
+    if not raw:  # Hydra opens the file, and a moment later fills it
+        raise UserError(
+            f"ckpt_path: {path} is empty: the run was ended before it began. Nothing is lost; start it again, with "
+            f"hydra.run.dir={path.parent.parent} in the same folder"
+        )
     if not isinstance(config, DictConfig):
         raise UserError(f"ckpt_path: {path} holds no config; allowed: the folder of a run")
     keys = {str(override.key_or_group) for override in OverridesParser.create().parse_overrides(list(typed))}

@@ -259,6 +259,15 @@ def test_S2_what_our_own_configs_write_is_believed(tmp_path, monkeypatch, choice
     assert read_saved_config(run / ".hydra/config.yaml", []).scale == 4
 
 
+def test_a_run_that_was_killed_while_its_config_was_written_begins_again(tmp_path, tiny, monkeypatch, capsys):
+    monkeypatch.setattr(sr_lightning.train, "train", lambda config, run: 0.0)
+    (tmp_path / "run/.hydra").mkdir(parents=True)
+    (tmp_path / "run/.hydra/config.yaml").touch()
+    assert main([f"ckpt_path={tmp_path / 'run'}"]) == 2
+    assert "ended before it began" in capsys.readouterr().err
+    assert main([*tiny, f"hydra.run.dir={tmp_path / 'run'}"]) == 0
+
+
 @pytest.mark.parametrize("choice", [(), ("adversarial=srgan",)])
 def test_S2_to_continue_a_run_of_ours_nothing_has_to_be_typed_again(choice):
     register_resolvers()
