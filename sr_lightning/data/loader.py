@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -15,13 +14,12 @@ from sr_lightning.data.batch import TrainWindows
 from sr_lightning.errors import TrainingFailedError
 
 _Batch = TypeVar("_Batch")
-_AHEAD = 4
 
 
 class TimedLoader(DataLoader[TrainWindows]):
     """A DataLoader that knows how long its consumer has waited for it, and which samples it waits for.
 
-    Without workers a thread cuts the next batches while the network computes on this one.
+    Without workers a thread cuts the next batch while the network computes on this one.
     """
 
     waited = 0.0
@@ -48,15 +46,12 @@ class TimedLoader(DataLoader[TrainWindows]):
 
 
 def _ahead(batches: Iterator[TrainWindows]) -> Iterator[TrainWindows]:
-    """Some batches ahead. numpy's copies and torch's operations let other threads run meanwhile.
-
-    More than one, because the thread has no core of its own: it may get none for as long as a step takes.
-    """
+    """One batch ahead. numpy's copies and torch's operations let other threads run meanwhile."""
     with ThreadPoolExecutor(1, thread_name_prefix="windows") as pool:
-        coming = deque(pool.submit(next, batches) for _ in range(_AHEAD))
+        coming = pool.submit(next, batches)
         while True:
-            batch = coming.popleft().result()
-            coming.append(pool.submit(next, batches))
+            batch = coming.result()
+            coming = pool.submit(next, batches)
             yield batch
 
 
