@@ -99,6 +99,22 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("package_dir", _package_dir, replace=True)
 
 
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """A composed config as plain containers.
+
+    Raises:
+        UserError: Keys that must be given are not, or one refers to what is not there.
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError("\n".join(f"{key}: must be given" for key in missing))
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
 def check_config(config: DictConfig) -> TrainConfig:
     """Checks a composed `train` config.
 
@@ -112,19 +128,11 @@ def check_config(config: DictConfig) -> TrainConfig:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
     findings: list[str] = []
-    for key in sorted(OmegaConf.missing_keys(config)):
-        findings.append(f"{key}: must be given")
-    if findings:
-        raise UserError("\n".join(findings))
     scale = config.get("scale")
     if isinstance(scale, ListConfig) and len(scale) == 1:
         config = config.copy()
         config.scale = scale[0]  # what refers to it wants the number
-    try:
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
-    assert isinstance(plain, dict)
+    plain = resolved(config)
     known = {field.name for field in fields(TrainConfig)}
     needed = {field.name for field in fields(TrainConfig) if field.default is field.default_factory is MISSING}
     findings += [f"{key}: no such key; {nearest(str(key), known)}" for key in map(str, plain) if key not in known]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from sr_lightning.checks import missing_folders
+from sr_lightning.config import resolved
 from sr_lightning.errors import UserError
 from sr_lightning.schema import check_target
 
@@ -26,14 +26,7 @@ def check_pack(config: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
-    if missing := sorted(OmegaConf.missing_keys(config)):
-        raise UserError("\n".join(f"{key}: must be given" for key in missing))
-    try:
-        plain = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
-    assert isinstance(plain, dict)
-    node = {"_target_": _PACK} | {str(key): value for key, value in plain.items()}
+    node = {"_target_": _PACK} | resolved(config)
     findings: list[str] = []
     check_target(node, "", findings)
     findings = [finding.removeprefix(".") for finding in findings]

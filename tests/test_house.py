@@ -60,7 +60,7 @@ MAY = {
     "checks": {"config", "shipped", "signatures"},
     "config": {"checks", "schema"},
     "config_evaluate": {"checks", "config", "schema", "shipped", "signatures"},
-    "config_pack": {"checks", "schema"},
+    "config_pack": {"checks", "config", "schema"},
     "commands": {"config", "config_evaluate"},
 }
 HYDRA = {

@@ -183,7 +183,9 @@ def _random_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
     }
-    return state | ({"cuda": torch.cuda.get_rng_state()} if torch.cuda.is_initialized() else {})  # type: ignore[no-untyped-call]
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]  # torch gives it no types
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
 
 
 def _set_random_state(state: dict[str, Any]) -> None:

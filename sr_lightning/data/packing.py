@@ -158,7 +158,7 @@ def _looked_at(
 def _writer(folder: Path, shard_bytes: int) -> Any:
     """Of litdata, in this process: its `optimize` would leave multiprocessing switched to spawn."""
     try:
-        from litdata.streaming.writer import BinaryWriter  # type: ignore[import-untyped]
+        from litdata.streaming.writer import BinaryWriter  # type: ignore[import-untyped]  # it ships no types
     except ImportError:
         raise UserError(NEEDS_LITDATA.format(key="pack")) from None
     return BinaryWriter(str(folder), chunk_bytes=shard_bytes)

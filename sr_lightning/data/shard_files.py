@@ -159,12 +159,12 @@ def _own(name: str) -> str:
 def _downloader(folder: str, process: int) -> Any:
     """One for each process: its client must not be taken along by a fork."""
     try:
-        from litdata.streaming.downloader import get_downloader  # type: ignore[import-untyped]
+        from litdata.streaming.downloader import get_downloader  # type: ignore[import-untyped]  # it ships no types
     except ImportError:
         raise UserError(NEEDS_LITDATA.format(key=f"data.shards.folder: {folder}")) from None
     options = {}
     if folder.startswith("s3://"):
-        from botocore.config import Config  # type: ignore[import-untyped]
+        from botocore.config import Config  # type: ignore[import-untyped]  # it ships no types
 
         # litdata would try a thousand times: a wrong address looks like a run that hangs.
         options = {"config": Config(retries={"total_max_attempts": 2, "mode": "standard"}, connect_timeout=10)}
