@@ -184,6 +184,7 @@ def build_trainer(
 ) -> pl.Trainer:
     """The Trainer, counted in steps, with what the project fixes."""
     from sr_lightning.checkpoint_io import SafeCheckpointIO
+    from sr_lightning.profiler import NoProfiler
 
     section = dict(config.trainer)
     if config.adversarial is not None:
@@ -203,6 +204,7 @@ def build_trainer(
         "trainer",
         callbacks=callbacks,
         logger=loggers,
+        profiler=section.pop("profiler", None) or NoProfiler(),
         default_root_dir=str(folder),
         plugins=[SafeCheckpointIO()],
         max_epochs=-1,

@@ -70,6 +70,13 @@ class SRModule(pl.LightningModule):
         """Whether a continued run takes rates and the like from the config, not from the checkpoint."""
         self._baseline: dict[tuple[object, ...], PictureScore] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Lightning notes here 40 times a step which hook runs, and torch would look whether that is a layer."""
+        if name == "_current_fx_name":
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     # -- training ------------------------------------------------------------------------------------
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
@@ -157,7 +164,8 @@ class SRModule(pl.LightningModule):
                     schedule["scheduler"].step()
         checkpoint["lr_schedulers"] = [schedule["scheduler"].state_dict() for schedule in schedules]
         for optimizer, saved in zip(optimizers, checkpoint["optimizer_states"], strict=True):
-            saved["param_groups"] = optimizer.state_dict()["param_groups"]
+            new = optimizer.state_dict()["param_groups"]  # some, such as SOAP, count their steps in the old ones
+            saved["param_groups"] = [before | group for before, group in zip(saved["param_groups"], new, strict=True)]
 
     # -- evaluation ----------------------------------------------------------------------------------
 

@@ -202,6 +202,7 @@ HOOKS = (
         (2, ["trainer.accumulate_grad_batches=2"]),
         (3, ["data.num_workers=2"]),
         (4, ["trainer.val_check_interval=3", "scheduler=multistep", "optimizer=sgd", "optimizer.lr=1e-2"]),
+        (5, ["optimizer=soap", "optimizer.precondition_frequency=2"]),
     ],
 )
 @pytest.mark.fault("T2", "bit-equal to a run that never stopped")
@@ -249,6 +250,16 @@ def test_a_signal_takes_no_validation_away(hook, at, step, more):
     assert content("stopped")["global_step"] == step
     assert go_on(config, "stopped") == objective
     assert_same("straight", "stopped")
+
+
+def test_another_rate_leaves_the_count_of_steps_that_an_optimizer_keeps_beside_it():
+    """Its corrections for the first steps would be made again, on averages that are long warm."""
+    with pytest.raises(Killed):
+        run(checked("optimizer=soap"), "a", Fault("on_train_batch_end", 5, kill))
+    go_on(checked("optimizer=soap", "optimizer.lr=1e-3"), "a", allowed=["optimizer.lr"])
+    (group,) = content("a")["optimizer_states"][0]["param_groups"]
+    assert group["step"] == 7
+    assert group["initial_lr"] == 1e-3
 
 
 @pytest.mark.fault("T2", "bit-equal")

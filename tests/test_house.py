@@ -53,6 +53,7 @@ MAY = {
     "callbacks": {"data", "image", "inference", "metrics", "seal"},
     "loggers": {"results"},
     "importing": set(),
+    "profiler": set(),
     "archives": set(),
     "fetch": set(),
     "run_info": set(),
@@ -141,7 +142,7 @@ def closure(modules):
 
 
 HEAVY = {"torch", "lightning", "torchvision", "torchmetrics", "timm", "scipy", "skimage", "wandb", "spandrel"}
-LIGHTNINGS = ("module", "adversarial", "loggers", "checkpoint_io", "callbacks", "data/datamodule")
+LIGHTNINGS = ("module", "adversarial", "loggers", "checkpoint_io", "callbacks", "profiler", "data/datamodule")
 COMMANDS = {
     "train": {"torch", "lightning"},
     "preview": {"torch"},  # and lightning, with the data module that its config names

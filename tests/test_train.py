@@ -104,6 +104,12 @@ def test_continued_is_as_if_never_stopped(tiny):
     assert [r["psnr_y"] for r in results[0]] == [r["psnr_y"] for r in results[1]]
 
 
+def test_a_profile_is_made_for_who_asks(tiny):
+    wanted = "{_target_: lightning.pytorch.profilers.SimpleProfiler, dirpath: ., filename: times}"
+    assert main([*tiny, "trainer.max_steps=2", f"+trainer.profiler={wanted}"]) == 0
+    assert "run_training_batch" in Path("fit-times.txt").read_text()
+
+
 @pytest.mark.parametrize(("given", "fused"), [({}, True), ({"fused": False}, False)])
 def test_an_optimizer_is_fused_where_it_can_be(given, fused):
     (weight,) = nn.Linear(1, 1, bias=False).parameters()

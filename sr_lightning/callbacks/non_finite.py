@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import lightning.pytorch as pl
@@ -26,13 +27,13 @@ class NonFiniteGuard(pl.Callback):
 
     def __init__(self, *, every: int = 50) -> None:
         self.every = every
-        self._bad: dict[str, Tensor] = {}
-        """What has been looked at since the last look: name -> whether it was not finite, a scalar."""
-        self._loss_is_bad: Tensor | None = None
+        self._bad: dict[str, Tensor | bool] = {}
+        """What has been looked at since the last look: name -> whether it was not finite."""
+        self._loss_is_bad: Tensor | bool = False
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
         """Where the loss itself is not finite its terms say more than the gradient."""
-        self._loss_is_bad = ~torch.isfinite(loss.detach()).all()
+        self._loss_is_bad = _is_bad(loss.detach())
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
@@ -41,9 +42,9 @@ class NonFiniteGuard(pl.Callback):
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
             return
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if gradients and self._loss_is_bad is not None:
-            bad = ~torch.isfinite(torch.nn.utils.get_total_norm(gradients))
-            self._note(trainer, {"gradient": bad & ~self._loss_is_bad})
+        if gradients:
+            bad = _is_bad(torch.nn.utils.get_total_norm(gradients))
+            self._note(trainer, {"gradient": bad & (True ^ self._loss_is_bad)})
 
     def on_train_batch_end(
         self,
@@ -55,7 +56,7 @@ class NonFiniteGuard(pl.Callback):
     ) -> None:
         """Notes which terms are not finite."""
         terms: dict[str, Tensor] = {"total": outputs["loss"].detach(), **outputs["terms"]}
-        self._note(trainer, {name: ~torch.isfinite(term) for name, term in terms.items()})
+        self._note(trainer, {name: _is_bad(term) for name, term in terms.items()})
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Looks before validating and saving."""
@@ -72,7 +73,7 @@ class NonFiniteGuard(pl.Callback):
     ) -> None:
         """A file of 8 bit holds no NaN, so that PSNR would not show it: the picture itself is looked at."""
         if isinstance(outputs, Tensor) and not bool(torch.isfinite(outputs).all()):
-            self._bad[f"picture {batch.name} of {batch.set} at x{batch.scale}"] = torch.tensor(True)
+            self._bad[f"picture {batch.name} of {batch.set} at x{batch.scale}"] = True
             self._look(trainer)
 
     def on_save_checkpoint(
@@ -84,11 +85,11 @@ class NonFiniteGuard(pl.Callback):
         """Looks before anything is written."""
         self._look(trainer)
 
-    def _note(self, trainer: pl.Trainer, found: dict[str, Tensor]) -> None:
+    def _note(self, trainer: pl.Trainer, found: dict[str, Tensor | bool]) -> None:
         for name, bad in found.items():
-            self._bad[name] = self._bad[name] | bad if name in self._bad else bad
-        on_cpu = all(bad.device.type == "cpu" for bad in found.values())
-        if on_cpu or trainer.global_step % self.every == 0:
+            self._bad[name] = self._bad.get(name, False) | bad
+        is_known = not any(isinstance(bad, Tensor) for bad in found.values())
+        if is_known or trainer.global_step % self.every == 0:
             self._look(trainer)
 
     def _look(self, trainer: pl.Trainer) -> None:
@@ -104,3 +105,8 @@ class NonFiniteGuard(pl.Callback):
             f"{what} is not finite at step {trainer.global_step}: {', '.join(culprits)}. The last finite checkpoint: "
             f"{kept}. {_WAYS_OUT}"
         )
+
+
+def _is_bad(value: Tensor) -> Tensor | bool:
+    """Whether a scalar is not finite: known at once on the CPU, where a further tensor would take longer."""
+    return not math.isfinite(value) if value.device.type == "cpu" else ~torch.isfinite(value)

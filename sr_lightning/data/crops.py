@@ -130,6 +130,8 @@ class CropPlan:
 
 def scale_of_batch(seed: int, batch: int, scales: Sequence[int]) -> int:
     """The scale of one global batch of multi-scale training: the same on every rank."""
+    if len(scales) == 1:
+        return scales[0]
     return scales[_below(_bits(seed, _SCALE, batch, 1)[0], len(scales))]
 
 
