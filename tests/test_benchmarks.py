@@ -48,8 +48,8 @@ def test_data_cuts_what_decoding_gives(benchmark, folder, picture):
         Image.fromarray(picture(150, 160, 1)).save(path)
     found = benchmark("bench_data", "patches", "--pictures", str(folder), "--workers", "0")
     rows = found["sections"]["patches"]
-    assert {row["case"].split(",")[0] for row in rows} == {"windows", "LR made", "ready-made LR"}
-    assert {"ours", "Pillow"} <= {row["method"] for row in rows}
+    assert {row["case"].split(",")[0] for row in rows} == {"windows", "LR and HR as floats", "ready-made LR"}
+    assert {"ours", "Pillow", "ours, of windows"} <= {row["method"] for row in rows}
     assert all(row["median"] > 0 for row in rows)
     assert any("Pillow's are equal" in note for note in found["notes"])
 
@@ -61,7 +61,7 @@ def test_other_patches_than_ours_end_the_benchmark(benchmark, folder, picture, m
     module = importlib.import_module("bench_data")
     real = module.pillow
     monkeypatch.setattr(module, "pillow", lambda path: np.ascontiguousarray(real(path)[::-1]))
-    with pytest.raises(AssertionError, match="Pillow's patches differ"):
+    with pytest.raises(AssertionError, match="Pillow: patches differ"):
         benchmark("bench_data", "patches", "--pictures", str(folder), "--workers", "0")
 
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
@@ -107,7 +107,8 @@ def _prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, li
     needed = sum(h * w * 3 for _, h, w, _ in known.pictures) if known else _estimate(files, shrink)
     if not (reason := _too_much(needed, limit, store.parent)):
         try:
-            return _build(files, store, shrink)
+            log.info("decoding %d pictures once into %s", len(files), store)
+            return _build(store, lambda out: _decoded(files, shrink, out))
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
@@ -141,16 +142,15 @@ def _too_much(needed: int, limit: int | None, folder: Path) -> str:
     return f"{folder} has room for {free / 1e9:.3g}" if needed > free else ""
 
 
-def _build(files: Sequence[SourceFile], store: Path, shrink: Shrink | None) -> Content:
+def _build(store: Path, write: Callable[[BinaryIO], Content]) -> Content:
     """Writes beside the final names and renames: a reader sees a whole store or none."""
-    log.info("decoding %d pictures once into %s", len(files), store)
     index = store.with_suffix(".json")
     for left in store.parent.glob(f"part-{store.stem}-*"):  # of a process that was killed
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=store.parent, prefix=f"part-{store.stem}-") as folder:
         pixels = Path(folder, store.name)
         with pixels.open("wb") as out:
-            content = _decoded(files, shrink, out)
+            content = write(out)
             size = out.tell()
         os.replace(pixels, store)
         _replace(index, _as_text(content, size))  # last: its presence says that the pixels are complete
@@ -178,13 +178,49 @@ def _decoded(files: Sequence[SourceFile], shrink: Shrink | None, out: BinaryIO |
         elif not bad:  # else only the others that are bad are still of interest
             pictures, gone = found
             lost.update(gone)
-            for picture in pictures:
-                entries.append((out.tell() if out else 0, picture.shape[0], picture.shape[1], number))
-                if out:
-                    out.write(np.ascontiguousarray(picture).data)
+            entries += [_entry(picture, number, out) for picture in pictures]
     if bad:
         raise BadPicturesError(bad)
     return Content(entries, dict(lost), is_stored=out is not None)
+
+
+def _entry(picture: NDArray[np.uint8], number: int, out: BinaryIO | None) -> tuple[int, int, int, int]:
+    """Writes a picture of file `number`."""
+    offset = out.tell() if out else 0
+    if out:
+        out.write(np.ascontiguousarray(picture).data)
+    return offset, picture.shape[0], picture.shape[1], number
+
+
+def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, needed: int, doing: str) -> Content | None:
+    """Makes a store of pictures that are worked out from others, or finds the one that is there.
+
+    Args:
+        store: The file of pixels; its index lies beside it.
+        make: Picture by number, (H, W, 3) uint8; called in threads.
+        n: How many there are.
+        needed: Their bytes.
+        doing: What is being done to them, for the log.
+
+    Returns:
+        None where the store is not there and cannot be written.
+    """
+
+    def write(out: BinaryIO) -> Content:
+        pictures = watched(ahead(make, range(n)), n, f"{doing} pictures")
+        return Content([_entry(picture, number, out) for number, picture in enumerate(pictures)], {}, is_stored=True)
+
+    if (found := _complete(store)) is not None:
+        return found
+    try:
+        with one_at_a_time(store):
+            if (found := _complete(store)) is not None or needed > free_bytes(store.parent):
+                return found
+            log.info("%s %d pictures once into %s", doing, n, store)
+            return _build(store, write)
+    except OSError as error:
+        log.info("%s: cannot be written (%s)", store, error.strerror)
+        return None
 
 
 def _as_text(content: Content, size: int) -> str:

@@ -20,6 +20,7 @@ from sr_lightning.data.degrade import Degradation, Downscale, to_eval_batch, to_
 from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.leakage import warn_of_leakage
 from sr_lightning.data.loader import TimedLoader, as_it_is, ignore_interrupts
+from sr_lightning.data.made_lr import made_lr
 from sr_lightning.data.sets import OnBadImage, OnSmall, SetFinder
 from sr_lightning.data.streaming import Shards
 from sr_lightning.errors import UserError
@@ -37,7 +38,8 @@ class SRDataModule(pl.LightningDataModule):
         seed: Decides every crop, flip and turn.
         cache_dir: Where decoded pictures are kept.
         store_limit_gb: Pictures of a set that are larger than this when decoded (in 10^9 bytes), or than the disk has
-            room for, are decoded again and again when they are needed. The samples are the same.
+            room for, are decoded again and again when they are needed. The samples are the same. LR
+            pictures that `kernel` makes are made once, too, where both together stay below it.
         shards: Packed training pictures, in place of `train_dir`.
         train_lr_dir: Ready-made LR pictures, one folder for each of `train_dir`; may hold `{scale}`.
             None: LR is made from HR.
@@ -226,6 +228,7 @@ class SRDataModule(pl.LightningDataModule):
             seed=self.seed,
             augment=self.augment,
             degrade=self.degrade,
+            made_lr=made_lr(self.train_pictures, self.scales, self.degrade, limit=self._finder.store_limit),
         )
         self.train_loader = TimedLoader(
             samples,

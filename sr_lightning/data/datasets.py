@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
 from sr_lightning.data.crops import CropPlan, scale_of_batch, window
 from sr_lightning.data.degrade import Degradation
-from sr_lightning.data.store import PictureSource
+from sr_lightning.data.store import MappedPictures, PictureSource
 from sr_lightning.errors import UserError
 
 
@@ -103,10 +103,21 @@ class TrainSamples(Dataset[TrainWindows]):
         seed: With k decides each sample.
         augment: Flips and quarter turns.
         degrade: Declares how much margin a window needs.
+        made_lr: What `degrade` makes of the whole pictures, where it is known: scale -> LR pictures.
     """
 
-    def __init__(self, pictures: Pictures, *, patch_size: int, seed: int, augment: bool, degrade: Degradation) -> None:
+    def __init__(
+        self,
+        pictures: Pictures,
+        *,
+        patch_size: int,
+        seed: int,
+        augment: bool,
+        degrade: Degradation,
+        made_lr: Mapping[int, MappedPictures] | None = None,
+    ) -> None:
         self.pictures = pictures
+        self.lr: Mapping[int, PictureSource | MappedPictures] = pictures.lr or made_lr or {}
         self.patch_size = patch_size
         self.degrade = degrade
         self.plan = CropPlan(
@@ -116,13 +127,13 @@ class TrainSamples(Dataset[TrainWindows]):
     def __getitem__(self, request: BatchRequest) -> TrainWindows:
         scale, p = request.scale, self.patch_size
         crops = self.plan.crops(request.samples, scale)
-        lr_store = self.pictures.lr[scale] if self.pictures.lr else None
+        lr_store = self.lr.get(scale)
         m = 0 if lr_store else self.degrade.margin(scale)
         side = (p + 2 * m) * scale
         hr = np.empty((len(crops), side, side, 3), np.uint8)
         lr = np.empty((len(crops), p, p, 3), np.uint8) if lr_store else None
         for i, crop in enumerate(crops):
-            picture = _multiple_of(self.pictures.hr[crop.picture], scale)
+            picture = multiple_of(self.pictures.hr[crop.picture], scale)
             hr[i] = window(picture, (crop.top - m) * scale, (crop.left - m) * scale, side, side)
             if lr_store and lr is not None:
                 lr[i] = window(lr_store[crop.picture], crop.top, crop.left, p, p)
@@ -164,7 +175,7 @@ class EvalPictures(Dataset[EvalPicture | NoPicture]):
         if index >= len(self):
             return NoPicture()
         pictures, scale, i = self.items[index]
-        hr = _multiple_of(pictures.hr[i], scale)
+        hr = multiple_of(pictures.hr[i], scale)
         lr = pictures.lr[scale][i] if pictures.lr else None
         if self.crop is not None:
             hr, lr = _centre(hr, lr, scale, self.crop // scale)
@@ -189,7 +200,7 @@ def _centre(
     return hr, None if lr is None else lr[top : top + rows, left : left + columns]
 
 
-def _multiple_of(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+def multiple_of(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     """HR is only ever cropped to a multiple of the scale, never resized."""
     return picture[: picture.shape[0] // scale * scale, : picture.shape[1] // scale * scale]
 

@@ -18,8 +18,8 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from sr_lightning.data.building import Content, prepare, with_copies
 from sr_lightning.data.building import Shrink as Shrink
-from sr_lightning.data.building import prepare, with_copies
 from sr_lightning.data.crops import Grouping
 from sr_lightning.data.identity import SourceFile, identified, key_of
 from sr_lightning.errors import UserError
@@ -52,6 +52,34 @@ class PictureSource(Protocol):
         """A file for what else is worth keeping of these pictures; it goes by their content, as the source does."""
 
 
+class MappedPictures:
+    """Pictures in one file of pixels: `pictures[i]` is (H, W, 3) uint8 and cannot be written to.
+
+    Args:
+        file: The pixels.
+        content: Where they lie in it.
+    """
+
+    def __init__(self, file: Path, content: Content) -> None:
+        self.file = file
+        self._places = [(offset, height, width) for offset, height, width, _ in content.pictures]
+        self._pixels: NDArray[np.uint8] | None = None
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        if self._pixels is None:
+            # Opened by each process for itself; the pages are shared by the operating system. The plain
+            # view spares np.memmap's bookkeeping on every slice.
+            try:
+                self._pixels = np.memmap(self.file, dtype=np.uint8, mode="r").view(np.ndarray)
+            except OSError as error:
+                raise UserError(f"paths.cache: cannot read {self.file}: {error.strerror}") from None
+        offset, height, width = self._places[index]
+        return self._pixels[offset : offset + height * width * 3].reshape(height, width, 3)  # (H, W, 3)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_pixels": None}
+
+
 class PictureStore:
     """Read-only access to decoded pictures: `store[i]` is (H, W, 3) uint8.
 
@@ -64,6 +92,7 @@ class PictureStore:
     Attributes:
         paths: The file of each picture; a file with copies stands there several times.
         lost: What of the files is not in the store -> how many files it is about.
+        is_stored: Whether the pixels lie on the disk; else they are decoded on demand.
 
     Raises:
         BadPicturesError: Files cannot be read as pictures; it names all of them.
@@ -83,11 +112,10 @@ class PictureStore:
         self.paths = [paths[file] for _, _, _, file in content.pictures]
         self.sizes: list[tuple[int, int]] = [(height, width) for _, height, width, _ in content.pictures]
         """(H, W) of each picture."""
-        self._offsets = [offset for offset, _, _, _ in content.pictures]
-        self._pixels: NDArray[np.uint8] | None = None
-        self._on_demand: OnDemand | None = None
+        self.is_stored = content.is_stored
+        self._pictures: MappedPictures | OnDemand = MappedPictures(self._file, content)
         if not content.is_stored:
-            self._on_demand = OnDemand(files, [file for _, _, _, file in content.pictures], shrink)
+            self._pictures = OnDemand(files, [file for _, _, _, file in content.pictures], shrink)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -97,21 +125,7 @@ class PictureStore:
         return self._file.with_suffix(suffix)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        if self._on_demand is not None:
-            return self._on_demand[index]
-        if self._pixels is None:
-            # Opened by each process for itself; the pages are shared by the operating system. The plain
-            # view spares np.memmap's bookkeeping on every slice.
-            try:
-                self._pixels = np.memmap(self._file, dtype=np.uint8, mode="r").view(np.ndarray)
-            except OSError as error:
-                raise UserError(f"paths.cache: cannot read {self._file}: {error.strerror}") from None
-        height, width = self.sizes[index]
-        offset = self._offsets[index]
-        return self._pixels[offset : offset + height * width * 3].reshape(height, width, 3)  # (H, W, 3)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_pixels": None}
+        return self._pictures[index]
 
 
 class OnDemand:

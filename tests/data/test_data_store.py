@@ -15,6 +15,7 @@ from PIL import Image
 
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.files import find_pictures
+from sr_lightning.data.realworld import Classical
 from sr_lightning.data.store import PictureStore, Shrink
 from sr_lightning.errors import UserError
 
@@ -117,18 +118,19 @@ def test_ready_made_pairs_are_not_shrunk(folder, tmp_path):
 
 def samples(folder, tmp_path, **settings):
     """The first training batches, and the module."""
-    data = SRDataModule(
-        train_dir=str(folder),
-        cache_dir=str(tmp_path / "cache"),
-        patch_size=12,
-        val_holdout=2,
-        batch_size=4,
-        shrink=[0.8],
-        **settings,
-    )
+    defaults = {"train_dir": str(folder), "cache_dir": str(tmp_path / "cache"), "patch_size": 12, "shrink": [0.8]}
+    data = SRDataModule(**defaults | {"val_holdout": 2, "batch_size": 4} | settings)
     data.trainer = SimpleNamespace(global_rank=0, world_size=1, accumulate_grad_batches=1)
     data.setup("fit")
-    return list(itertools.islice(data.train_dataloader(), 6)), data
+    windows = itertools.islice(data.train_dataloader(), 12)
+    return [data.on_after_batch_transfer(batch, 0) for batch in windows], data
+
+
+def equal(some, others):
+    return all(
+        torch.equal(a.lr, b.lr) and torch.equal(a.hr, b.hr) and a.scale == b.scale
+        for a, b in zip(some, others, strict=True)
+    )
 
 
 def test_what_exceeds_the_limit_is_decoded_on_demand_into_the_same_samples(folder, tmp_path, caplog):
@@ -141,8 +143,7 @@ def test_what_exceeds_the_limit_is_decoded_on_demand_into_the_same_samples(folde
         samples(folder, tmp_path, store_limit_gb=1e-5, num_workers=workers) for workers in (0, 2)
     )
     fast, with_store = samples(folder, tmp_path)
-    for other in (again, workers, fast):
-        assert all(torch.equal(a.hr, b.hr) and a[2:] == b[2:] for a, b in zip(slow, other, strict=True))
+    assert all(equal(slow, other) for other in (again, workers, fast))
     assert without.fingerprint() == with_store.fingerprint()
     with_store.load_state_dict(without.state_dict())
     with_store.train_dataloader()  # a run may continue with either
@@ -152,7 +153,7 @@ def test_what_is_decoded_on_demand_is_kept_within_bounds(folder, tmp_path, monke
     from sr_lightning.data import building
 
     paths = find_pictures(folder)
-    demanded = PictureStore(paths, tmp_path / "cache", limit=0)._on_demand
+    demanded = PictureStore(paths, tmp_path / "cache", limit=0)._pictures
     demanded.kept_bytes = 80_000  # two of the pictures, which have 27,648 to 38,610 bytes
     decoded = []
     real = building.decode
@@ -214,3 +215,58 @@ def test_two_that_build_at_once_build_once_and_agree(folder, tmp_path, monkeypat
     assert len(built) == 1
     assert all(np.array_equal(stores[0][i], store[i]) for store in stores for i in range(6))
     assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".json", ".rgb8"]
+
+
+def made(tmp_path):
+    return sorted(path.name.partition(".")[2] for path in (tmp_path / "cache").glob("*.x*.rgb8"))
+
+
+@pytest.mark.parametrize("kernel", ["bicubic", "bilinear", "box"])
+@pytest.mark.parametrize("settings", [{}, {"patch_size": 40, "on_small": "mirror"}], ids=["inside", "mirrored"])
+def test_lr_pictures_made_once_give_the_samples_that_windows_would(folder, tmp_path, kernel, settings):
+    """Sizes are no multiples of the scales; a patch of 40 at x4 reaches over every picture's border."""
+    settings = {"scale": [2, 3, 4], "kernel": kernel, "shrink": [0.8, 0.6], "batch_size": 16} | settings
+    with_lr, _ = samples(folder, tmp_path, **settings)
+    assert made(tmp_path) == [f"x{scale}.{kernel}.rgb8" for scale in (2, 3, 4)]
+    from_windows, _ = samples(folder, tmp_path / "other", store_limit_gb=1e-5, **settings)
+    assert not made(tmp_path / "other")
+    assert {batch.scale for batch in with_lr} == {2, 3, 4}
+    assert equal(with_lr, from_windows)
+    again, _ = samples(folder, tmp_path, num_workers=2, **settings)
+    assert equal(with_lr, again)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel": "nearest"},  # not the same for a mirrored picture
+        {"kernel": "lanczos3"},  # not exact
+        {"degradation": Classical()},  # another for each sample
+        {"store_limit_gb": 1.43e-4},  # HR has 139,416 bytes, LR 8,500
+        {"scale": [2, 8], "patch_size": 6, "store_limit_gb": 1.43e-4},
+    ],
+)
+def test_lr_pictures_are_not_made_where_they_would_be_others_or_too_many(folder, tmp_path, settings):
+    batches, _ = samples(folder, tmp_path, shrink=None, **settings)
+    assert made(tmp_path) == (["x8.bicubic.rgb8"] if "scale" in settings else [])
+    from_windows, _ = samples(folder, tmp_path / "other", shrink=None, **settings | {"store_limit_gb": 1e-5})
+    assert equal(batches, from_windows)
+    assert len(list((tmp_path / "cache").glob("*.rgb8"))) == (2 if "scale" in settings else 1) + 1  # the held-out ones
+
+
+def test_a_disk_too_full_for_lr_pictures_keeps_the_hr_pictures(folder, tmp_path, monkeypatch, caplog):
+    expected, _ = samples(folder, tmp_path / "other")
+    real = Path.open
+
+    def full(self, mode="r", *args, **kwargs):
+        is_lr = self.name.endswith(".bicubic.rgb8") and "w" in mode
+        return real(Path("/dev/full") if is_lr else self, mode, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "open", full)
+    with caplog.at_level(logging.INFO):
+        found, _ = samples(folder, tmp_path)
+    assert "x4.bicubic.rgb8: cannot be written (No space left on device)" in caplog.text
+    assert equal(found, expected)
+    assert not made(tmp_path)
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.name.endswith((".lock", ".bicubic.json"))]
+    assert not list((tmp_path / "cache").glob("part-*"))

@@ -1,0 +1,63 @@
+"""LR pictures of a store's HR pictures, made once, so that a training step does not make LR patches again and again.
+
+What `resize` makes of a window with its margin is, bit for bit, the same window of the whole picture's LR (tested for
+every kernel that is allowed here), so the samples are the same with these pictures and without.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sr_lightning.data.building import derive
+from sr_lightning.data.datasets import Pictures, multiple_of
+from sr_lightning.data.degrade import Degradation, Downscale
+from sr_lightning.data.store import MappedPictures, PictureStore
+
+_EXACT = ("bicubic", "bilinear", "box")
+"""Kernels whose sums are exact, and the same for a mirrored picture: windows may reach over the border."""
+
+
+def made_lr(
+    pictures: Pictures, scales: Sequence[int], degrade: Degradation, *, limit: int | None = None
+) -> dict[int, MappedPictures]:
+    """Finds or makes them, beside the HR pictures' store.
+
+    Args:
+        pictures: The training pictures.
+        scales: Scales at which they are needed.
+        degrade: What makes LR; any but a plain `Downscale` may do another thing to each sample.
+        limit: Bytes that HR and LR together may take.
+
+    Returns:
+        Scale -> LR pictures, numbered as the HR pictures are. Scales are missing where LR has to be made from each
+        window: it is ready-made, the HR pictures are not in a store, or there is no room for more.
+    """
+    hr = pictures.hr
+    if pictures.lr or not isinstance(degrade, Downscale) or degrade.kernel not in _EXACT:
+        return {}
+    if not isinstance(hr, PictureStore) or not hr.is_stored:
+        return {}
+    left = None if limit is None else limit - sum(height * width * 3 for height, width in hr.sizes)
+    found: dict[int, MappedPictures] = {}
+    for scale in scales:
+        needed = sum((height // scale) * (width // scale) * 3 for height, width in hr.sizes)
+        if left is not None and needed > left:
+            continue
+        file = hr.beside(f".x{scale}.{degrade.kernel}.rgb8")
+        make = partial(_shrunken, hr, scale, degrade)
+        content = derive(file, make, len(hr), needed=needed, doing="shrinking")
+        if content is not None:
+            found[scale] = MappedPictures(file, content)
+            left = None if left is None else left - needed
+    return found
+
+
+def _shrunken(hr: PictureStore, scale: int, degrade: Downscale, index: int) -> NDArray[np.uint8]:
+    """(H, W, 3) -> (H // s, W // s, 3)."""
+    picture = np.ascontiguousarray(multiple_of(hr[index], scale).transpose(2, 0, 1))  # (3, H, W)
+    return degrade(torch.from_numpy(picture), scale).permute(1, 2, 0).numpy()
