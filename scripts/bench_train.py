@@ -220,7 +220,7 @@ class _Alone:
 
 
 def decoded_batches(work: Work) -> Iterator[TrainBatch]:
-    """Batches whose files are decoded for each patch, by two workers; LR is made on the device as ours is."""
+    """Batches whose files are decoded for each patch, by two workers; LR is made of each window, on the device."""
     from bench_data import DEGRADE, Files, decoded, decoders
 
     from sr_lightning.data.degrade import to_train_batch
