@@ -256,10 +256,12 @@ def test_another_rate_leaves_the_count_of_steps_that_an_optimizer_keeps_beside_i
     """Its corrections for the first steps would be made again, on averages that are long warm."""
     with pytest.raises(Killed):
         run(checked("optimizer=soap"), "a", Fault("on_train_batch_end", 5, kill))
-    go_on(checked("optimizer=soap", "optimizer.lr=1e-3"), "a", allowed=["optimizer.lr"])
-    (group,) = content("a")["optimizer_states"][0]["param_groups"]
-    assert group["step"] == 7
-    assert group["initial_lr"] == 1e-3
+    settings = ["optimizer=soap", "optimizer.lr=1e-3", "optimizer.precondition_frequency=3"]
+    go_on(checked(*settings), "a", allowed=["optimizer"])
+    saved = content("a")["optimizer_states"][0]
+    (group,) = saved["param_groups"]
+    assert (group["step"], group["initial_lr"]) == (7, 1e-3)
+    assert {state["precondition_frequency"] for state in saved["state"].values()} == {3}  # repeated there
 
 
 @pytest.mark.fault("T2", "bit-equal")

@@ -21,6 +21,7 @@ MAY = {
     "image": {"decoding"},
     "resize": set(),
     "schedule": set(),
+    "optimizers": set(),
     "signatures": set(),
     "schema": {"signatures"},
     "metrics": {"image", "resize"},

@@ -57,8 +57,8 @@ def test_each_shipped_yaml_lists_every_key_of_its_constructor(file, section):
     if not section["_target_"].startswith("sr_lightning"):
         return
     missing = accepted - given - set(OFFERED)
-    if file.startswith("scheduler/"):
-        missing -= {"optimizer", "max_steps"}
+    if file.startswith(("scheduler/", "optimizer/")):
+        missing -= {"optimizer", "max_steps", "params"}
     if file.startswith("data/") and file != "data/folder.yaml":
         missing = set()  # they stand on folder.yaml
     assert not missing

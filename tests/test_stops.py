@@ -156,6 +156,17 @@ def test_a_loss_that_is_no_number(value):
     assert finite("a")
 
 
+@pytest.mark.fault("T7", "stopped, and the optimizer's own complaint does not come first")
+def test_no_optimizer_sees_what_is_no_number():
+    """SOAP takes the eigenvectors of its first gradient."""
+
+    def spoil(trainer, module):
+        module.net.register_forward_hook(lambda net, _, out: out * float("nan"))
+
+    with pytest.raises(TrainingFailedError, match=r"the loss is not finite at step [01]: pixel"):
+        run(checked("optimizer=soap"), "a", Fault("on_train_batch_start", 0, spoil))
+
+
 @pytest.mark.fault("T7", "stopped before the step")
 def test_a_gradient_that_is_infinite():
     def spoil(trainer, module):

@@ -42,7 +42,9 @@ class NonFiniteGuard(pl.Callback):
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
             return
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if gradients:
+        if self._loss_is_bad is True:  # known, and said after the step: until then no optimizer sees what came of it
+            optimizer.zero_grad(set_to_none=True)
+        elif gradients:
             bad = _is_bad(torch.nn.utils.get_total_norm(gradients))
             self._note(trainer, {"gradient": bad & (True ^ self._loss_is_bad)})
 

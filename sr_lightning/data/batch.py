@@ -17,7 +17,7 @@ class TrainWindows(NamedTuple):
     hr: Tensor
     """(N, 3, (p + 2m)·s, (p + 2m)·s) uint8: p LR pixels of patch, m of margin on each side."""
     lr: Tensor | None
-    """(N, 3, p, p) uint8 cut from ready-made LR pictures, or None: made from `hr` on the device."""
+    """(N, 3, p, p) uint8 cut from LR pictures, ready-made or made once, or None: made from `hr` on the device."""
     scale: int
     turns: tuple[int, ...]
     """N codes 0 to 7 of the flips and quarter turns; on the host, so that reading them waits for nothing."""

@@ -147,6 +147,8 @@ def _build(store: Path, write: Callable[[BinaryIO], Content]) -> Content:
     index = store.with_suffix(".json")
     for left in store.parent.glob(f"part-{store.stem}-*"):  # of a process that was killed
         shutil.rmtree(left, ignore_errors=True)
+    for derived in store.parent.glob(f"{store.stem}.x*"):  # from pixels that are no longer there
+        derived.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(dir=store.parent, prefix=f"part-{store.stem}-") as folder:
         pixels = Path(folder, store.name)
         with pixels.open("wb") as out:
@@ -197,7 +199,7 @@ def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, nee
 
     Args:
         store: The file of pixels; its index lies beside it.
-        make: Picture by number, (H, W, 3) uint8; called in threads.
+        make: Picture by number, (H, W, 3) uint8; large ones are best worked on by all cores, one after the other.
         n: How many there are.
         needed: Their bytes.
         doing: What is being done to them, for the log.
@@ -207,20 +209,23 @@ def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, nee
     """
 
     def write(out: BinaryIO) -> Content:
-        pictures = watched(ahead(make, range(n)), n, f"{doing} pictures")
+        pictures = watched(map(make, range(n)), n, f"{doing} pictures")
         return Content([_entry(picture, number, out) for number, picture in enumerate(pictures)], {}, is_stored=True)
 
     if (found := _complete(store)) is not None:
         return found
     try:
         with one_at_a_time(store):
-            if (found := _complete(store)) is not None or needed > free_bytes(store.parent):
+            if (found := _complete(store)) is not None:
                 return found
+            if needed > (free := free_bytes(store.parent)):
+                log.info("%s: has %.3g GB, and there is room for %.3g", store, needed / 1e9, free / 1e9)
+                return None
             log.info("%s %d pictures once into %s", doing, n, store)
             return _build(store, write)
     except OSError as error:
         log.info("%s: cannot be written (%s)", store, error.strerror)
-        return None
+        return _complete(store)  # where the file system has no locks, another process may have been in the way
 
 
 def _as_text(content: Content, size: int) -> str:

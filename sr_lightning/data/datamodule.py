@@ -38,8 +38,8 @@ class SRDataModule(pl.LightningDataModule):
         seed: Decides every crop, flip and turn.
         cache_dir: Where decoded pictures are kept.
         store_limit_gb: Pictures of a set that are larger than this when decoded (in 10^9 bytes), or than the disk has
-            room for, are decoded again and again when they are needed. The samples are the same. LR
-            pictures that `kernel` makes are made once, too, where both together stay below it.
+            room for, are decoded again and again when they are needed. The samples are the same.
+            Below it LR pictures are made once, too (with a `kernel` of bicubic, bilinear or box).
         shards: Packed training pictures, in place of `train_dir`.
         train_lr_dir: Ready-made LR pictures, one folder for each of `train_dir`; may hold `{scale}`.
             None: LR is made from HR.
@@ -268,7 +268,7 @@ class SRDataModule(pl.LightningDataModule):
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Degrades on the device. Fires for every stage, so the batch's type decides."""
+        """Degrades what has no LR yet, and turns, on the device. Fires for every stage, so the batch's type decides."""
         if isinstance(batch, TrainWindows):
             self.k = batch.next_k
             return to_train_batch(batch, self.degrade)

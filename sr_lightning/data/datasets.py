@@ -117,7 +117,7 @@ class TrainSamples(Dataset[TrainWindows]):
         made_lr: Mapping[int, MappedPictures] | None = None,
     ) -> None:
         self.pictures = pictures
-        self.lr: Mapping[int, PictureSource | MappedPictures] = pictures.lr or made_lr or {}
+        self.made_lr = made_lr or {}
         self.patch_size = patch_size
         self.degrade = degrade
         self.plan = CropPlan(
@@ -127,7 +127,7 @@ class TrainSamples(Dataset[TrainWindows]):
     def __getitem__(self, request: BatchRequest) -> TrainWindows:
         scale, p = request.scale, self.patch_size
         crops = self.plan.crops(request.samples, scale)
-        lr_store = self.lr.get(scale)
+        lr_store = self.pictures.lr[scale] if self.pictures.lr else self.made_lr.get(scale)
         m = 0 if lr_store else self.degrade.margin(scale)
         side = (p + 2 * m) * scale
         hr = np.empty((len(crops), side, side, 3), np.uint8)

@@ -6,6 +6,7 @@ every kernel that is allowed here), so the samples are the same with these pictu
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 
@@ -18,6 +19,9 @@ from sr_lightning.data.datasets import Pictures, multiple_of
 from sr_lightning.data.degrade import Degradation, Downscale
 from sr_lightning.data.store import MappedPictures, PictureStore
 
+log = logging.getLogger(__name__)
+
+_VERSION = 1  # of the arithmetic; part of the name: a `resize` that gives another picture must not find the old ones
 _EXACT = ("bicubic", "bilinear", "box")
 """Kernels whose sums are exact, and the same for a mirrored picture: windows may reach over the border."""
 
@@ -38,7 +42,8 @@ def made_lr(
         window: it is ready-made, the HR pictures are not in a store, or there is no room for more.
     """
     hr = pictures.hr
-    if pictures.lr or not isinstance(degrade, Downscale) or degrade.kernel not in _EXACT:
+    # A class derived from it may draw another LR for each sample.
+    if pictures.lr or type(degrade) is not Downscale or degrade.kernel not in _EXACT:
         return {}
     if not isinstance(hr, PictureStore) or not hr.is_stored:
         return {}
@@ -47,8 +52,9 @@ def made_lr(
     for scale in scales:
         needed = sum((height // scale) * (width // scale) * 3 for height, width in hr.sizes)
         if left is not None and needed > left:
+            log.info("x%d: LR is made of each window, because data.store_limit_gb allows no pictures more", scale)
             continue
-        file = hr.beside(f".x{scale}.{degrade.kernel}.rgb8")
+        file = hr.beside(f".x{scale}.{degrade.describe()}-{_VERSION}.rgb8")
         make = partial(_shrunken, hr, scale, degrade)
         content = derive(file, make, len(hr), needed=needed, doing="shrinking")
         if content is not None:

@@ -47,9 +47,11 @@ class EDSR(nn.Module):
         rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K (section 4.2).
         channels: 3 for RGB as in the paper, 1 to work on Y, as small networks did before: a network of few
             parameters then spends none on colour.
+        n_recursions: How often the residual blocks are gone through, with the same weights (Kim et al. 2016, DRCN,
+            section 3; Tai et al. 2017, DRRN, section 3.2): a deeper network of as many parameters.
 
     Raises:
-        UserError: `channels` is neither 1 nor 3.
+        UserError: `channels` is neither 1 nor 3, or `n_recursions` below 1.
     """
 
     def __init__(
@@ -64,10 +66,14 @@ class EDSR(nn.Module):
         global_skip: Literal["none", "bicubic"] = "none",
         rgb_mean: Sequence[float] = DIV2K_MEAN,
         channels: int = 3,
+        n_recursions: int = 1,
     ) -> None:
         super().__init__()
         if channels not in (1, 3):
             raise UserError(f"model.channels: found {channels}, allowed: 1 (Y) or 3 (RGB)")
+        if n_recursions < 1:
+            raise UserError(f"model.n_recursions: found {n_recursions}, allowed: 1 and more")
+        self.n_recursions = n_recursions
         self.channels = channels
         self.scales = (check_scale(scale),)
         self.global_skip = global_skip
@@ -124,7 +130,10 @@ class EDSR(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) RGB or Y in [0, 1] -> (N, C, h·s, w·s)."""
-        features = self.head(x - self.mean)
-        features = features + self.body(features)
-        y: Tensor = self.tail(features)
+        features = deep = self.head(x - self.mean)
+        *blocks, last = self.body
+        for _ in range(self.n_recursions):
+            for block in blocks:
+                deep = block(deep)
+        y: Tensor = self.tail(features + last(deep))
         return y + (enlarge(x, self.scales[0]) if self.global_skip == "bicubic" else self.mean)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from sr_lightning.data import SRDataModule
+from sr_lightning.data.degrade import Downscale
 from sr_lightning.data.files import find_pictures
 from sr_lightning.data.realworld import Classical
 from sr_lightning.data.store import PictureStore, Shrink
@@ -227,7 +228,7 @@ def test_lr_pictures_made_once_give_the_samples_that_windows_would(folder, tmp_p
     """Sizes are no multiples of the scales; a patch of 40 at x4 reaches over every picture's border."""
     settings = {"scale": [2, 3, 4], "kernel": kernel, "shrink": [0.8, 0.6], "batch_size": 16} | settings
     with_lr, _ = samples(folder, tmp_path, **settings)
-    assert made(tmp_path) == [f"x{scale}.{kernel}.rgb8" for scale in (2, 3, 4)]
+    assert made(tmp_path) == [f"x{scale}.matlab_{kernel}-1.rgb8" for scale in (2, 3, 4)]
     from_windows, _ = samples(folder, tmp_path / "other", store_limit_gb=1e-5, **settings)
     assert not made(tmp_path / "other")
     assert {batch.scale for batch in with_lr} == {2, 3, 4}
@@ -236,19 +237,27 @@ def test_lr_pictures_made_once_give_the_samples_that_windows_would(folder, tmp_p
     assert equal(with_lr, again)
 
 
+class Darker(Downscale):
+    """Says that it is what it is derived from."""
+
+    def __call__(self, hr, scale, keys=()):
+        return super().__call__(hr, scale) // 2
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {"kernel": "nearest"},  # not the same for a mirrored picture
         {"kernel": "lanczos3"},  # not exact
         {"degradation": Classical()},  # another for each sample
+        {"degradation": Darker()},  # who derives a class from it may do anything
         {"store_limit_gb": 1.43e-4},  # HR has 139,416 bytes, LR 8,500
         {"scale": [2, 8], "patch_size": 6, "store_limit_gb": 1.43e-4},
     ],
 )
 def test_lr_pictures_are_not_made_where_they_would_be_others_or_too_many(folder, tmp_path, settings):
     batches, _ = samples(folder, tmp_path, shrink=None, **settings)
-    assert made(tmp_path) == (["x8.bicubic.rgb8"] if "scale" in settings else [])
+    assert made(tmp_path) == (["x8.matlab_bicubic-1.rgb8"] if "scale" in settings else [])
     from_windows, _ = samples(folder, tmp_path / "other", shrink=None, **settings | {"store_limit_gb": 1e-5})
     assert equal(batches, from_windows)
     assert len(list((tmp_path / "cache").glob("*.rgb8"))) == (2 if "scale" in settings else 1) + 1  # the held-out ones
@@ -259,14 +268,24 @@ def test_a_disk_too_full_for_lr_pictures_keeps_the_hr_pictures(folder, tmp_path,
     real = Path.open
 
     def full(self, mode="r", *args, **kwargs):
-        is_lr = self.name.endswith(".bicubic.rgb8") and "w" in mode
+        is_lr = self.name.endswith("_bicubic-1.rgb8") and "w" in mode
         return real(Path("/dev/full") if is_lr else self, mode, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", full)
     with caplog.at_level(logging.INFO):
         found, _ = samples(folder, tmp_path)
-    assert "x4.bicubic.rgb8: cannot be written (No space left on device)" in caplog.text
+    assert "x4.matlab_bicubic-1.rgb8: cannot be written (No space left on device)" in caplog.text
     assert equal(found, expected)
     assert not made(tmp_path)
-    assert not [path for path in (tmp_path / "cache").iterdir() if path.name.endswith((".lock", ".bicubic.json"))]
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.name.endswith((".lock", "-1.json"))]
     assert not list((tmp_path / "cache").glob("part-*"))
+
+
+def test_a_store_that_is_made_again_takes_its_lr_pictures_with_it(folder, tmp_path):
+    """The same files give other pixels where another version of a library decodes them."""
+    expected, _ = samples(folder, tmp_path)
+    for name in made(tmp_path):
+        (lr,) = (tmp_path / "cache").glob(f"*.{name}")
+        lr.write_bytes(b"\xff" * lr.stat().st_size)
+        (tmp_path / "cache" / f"{lr.name.partition('.')[0]}.rgb8").unlink()
+    assert equal(samples(folder, tmp_path)[0], expected)

@@ -70,6 +70,23 @@ def test_edsr_on_y():
         EDSR(4, channels=2)
 
 
+def test_a_recursive_edsr_is_a_deeper_one_whose_blocks_are_equal():
+    recursive = EDSR(2, n_feats=8, n_resblocks=2, n_recursions=3)
+    deep = EDSR(2, n_feats=8, n_resblocks=6)
+    assert count(recursive) == count(EDSR(2, n_feats=8, n_resblocks=2))
+    state = recursive.state_dict()
+    unrolled = {key: value for key, value in state.items() if not key.startswith("body")}
+    unrolled |= {key.replace("body.2.", "body.6."): value for key, value in state.items() if "body.2." in key[:7]}
+    for index in range(6):
+        block = {key: value for key, value in state.items() if key.startswith(f"body.{index % 2}.")}
+        unrolled |= {f"body.{index}.{key.partition('.')[2].partition('.')[2]}": value for key, value in block.items()}
+    deep.load_state_dict(unrolled)
+    x = torch.rand(1, 3, 9, 11)
+    torch.testing.assert_close(recursive(x), deep(x))
+    with pytest.raises(UserError, match=r"model\.n_recursions: found 0"):
+        EDSR(2, n_recursions=0)
+
+
 @pytest.mark.parametrize(
     ("make", "expected"),
     [

@@ -1,0 +1,50 @@
+"""Optimizers that torch does not have, behind constructors that refuse what they do not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+
+
+def soap(
+    params: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+    *,
+    lr: float = 3e-3,
+    betas: Sequence[float] = (0.95, 0.95),
+    weight_decay: float = 0.0,
+    precondition_frequency: int = 10,
+) -> Optimizer:
+    """SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024), by pytorch_optimizer.
+
+    Args:
+        params: Weights, or groups of them.
+        lr: Rate.
+        betas: Decay of the averages of the gradient and of its square; the second also of the preconditioner's.
+        weight_decay: Share of `lr` times the weights that is taken off them in each step.
+        precondition_frequency: Steps between new eigenbases.
+
+    Raises:
+        ValueError: A value is out of its range.
+    """
+    from pytorch_optimizer import SOAP  # it takes a second
+
+    first, second = betas
+    made: Optimizer = SOAP(
+        params,
+        lr=lr,
+        betas=(first, second),
+        weight_decay=weight_decay,
+        precondition_frequency=precondition_frequency,
+    )
+    made.register_load_state_dict_post_hook(_as_the_groups_say)
+    return made
+
+
+def _as_the_groups_say(optimizer: Optimizer) -> None:
+    """Each weight's state repeats two settings, which would outlive a continued run's new ones."""
+    for group in optimizer.param_groups:
+        for state in (optimizer.state[p] for p in group["params"] if p in optimizer.state):
+            state.update(precondition_frequency=group["precondition_frequency"], shampoo_beta=group["betas"][1])
