@@ -36,6 +36,7 @@ def preview(config: TrainConfig, output: Path, n: int) -> None:
         patch_size=data.patch_size,
         seed=data.seed,
         augment=data.augment,
+        permute_channels=data.permute_channels,
         degrade=data.degrade,
     )
     gap, text = 6, 18

@@ -7,6 +7,7 @@ devices, and after a resume.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 
 from sr_lightning.errors import UserError
 
+RGB = (0, 1, 2)
+_ORDERS = tuple(itertools.permutations(RGB))  # the first is RGB
 # Independent random streams under one seed; the numbers are part of what makes old runs repeatable.
 _WINDOW, _ORDER, _SCALE = 1, 2, 3
 
@@ -48,6 +51,8 @@ class Crop:
     left: int
     turn: int
     """0 to 7: 1 flips left-right, 2 flips top-bottom, 4 transposes; see `image.turned`."""
+    colours: tuple[int, ...] = RGB
+    """The channels in their new order."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +88,7 @@ class CropPlan:
         patch_size: Side of the LR patch in pixels.
         seed: Together with k it decides everything.
         augment: Draw one of the eight flips and turns; otherwise code 0.
+        permute_channels: Draw one of the six orders of the channels; otherwise RGB.
         grouping: Which pictures lie together in a file; None: they are shown in any order.
     """
 
@@ -93,6 +99,7 @@ class CropPlan:
         patch_size: int,
         seed: int,
         augment: bool = True,
+        permute_channels: bool = False,
         grouping: Grouping | None = None,
     ) -> None:
         if not sizes:
@@ -101,6 +108,7 @@ class CropPlan:
         self.patch_size = patch_size
         self.seed = seed
         self.augment = augment
+        self.permute_channels = permute_channels
         self.grouping = grouping
 
     def crop(self, k: int, scale: int) -> Crop:
@@ -108,23 +116,24 @@ class CropPlan:
 
         A picture smaller than the patch gives the window at its origin (the rest is mirrored by `window`).
         """
-        return self._crop(k, scale, _bits(self.seed, _WINDOW, k, 3))
+        return self._crop(k, scale, _bits(self.seed, _WINDOW, k, 4))
 
     def crops(self, samples: range, scale: int) -> list[Crop]:
         """Several successive samples: what `crop` gives for each, in a third of the time."""
-        streams = _successive_bits(self.seed, _WINDOW, samples, 3)
+        streams = _successive_bits(self.seed, _WINDOW, samples, 4)
         return [self._crop(k, scale, bits) for k, bits in zip(samples, streams, strict=True)]
 
     def _crop(self, k: int, scale: int, bits: list[int]) -> Crop:
         pass_index, position = divmod(k, len(self.sizes))
         picture = int(_order(self.seed, len(self.sizes), pass_index, self.grouping)[position])
         height, width = self.sizes[picture]
-        top, left, turn = bits
+        top, left, turn, order = bits
         return Crop(
             picture=picture,
             top=_below(top, max(height // scale - self.patch_size, 0) + 1),
             left=_below(left, max(width // scale - self.patch_size, 0) + 1),
             turn=_below(turn, 8) if self.augment else 0,
+            colours=_ORDERS[_below(order, 6)] if self.permute_channels else RGB,
         )
 
 

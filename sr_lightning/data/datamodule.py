@@ -53,6 +53,8 @@ class SRDataModule(pl.LightningDataModule):
         num_workers: Processes that cut windows; 0 cuts them in the training process.
         worker_timeout: Seconds after which a batch that does not come from them ends the run.
         augment: Flips and quarter turns.
+        permute_channels: Orders of the channels, drawn for each sample, for training sets that are small for the
+            network; one that works on Y sees other weights of the colours.
         shrink: Factors of further copies of each training picture, made by MATLAB's bicubic: the scale
             augmentation of small training sets (Kim et al. 2016, VDSR; Lai et al. 2017, LapSRN). Copies smaller
             than a patch are left out.
@@ -91,6 +93,7 @@ class SRDataModule(pl.LightningDataModule):
         num_workers: int = 0,
         worker_timeout: float = 300.0,
         augment: bool = True,
+        permute_channels: bool = False,
         shrink: list[float] | None = None,
         on_small: OnSmall = "error",
         on_bad_image: OnBadImage = "error",
@@ -123,6 +126,7 @@ class SRDataModule(pl.LightningDataModule):
         self.num_workers = num_workers
         self.worker_timeout = worker_timeout
         self.augment = augment
+        self.permute_channels = permute_channels
         self.shrink = shrink or []
         self.on_small = on_small
         self.on_bad_image = on_bad_image
@@ -227,6 +231,7 @@ class SRDataModule(pl.LightningDataModule):
             patch_size=self.patch_size,
             seed=self.seed,
             augment=self.augment,
+            permute_channels=self.permute_channels,
             degrade=self.degrade,
             made_lr=made_lr(self.train_pictures, self.scales, self.degrade, limit=self._finder.store_limit),
         )
@@ -297,6 +302,8 @@ class SRDataModule(pl.LightningDataModule):
         assert self.train_pictures is not None
         parts: list[Any] = [self.train_pictures.hr.key, *(s.key for s in (self.train_pictures.lr or {}).values())]
         parts += [self.seed, self.scales, self.patch_size, self.batch_size, self.augment, self.degrade.describe()]
+        if self.permute_channels:  # it came later: checkpoints from before have no such part
+            parts.append("permute_channels")
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
     def state_dict(self) -> dict[str, Any]:

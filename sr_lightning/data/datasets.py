@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
-from sr_lightning.data.crops import CropPlan, scale_of_batch, window
+from sr_lightning.data.crops import RGB, CropPlan, scale_of_batch, window
 from sr_lightning.data.degrade import Degradation
 from sr_lightning.data.store import MappedPictures, PictureSource
 from sr_lightning.errors import UserError
@@ -102,6 +102,7 @@ class TrainSamples(Dataset[TrainWindows]):
         patch_size: Side of the LR patch.
         seed: With k decides each sample.
         augment: Flips and quarter turns.
+        permute_channels: Orders of the channels.
         degrade: Declares how much margin a window needs.
         made_lr: What `degrade` makes of the whole pictures, where it is known: scale -> LR pictures.
     """
@@ -113,6 +114,7 @@ class TrainSamples(Dataset[TrainWindows]):
         patch_size: int,
         seed: int,
         augment: bool,
+        permute_channels: bool = False,
         degrade: Degradation,
         made_lr: Mapping[int, MappedPictures] | None = None,
     ) -> None:
@@ -121,7 +123,12 @@ class TrainSamples(Dataset[TrainWindows]):
         self.patch_size = patch_size
         self.degrade = degrade
         self.plan = CropPlan(
-            pictures.hr.sizes, patch_size=patch_size, seed=seed, augment=augment, grouping=pictures.hr.grouping
+            pictures.hr.sizes,
+            patch_size=patch_size,
+            seed=seed,
+            augment=augment,
+            permute_channels=permute_channels,
+            grouping=pictures.hr.grouping,
         )
 
     def __getitem__(self, request: BatchRequest) -> TrainWindows:
@@ -137,6 +144,9 @@ class TrainSamples(Dataset[TrainWindows]):
             hr[i] = window(picture, (crop.top - m) * scale, (crop.left - m) * scale, side, side)
             if lr_store and lr is not None:
                 lr[i] = window(lr_store[crop.picture], crop.top, crop.left, p, p)
+            if crop.colours != RGB:
+                for cut in (hr, lr) if lr is not None else (hr,):
+                    cut[i] = cut[i][..., crop.colours]
         return TrainWindows(
             # Views, as a network that computes in channels_last wants them: a copy takes as long as the cutting.
             hr=torch.from_numpy(hr).permute(0, 3, 1, 2),

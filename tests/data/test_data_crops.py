@@ -1,6 +1,8 @@
 """What sample k is."""
 
 import itertools
+from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -49,6 +51,15 @@ def test_positions_and_turns_are_uniform():
     assert {
         c.turn for c in (CropPlan([(41, 41)], patch_size=32, seed=0, augment=False).crop(k, 1) for k in range(50))
     } == {0}
+
+
+def test_orders_of_the_channels_are_uniform_and_change_nothing_else():
+    plain, permuting = (CropPlan(SIZES, patch_size=16, seed=0, permute_channels=on) for on in (False, True))
+    crops = permuting.crops(range(6000), 4)
+    counts = Counter(crop.colours for crop in crops)
+    assert sorted(counts) == list(itertools.permutations(range(3)))
+    assert sum((n - 1000) ** 2 / 1000 for n in counts.values()) < 20.5  # 99.9 % for 5 degrees of freedom
+    assert [replace(crop, colours=(0, 1, 2)) for crop in crops] == plain.crops(range(6000), 4)
 
 
 def test_scales_of_batches_are_mixed_evenly():

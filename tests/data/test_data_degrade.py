@@ -80,3 +80,16 @@ def test_turning_commutes_with_the_degradation(folder, tmp_path):
     for k, code in enumerate(codes):
         assert torch.equal(turned(a.hr[k], code), b.hr[k])
         assert torch.equal(turned(a.lr[k], code), b.lr[k])
+
+
+def test_orders_of_the_channels_are_those_of_the_plan_on_both_sides(folder, tmp_path):
+    """Each channel is shrunk for itself, so the order of the two does not matter."""
+    plain = samples(folder, tmp_path, "bicubic")
+    permuting = samples(folder, tmp_path, "bicubic", permute_channels=True)
+    request = BatchRequest(range(30), 4, 30)
+    a, b = (to_train_batch(data[request], data.degrade) for data in (plain, permuting))
+    orders = [permuting.plan.crop(k, 4).colours for k in range(30)]
+    assert len(set(orders)) == 6
+    for k, order in enumerate(orders):
+        assert torch.equal(a.hr[k][list(order)], b.hr[k])
+        assert torch.equal(a.lr[k][list(order)], b.lr[k])

@@ -84,7 +84,9 @@ def test_a_resumed_module_continues_at_the_next_sample(folder, tmp_path):
     assert all(same(a, b) for a, b in zip(straight[3:], batches(second, 4), strict=True))
 
 
-@pytest.mark.parametrize("change", [{"seed": 4}, {"patch_size": 10}, {"augment": False}, {"kernel": "bilinear"}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 4}, {"patch_size": 10}, {"augment": False}, {"permute_channels": True}, {"kernel": "bilinear"}]
+)
 @pytest.mark.fault("T13", "refused")
 def test_other_data_than_the_checkpoints_is_refused(folder, tmp_path, change):
     state = module(folder, tmp_path).state_dict()

@@ -226,7 +226,13 @@ def made(tmp_path):
 @pytest.mark.parametrize("settings", [{}, {"patch_size": 40, "on_small": "mirror"}], ids=["inside", "mirrored"])
 def test_lr_pictures_made_once_give_the_samples_that_windows_would(folder, tmp_path, kernel, settings):
     """Sizes are no multiples of the scales; a patch of 40 at x4 reaches over every picture's border."""
-    settings = {"scale": [2, 3, 4], "kernel": kernel, "shrink": [0.8, 0.6], "batch_size": 16} | settings
+    settings = {
+        "scale": [2, 3, 4],
+        "kernel": kernel,
+        "shrink": [0.8, 0.6],
+        "batch_size": 16,
+        "permute_channels": True,
+    } | settings
     with_lr, _ = samples(folder, tmp_path, **settings)
     assert made(tmp_path) == [f"x{scale}.matlab_{kernel}-1.rgb8" for scale in (2, 3, 4)]
     from_windows, _ = samples(folder, tmp_path / "other", store_limit_gb=1e-5, **settings)
