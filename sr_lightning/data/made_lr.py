@@ -52,7 +52,7 @@ def made_lr(
     for scale in scales:
         needed = sum((height // scale) * (width // scale) * 3 for height, width in hr.sizes)
         if left is not None and needed > left:
-            log.info("x%d: LR is made of each window, because data.store_limit_gb allows no pictures more", scale)
+            log.info("x%d: LR is made of each window, because data.store_limit_gb has no room for more", scale)
             continue
         file = hr.beside(f".x{scale}.{degrade.describe()}-{_VERSION}.rgb8")
         make = partial(_shrunken, hr, scale, degrade)
