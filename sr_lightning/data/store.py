@@ -113,9 +113,11 @@ class PictureStore:
         self.sizes: list[tuple[int, int]] = [(height, width) for _, height, width, _ in content.pictures]
         """(H, W) of each picture."""
         self.is_stored = content.is_stored
-        self._pictures: MappedPictures | OnDemand = MappedPictures(self._file, content)
-        if not content.is_stored:
-            self._pictures = OnDemand(files, [file for _, _, _, file in content.pictures], shrink)
+        self._pictures: MappedPictures | OnDemand = (
+            MappedPictures(self._file, content)
+            if content.is_stored
+            else OnDemand(files, [file for _, _, _, file in content.pictures], shrink)
+        )
 
     def __len__(self) -> int:
         return len(self.paths)

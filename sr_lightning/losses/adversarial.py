@@ -14,11 +14,11 @@ class AdversarialLoss(nn.Module):
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
         """What the generator minimises, a scalar; gradients are wanted for `fake` only."""
-        raise NotImplementedError
+        raise NotImplementedError  # the games below have it
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
         """What the discriminator minimises, a scalar."""
-        raise NotImplementedError
+        raise NotImplementedError  # the games below have it
 
 
 class VanillaGANLoss(AdversarialLoss):
