@@ -8,9 +8,12 @@ import tarfile
 import threading
 import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from shutil import copytree
 
 import pytest
 import requests
+from omegaconf import OmegaConf
 
 from sr_lightning import fetch
 from sr_lightning.archives import ArchiveError, Limits, extract, is_extracted
@@ -233,7 +236,7 @@ def test_names_and_lists(capsys):
     assert "sett14: no such set; did you mean 'set14'" in said
     assert main([]) == 0
     listed = capsys.readouterr().out
-    for name in ("set5", "set14", "bsd100", "urban100", "t91", "bsd200", "div2k"):
+    for name in ("set5", "set14", "bsd100", "urban100", "t91", "bsd200", "bsd200-extra", "div2k"):
         assert f" {name} " in listed
     assert max(len(line) for line in listed.splitlines()) <= 80
     assert main(["--list", "div2k-lr"]) == 0
@@ -255,6 +258,22 @@ def test_the_table_fits_the_configs():
             assert len(file.hash.rpartition(":")[2]) == digits
             assert file.url.startswith("https://")
             assert "/" not in file.name
+
+
+def test_every_folder_and_file_of_the_recipes_can_be_fetched():
+    data = OmegaConf.load(Path(__file__).parents[1] / "conf/data/t291.yaml")
+    offered = {f"{file.folder}/{file.name}" for chosen in fetch.remote_sets().values() for file in chosen.files}
+    folders = {name.rpartition("/")[0] for name in offered}
+    data.paths = {"data": "."}
+    for folder in [*data.train_dir, data.val.BSDval.hr, *data.test.values()]:
+        assert folder.removeprefix("./") in folders
+    assert {f"train/BSD200-extra/{name}" for name in data.val.BSDval.files} <= offered
+
+
+def test_what_is_at_hand_is_what_would_be_fetched(sr_data, tmp_path, capsys):
+    copytree(sr_data / "train/BSD200-extra", tmp_path / "train/BSD200-extra")
+    assert main(["bsd200-extra", "--root", str(tmp_path)]) == 0
+    assert "200 files" in (said := capsys.readouterr().out) and "0 of them fetched now" in said
 
 
 # -- archives ------------------------------------------------------------------------------------------
