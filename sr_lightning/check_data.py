@@ -109,14 +109,19 @@ def _task(config: TrainConfig, section: dict[str, Any]) -> None:
     chosen = None if folders is None else _as_list(folders)
     if chosen is not None and not (chosen and all(isinstance(folder, str) for folder in chosen)):
         raise UserError(f"check_data.folders: found {folders!r}, allowed: a folder, or a list of folders")
+    path = Path(output)
+    try:  # before the work, and leaving what an earlier check wrote
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("a").close()
+    except OSError as error:
+        raise UserError(f"check_data.output: cannot write {output}: {error.strerror}") from None
     print("looking at every picture …", flush=True)
     report = check_data(config, chosen)
     _show(report)
-    path = Path(output)
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")
     if report.wrong:
-        raise UserError(f"{len(report.wrong)} findings, listed above and in {output}")
+        count = "1 finding" if len(report.wrong) == 1 else f"{len(report.wrong)} findings"
+        raise UserError(f"{count}, listed above and in {output}")
     print(f"nothing is wrong; {output}")
 
 

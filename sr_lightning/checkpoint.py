@@ -132,8 +132,9 @@ def load_weights(
         raise UserError(f"model.weights: {path}: {error}") from None
     nearest = min(reversed(found), key=lambda entry: entry[:2])[2]
     message = [f"model.weights: {path} does not fit {type(net).__name__}", *map(str, nearest)]
-    if len(parts := {name.split(".")[0] for finding in nearest for name in finding.names}) == 1:
-        message.append(f"all else fits: model.fresh=[{parts.pop()}] lets this part start anew")
+    parts = {name.split(".")[0] for finding in nearest for name in finding.names}
+    if len(parts) == 1 and parts <= {name.split(".")[0] for name in net.state_dict()}:
+        message.append(f"all else fits: train with model.fresh=[{parts.pop()}] lets this part start anew")
     if advise is not None and (advice := advise(path)) is not None:
         message.append(advice)
     raise UserError("\n  ".join(message))

@@ -14,7 +14,7 @@ from sr_lightning.checks import missing_folders, set_findings, set_folders
 from sr_lightning.config import EXTRA, SCALES, PathsConfig, checked_paths
 from sr_lightning.errors import UserError
 from sr_lightning.schema import check_target, checked, nearest
-from sr_lightning.shipped import shipped_weights
+from sr_lightning.shipped import find_weights, shipped_weights
 from sr_lightning.signatures import constant, parameters
 
 BICUBIC = "sr_lightning.models.Bicubic"
@@ -135,18 +135,27 @@ def _names(key: str, value: Any, allowed: tuple[str, ...], findings: list[str]) 
 def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
     """What is evaluated: checkpoints, a model, or both."""
     model = config.model
+    unscaled = [key for key in ("scale", "scales") if isinstance(model, dict) and model.get(key, 0) is None]
     if isinstance(model, dict):
-        check_target(model, "model", findings, extra=EXTRA["model"])
-        if (weights := model.get("weights")) is not None and not os.path.isfile(weights):
-            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights")
+        stands_in = {key: list(SCALES) if key == "scales" else SCALES[0] for key in unscaled}  # said below, once
+        known = model | stands_in
+        check_target(known, "model", findings, extra=EXTRA["model"])
+        model |= {key: value for key, value in known.items() if key not in unscaled}
+        if (weights := model.get("weights")) is not None and not find_weights(weights).is_file():
+            shipped = ", ".join(shipped_weights())
+            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights, or one of {shipped}")
+        if model.get("fresh"):
+            findings.append(
+                f"model.fresh: found {model['fresh']}, allowed: nothing; that part would hold random weights"
+            )
     elif model is not None:
         findings.append(f"model: found {model!r}, allowed: a section with a _target_, as in model=bicubic")
     given: Any = config.checkpoint  # as typed: null, a path, a list, or names and paths
     config.checkpoint = _checkpoints(given, findings)
     if given is None and model is None:
         findings.append("checkpoint: null, and no model; allowed: checkpoint=<file or run folder>, or model=bicubic")
-    elif given is None and not config.scale:
-        findings.append("scale: must be given for a model without a checkpoint, e.g. scale=4 or scale=[2,3,4]")
+    elif not config.scale and (given is None or unscaled):
+        findings.append("scale: must be given for a model that is typed, e.g. scale=4 or scale=[2,3,4]")
     elif given is not None and isinstance(model, dict) and model.get("_target_") == BICUBIC:
         findings.append("model: bicubic stands in every table; allowed: checkpoint=… without model=bicubic")
 
@@ -166,8 +175,8 @@ def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
             findings.append(f"{key}: bicubic stands in every table; allowed: another name")
         elif (file := _checkpoint_file(path)) is None:
             what = "holds no checkpoints/best.ckpt" if os.path.isdir(path) else "is not there"
-            shipped = ", ".join(shipped_weights())
-            findings.append(f"{key}: {path} {what}; allowed: a checkpoint, a run's folder, or one of {shipped}")
+            hint = nearest(path, shipped_weights())
+            findings.append(f"{key}: {path} {what}; a checkpoint, a run's folder, or shipped weights; {hint}")
         elif file in found:
             findings.append(f"{key}: {path} is named twice")
         else:

@@ -10,7 +10,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -38,6 +38,14 @@ class Cost:
     precision: str
     output_size: tuple[int, int]
     """(H, W) of what comes out: multiples of the scale, not above what was asked for."""
+
+    def repeated(self, n: int) -> Cost:
+        """Of n passes, one after the other: n times the work and the time, in the same memory."""
+        return replace(
+            self,
+            multiply_adds=None if self.multiply_adds is None else n * self.multiply_adds,
+            latency_seconds=None if self.latency_seconds is None else n * self.latency_seconds,
+        )
 
 
 def multiply_adds(net: nn.Module, scale: int, *, output_size: tuple[int, int] = OUTPUT_SIZE) -> int | None:

@@ -118,8 +118,8 @@ def _list(sets: Sequence[RemoteSet], *, in_full: bool) -> None:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
     for column in ("set", "files", "MB", "made by", "licence", "folder"):
-        justify = "right" if column in ("files", "MB") else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=column == "folder")
+        is_number = column in ("files", "MB")
+        table.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=column == "folder")
     for chosen in sets:
         sizes = [file.bytes for file in chosen.files]
         size = "?" if None in sizes else f"{sum(s or 0 for s in sizes) / 1e6:.1f}"

@@ -109,6 +109,9 @@ def run_plain(name: str, task: Callable[[DictConfig], None], argv: list[str] | N
 
 def _answered(program: str, run: Callable[[], int]) -> int:
     """The exit status, with what there is to say about it."""
+    for name in ("SR_DATA", "SR_CACHE"):  # set to nothing means not set, as in a shell
+        if not os.environ.get(name, "unset"):
+            del os.environ[name]
     try:
         return run()
     except (UserError, HydraException, OmegaConfBaseException) as error:

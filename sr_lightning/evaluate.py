@@ -77,7 +77,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
             scores=scores,
             methods=methods,
             checks=checks,
-            costs=_measure(methods, place) if config.cost and place.rank == 0 else {},
+            costs=_measure(methods, place, config) if config.cost and place.rank == 0 else {},
             metrics=metrics,
             settings=_settings(config, degrade, place),
             show_published=config.published,
@@ -188,9 +188,10 @@ def _named(scores: Sequence[PictureScore], checks: Sequence[Checked]) -> list[Pi
     return [replace(score, set=titles[score.set]) for score in scores]
 
 
-def _measure(methods: Sequence[Method], place: Place) -> Mapping[tuple[str, int], Cost]:
+def _measure(methods: Sequence[Method], place: Place, config: EvaluateConfig) -> Mapping[tuple[str, int], Cost]:
     """Of each network at each of its scales; checkpoints that share a label cost the same."""
     from sr_lightning.cost import measure_cost
+    from sr_lightning.image import SYMMETRIES
 
     costs: dict[tuple[str, int], Cost] = {}
     known: dict[tuple[str, int], Cost] = {}
@@ -199,7 +200,8 @@ def _measure(methods: Sequence[Method], place: Place) -> Mapping[tuple[str, int]
             same = (method.label, scale)
             if same not in known:
                 log.info("measuring what %s costs at x%d", method.label, scale)
-                known[same] = measure_cost(method.net, scale, device=str(place.device))
+                cost = measure_cost(method.net, scale, device=str(place.device))
+                known[same] = cost.repeated(SYMMETRIES) if config.self_ensemble else cost
             costs[method.name, scale] = known[same]
     return costs
 

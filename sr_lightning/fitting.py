@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,28 @@ def fitting_network(path: Path) -> Fit | None:
     return None
 
 
+def nearly_fitting(path: Path) -> Fit | None:
+    """The one of our networks that a file was most likely saved from, though some names or shapes differ.
+
+    Args:
+        path: Any file of weights.
+
+    Returns:
+        None where more than a quarter of the names would differ.
+    """
+    found = [
+        (count, name, arguments)
+        for state in unwrapped(read_weights(path))
+        for name in models.__all__
+        for arguments, count in _tried(getattr(models, name), state)
+        if count <= len(state) // 4
+    ]
+    if not found:
+        return None
+    _, name, arguments = min(found, key=lambda entry: entry[0])
+    return _fit({"_target_": f"{models.__name__}.{name}", **arguments})
+
+
 def advise(path: Path) -> str | None:
     """The overrides that build a network for a file, in one line; None where none of ours would fit.
 
@@ -65,9 +88,14 @@ def advise(path: Path) -> str | None:
 
 def _arguments(network: type[nn.Module], state: dict[str, Tensor]) -> dict[str, Any] | None:
     """The arguments with which a network takes these weights."""
+    return next((arguments for arguments, count in _tried(network, state) if not count), None)
+
+
+def _tried(network: type[nn.Module], state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Any], int]]:
+    """Arguments of a network that come nearest to these weights, and how many names still differ."""
     infer = getattr(network, "infer", None)
     if infer is None:
-        return None
+        return
     for weights, settings in _readings(network, state):
         try:
             arguments: dict[str, Any] = infer(weights) | settings
@@ -75,9 +103,7 @@ def _arguments(network: type[nn.Module], state: dict[str, Tensor]) -> dict[str, 
                 net = network(**arguments)
         except (KeyError, IndexError, ArithmeticError, ValueError, RuntimeError, UserError):
             continue  # another network's names and shapes: what is inferred from them is no network
-        if not differences(net, weights):
-            return arguments
-    return None
+        yield arguments, sum(len(finding.names) for finding in differences(net, weights))
 
 
 def _readings(network: type[nn.Module], state: dict[str, Tensor]) -> list[tuple[dict[str, Tensor], dict[str, Any]]]:

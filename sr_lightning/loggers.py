@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from sr_lightning.errors import UserError
-from sr_lightning.results import PictureScore, baselines
+from sr_lightning.results import PictureScore, baselines, gain
 
 
 class MetricsCsv(Logger):
@@ -187,7 +187,7 @@ def log_table(loggers: Sequence[Logger], scores: Sequence[PictureScore], method:
     data = []
     for score in (s for s in scores if s.method == method):
         base = bicubic[score.picture]
-        figures = [score.psnr_y, score.ssim_y, base.psnr_y, base.ssim_y, score.psnr_y - base.psnr_y]
+        figures = [score.psnr_y, score.ssim_y, base.psnr_y, base.ssim_y, gain(score.psnr_y, base.psnr_y)]
         data.append([method, score.set, score.scale, score.name, *figures])
     for logger in loggers:
         if isinstance(logger, WandbLogger):

@@ -16,7 +16,7 @@ from sr_lightning.build import build_network
 from sr_lightning.checkpoint import read_config, saved_config
 from sr_lightning.config_evaluate import BICUBIC, EvaluateConfig
 from sr_lightning.errors import UserError
-from sr_lightning.fitting import fitting_network
+from sr_lightning.fitting import fitting_network, nearly_fitting
 from sr_lightning.foreign import load_foreign
 from sr_lightning.shipped import find_weights
 
@@ -101,11 +101,24 @@ def _from_checkpoint(checkpoint: str, label: str, typed: dict[str, Any] | None) 
         log.info("%s fits %s", checkpoint, found.overrides)
         section = found.model
     if section is None:
-        net: nn.Module = load_foreign(path).eval()
+        net = _foreign(path).eval()
         return Method(label or getattr(net, "name", path.stem), net, _scales(net, {}), checkpoint, {})
     net = build_network({**section, "weights": str(path)}).eval()
     training = _training(path)
     return Method(label or type(net).__name__, net, _scales(net, training), checkpoint, training)
+
+
+def _foreign(path: Path) -> nn.Module:
+    """Another project's network; a file that is none of theirs either is compared with the nearest of ours."""
+    try:
+        return load_foreign(path)
+    except UserError as error:
+        if (near := nearly_fitting(path)) is None:
+            raise
+        try:
+            return build_network({**near.model, "weights": str(path)})
+        except UserError as differing:
+            raise UserError(f"{error}\nof ours {near.overrides} is nearest:\n{differing}") from None
 
 
 def _training(path: Path) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class PictureScore:
         return self.set, self.scale, self.key
 
 
+def gain(psnr: float, bicubic: float) -> float:
+    """Decibels above bicubic; two pictures that are both exact are equally good (inf - inf is no number)."""
+    return 0.0 if psnr == bicubic else psnr - bicubic
+
+
 def refused(scores: Iterable[PictureScore]) -> dict[tuple[str, str, int], list[str]]:
     """Method, set and scale of which no row can be given -> the pictures for which NaN or infinity came out."""
     found: dict[tuple[str, str, int], list[str]] = {}
@@ -109,17 +114,16 @@ def summarise(scores: Sequence[PictureScore]) -> list[SetScore]:
 
 def _mean(group: Sequence[PictureScore], bicubic: Mapping[tuple[str, int, int], PictureScore]) -> SetScore:
     first = group[0]
-    base = [bicubic[score.picture].psnr_y for score in group]
-    psnr_y = statistics.fmean(score.psnr_y for score in group)
+    gains = [gain(score.psnr_y, bicubic[score.picture].psnr_y) for score in group]
     return SetScore(
         set=first.set,
         scale=first.scale,
         method=first.method,
         images=len(group),
-        psnr_y=psnr_y,
+        psnr_y=statistics.fmean(score.psnr_y for score in group),
         ssim_y=statistics.fmean(score.ssim_y for score in group),
-        gain=psnr_y - statistics.fmean(base),
-        lowest_gain=min(score.psnr_y - below for score, below in zip(group, base, strict=True)),
+        gain=statistics.fmean(gains),
+        lowest_gain=min(gains),
         seconds=statistics.median(score.seconds for score in group),
         more={name: _known_mean(score.more[name] for score in group) for name in first.more},
     )
@@ -203,6 +207,7 @@ def _write_per_image(path: Path, scores: Sequence[PictureScore], facts: Mapping[
                 "set": score.set,
                 "scale": score.scale,
                 "name": score.name,
+                "key": score.key,
                 "method": said.get("method", score.method),
                 "checkpoint": said.get("checkpoint"),
                 "psnr_y": score.psnr_y,
@@ -211,7 +216,7 @@ def _write_per_image(path: Path, scores: Sequence[PictureScore], facts: Mapping[
                 "bicubic_ssim_y": base.ssim_y,
                 "seconds": score.seconds,
                 "bicubic_seconds": base.seconds,
-                "gain": score.psnr_y - base.psnr_y,
+                "gain": gain(score.psnr_y, base.psnr_y),
                 **score.more,
             }
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from sr_lightning.data.benchmarks import recognise, reference_bicubic, self_check
 from sr_lightning.data.datasets import Pictures
+from sr_lightning.data.known import known_benchmarks
 from sr_lightning.results import SetScore
 
 PROTOCOLS_KERNEL = "matlab_bicubic"
@@ -41,7 +42,10 @@ def check_set(pictures: Pictures, rows: Iterable[SetScore], *, degradation: str)
         # Under a name of its own a benchmark is welcome, under a benchmark's name nothing else is.
         if _is_benchmarks(pictures.name):
             found = "no benchmark" if recognition is None else recognition.benchmark
+            known = known_benchmarks()[pictures.name]
             claim = f"the pictures are not those of {pictures.name}: by their content they are {found}"
+            if not known.pictures:  # it is known by its files only, so that a copy saved anew is not recognised
+                claim = f"the files are not those of {pictures.name} as `download {pictures.name.lower()}` fetches them"
             return Checked(pictures.name, findings=[claim])
         if recognition is None:
             return Checked(pictures.name)

@@ -56,7 +56,7 @@ def write(evaluation: Evaluation, run: Run, *, formats: Sequence[str], objective
         minutes: How long it took.
     """
     lines, columns = evaluation.lines, _columns(evaluation)
-    texts = [*protocol(evaluation), *evaluation.notes, *map(str, evaluation.comparisons)]
+    texts = [*protocol(evaluation), *evaluation.notes, *evaluation.differences]
     if "markdown" in formats:
         below = "".join(f"\n{text}\n" for text in texts)
         (run.folder / FILES["markdown"]).write_text(markdown(lines, columns) + below, encoding="utf-8")
@@ -93,16 +93,17 @@ def show(evaluation: Evaluation, run: Run, *, formats: Sequence[str]) -> None:
         console.print(terminal(own, list(evaluation.metrics), title="Further metrics"))
     if evaluation.costs:
         cost = next(iter(evaluation.costs.values()))
-        title = f"Cost of one picture of 1280x720 on {cost.device}, {cost.precision}; latency: median"
+        latency = "latency: 8 x a pass's median" if evaluation.settings["self_ensemble"] else "latency: median"
+        title = f"Cost of one picture of 1280x720 on {cost.device}, {cost.precision}; {latency}"
         console.print(terminal(_once_each(lines), COST, title=title))
     for text in [*protocol(evaluation), *evaluation.notes]:
         console.print(printable(text))
     for number, source in enumerate(sources, 1):
         console.print(f"[{number}] {source}", style="dim")
-    if evaluation.comparisons:
+    if evaluation.differences:
         console.print()
-    for comparison in evaluation.comparisons:
-        console.print(printable(str(comparison)))
+    for text in evaluation.differences:
+        console.print(printable(text))
     files = ["results.json", "per_image.csv", *(FILES[name] for name in FILES if name in formats)]
     console.print(f"\nrun folder  {shown(run.folder)}", soft_wrap=True)
     console.print(f"files       {', '.join(files)}")

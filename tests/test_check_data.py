@@ -156,6 +156,7 @@ def test_the_default_data_is_clean():
     ("override", "said"),
     [
         ("check_data.output=a.html", "check_data.output: found 'a.html'"),
+        ("check_data.output=/proc/no/a.json", "check_data.output: cannot write /proc/no/a.json"),
         ("check_data.folders=[]", "check_data.folders: found []"),
         ("check_data.folder=x", "check_data.folder: no such key; did you mean 'folders'"),
         ("data.train_dir=nowhere", "data.train_dir: nowhere is not there"),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -22,6 +23,7 @@ from sr_lightning.evaluate import main
 from sr_lightning.image import read_rgb
 from sr_lightning.models import EDSR, IMDN
 from sr_lightning.resize import resize
+from sr_lightning.shipped import find_weights
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
@@ -389,7 +391,7 @@ def test_a_sweep_and_its_objective(folder, tmp_path, capsys):
     ("overrides", "said"),
     [
         ([], "checkpoint: null, and no model; allowed: checkpoint=<file or run folder>"),
-        (["model=bicubic"], "scale: must be given for a model without a checkpoint"),
+        (["model=bicubic"], "scale: must be given for a model that is typed"),
         (["model=bicubic", "scale=5"], "scale: found 5, allowed: one of 2, 3, 4, 8"),
         (["model=bicubic", "scale=4", "sets=[Set5]"], "data.test.Set5.hr: data/test/Set5 is not there"),
         (["checkpoint=nowhere.ckpt"], "checkpoint: nowhere.ckpt is not there"),
@@ -408,6 +410,13 @@ def test_a_sweep_and_its_objective(folder, tmp_path, capsys):
         (["model=bicubic", "scale=4", "data.kernel=cubic"], "data.kernel: found 'cubic'"),
         (["model=bicubic", "scale=4", "+data.tset.Mine=x"], "data.tset: no such key; did you mean 'test'?"),
         (["model=bicubic", "scale=4", "sets=[]"], "sets: found []"),
+        (["checkpoint=edsr_tiny_x4"], "did you mean 'edsr_tiny_y_x4'?"),
+        (["checkpoint=edsr_tiny_y_x4", "model=edsr_tiny_y"], "scale: must be given for a model that is typed"),
+        (["model=edsr_tiny_y", "scale=4", "model.weights=edsr_y_x5"], "model.weights: edsr_y_x5 is not there"),
+        (
+            ["checkpoint=edsr_tiny_y_x4", "model=edsr_tiny_y", "scale=2", "model.fresh=[tail]"],
+            "model.fresh: found ['tail'], allowed: nothing",
+        ),
     ],
 )
 def test_bad_input_is_told_before_torch_is_needed(overrides, said, capsys):
@@ -438,6 +447,76 @@ def test_what_only_the_files_can_tell(folder, tmp_path, capsys):
         assert said in err
         assert "Traceback" not in err
         assert list(Path("runs/evaluate").iterdir()) == [], overrides
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda state: state.pop("body.0.body.2.weight"), "missing (1): body.0.body.2.weight"),
+        (lambda state: state.update({"extra.weight": torch.zeros(3)}), "unexpected (1): extra.weight"),
+        (
+            lambda state: state.update({"body.0.body.2.weight": torch.zeros(7)}),
+            "body.0.body.2.weight (7,), the network",
+        ),
+    ],
+)
+def test_a_bare_file_that_nearly_fits_names_the_key_and_the_config(change, said, folder, tmp_path, capsys):
+    state = load_file(find_weights("edsr_tiny_y_x4"))
+    change(state)
+    torch.save(state, tmp_path / "nearly.pth")
+    assert main([f"checkpoint={tmp_path / 'nearly.pth'}", *mine(folder), *QUICK]) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "of ours model=edsr_tiny_y scale=4 is nearest" in err
+
+
+def test_shipped_weights_are_weights_of_a_typed_model_too(folder):
+    typed = ["model=edsr_tiny_y", "scale=4", "model.weights=edsr_tiny_y_x4"]
+    assert main([*typed, *mine(folder), *QUICK, "hydra.run.dir=typed"]) == 0
+    assert main(["checkpoint=edsr_tiny_y_x4", *mine(folder), *QUICK, "hydra.run.dir=named"]) == 0
+    a, b = (document(Path(name))["rows"][1]["psnr_y"] for name in ("typed", "named"))
+    assert a == b
+
+
+def test_a_picture_that_both_make_exactly_gains_nothing(tmp_path):
+    """inf - inf is no number, and a flat picture is no reason for a table without gains."""
+    (tmp_path / "flat").mkdir()
+    for name in "ab":
+        Image.new("RGB", (48, 48), (90, 90, 90)).save(tmp_path / f"flat/{name}.png")
+    zero = save(tmp_path / "a.ckpt")
+    content = torch.load(zero)
+    for value in content["state_dict"].values():
+        value.zero_()
+    torch.save(content, zero)
+    assert main([f"checkpoint={zero}", f"+data.test.Flat={tmp_path / 'flat'}", "sets=[Flat]", *QUICK]) == 0
+    assert document()["rows"][1]["gain"] == 0
+    assert {row["gain"] for row in per_image()} == {"0.0"}
+    assert "gives the same as bicubic, on 2 pictures" in (only_run() / "results.md").read_text()
+
+
+def test_pictures_of_one_name_are_told_apart(folder, tmp_path):
+    for sub in ("a", "b"):
+        (tmp_path / f"nested/{sub}").mkdir(parents=True)
+        Image.open(folder / "img_4.png").save(tmp_path / f"nested/{sub}/x.png")
+    assert main(["model=bicubic", "scale=4", f"+data.test.N={tmp_path / 'nested'}", "sets=[N]", *QUICK]) == 0
+    assert [(row["name"], row["key"]) for row in per_image()] == [("x.png", "0"), ("x.png", "1")]
+
+
+def test_the_spreadsheet_holds_figures_only(folder, tmp_path):
+    assert main([f"checkpoint={save(tmp_path / 'a.ckpt')}", *mine(folder), *QUICK, "metrics=[ms_ssim]"]) == 0
+    with (only_run() / "results.csv").open() as file:
+        (first, *_) = csv.DictReader(file)
+    assert "ms_ssim" in first
+    assert "more" not in first
+    assert not any("{" in value for value in first.values())
+
+
+def test_what_eight_passes_cost(folder, tmp_path):
+    settings = [f"checkpoint={save(tmp_path / 'a.ckpt')}", *mine(folder), "accelerator=cpu"]
+    assert main([*settings, "hydra.run.dir=once"]) == 0
+    assert main([*settings, "self_ensemble=true", "hydra.run.dir=eight"]) == 0
+    once, eight = (document(Path(name))["rows"][1] for name in ("once", "eight"))
+    assert eight["multiply_adds"] == 8 * once["multiply_adds"]
 
 
 def test_sample_needs_no_data_set(capsys):

@@ -23,8 +23,8 @@ class BadPicturesError(UserError):
         count = "1 picture" if len(reasons) == 1 else f"{len(reasons)} pictures"
         super().__init__(
             f"{listed([f'{path}: {reason}' for path, reason in reasons.items()])}\n"
-            f"{count} cannot be used; allowed: whole files, or data.on_bad_image=skip, which trains without the bad "
-            "ones (those to validate and test on are never left out)"
+            f"{count} cannot be used; allowed: whole files; `train` goes on without bad training pictures with "
+            "data.on_bad_image=skip (those to validate and test on are never left out)"
         )
 
 

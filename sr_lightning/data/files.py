@@ -121,6 +121,7 @@ def match_pairs(
     for path in find_pictures(folder, extensions=extensions, key=key):
         by_stem.setdefault(path.stem, []).append(path)
     pairs: dict[Path, Path] = {}
+    claimed: set[Path] = set()
     findings: list[str] = []
     for path in hr:
         stem = path.stem
@@ -128,13 +129,13 @@ def match_pairs(
         if stem.endswith("HR"):
             candidates.add(stem.removesuffix("HR") + "LR")
         fitting = [file for name in sorted(candidates) for file in by_stem.get(name, [])]
+        claimed.update(fitting)
         if len(fitting) == 1:
             pairs[path] = fitting[0]
         else:
             found = f"several: {', '.join(file.name for file in fitting)}" if fitting else "none"
             findings.append(f"{path.name}: expected one LR file ({', '.join(sorted(candidates))}), found {found}")
-    used = set(pairs.values())
-    left = [file.name for files in by_stem.values() for file in files if file not in used]
-    if not findings and left:
+    left = [file.name for files in by_stem.values() for file in files if file not in claimed]
+    if left:
         findings.append(f"no HR picture belongs to {', '.join(sorted(left)[:10])}" + (" …" if len(left) > 10 else ""))
     return pairs, findings

@@ -99,7 +99,7 @@ def test_pairs_by_the_usual_names(tmp_path, hr, lr):
 def test_missing_extra_and_ambiguous_pairs_are_named(tmp_path):
     touch(tmp_path, "HR/a.png", "HR/b.png", "LR/a.png", "LR/c.png")
     files = find_pictures(tmp_path / "HR")
-    with pytest.raises(UserError, match=r"b\.png: expected one LR file.*found none"):
+    with pytest.raises(UserError, match=r"b\.png: expected one LR file.*found none\n.*belongs to c\.png"):
         pair_pictures(files, str(tmp_path / "LR"), 2)
     touch(tmp_path, "LR/b.png")
     with pytest.raises(UserError, match=r"no HR picture belongs to c\.png"):
