@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -112,7 +113,7 @@ def _task(config: TrainConfig, section: dict[str, Any]) -> None:
     path = Path(output)
     try:  # before the work, and leaving what an earlier check wrote
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.open("a").close()
+        tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UserError(f"check_data.output: cannot write {output}: {error.strerror}") from None
     print("looking at every picture …", flush=True)
