@@ -41,12 +41,7 @@ def fitting_network(path: Path) -> Fit | None:
     Raises:
         UserError: The file cannot be read.
     """
-    for state in unwrapped(read_weights(path)):
-        for name in models.__all__:
-            arguments = _arguments(getattr(models, name), state)
-            if arguments is not None:
-                return _fit({"_target_": f"{models.__name__}.{name}", **arguments})
-    return None
+    return next((_fit(section) for section, count in _candidates(path) if not count), None)
 
 
 def nearly_fitting(path: Path) -> Fit | None:
@@ -58,17 +53,8 @@ def nearly_fitting(path: Path) -> Fit | None:
     Returns:
         None where more than a quarter of the names would differ.
     """
-    found = [
-        (count, name, arguments)
-        for state in unwrapped(read_weights(path))
-        for name in models.__all__
-        for arguments, count in _tried(getattr(models, name), state)
-        if count <= len(state) // 4
-    ]
-    if not found:
-        return None
-    _, name, arguments = min(found, key=lambda entry: entry[0])
-    return _fit({"_target_": f"{models.__name__}.{name}", **arguments})
+    section, _ = min(_candidates(path), key=lambda candidate: candidate[1], default=(None, 0))
+    return None if section is None else _fit(section)
 
 
 def advise(path: Path) -> str | None:
@@ -86,9 +72,13 @@ def advise(path: Path) -> str | None:
     return None if found is None else f"it fits: {found.overrides}"
 
 
-def _arguments(network: type[nn.Module], state: dict[str, Tensor]) -> dict[str, Any] | None:
-    """The arguments with which a network takes these weights."""
-    return next((arguments for arguments, count in _tried(network, state) if not count), None)
+def _candidates(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Networks of ours that may have made a file, and how many names differ: at most a quarter."""
+    for state in unwrapped(read_weights(path)):
+        for name in models.__all__:
+            for arguments, count in _tried(getattr(models, name), state):
+                if count <= len(state) // 4:
+                    yield {"_target_": f"{models.__name__}.{name}", **arguments}, count
 
 
 def _tried(network: type[nn.Module], state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Any], int]]:

@@ -148,8 +148,9 @@ def latex(rows: Sequence[Record], columns: Sequence[str]) -> str:
 
 def write_csv(path: Path, rows: Sequence[Record]) -> None:
     """Every field in full precision, for a spreadsheet."""
-    plain = [{**row, **row.pop("more")} for row in map(asdict, rows)]
-    plain = [{name: value for name, value in row.items() if name != "more"} for row in plain]
+    plain = [asdict(row) for row in rows]
+    for row in plain:
+        row.update(row.pop("more"))
     names = dict.fromkeys(name for row in plain for name in row)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(names))

@@ -494,6 +494,22 @@ def test_a_picture_that_both_make_exactly_gains_nothing(tmp_path):
     assert "gives the same as bicubic, on 2 pictures" in (only_run() / "results.md").read_text()
 
 
+def test_intervals_over_few_pictures_say_so(folder, tmp_path):
+    assert main([f"checkpoint={save(tmp_path / 'a.ckpt')}", *mine(folder), *QUICK]) == 0
+    assert "intervals over fewer than 30 pictures are too narrow" in (only_run() / "results.md").read_text()
+
+
+def test_a_benchmark_known_by_its_files_only_says_so(folder, capsys):
+    assert main(["model=bicubic", "scale=4", f"+data.test.BSD100={folder}", "sets=[BSD100]", *QUICK]) == 2
+    assert "the files are not those of BSD100 as `download bsd100` fetches them" in capsys.readouterr().err
+
+
+def test_a_root_set_to_nothing_is_not_set(monkeypatch, capsys):
+    monkeypatch.setenv("SR_DATA", "")
+    assert main(["model=bicubic", "scale=4", "sets=[Set5]"]) == 2
+    assert "data.test.Set5.hr: data/test/Set5 is not there" in capsys.readouterr().err
+
+
 def test_pictures_of_one_name_are_told_apart(folder, tmp_path):
     for sub in ("a", "b"):
         (tmp_path / f"nested/{sub}").mkdir(parents=True)
