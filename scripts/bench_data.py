@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import itertools
 import statistics
 import sys
@@ -141,7 +142,7 @@ def decoded(files: Files, sizes: Sequence[tuple[int, int]], decode: Decode, work
         DecodedPatches(files, plan, decode),
         batch_size=files.batch,
         sampler=itertools.count(),
-        num_workers=workers,  # type: ignore[arg-type]
+        num_workers=workers,  # type: ignore[arg-type]  # as its caller gave it
     )
     for hr, lr, turns, keys in loader:
         has_lr = files.lr is not None
@@ -204,14 +205,14 @@ def compare(
     sizes = files.samples().pictures.hr.sizes
     contenders: dict[str, Callable[[], Iterator[Any]]] = {"ours": lambda: iter(files.loader(workers))}
     for name, decode in decoders().items():
-        contenders[name] = lambda decode=decode: decoded(files, sizes, decode, workers)  # type: ignore[misc]
+        contenders[name] = functools.partial(decoded, files, sizes, decode, workers)
     if then is not None:
         contenders["ours, of windows"] = lambda: iter(files.loader(workers, of_windows=True))
     report.note(agreement(contenders))
     if files.lr is not None and benchmarking.optional("basicsr.data.paired_image_dataset"):
         contenders["BasicSR"] = lambda: basicsr_batches(files, workers)
     seconds = 0.1 if given.quick else 0.7
-    runs = {name: (lambda make=make: rate(make, seconds, workers, then)) for name, make in contenders.items()}  # type: ignore[misc]
+    runs = {name: functools.partial(rate, make, seconds, workers, then) for name, make in contenders.items()}
     found = benchmarking.take_turns(runs, given.rounds)
     report.add(section, [benchmarking.Row(case, name, UNIT, values) for name, values in found.items()])
 
@@ -224,7 +225,7 @@ def agreement(contenders: dict[str, Callable[[], Iterator[TrainWindows]]]) -> st
     """
     firsts = {}
     for name, make in contenders.items():
-        with contextlib.closing(make()) as source:  # type: ignore[type-var]
+        with contextlib.closing(make()) as source:  # type: ignore[type-var]  # all are generators
             firsts[name] = to_floats(next(source))
     ours, said = firsts.pop("ours"), []
     for name, other in firsts.items():
@@ -331,10 +332,10 @@ def workers(report: benchmarking.Report, given: argparse.Namespace, folder: Path
     plan = [files.samples().pictures.hr.sizes, pillow]
     contenders: dict[str, Callable[[int], Iterator[Any]]] = {
         "ours": lambda n: iter(files.loader(n)),
-        "Pillow": lambda n: decoded(files, *plan, n),  # type: ignore[arg-type]
+        "Pillow": lambda n: decoded(files, *plan, n),  # type: ignore[arg-type]  # as its caller gave it
         "nothing": lambda n: (batch for batch in DataLoader(Nothing(), batch_size=BATCH, num_workers=n)),
     }
-    runs = {name: (lambda make=make: memory(make)) for name, make in contenders.items()}  # type: ignore[misc]
+    runs = {name: functools.partial(memory, make) for name, make in contenders.items()}
     found = benchmarking.take_turns(runs, given.rounds)
     for case in ("own memory of a worker", "each worker more, all processes"):
         values = {name: [one[case] for one in of] for name, of in found.items()}
@@ -349,7 +350,7 @@ def memory(make: Callable[[int], Iterator[Any]]) -> dict[str, float]:
     own: list[float] = []
     together = {}
     for n in (1, 3):
-        with contextlib.closing(make(n)) as source:  # type: ignore[type-var]
+        with contextlib.closing(make(n)) as source:  # type: ignore[type-var]  # all are generators
             for _ in itertools.islice(source, 8 * n):
                 pass
             found = [_memory_of(pid) for pid in benchmarking.processes()]

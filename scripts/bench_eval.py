@@ -14,6 +14,7 @@ each picture. Numbers that are not equal (1e-3 dB, 1e-4) end the benchmark: a wr
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import sys
 import tempfile
@@ -115,7 +116,7 @@ def metrics(report: benchmarking.Report, given: argparse.Namespace, sets: EvalPi
     scores = {name: method(pairs) for name, method in methods.items()}  # the first calls are not counted
     for name, found in scores.items():
         check_equal(name, found, scores["ours"])
-    runs = {name: (lambda method=method: _seconds(lambda: method(pairs))) for name, method in methods.items()}  # type: ignore[misc]
+    runs = {name: functools.partial(_seconds, functools.partial(method, pairs)) for name, method in methods.items()}
     case = f"{len(pairs)} pictures, x{given.scale}, PSNR and SSIM"
     found_seconds = benchmarking.take_turns(runs, given.rounds)
     rows = [benchmarking.Row(case, name, "s", values, False) for name, values in found_seconds.items()]
@@ -138,7 +139,7 @@ def validation(
             "edsr_tiny": lambda: [super_resolve(net, batch.lr, batch.scale) for batch in batches],
             "metrics": lambda: ours(list(zip(outputs, batches, strict=True))),
         }
-        timed = {name: (lambda run=run: _seconds(run)) for name, run in runs.items()}  # type: ignore[misc]
+        timed = {name: functools.partial(_seconds, run) for name, run in runs.items()}
         found = benchmarking.take_turns(timed, given.rounds)
     whole = [sum(values) for values in zip(*found.values(), strict=True)]
     case = f"{len(batches)} pictures, x{given.scale}"
@@ -150,6 +151,7 @@ def _batches(sets: EvalPictures, device: torch.device) -> list[EvalBatch]:
     found = []
     for index in range(len(sets)):
         picture = sets[index]
+        # No place of another rank is empty here, as the type allows.
         found.append(to_eval_batch(picture._replace(hr=picture.hr.to(device)), Downscale()))  # type: ignore[union-attr,call-arg,arg-type]
     return found
 
