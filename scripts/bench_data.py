@@ -44,15 +44,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from sr_lightning.data.batch import TrainBatch, TrainWindows
-from sr_lightning.data.crops import CropPlan, window
+from sr_lightning.data.cache.lr_pictures import made_lr
+from sr_lightning.data.cache.store import PictureStore
 from sr_lightning.data.datasets import BatchSampler, Pictures, TrainSamples
-from sr_lightning.data.degrade import Downscale, to_train_batch
+from sr_lightning.data.degradations.base import Downscale, to_train_batch
 from sr_lightning.data.files import find_pictures
-from sr_lightning.data.loader import TimedLoader, as_it_is
-from sr_lightning.data.made_lr import made_lr
-from sr_lightning.data.store import PictureStore
-from sr_lightning.image import write_png
-from sr_lightning.resize import resize
+from sr_lightning.data.sampling.crops import CropPlan, window
+from sr_lightning.data.sampling.loader import TimedLoader, as_it_is
+from sr_lightning.image.color import write_png
+from sr_lightning.image.resize import resize
 
 Array = NDArray[np.uint8]
 Decode = Callable[[Path], Array]

@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch
+from sr_lightning.data.cache.store import PictureStore
 from sr_lightning.data.datasets import EvalPictures, Pictures
-from sr_lightning.data.degrade import Downscale, to_eval_batch
+from sr_lightning.data.degradations.base import Downscale, to_eval_batch
 from sr_lightning.data.files import find_pictures
-from sr_lightning.data.store import PictureStore
-from sr_lightning.inference import bicubic, super_resolve
+from sr_lightning.evaluation.evaluator import score
+from sr_lightning.inference.predict import bicubic, super_resolve
 from sr_lightning.models import EDSR
-from sr_lightning.scoring import score
 
 SECTIONS = ("metrics", "validation")
 Scores = list[tuple[float, float]]

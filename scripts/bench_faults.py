@@ -48,7 +48,7 @@ Section = Callable[[int, random.Random], Iterable[Row]]
 
 def matrix(n: int, draw: random.Random) -> list[Row]:
     """Every id of the fault matrix, by the tests that are marked with it; nothing is drawn."""
-    sys.path.insert(0, str(TESTS))
+    sys.path.insert(0, str(TESTS / "faults"))
     import pytest
     from fault_matrix import MATRIX, NOT_BUILT, Case, Scoreboard, order
 

@@ -41,13 +41,15 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sr_lightning import build
+from sr_lightning.builders import components as build
 from sr_lightning.callbacks import Progress
-from sr_lightning.config import TrainConfig, check_config, conf_dir, register_resolvers
+from sr_lightning.config.conf_files import conf_dir, register_resolvers
+from sr_lightning.config.schema import TrainConfig
+from sr_lightning.config.train import check_train
 from sr_lightning.data.batch import TrainBatch
-from sr_lightning.loggers import MetricsCsv
-from sr_lightning.run import Run
-from sr_lightning.run_info import quiet
+from sr_lightning.loggers.metrics_csv import MetricsCsv
+from sr_lightning.runs.environment import quiet
+from sr_lightning.runs.run import Run
 from sr_lightning.train import _callbacks
 
 SECTIONS = ("price", "growth", "waiting", "compile")
@@ -141,7 +143,7 @@ def composed(*overrides: str, steps: int) -> TrainConfig:
     """The config of these overrides, which validates and logs as a long run does."""
     given = ["logger=csv", "trainer.limit_val_batches=0", f"trainer.max_steps={WARM + steps}", *overrides]
     with initialize_config_dir(conf_dir(), version_base="1.3"):
-        return check_config(compose("train", given))
+        return check_train(compose("train", given))
 
 
 # -- contenders ----------------------------------------------------------------------------------------
@@ -223,7 +225,7 @@ def decoded_batches(work: Work) -> Iterator[TrainBatch]:
     """Batches whose files are decoded for each patch, by two workers; LR is made of each window, on the device."""
     from bench_data import DEGRADE, Files, decoded, decoders
 
-    from sr_lightning.data.degrade import to_train_batch
+    from sr_lightning.data.degradations.base import to_train_batch
 
     pictures = work.data().train_pictures.hr
     settings = work.config.data

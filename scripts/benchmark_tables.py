@@ -19,8 +19,8 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 import sr_lightning
-from sr_lightning.data.hashes import perceptual_hash, pixel_hash, thumbnail
-from sr_lightning.image import read_rgb
+from sr_lightning.data.duplicates.fingerprint import perceptual_hash, pixel_hash, thumbnail
+from sr_lightning.image.color import read_rgb
 
 # Measured over all four sets with an independent implementation: PSNR and SSIM on Y of MATLAB's bicubic.
 BICUBIC = {

@@ -27,7 +27,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sr_lightning.run_info import environment
+from sr_lightning.runs.environment import environment
 
 _T = TypeVar("_T")
 

@@ -16,9 +16,9 @@ import torch
 from fault_runs import Row
 from PIL import Image
 
-from sr_lightning.callbacks.continuation import _random_state
-from sr_lightning.checkpoint_io import SafeCheckpointIO
-from sr_lightning.decoding import decode
+from sr_lightning.callbacks.exact_resume import _random_state
+from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
+from sr_lightning.image.decoder import decode
 from sr_lightning.models import EDSR
 
 

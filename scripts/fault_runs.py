@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-import sr_lightning.build
+import sr_lightning.builders.components
 import sr_lightning.callbacks
-import sr_lightning.loggers
-import sr_lightning.run_info  # noqa: F401  # what a run imports, before it is forked
-from sr_lightning.seal import DamagedError, find_kept, read_seal
+import sr_lightning.loggers.weights_and_biases
+import sr_lightning.runs.environment  # noqa: F401  # what a run imports, before it is forked
+from sr_lightning.checkpoints.integrity import DamagedError, find_kept, read_seal
 from sr_lightning.train import main as train
 
 NET = '''

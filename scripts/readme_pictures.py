@@ -19,14 +19,15 @@ from omegaconf import OmegaConf
 from PIL import Image, ImageDraw, ImageFont
 from skimage.data import astronaut
 
-from sr_lightning import build
-from sr_lightning.checkpoint import load_weights
-from sr_lightning.config import check_config, register_resolvers
-from sr_lightning.image import to_uint8
-from sr_lightning.inference import bicubic, super_resolve
+from sr_lightning.builders import components as build
+from sr_lightning.checkpoints.weights import load_weights
+from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.config.train import check_train
+from sr_lightning.image.color import to_uint8
+from sr_lightning.image.resize import resize
+from sr_lightning.inference.predict import bicubic, super_resolve
 from sr_lightning.losses import PerceptualLoss
-from sr_lightning.metrics import psnr
-from sr_lightning.resize import resize
+from sr_lightning.metrics.psnr_ssim import psnr
 
 TOP, LEFT, SIDE, SHOWN, TEXT, GAP = 8, 150, 128, 256, 40, 6
 
@@ -61,7 +62,7 @@ def main() -> None:
 
 def super_resolved(run: Path, lr: torch.Tensor) -> tuple[str, torch.Tensor]:
     """A run's label and its picture: (1, 3, H, W) uint8."""
-    config = check_config(OmegaConf.load(run / ".hydra" / "config.yaml"))
+    config = check_train(OmegaConf.load(run / ".hydra" / "config.yaml"))
     net = build.build_network(config.model).eval()
     load_weights(net, run / "checkpoints" / "best.ckpt")
     with torch.no_grad():

@@ -8,8 +8,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sr_lightning.build import build_network
-from sr_lightning.checkpoint import load_weights, read_config, saved_config, write_weights
+from sr_lightning.builders.components import build_network
+from sr_lightning.checkpoints.weights import load_weights, read_config, saved_config, write_weights
 
 FOLDER = Path(__file__).resolve().parent.parent / "sr_lightning" / "weights"
 

@@ -9,13 +9,13 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sr_lightning.config import TrainConfig
-from sr_lightning.entry import run_without_folder
+from sr_lightning.cli.main import run_without_folder
+from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
-from sr_lightning.printable import printable
+from sr_lightning.text import printable
 
 if TYPE_CHECKING:
-    from sr_lightning.data.findings import Report, SetSpec
+    from sr_lightning.data.inspection.report import Report, SetSpec
 
 _SHOWN = 20  # findings of a kind; the file has all
 
@@ -27,8 +27,8 @@ def check_data(config: TrainConfig, folders: list[str] | None) -> Report:
         config: Checked.
         folders: None for the config's training, validation and test sets.
     """
-    from sr_lightning.data.check import DataCheck
     from sr_lightning.data.files import EXTENSIONS
+    from sr_lightning.data.inspection.checker import DataCheck
 
     data = config.data
     specs = _specs(data) if folders is None else _folders(folders)
@@ -46,13 +46,13 @@ def check_data(config: TrainConfig, folders: list[str] | None) -> Report:
 
 
 def _folders(folders: list[str]) -> list[SetSpec]:
-    from sr_lightning.data.findings import SetSpec
+    from sr_lightning.data.inspection.report import SetSpec
 
     return [SetSpec("folder", Path(folder).name, folder, "check_data.folders") for folder in folders]
 
 
 def _specs(data: dict[str, Any]) -> list[SetSpec]:
-    from sr_lightning.data.findings import SetSpec
+    from sr_lightning.data.inspection.report import SetSpec
 
     folders, lr = (_as_list(data.get(key)) for key in ("train_dir", "train_lr_dir"))
     if lr and len(lr) != len(folders):

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_lightning.errors import UserError
-from sr_lightning.schema import nearest
+from sr_lightning.text import nearest
 
 if TYPE_CHECKING:
-    from sr_lightning.fetch import Fetcher, RemoteFile, RemoteSet
+    from sr_lightning.data.download.fetcher import Fetcher, RemoteFile, RemoteSet
 
 PROGRAM = "python -m sr_lightning.download"
 _SHOWN = 5  # files of a set that are named one by one
@@ -47,7 +47,7 @@ def download(sets: Sequence[RemoteSet], root: Path, *, jobs: int) -> list[Outcom
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-    from sr_lightning.fetch import Fetcher
+    from sr_lightning.data.download.fetcher import Fetcher
 
     stop = threading.Event()
     fetcher = Fetcher(stop)
@@ -72,8 +72,8 @@ def _advancer(advance: Callable[..., None], bar: object) -> Callable[[int], None
 
 
 def _outcome(fetcher: Fetcher, file: RemoteFile, folder: Path, advance: Callable[[int], None]) -> Outcome:
-    from sr_lightning.archives import ArchiveError, extract, is_extracted
-    from sr_lightning.fetch import FetchError
+    from sr_lightning.data.download.archives import ArchiveError, extract, is_extracted
+    from sr_lightning.data.download.fetcher import FetchError
 
     target = folder / Path(file.name).stem
     try:
@@ -180,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=4, choices=range(1, 17), metavar="1-16", help="files at once")
     arguments = parser.parse_args(argv)
 
-    from sr_lightning.fetch import remote_sets
+    from sr_lightning.data.download.fetcher import remote_sets
 
     sets = remote_sets()
     try:

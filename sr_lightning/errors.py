@@ -1,6 +1,6 @@
 """The ways a run ends early on purpose; anything else is a bug and shows its traceback."""
 
-from sr_lightning.printable import printable
+from sr_lightning.text import printable
 
 
 class _ToldError(Exception):

@@ -11,24 +11,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from sr_lightning.config_evaluate import EvaluateConfig
-from sr_lightning.entry import run_command
+from sr_lightning.cli.fast_import import importing
+from sr_lightning.cli.main import run_command
+from sr_lightning.config.schema import EvaluateConfig
 from sr_lightning.errors import FailedError, UserError
-from sr_lightning.importing import importing
-from sr_lightning.run import Run
+from sr_lightning.runs.run import Run
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from sr_lightning.cost import Cost
     from sr_lightning.data.batch import EvalBatch
     from sr_lightning.data.datasets import Pictures
-    from sr_lightning.data.degrade import Degradation
-    from sr_lightning.methods import Method
-    from sr_lightning.ranks import Place
-    from sr_lightning.results import PictureScore
-    from sr_lightning.scoring import Bench
-    from sr_lightning.self_check import Checked
+    from sr_lightning.data.degradations.base import Degradation
+    from sr_lightning.distributed.process_group import Place
+    from sr_lightning.evaluation.benchmark_check import Checked
+    from sr_lightning.evaluation.evaluator import Bench
+    from sr_lightning.evaluation.method import Method
+    from sr_lightning.evaluation.results import PictureScore
+    from sr_lightning.inference.cost import Cost
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +52,14 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
     with importing("torch"):
         import torch
 
+        from sr_lightning.builders.methods import build_methods
         from sr_lightning.data.datasets import EvalPictures
-        from sr_lightning.evaluation import Evaluation
-        from sr_lightning.methods import build_methods
-        from sr_lightning.quality import Unavailable, build_quality
-        from sr_lightning.ranks import joined
-        from sr_lightning.results import gathered, refused
-        from sr_lightning.scoring import Bench
-        from sr_lightning.showing import show, write
+        from sr_lightning.distributed.process_group import joined
+        from sr_lightning.evaluation.evaluator import Bench
+        from sr_lightning.evaluation.output import show, write
+        from sr_lightning.evaluation.results import gathered, refused
+        from sr_lightning.evaluation.summary import Evaluation
+        from sr_lightning.metrics.perceptual import Unavailable, build_quality
 
     with joined(config.accelerator, config.devices) as place, torch.inference_mode():
         methods = build_methods(config)
@@ -95,7 +95,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
 
 def _find_sets(config: EvaluateConfig, scales: Sequence[int]) -> list[Pictures]:
     from sr_lightning.data.files import EXTENSIONS
-    from sr_lightning.data.sets import SetFinder
+    from sr_lightning.data.picture_sets import SetFinder
 
     extensions = config.data.get("extensions") or EXTENSIONS
     finder = SetFinder(scales, extensions=extensions, cache_dir=config.paths.cache)
@@ -103,8 +103,8 @@ def _find_sets(config: EvaluateConfig, scales: Sequence[int]) -> list[Pictures]:
 
 
 def _degradation(config: EvaluateConfig) -> Degradation:
-    from sr_lightning.build import build
-    from sr_lightning.data.degrade import Downscale
+    from sr_lightning.builders.components import build
+    from sr_lightning.data.degradations.base import Downscale
 
     if section := config.data.get("degradation"):
         built: Degradation = build(section, "data.degradation")
@@ -114,7 +114,7 @@ def _degradation(config: EvaluateConfig) -> Degradation:
 
 def _settings(config: EvaluateConfig, degrade: Degradation, place: Place) -> dict[str, Any]:
     """What the protocol says besides its fixed part."""
-    from sr_lightning.run_info import hardware
+    from sr_lightning.runs.environment import hardware
 
     return {
         "lr_kernel": degrade.describe(),
@@ -127,16 +127,16 @@ def _settings(config: EvaluateConfig, degrade: Degradation, place: Place) -> dic
 
 
 def _score_bicubic(bench: Bench, config: EvaluateConfig, run: Run) -> list[PictureScore]:
-    from sr_lightning.inference import bicubic
-    from sr_lightning.results import BICUBIC
-    from sr_lightning.showing import saver
+    from sr_lightning.evaluation.output import saver
+    from sr_lightning.evaluation.results import BICUBIC
+    from sr_lightning.inference.predict import bicubic
 
     seen = saver(run.folder, BICUBIC, bench.pictures) if config.save_pictures else None
     return list(bench.run(BICUBIC, lambda batch: bicubic(batch.lr, batch.scale), seen=seen))
 
 
 def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateConfig, run: Run) -> list[PictureScore]:
-    from sr_lightning.showing import saver
+    from sr_lightning.evaluation.output import saver
 
     scores: list[PictureScore] = []
     for method in methods:
@@ -156,7 +156,7 @@ def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateCon
 
 
 def _enlarged(net: nn.Module, config: EvaluateConfig, batch: EvalBatch) -> Tensor:
-    from sr_lightning.inference import super_resolve
+    from sr_lightning.inference.predict import super_resolve
 
     return super_resolve(net, batch.lr, batch.scale, self_ensemble=config.self_ensemble, tile=config.tile)
 
@@ -165,8 +165,8 @@ def _check_sets(
     sets: Sequence[Pictures], bicubic: Sequence[PictureScore], degrade: Degradation, *, keep: bool
 ) -> list[Checked]:
     """Refuses sets that are not the benchmark they look like, or keeps them under another name."""
-    from sr_lightning.results import summarise
-    from sr_lightning.self_check import check_set
+    from sr_lightning.evaluation.benchmark_check import check_set
+    from sr_lightning.evaluation.results import summarise
 
     rows = summarise(bicubic)
     checks = [
@@ -190,8 +190,8 @@ def _named(scores: Sequence[PictureScore], checks: Sequence[Checked]) -> list[Pi
 
 def _measure(methods: Sequence[Method], place: Place, config: EvaluateConfig) -> Mapping[tuple[str, int], Cost]:
     """Of each network at each of its scales; checkpoints that share a label cost the same."""
-    from sr_lightning.cost import measure_cost
-    from sr_lightning.image import SYMMETRIES
+    from sr_lightning.image.color import SYMMETRIES
+    from sr_lightning.inference.cost import measure_cost
 
     costs: dict[tuple[str, int], Cost] = {}
     known: dict[tuple[str, int], Cost] = {}
@@ -207,7 +207,7 @@ def _measure(methods: Sequence[Method], place: Place, config: EvaluateConfig) ->
 
 
 def _objective(scores: Sequence[PictureScore], methods: Sequence[Method]) -> float | None:
-    from sr_lightning.results import summarise
+    from sr_lightning.evaluation.results import summarise
 
     first = [row.gain for row in summarise(scores) if methods and row.method == methods[0].name]
     return statistics.fmean(first) if first else None

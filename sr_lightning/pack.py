@@ -7,8 +7,8 @@ import sys
 import time
 from typing import Any
 
-from sr_lightning.config_pack import check_pack
-from sr_lightning.entry import run_plain
+from sr_lightning.cli.main import run_plain
+from sr_lightning.config.pack import check_pack
 
 
 def pack(arguments: dict[str, Any]) -> None:
@@ -18,8 +18,8 @@ def pack(arguments: dict[str, Any]) -> None:
         arguments: Those of `pack_pictures`, checked.
     """
     print("loading litdata …", flush=True)
-    from sr_lightning.data.bad_pictures import listed
-    from sr_lightning.data.packing import pack_pictures
+    from sr_lightning.data.bad_files import listed
+    from sr_lightning.data.shards.writer import pack_pictures
 
     began = time.perf_counter()
     index, bad = pack_pictures(**arguments)

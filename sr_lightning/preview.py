@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sr_lightning.config import TrainConfig
-from sr_lightning.entry import run_without_folder
+from sr_lightning.cli.main import run_without_folder
+from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
 
 
@@ -24,10 +24,10 @@ def preview(config: TrainConfig, output: Path, n: int) -> None:
     import torch
     from PIL import Image, ImageDraw, ImageFont
 
-    from sr_lightning import build
+    from sr_lightning.builders import components as build
     from sr_lightning.data.datasets import BatchRequest, TrainSamples
-    from sr_lightning.data.degrade import to_train_batch
-    from sr_lightning.image import to_uint8, write_png
+    from sr_lightning.data.degradations.base import to_train_batch
+    from sr_lightning.image.color import to_uint8, write_png
 
     data = build.build(config.data, "data")
     data.setup("fit")

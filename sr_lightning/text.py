@@ -1,9 +1,12 @@
-"""Names and messages with nothing in them that a terminal would obey; file names may hold any character."""
+"""Text for people: printable names, paths as typed, the nearest known name, the first few of many."""
 
 from __future__ import annotations
 
+import difflib
 import logging
 import re
+from collections.abc import Collection
+from pathlib import Path
 
 # Control characters but for line ends and tabs; those that turn the direction of writing; bytes that are no text.
 _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -12,6 +15,18 @@ _OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u20
 def printable(text: str) -> str:
     r"""Writes such characters as their escapes, `\x1b`; lines stay lines."""
     return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def nearest(name: str, allowed: Collection[str]) -> str:
+    """What the writer of a mistyped name may have meant, as the end of a sentence."""
+    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}allowed: {', '.join(sorted(allowed)) or 'nothing'}"
+
+
+def shown(path: Path) -> str:
+    """A path as the user would type it: relative where it lies below the working folder."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 class Formatter(logging.Formatter):

@@ -8,20 +8,20 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from sr_lightning.config import TrainConfig
-from sr_lightning.entry import run_command
+from sr_lightning.cli.fast_import import importing
+from sr_lightning.cli.main import run_command
+from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import InterruptedRun, TrainingFailedError
-from sr_lightning.failures import explain
-from sr_lightning.folders import shown
-from sr_lightning.importing import importing
-from sr_lightning.run import Run
+from sr_lightning.runs.run import Run
+from sr_lightning.text import shown
+from sr_lightning.training.failures import explain
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
 
     from sr_lightning.data import SRDataModule
-    from sr_lightning.loggers import MetricsCsv
-    from sr_lightning.module import SRModule
+    from sr_lightning.loggers.metrics_csv import MetricsCsv
+    from sr_lightning.training.module import SRModule
 
 log = logging.getLogger(__name__)
 
@@ -46,9 +46,10 @@ def train(config: TrainConfig, run: Run) -> float:
         import lightning.pytorch as pl
         from lightning.pytorch.loggers import Logger
 
-        from sr_lightning import build
-        from sr_lightning.loggers import MetricsCsv, finish_wandb
-        from sr_lightning.run_info import describe, quiet
+        from sr_lightning.builders import components as build
+        from sr_lightning.loggers.metrics_csv import MetricsCsv
+        from sr_lightning.loggers.weights_and_biases import finish_wandb
+        from sr_lightning.runs.environment import describe, quiet
 
     quiet()
     plain = asdict(config)
@@ -86,7 +87,7 @@ def _callbacks(config: TrainConfig, run: Run) -> list[pl.Callback]:
     """The config's, and those without which a run could not continue; their order matters."""
     import lightning.pytorch as pl
 
-    from sr_lightning import build
+    from sr_lightning.builders import components as build
     from sr_lightning.callbacks import Checkpoints, Continuation, OwedValidation, SafeStop
 
     callbacks = build.build_parts(config.callbacks, "callbacks", pl.Callback, folder=str(run.folder))
@@ -102,7 +103,7 @@ def _callbacks(config: TrainConfig, run: Run) -> list[pl.Callback]:
 
 def _return_to(run: Run, csv: MetricsCsv, module: SRModule, data: SRDataModule, trainer: pl.Trainer) -> None:
     """Puts everything but Lightning's own state back to where the run continues."""
-    from sr_lightning.checkpoint import read_checkpoint
+    from sr_lightning.checkpoints.weights import read_checkpoint
 
     resume = run.resume
     if resume is None or resume.checkpoint is None:
@@ -148,7 +149,7 @@ def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) ->
 
 def _way_on(run: Run, config: dict[str, Any]) -> str:
     """What to type."""
-    from sr_lightning.trust import typed_again
+    from sr_lightning.runs.saved_config import typed_again
 
     if run.group is not None:
         return f"the same command and hydra.sweep.dir={shown(run.folder.parent)}"
@@ -167,10 +168,10 @@ def _finish(
     """Tests the best weights, writes and shows the results."""
     from rich.console import Console
 
-    from sr_lightning.checkpoint import load_weights
-    from sr_lightning.loggers import log_table
-    from sr_lightning.results import BICUBIC, logged, summarise, write_results
-    from sr_lightning.tables import TRAINING, records, terminal
+    from sr_lightning.checkpoints.weights import load_weights
+    from sr_lightning.evaluation.results import BICUBIC, logged, summarise, write_results
+    from sr_lightning.evaluation.tables import TRAINING, records, terminal
+    from sr_lightning.loggers.weights_and_biases import log_table
 
     objective = _objective(trainer, module)
     best = run.folder / "checkpoints" / "best.ckpt"

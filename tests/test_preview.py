@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sr_lightning.image import read_rgb
+from sr_lightning.image.color import read_rgb
 from sr_lightning.preview import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")

@@ -10,10 +10,10 @@ from PIL import Image
 from rich.console import Console
 
 from sr_lightning.check_data import main as check_data
+from sr_lightning.cli.jobs import Job, _print_sweep
 from sr_lightning.errors import TrainingFailedError, UserError
-from sr_lightning.printable import Formatter, printable
-from sr_lightning.session import Job, _print_sweep
-from sr_lightning.tables import Record, terminal
+from sr_lightning.evaluation.tables import Record, terminal
+from sr_lightning.text import Formatter, printable
 from sr_lightning.train import main as train
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")

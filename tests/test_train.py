@@ -15,8 +15,8 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from sr_lightning.build import build_optimizer
-from sr_lightning.config import conf_dir
+from sr_lightning.builders.components import build_optimizer
+from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -206,7 +206,7 @@ def test_a_sweep_runs_every_job_and_one_failure_does_not_end_it(tiny, capsys):
 
 def test_a_sweep_returns_the_objective(tiny):
     """As a sweeper such as Optuna gets it: the gain over bicubic of the best validation."""
-    from sr_lightning import entry
+    from sr_lightning.cli import main as entry
 
     found = []
 

@@ -13,20 +13,20 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from torch import nn
 
-from sr_lightning.checkpoint import BESIDE_THE_NETWORK, load_weights
-from sr_lightning.config import LOSS, PERCEPTUAL, TrainConfig
+from sr_lightning.builders.identify_network import advise
+from sr_lightning.checkpoints.weights import BESIDE_THE_NETWORK, load_weights
+from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
+from sr_lightning.config.signatures import parameters
 from sr_lightning.errors import UserError
-from sr_lightning.fitting import advise
-from sr_lightning.shipped import find_weights
-from sr_lightning.signatures import parameters
+from sr_lightning.weights.pretrained import find_weights
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
     from lightning.pytorch.loggers import Logger
 
-    from sr_lightning.adversarial import Adversary
     from sr_lightning.losses import CompositeLoss
-    from sr_lightning.module import SRModule
+    from sr_lightning.training.adversarial import Adversary
+    from sr_lightning.training.module import SRModule
 
 
 def build(section: dict[str, Any], path: str, **given: Any) -> Any:
@@ -104,8 +104,8 @@ def build_optimizer(section: dict[str, Any], path: str) -> Callable[..., Any]:
 
 def build_module(config: TrainConfig, net: nn.Module) -> SRModule:
     """The LightningModule that trains the network, against a discriminator where the config names one."""
-    from sr_lightning.adversarial import AdversarialModule
-    from sr_lightning.module import SRModule
+    from sr_lightning.training.adversarial import AdversarialModule
+    from sr_lightning.training.module import SRModule
 
     loss = build_loss(config.loss)
     optimizer, scheduler = build_optimizer(config.optimizer, "optimizer"), factory(config.scheduler, "scheduler")
@@ -123,8 +123,8 @@ def build_module(config: TrainConfig, net: nn.Module) -> SRModule:
 
 
 def _adversary(config: TrainConfig, section: dict[str, Any]) -> Adversary:
-    from sr_lightning.adversarial import Adversary
     from sr_lightning.losses.adversarial import AdversarialLoss
+    from sr_lightning.training.adversarial import Adversary
 
     discriminator = build(section["discriminator"], "adversarial.discriminator")
     loss = build(section["loss"], "adversarial.loss")
@@ -183,8 +183,8 @@ def build_trainer(
     config: TrainConfig, folder: Path, *, callbacks: list[pl.Callback], loggers: list[Logger]
 ) -> pl.Trainer:
     """The Trainer, counted in steps, with what the project fixes."""
-    from sr_lightning.checkpoint_io import SafeCheckpointIO
-    from sr_lightning.profiler import NoProfiler
+    from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
+    from sr_lightning.training.profiler import NoProfiler
 
     section = dict(config.trainer)
     if config.adversarial is not None:

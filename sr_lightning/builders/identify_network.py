@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from sr_lightning import models
-from sr_lightning.checkpoint import BESIDE_THE_NETWORK, read_config, read_weights
-from sr_lightning.config import conf_dir
+from sr_lightning.checkpoints.matching import differences, readings, unwrapped
+from sr_lightning.checkpoints.weights import BESIDE_THE_NETWORK, read_config, read_weights
+from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.errors import UserError
-from sr_lightning.matching import differences, readings, unwrapped
 
 
 @dataclass(frozen=True)

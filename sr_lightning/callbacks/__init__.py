@@ -1,8 +1,8 @@
 """What happens beside training; one file each."""
 
 from sr_lightning.callbacks.checkpoints import Checkpoints
-from sr_lightning.callbacks.continuation import Continuation, OwedValidation
 from sr_lightning.callbacks.ema import EMA
+from sr_lightning.callbacks.exact_resume import Continuation, OwedValidation
 from sr_lightning.callbacks.non_finite import NonFiniteGuard
 from sr_lightning.callbacks.pictures import Pictures
 from sr_lightning.callbacks.progress import Progress

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from sr_lightning.seal import LAST
+from sr_lightning.checkpoints.integrity import LAST
 
 
 class Checkpoints(ModelCheckpoint):

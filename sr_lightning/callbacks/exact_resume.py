@@ -13,8 +13,8 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 
+from sr_lightning.checkpoints.integrity import LAST
 from sr_lightning.errors import TrainingFailedError, UserError
-from sr_lightning.seal import LAST
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch, NoPicture
-from sr_lightning.image import to_uint8, write_png
-from sr_lightning.inference import bicubic
-from sr_lightning.metrics import psnr
+from sr_lightning.image.color import to_uint8, write_png
+from sr_lightning.inference.predict import bicubic
+from sr_lightning.metrics.psnr_ssim import psnr
 
 Pixels = NDArray[np.uint8]
 _PANEL = 240

@@ -11,8 +11,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from sr_lightning.checkpoints.integrity import LAST
 from sr_lightning.errors import InterruptedRun
-from sr_lightning.seal import LAST
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from sr_lightning.checkpoint import read_checkpoint
-from sr_lightning.seal import LAST, PREVIOUS, SEALED, Seal, write_seal
+from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, SEALED, Seal, write_seal
+from sr_lightning.checkpoints.weights import read_checkpoint
 
 
 class SafeCheckpointIO(TorchCheckpointIO):

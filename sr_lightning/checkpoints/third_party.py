@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from sr_lightning.checkpoint import read_weights
+from sr_lightning.checkpoints.matching import unwrapped
+from sr_lightning.checkpoints.weights import read_weights
 from sr_lightning.errors import UserError
-from sr_lightning.matching import unwrapped
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor

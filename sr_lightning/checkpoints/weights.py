@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning import models
+from sr_lightning.checkpoints.integrity import SEALED, DamagedError, read_seal
+from sr_lightning.checkpoints.matching import Finding, differences, kept_fresh, other_settings, readings, unwrapped
 from sr_lightning.errors import UserError
-from sr_lightning.matching import Finding, differences, kept_fresh, other_settings, readings, unwrapped
-from sr_lightning.seal import SEALED, DamagedError, read_seal
 
 FORMAT = 1
 # Keys of the section `model` that are not arguments of the network.

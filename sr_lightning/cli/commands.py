@@ -8,8 +8,9 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sr_lightning.config import PathsConfig, TrainConfig, check_config
-from sr_lightning.config_evaluate import EvaluateConfig, check_evaluate
+from sr_lightning.config.evaluate import check_evaluate
+from sr_lightning.config.schema import EvaluateConfig, PathsConfig, TrainConfig
+from sr_lightning.config.train import check_train
 
 Config = TrainConfig | EvaluateConfig
 
@@ -34,7 +35,7 @@ class Command:
 
 
 COMMANDS = {
-    "train": Command(TrainConfig, check_config, "torch and lightning", "val/gain dB", continues=True),
+    "train": Command(TrainConfig, check_train, "torch and lightning", "val/gain dB", continues=True),
     "evaluate": Command(EvaluateConfig, check_evaluate, "torch", "gain dB"),
 }
 

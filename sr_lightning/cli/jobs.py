@@ -15,15 +15,15 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from sr_lightning.commands import COMMANDS, Command
-from sr_lightning.config import conf_dir
+from sr_lightning.cli.commands import COMMANDS, Command
+from sr_lightning.cli.launcher import processes, run_ranks
+from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.errors import FailedError, UserError
-from sr_lightning.folders import external_rank, remove_unused, shown
-from sr_lightning.launch import processes, run_ranks
-from sr_lightning.lock import locked
-from sr_lightning.printable import printable
-from sr_lightning.resume import Finished, Resume, accept_differences, prepare
-from sr_lightning.run import Run
+from sr_lightning.runs.folder import external_rank, remove_unused
+from sr_lightning.runs.lock import locked
+from sr_lightning.runs.resume import Finished, Resume, accept_differences, prepare
+from sr_lightning.runs.run import Run
+from sr_lightning.text import printable, shown
 
 log = logging.getLogger(__name__)
 

@@ -28,12 +28,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sr_lightning.commands import COMMANDS, Config, hardware
+from sr_lightning.checkpoints.integrity import Seal
+from sr_lightning.cli.commands import COMMANDS, Config, hardware
 from sr_lightning.errors import FailedError, InterruptedRun, TrainingFailedError, UserError
-from sr_lightning.printable import Formatter
-from sr_lightning.resume import Resume
-from sr_lightning.run import Run
-from sr_lightning.seal import Seal
+from sr_lightning.runs.resume import Resume
+from sr_lightning.runs.run import Run
+from sr_lightning.text import Formatter
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _GRACE = 20.0  # seconds that the other ranks get to end by themselves
@@ -131,7 +131,7 @@ def _start(rank: int, n: int, port: int, name: str, folder: Path) -> subprocess.
         # Else each process computes with all cores.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max((os.cpu_count() or n) // n, 1))),
     }
-    command = [sys.executable, "-m", "sr_lightning.launch", name, str(folder)]
+    command = [sys.executable, "-m", "sr_lightning.cli.launcher", name, str(folder)]
     if rank == 0:
         return subprocess.Popen(command, env=environment)
     with (folder / "ranks" / f"rank{rank}.log").open("wb") as log:
@@ -216,7 +216,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> int:
-    """`python -m sr_lightning.launch <command> <run folder>`: one process of a run."""
+    """`python -m sr_lightning.cli.launcher <command> <run folder>`: one process of a run."""
     name, folder, rank = sys.argv[1], Path(sys.argv[2]), int(os.environ["RANK"])
     told = folder / "ranks" / f"rank{rank}.json"
     _end_with_parent()

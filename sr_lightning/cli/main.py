@@ -22,15 +22,17 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from sr_lightning.checks import typed_secrets
-from sr_lightning.commands import Command
-from sr_lightning.compose import compose_jobs, quote_path
-from sr_lightning.config import TrainConfig, check_config, register_resolvers
+from sr_lightning.cli.commands import Command
+from sr_lightning.cli.jobs import Session, Task, held
+from sr_lightning.config.compose import compose_jobs, quote_path
+from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.config.schema import TrainConfig
+from sr_lightning.config.secrets import typed_secrets
+from sr_lightning.config.train import check_train
 from sr_lightning.errors import FailedError, InterruptedRun, UserError
-from sr_lightning.folders import chosen_folder, claim_folder
-from sr_lightning.printable import Formatter, printable
-from sr_lightning.resume import accept_differences, find_folder, find_jobs, find_resume
-from sr_lightning.session import Session, Task, held
+from sr_lightning.runs.folder import chosen_folder, claim_folder
+from sr_lightning.runs.resume import accept_differences, find_folder, find_jobs, find_resume
+from sr_lightning.text import Formatter, printable
 
 _HYDRA_ONLY = ("help", "hydra_help", "version", "info", "cfg", "shell_completion")
 
@@ -67,7 +69,7 @@ def run_without_folder(name: str, task: Callable[[TrainConfig, dict[str, Any]], 
         with open_dict(config):
             section = OmegaConf.to_container(config.pop(name), resolve=True)
         assert isinstance(section, dict)
-        task(check_config(config), {str(key): value for key, value in section.items()})
+        task(check_train(config), {str(key): value for key, value in section.items()})
 
     return run_plain(name, run, argv)
 
@@ -162,7 +164,7 @@ def _continue(session: Session, folder: Path, overrides: list[str], flags: list[
     """Continues one run in its own folder."""
     with held(folder, "ckpt_path"):
         resume = session.resume = find_resume(folder, overrides)
-        accept_differences(resume, check_config(resume.composed()))  # before anything is imported
+        accept_differences(resume, check_train(resume.composed()))  # before anything is imported
         if resume.checkpoint:
             print(f"continuing {folder} from {resume.checkpoint.name}", flush=True)
         else:

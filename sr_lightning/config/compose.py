@@ -19,10 +19,17 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]  # it ships no types
 
-from sr_lightning.config import PATH_KEYS, conf_dir
+from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.errors import UserError
-from sr_lightning.schema import nearest
+from sr_lightning.text import nearest
 
+# Keys whose values are names of files or folders: they may hold anything a file system allows.
+PATH_KEYS = re.compile(
+    r"(ckpt_path|checkpoint(\.[^.]+)?|data\.train_dir|data\.train_lr_dir|data\.(val|test)\.[^.]+(\.(hr|lr))?"
+    r"|data\.shards\.(folder|cache_dir)|input|output"
+    r"|paths\.\w+|preview\.output|check_data\.(output|folders)|model\.weights|loss\.perceptual\.weights"
+    r"|hydra\.(run|sweep)\.dir)$"
+)
 # Hydra raises a ValueError for `group=3`; a file that is no YAML, has a key twice or asks for an object is YAML's.
 _REFUSALS = (HydraException, OmegaConfBaseException, ValueError, YAMLError)
 _OVERRIDE = re.compile(r"(?P<key>[+~]{0,2}[^=]+)=(?P<value>.*)", re.DOTALL)

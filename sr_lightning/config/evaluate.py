@@ -3,53 +3,26 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sr_lightning.checks import missing_folders, set_findings, set_folders
-from sr_lightning.config import EXTRA, SCALES, PathsConfig, checked_paths
+from sr_lightning.config.schema import BICUBIC, EXTRA, SCALES, EvaluateConfig
+from sr_lightning.config.signatures import constant, parameters
+from sr_lightning.config.train import checked_paths
+from sr_lightning.config.type_check import check_target, checked
+from sr_lightning.config.value_check import missing_folders, set_findings, set_folders
 from sr_lightning.errors import UserError
-from sr_lightning.schema import check_target, checked, nearest
-from sr_lightning.shipped import find_weights, shipped_weights
-from sr_lightning.signatures import constant, parameters
+from sr_lightning.text import nearest
+from sr_lightning.weights.pretrained import find_weights, shipped_weights
 
-BICUBIC = "sr_lightning.models.Bicubic"
 FORMATS = ("markdown", "latex", "csv")
 _DATA = "sr_lightning.data.SRDataModule"
 _USED = ("test", "kernel", "degradation", "extensions")  # the rest of a `data` preset is for training
 _SWITCHES = ("self_ensemble", "cost", "published", "self_check", "save_pictures")
-
-
-@dataclass
-class EvaluateConfig:
-    """The keys of `conf/evaluate.yaml`, as plain containers with every interpolation resolved."""
-
-    checkpoint: dict[str, str]
-    """File -> name in the table, empty where the user gave none."""
-    model: dict[str, Any] | None
-    """Builds the networks of checkpoints that do not say how; without one, what is evaluated."""
-    scale: list[int]
-    """Empty: what each checkpoint was trained for."""
-    sets: list[str] | None
-    """Those that are evaluated; `data.test` holds just them."""
-    data: dict[str, Any]
-    """`test`, `kernel`, `degradation` and `extensions`."""
-    paths: PathsConfig
-    metrics: list[str]
-    self_ensemble: bool
-    tile: int | None
-    cost: bool
-    published: bool
-    self_check: bool
-    save_pictures: bool
-    format: list[str]
-    accelerator: str
-    devices: int | str | list[int]
-    seed: int
 
 
 def check_evaluate(config: DictConfig) -> EvaluateConfig:
@@ -111,7 +84,7 @@ def _check_values(config: EvaluateConfig, findings: list[str]) -> None:
         findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
     if config.tile is not None and (type(config.tile) is not int or config.tile < 16):
         findings.append(f"tile: found {config.tile!r}, allowed: 16 LR pixels and more, or null")
-    metrics = constant("sr_lightning.quality", "METRICS")
+    metrics = constant("sr_lightning.metrics.perceptual", "METRICS")
     assert isinstance(metrics, tuple)
     config.metrics = _names("metrics", config.metrics, metrics, findings)
     config.format = _names("format", config.format, FORMATS, findings)

@@ -6,12 +6,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from sr_lightning.checks import missing_folders
-from sr_lightning.config import resolved
+from sr_lightning.config.conf_files import resolved
+from sr_lightning.config.type_check import check_target
+from sr_lightning.config.value_check import missing_folders
 from sr_lightning.errors import UserError
-from sr_lightning.schema import check_target
 
-_PACK = "sr_lightning.data.packing.pack_pictures"
+_PACK = "sr_lightning.data.shards.writer.pack_pictures"
 
 
 def check_pack(config: DictConfig) -> dict[str, Any]:

@@ -1,121 +1,22 @@
-"""What a config may hold: the schema of each primary config and the check that reports every finding at once.
-
-Importing this module must stay cheap (no torch, no lightning): a mistyped key is answered in a second.
-"""
+"""Checks a composed `conf/train.yaml`, and reports every finding at once."""
 
 from __future__ import annotations
 
-import re
-from dataclasses import MISSING, dataclass, field, fields
-from importlib.util import find_spec
-from pathlib import Path
+from dataclasses import MISSING, fields
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, ListConfig
 
-from sr_lightning.checks import path_findings, range_findings, secret_findings
+from sr_lightning.config.conf_files import resolved
+from sr_lightning.config.schema import ADVERSARY, EXTRA, LOSS, OFFERED, PERCEPTUAL, SCALES, PathsConfig, TrainConfig
+from sr_lightning.config.secrets import secret_findings
+from sr_lightning.config.type_check import check_target
+from sr_lightning.config.value_check import path_findings, range_findings
 from sr_lightning.errors import UserError
-from sr_lightning.schema import check_target, nearest
-
-SCALES = (2, 3, 4, 8)
-LOSS = "sr_lightning.losses.CompositeLoss"
-PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
-ADVERSARY = "sr_lightning.adversarial.Adversary"
-OFFERED = ("folder", "group")  # what a run gives to the callbacks and loggers that ask for it
-# Keys that the project adds to those of a section's constructor.
-EXTRA = {
-    "model": {"weights": "str | None", "fresh": "list[str]", "adam_lr": "float"},
-    "trainer": {"precision": "str | int | None", "accumulate_grad_batches": "int"},
-}
-# Keys whose values are names of files or folders: they may hold anything a file system allows.
-PATH_KEYS = re.compile(
-    r"(ckpt_path|checkpoint(\.[^.]+)?|data\.train_dir|data\.train_lr_dir|data\.(val|test)\.[^.]+(\.(hr|lr))?"
-    r"|data\.shards\.(folder|cache_dir)|input|output"
-    r"|paths\.\w+|preview\.output|check_data\.(output|folders)|model\.weights|loss\.perceptual\.weights"
-    r"|hydra\.(run|sweep)\.dir)$"
-)
+from sr_lightning.text import nearest
 
 
-@dataclass
-class PathsConfig:
-    """Where things lie."""
-
-    data: str
-    """Root of the data sets."""
-    cache: str
-    """Decoded pictures, shared by all runs."""
-    runs: str
-    """Where runs are written."""
-
-
-@dataclass
-class TrainConfig:
-    """The sections of `conf/train.yaml`, as plain containers with every interpolation resolved.
-
-    The keys inside `data`, `model`, … are those of the constructors that their `_target_` names.
-    """
-
-    scale: list[int]
-    """One scale, or several for a multi-scale network."""
-    seed: int
-    ckpt_path: str | None
-    """A run's folder or a checkpoint to continue, `last`, or None."""
-    paths: PathsConfig
-    data: dict[str, Any]
-    model: dict[str, Any]
-    loss: dict[str, Any]
-    optimizer: dict[str, Any]
-    scheduler: dict[str, Any]
-    trainer: dict[str, Any]
-    callbacks: dict[str, dict[str, Any]]
-    logger: dict[str, dict[str, Any]]
-    compile: bool = False
-    """Train through torch.compile. Keys younger than a run that continues have a default."""
-    allow_change: list[str] = field(default_factory=list)
-    """Keys and sections that may differ from those of the run that continues."""
-    adversarial: dict[str, Any] | None = None
-    """The discriminator, its loss and its optimizer; None, as with a weight of 0: there is none."""
-
-
-def conf_dir() -> str:
-    """The folder of the YAML files: inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "train.yaml").is_file():
-            return str(folder)
-    raise FileNotFoundError(f"no conf/train.yaml in {package} or beside it: the installation is incomplete")
-
-
-def _package_dir(name: str, *parts: str) -> str:
-    spec = find_spec(name)
-    if spec is None or spec.origin is None:
-        raise UserError(f"the package {name!r} is not installed")
-    return str(Path(spec.origin).parent.joinpath(*parts))
-
-
-def register_resolvers() -> None:
-    """`${package_dir:skimage,data}`: a folder inside an installed package, found without importing it."""
-    OmegaConf.register_new_resolver("package_dir", _package_dir, replace=True)
-
-
-def resolved(config: DictConfig) -> dict[str, Any]:
-    """A composed config as plain containers.
-
-    Raises:
-        UserError: Keys that must be given are not, or one refers to what is not there.
-    """
-    if missing := sorted(OmegaConf.missing_keys(config)):
-        raise UserError("\n".join(f"{key}: must be given" for key in missing))
-    try:
-        plain = OmegaConf.to_container(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
-
-
-def check_config(config: DictConfig) -> TrainConfig:
+def check_train(config: DictConfig) -> TrainConfig:
     """Checks a composed `train` config.
 
     Args:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ast
-import difflib
 import math
 from collections.abc import Collection
 from typing import Any
 
-from sr_lightning.signatures import Parameter, find_definition, parameters
+from sr_lightning.config.signatures import Parameter, find_definition, parameters
+from sr_lightning.text import nearest
 
 _SEQUENCES = {"list", "tuple", "Sequence", "Iterable", "Collection"}
 _MAPPINGS = {"dict", "Mapping"}
@@ -17,13 +17,6 @@ _SCALARS = {"bool", "int", "float", "str", "Any", "None"}
 
 class Mismatch(Exception):
     """The value does not fit; the text says what would."""
-
-
-def nearest(name: str, allowed: Collection[str]) -> str:
-    """What the writer of a mistyped name may have meant, as the end of a sentence."""
-    close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}allowed: {', '.join(sorted(allowed)) or 'nothing'}"
 
 
 def fit(value: Any, annotation: ast.expr | None, module: str) -> Any:

@@ -12,11 +12,11 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from sr_lightning.shipped import find_weights, shipped_weights
-from sr_lightning.signatures import constant
+from sr_lightning.config.signatures import constant
+from sr_lightning.weights.pretrained import find_weights, shipped_weights
 
 if TYPE_CHECKING:
-    from sr_lightning.config import TrainConfig
+    from sr_lightning.config.schema import TrainConfig
 
 _DATA_HINT = "; the data sets' root is paths.data or $SR_DATA, and `python -m sr_lightning.download` fills it"
 _SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -106,46 +106,6 @@ def set_findings(key: str, name: str, entry: Any) -> Iterator[str]:
         yield f"{key}: found {entry!r}, allowed: a folder, or {{hr: folder, lr: folder, files: [names]}}"
 
 
-# What keys of W&B, Hugging Face, GitHub, OpenAI and Amazon look like, and hexadecimal ones of W&B before 2025.
-_SECRET = re.compile(r"([0-9a-f]{40}|wandb_v\d_\w{20,}|hf_\w{30,}|gh[pousr]_\w{30,}|sk-[\w-]{20,}|AKIA[0-9A-Z]{16})")
-_SECRET_NAME = re.compile(r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY)(_|$)", re.IGNORECASE)
-
-
-def is_secret(value: Any) -> bool:
-    """Whether a text is a key, by its form, or holds the value of an environment variable that is called one."""
-    if not isinstance(value, str):
-        return False
-    known = [secret for name, secret in os.environ.items() if _SECRET_NAME.search(name) and len(secret) >= 8]
-    return _SECRET.fullmatch(value.strip("'\" ")) is not None or any(secret in value for secret in known)
-
-
-def secret_findings(plain: Any, key: str = "") -> Iterator[str]:
-    """One message for each value that a run must not write into its files; the value is not repeated."""
-    if isinstance(plain, dict | list):
-        for name, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
-            yield from secret_findings(value, f"{key}.{name}" if key else str(name))
-    elif is_secret(plain):
-        yield secret_finding(key)
-
-
-def secret_finding(key: str) -> str:
-    """Says what to do with a secret in place of a config's key."""
-    return (
-        f"{key}: looks like a secret, which would be written into the run's files; allowed: an environment variable "
-        "such as WANDB_API_KEY, or `wandb login`"
-    )
-
-
-def typed_secrets(arguments: list[str]) -> Iterator[str]:
-    """`secret_findings` of a command line: it is written into the run's files too, whatever its keys are."""
-    for argument in arguments:
-        key, _, value = argument.partition("=")
-        name = key.lstrip("+~").rpartition(".")[2]
-        is_named_so = _SECRET_NAME.search(name) is not None and re.fullmatch(r"\S{16,}", value) is not None
-        if is_named_so or is_secret(value or key):
-            yield secret_finding(key if value else "the command line")
-
-
 def path_findings(config: TrainConfig) -> Iterator[str]:
     """Folders and files that have to be there before anything heavy is imported."""
     data = config.data
@@ -179,7 +139,7 @@ def _shards(section: Any) -> Iterator[str]:
     if "://" in folder or folder.startswith("local:"):
         if find_spec("litdata") is None:
             yield f"data.shards.folder: {folder} needs litdata; allowed: pip install 'sr_lightning[streaming]'"
-    elif not os.path.isfile(os.path.join(folder, str(constant("sr_lightning.data.packed", "INDEX")))):
+    elif not os.path.isfile(os.path.join(folder, str(constant("sr_lightning.data.shards.index", "INDEX")))):
         yield (
             f"data.shards.folder: {folder} holds no packed pictures; allowed: what `python -m sr_lightning.pack "
             "input=<pictures> output=<folder>` has written, or its address"

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["Classical", "EvalBatch", "SRDataModule", "SecondOrder", "TrainBatch"]
+__all__ = ["Classical", "EvalBatch", "SRDataModule", "SecondOrder", "Shards", "TrainBatch"]
 
 if TYPE_CHECKING:
     from sr_lightning.data.batch import EvalBatch, TrainBatch
     from sr_lightning.data.datamodule import SRDataModule
-    from sr_lightning.data.realworld import Classical, SecondOrder
+    from sr_lightning.data.degradations.realworld import Classical, SecondOrder
+    from sr_lightning.data.shards.reader import Shards
 else:
     _HOMES = {
-        "Classical": "realworld",
+        "Classical": "degradations.realworld",
         "EvalBatch": "batch",
         "SRDataModule": "datamodule",
-        "SecondOrder": "realworld",
+        "Shards": "shards.reader",
+        "SecondOrder": "degradations.realworld",
         "TrainBatch": "batch",
     }
 

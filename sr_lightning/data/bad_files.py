@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sr_lightning.decoding import BadPictureError, decode
 from sr_lightning.errors import UserError
-from sr_lightning.printable import printable
+from sr_lightning.image.decoder import BadPictureError, decode
+from sr_lightning.text import printable
 
 _SHOWN = 10
 

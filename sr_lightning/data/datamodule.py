@@ -13,18 +13,18 @@ import torch
 import torch.distributed
 from torch.utils.data import DataLoader
 
-from sr_lightning.data.bad_pictures import BadPicturesError, find_bad
+from sr_lightning.data.bad_files import BadPicturesError, find_bad
 from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
+from sr_lightning.data.cache.lr_pictures import made_lr
 from sr_lightning.data.datasets import BatchSampler, EvalPictures, Pictures, TrainSamples
-from sr_lightning.data.degrade import Degradation, Downscale, to_eval_batch, to_train_batch
+from sr_lightning.data.degradations.base import Degradation, Downscale, to_eval_batch, to_train_batch
+from sr_lightning.data.duplicates.leakage import warn_of_leakage
 from sr_lightning.data.files import EXTENSIONS
-from sr_lightning.data.leakage import warn_of_leakage
-from sr_lightning.data.loader import TimedLoader, as_it_is, ignore_interrupts
-from sr_lightning.data.made_lr import made_lr
-from sr_lightning.data.sets import OnBadImage, OnSmall, SetFinder
-from sr_lightning.data.streaming import Shards
+from sr_lightning.data.picture_sets import OnBadImage, OnSmall, SetFinder
+from sr_lightning.data.sampling.loader import TimedLoader, as_it_is, ignore_interrupts
+from sr_lightning.data.shards.reader import Shards
 from sr_lightning.errors import UserError
-from sr_lightning.resize import Kernel
+from sr_lightning.image.resize import Kernel
 
 log = logging.getLogger(__name__)
 

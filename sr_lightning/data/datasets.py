@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
-from sr_lightning.data.crops import RGB, CropPlan, scale_of_batch, window
-from sr_lightning.data.degrade import Degradation
-from sr_lightning.data.store import MappedPictures, PictureSource
+from sr_lightning.data.cache.store import MappedPictures, PictureSource
+from sr_lightning.data.degradations.base import Degradation
+from sr_lightning.data.sampling.crops import RGB, CropPlan, scale_of_batch, window
 from sr_lightning.errors import UserError
 
 

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sr_lightning.data.bad_pictures import BadPicturesError, Remembered, listed
+from sr_lightning.data.bad_files import BadPicturesError, Remembered, listed
+from sr_lightning.data.cache.store import PictureStore, Shrink, content_key
 from sr_lightning.data.datasets import Pictures
-from sr_lightning.data.demands import OnBadImage as OnBadImage
-from sr_lightning.data.demands import OnSmall as OnSmall
-from sr_lightning.data.demands import held_out, least_side
+from sr_lightning.data.duplicates.swapped_pairs import refuse_swapped
 from sr_lightning.data.files import find_pictures, pair_pictures
-from sr_lightning.data.store import PictureStore, Shrink, content_key
-from sr_lightning.data.swapped import refuse_swapped
+from sr_lightning.data.requirements import OnBadImage as OnBadImage
+from sr_lightning.data.requirements import OnSmall as OnSmall
+from sr_lightning.data.requirements import held_out, least_side
 from sr_lightning.errors import UserError
 
 log = logging.getLogger(__name__)

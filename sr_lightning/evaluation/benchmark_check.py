@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sr_lightning.data.benchmarks import recognise, reference_bicubic, self_check
+from sr_lightning.data.benchmarks.recognition import recognise, reference_bicubic, self_check
+from sr_lightning.data.benchmarks.reference import known_benchmarks
 from sr_lightning.data.datasets import Pictures
-from sr_lightning.data.known import known_benchmarks
-from sr_lightning.results import SetScore
+from sr_lightning.evaluation.results import SetScore
 
 PROTOCOLS_KERNEL = "matlab_bicubic"
 

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch, NoPicture
 from sr_lightning.data.datasets import EvalPictures
-from sr_lightning.data.degrade import Degradation, to_eval_batch
-from sr_lightning.image import shave, to_uint8
-from sr_lightning.inference import bicubic
-from sr_lightning.metrics import psnr_and_ssim
-from sr_lightning.results import BICUBIC, PictureScore
+from sr_lightning.data.degradations.base import Degradation, to_eval_batch
+from sr_lightning.evaluation.results import BICUBIC, PictureScore
+from sr_lightning.image.color import shave, to_uint8
+from sr_lightning.inference.predict import bicubic
+from sr_lightning.metrics.psnr_ssim import psnr_and_ssim
 
 Metric = Callable[[Tensor, Tensor], float]
 """(1, 3, H, W) uint8 of SR and HR, shaved -> a number; NaN for a picture that is too small."""

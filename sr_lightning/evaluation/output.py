@@ -12,14 +12,13 @@ from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch
 from sr_lightning.data.datasets import EvalPictures
-from sr_lightning.evaluation import Evaluation
-from sr_lightning.folders import shown
-from sr_lightning.image import write_png
-from sr_lightning.printable import printable
-from sr_lightning.results import write_results
-from sr_lightning.run import Run
-from sr_lightning.run_info import environment
-from sr_lightning.tables import COST, QUALITY, Record, latex, markdown, terminal, write_csv
+from sr_lightning.evaluation.results import write_results
+from sr_lightning.evaluation.summary import Evaluation
+from sr_lightning.evaluation.tables import COST, QUALITY, Record, latex, markdown, terminal, write_csv
+from sr_lightning.image.color import write_png
+from sr_lightning.runs.environment import environment
+from sr_lightning.runs.run import Run
+from sr_lightning.text import printable, shown
 
 FILES = {"markdown": "results.md", "latex": "results.tex", "csv": "results.csv"}
 

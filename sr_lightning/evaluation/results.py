@@ -15,7 +15,7 @@ from typing import Any
 
 import torch.distributed
 
-from sr_lightning.metrics import PROTOCOL
+from sr_lightning.metrics.psnr_ssim import PROTOCOL
 
 BICUBIC = "bicubic"
 """The method that stands in every table, and from which gains are counted."""

@@ -9,14 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sr_lightning.comparison import Difference, over_seeds, paired_difference
-from sr_lightning.cost import Cost
-from sr_lightning.data.benchmarks import PublishedRow, published
-from sr_lightning.methods import Method
-from sr_lightning.quality import QualityMetric, Unavailable
-from sr_lightning.results import BICUBIC, PictureScore, summarise
-from sr_lightning.self_check import Checked
-from sr_lightning.tables import Record, records
+from sr_lightning.data.benchmarks.recognition import PublishedRow, published
+from sr_lightning.evaluation.benchmark_check import Checked
+from sr_lightning.evaluation.method import Method
+from sr_lightning.evaluation.results import BICUBIC, PictureScore, summarise
+from sr_lightning.evaluation.significance import Difference, over_seeds, paired_difference
+from sr_lightning.evaluation.tables import Record, records
+from sr_lightning.inference.cost import Cost
+from sr_lightning.metrics.perceptual import QualityMetric, Unavailable
 
 ENOUGH = 30
 """Pictures over which a bootstrap interval holds about as often as it says (`comparison.paired_difference`)."""

@@ -16,8 +16,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from sr_lightning.printable import printable
-from sr_lightning.results import BICUBIC, SetScore
+from sr_lightning.evaluation.results import BICUBIC, SetScore
+from sr_lightning.text import printable
 
 Kind = Literal["baseline", "own", "published"]
 

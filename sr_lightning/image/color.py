@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from sr_lightning.decoding import MAX_PIXELS, decode
+from sr_lightning.image.decoder import MAX_PIXELS, decode
 
 log = logging.getLogger(__name__)
 

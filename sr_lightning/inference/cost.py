@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sr_lightning.network import apply_network
+from sr_lightning.inference.forward import apply_network
 
 OUTPUT_SIZE = (720, 1280)  # height and width: what papers count for
 

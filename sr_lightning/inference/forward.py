@@ -7,8 +7,8 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from sr_lightning.image import rgb_to_ycbcr, ycbcr_to_rgb
-from sr_lightning.resize import resize
+from sr_lightning.image.color import rgb_to_ycbcr, ycbcr_to_rgb
+from sr_lightning.image.resize import resize
 
 
 def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:

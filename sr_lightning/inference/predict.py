@@ -7,10 +7,10 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from sr_lightning.image import SYMMETRIES, to_uint8, turned, turned_back
-from sr_lightning.network import apply_network, apply_to_rgb
-from sr_lightning.resize import resize
-from sr_lightning.tiling import super_resolve_tiled
+from sr_lightning.image.color import SYMMETRIES, to_uint8, turned, turned_back
+from sr_lightning.image.resize import resize
+from sr_lightning.inference.forward import apply_network, apply_to_rgb
+from sr_lightning.inference.tiling import super_resolve_tiled
 
 __all__ = ["apply_network", "bicubic", "super_resolve"]
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
-from sr_lightning.network import apply_network, apply_to_rgb, device_of
+from sr_lightning.inference.forward import apply_network, apply_to_rgb, device_of
 
 _HEIGHT = 16  # of the strips: enough for every network that pools
 _WIDTHS = (256, 1024)  # multiples of every step

@@ -1,8 +1,7 @@
-"""Where logged values go: `metrics.csv` always, Weights & Biases or TensorBoard beside it."""
+"""Weights & Biases logger: one W&B run for each run folder, offline unless asked otherwise."""
 
 from __future__ import annotations
 
-import csv
 import netrc
 import os
 import sys
@@ -11,84 +10,13 @@ import urllib.request
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlparse
 
-from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.loggers import Logger, WandbLogger
 
 from sr_lightning.errors import UserError
-from sr_lightning.results import PictureScore, baselines, gain
-
-
-class MetricsCsv(Logger):
-    """One row per logged step in `metrics.csv`, appended when a run continues.
-
-    Lightning's CSVLogger removes an existing file and writes all of it again at every save.
-
-    Args:
-        folder: The run's folder.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        super().__init__()
-        self.path = Path(folder) / "metrics.csv"
-        self._columns: list[str] = self._read()[0]
-
-    @property
-    def name(self) -> str:
-        """Name of the logger."""
-        return "csv"
-
-    @property
-    def version(self) -> str:
-        """The run's folder stands for it."""
-        return self.path.parent.name
-
-    @rank_zero_only
-    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The config lies beside the file, in `.hydra/`."""
-
-    @rank_zero_only
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        """Appends a row; a new name adds a column."""
-        row = {"step": step, **{key: value for key, value in metrics.items() if key != "epoch"}}
-        new = [key for key in row if key not in self._columns]
-        if new:
-            _, rows = self._read()
-            self._columns += new
-            self._rewrite(rows)
-        with self.path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self._columns).writerow(row)
-
-    @rank_zero_only
-    def truncate(self, step: int) -> None:
-        """Keeps what the first `step` steps have logged: the run continues from there and writes the rest again."""
-        if not self.path.exists():
-            return
-        _, rows = self._read()
-        kept = [row for row in rows if int(row["step"]) < step]
-        if kept:
-            self._rewrite(kept)
-        else:
-            self.path.unlink()
-            self._columns = []
-
-    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
-        if not self.path.exists():
-            return [], []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            whole = [line for line in file if line.endswith("\n")]  # a full disk leaves half of a row
-        reader = csv.DictReader(whole)
-        return list(reader.fieldnames or []), list(reader)
-
-    def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        part = self.path.with_suffix(".csv.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, self._columns)
-            writer.writeheader()
-            writer.writerows(rows)
-        os.replace(part, self.path)
+from sr_lightning.evaluation.results import PictureScore, baselines, gain
 
 
 def wandb_logger(
@@ -200,8 +128,3 @@ def finish_wandb(*, exit_code: int) -> None:
         import wandb
 
         wandb.finish(exit_code=exit_code)
-
-
-def tensorboard_logger(*, folder: str) -> TensorBoardLogger:
-    """TensorBoard's event files in `<folder>/tensorboard`."""
-    return TensorBoardLogger(save_dir=folder, name="", version="tensorboard")

@@ -8,7 +8,7 @@ from sr_lightning.losses.frequency import FocalFrequencyLoss, FrequencyLoss
 from sr_lightning.losses.lpips import LPIPSLoss
 from sr_lightning.losses.perceptual import PerceptualLoss, StyleLoss
 from sr_lightning.losses.pixel import CharbonnierLoss, L1Loss, L2Loss
-from sr_lightning.losses.structure import GradientLoss, MSSSIMLoss, SSIMLoss, TotalVariationLoss
+from sr_lightning.losses.structural import GradientLoss, MSSSIMLoss, SSIMLoss, TotalVariationLoss
 
 __all__ = [
     "CharbonnierLoss",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
-from sr_lightning.metrics import multiscale_similarity, similarity
+from sr_lightning.metrics.psnr_ssim import multiscale_similarity, similarity
 
 
 class SSIMLoss(nn.Module):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sr_lightning.resize import resize
+from sr_lightning.image.resize import resize
 
 Array = NDArray[np.float64]
 

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
-from sr_lightning.image import rgb_to_y, to_uint8
-from sr_lightning.metrics import multiscale_similarity
-from sr_lightning.niqe import BLOCK, Pristine, niqe
-from sr_lightning.schema import nearest
+from sr_lightning.image.color import rgb_to_y, to_uint8
+from sr_lightning.metrics.niqe import BLOCK, Pristine, niqe
+from sr_lightning.metrics.psnr_ssim import multiscale_similarity
+from sr_lightning.text import nearest
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sr_lightning.image import levels_to_y, to_uint8
-from sr_lightning.image import shave as shaved
+from sr_lightning.image.color import levels_to_y, to_uint8
+from sr_lightning.image.color import shave as shaved
 
 Channel = Literal["Y", "RGB"]
 PROTOCOL = {

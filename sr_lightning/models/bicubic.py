@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from sr_lightning.image.resize import enlarge
 from sr_lightning.models.blocks import check_scales, choose_scale
-from sr_lightning.resize import enlarge
 
 
 class Bicubic(nn.Module):

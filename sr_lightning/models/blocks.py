@@ -8,8 +8,8 @@ from typing import Literal
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
+from sr_lightning.image.resize import enlarge
 from sr_lightning.models.initialisation import RESIDUAL, icnr_, kaiming_
-from sr_lightning.resize import enlarge
 
 Activation = Literal["relu", "leaky_relu", "prelu", "gelu", "silu"]
 Upsampling = Literal["pixelshuffle", "pixelshuffle_direct", "nearest_conv", "bicubic"]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
+from sr_lightning.image.resize import enlarge
 from sr_lightning.models.blocks import Activation, ResBlock, Upsampling, check_scale, conv, tail
-from sr_lightning.models.initialisation import zero_last_conv_
-from sr_lightning.models.official import (
+from sr_lightning.models.conversion import (
     LEVELS,
     MeanShift,
     Names,
@@ -24,7 +24,7 @@ from sr_lightning.models.official import (
     split_mean_shift,
     sub_pixel_scale,
 )
-from sr_lightning.resize import enlarge
+from sr_lightning.models.initialisation import zero_last_conv_
 
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 _BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # Y of RGB in [0, 1], less its offset of 16

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
-from sr_lightning.models.official import Names, Official, State, rename, sub_pixel_scale
+from sr_lightning.models.conversion import Names, Official, State, rename, sub_pixel_scale
 
 
 class ESPCN(nn.Module):

@@ -7,8 +7,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scale, conv
+from sr_lightning.models.conversion import Names, Official, State, count, rename
 from sr_lightning.models.initialisation import gaussian_, kaiming_
-from sr_lightning.models.official import Names, Official, State, count, rename
 
 _PRELU_SLOPE = 0.25
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
+from sr_lightning.models.conversion import Names, Official, State, count, rename, sub_pixel_scale
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
-from sr_lightning.models.official import Names, Official, State, count, rename, sub_pixel_scale
 
 _SLOPE = 0.05
 

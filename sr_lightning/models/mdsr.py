@@ -18,8 +18,7 @@ from sr_lightning.models.blocks import (
     sub_pixel,
     to_picture,
 )
-from sr_lightning.models.edsr import DIV2K_MEAN
-from sr_lightning.models.official import (
+from sr_lightning.models.conversion import (
     Names,
     Official,
     State,
@@ -29,6 +28,7 @@ from sr_lightning.models.official import (
     split_mean_shift,
     sub_pixel_scale,
 )
+from sr_lightning.models.edsr import DIV2K_MEAN
 
 
 class MDSR(nn.Module):

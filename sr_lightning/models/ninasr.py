@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
 from sr_lightning.models.blocks import check_scale, conv
+from sr_lightning.models.conversion import Names, Official, State, count, rename, sub_pixel_scale
 from sr_lightning.models.edsr import DIV2K_MEAN
 from sr_lightning.models.initialisation import icnr_, kaiming_
-from sr_lightning.models.official import Names, Official, State, count, rename, sub_pixel_scale
 
 
 class NinaSR(nn.Module):

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scale, conv, tail
-from sr_lightning.models.edsr import DIV2K_MEAN
-from sr_lightning.models.initialisation import RESIDUAL, kaiming_
-from sr_lightning.models.official import (
+from sr_lightning.models.conversion import (
     LEVELS,
     MeanShift,
     Names,
@@ -24,6 +22,8 @@ from sr_lightning.models.official import (
     split_mean_shift,
     sub_pixel_scale,
 )
+from sr_lightning.models.edsr import DIV2K_MEAN
+from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 
 
 class RCAN(nn.Module):

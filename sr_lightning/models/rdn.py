@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scale, conv, tail
-from sr_lightning.models.initialisation import RESIDUAL, kaiming_
-from sr_lightning.models.official import (
+from sr_lightning.models.conversion import (
     LEVELS,
     Names,
     Official,
@@ -20,6 +19,7 @@ from sr_lightning.models.official import (
     shuffle_names,
     sub_pixel_scale,
 )
+from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 
 
 class RDN(nn.Module):

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
-from sr_lightning.models.official import LEVELS, Names, Official, State, count, on_unit_range, rename, sub_pixel_scale
+from sr_lightning.models.conversion import LEVELS, Names, Official, State, count, on_unit_range, rename, sub_pixel_scale
 
 _SLOPE = 0.05
 _ATTENTION_NAMES = {

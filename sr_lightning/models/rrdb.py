@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import NearestConv, check_scale, conv, to_picture
+from sr_lightning.models.conversion import Names, Official, State, count, rename
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
-from sr_lightning.models.official import Names, Official, State, count, rename
 
 _RESIDUAL_SCALING = 0.2
 

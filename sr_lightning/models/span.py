@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
+from sr_lightning.models.conversion import LEVELS, Names, Official, State, on_unit_range, rename, sub_pixel_scale
 from sr_lightning.models.edsr import DIV2K_MEAN
-from sr_lightning.models.official import LEVELS, Names, Official, State, on_unit_range, rename, sub_pixel_scale
 
 
 class SPAN(nn.Module):

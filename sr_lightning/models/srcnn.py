@@ -8,10 +8,10 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
+from sr_lightning.image.resize import enlarge
 from sr_lightning.models.blocks import check_scale, conv
+from sr_lightning.models.conversion import Official, State, rename
 from sr_lightning.models.initialisation import gaussian_
-from sr_lightning.models.official import Official, State, rename
-from sr_lightning.resize import enlarge
 
 
 class SRCNN(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from sr_lightning.models.blocks import check_scale, conv, stages, sub_pixel, to_picture
-from sr_lightning.models.official import Names, Official, State, count, rename, sub_pixel_scale, with_zero_biases
+from sr_lightning.models.conversion import Names, Official, State, count, rename, sub_pixel_scale, with_zero_biases
 
 _PRELU_SLOPE = 0.25
 

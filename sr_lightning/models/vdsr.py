@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sr_lightning.image.resize import enlarge
 from sr_lightning.models.blocks import check_scales, choose_scale, conv
+from sr_lightning.models.conversion import Names, Official, State, count, rename, with_zero_biases
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
-from sr_lightning.models.official import Names, Official, State, count, rename, with_zero_biases
-from sr_lightning.resize import enlarge
 
 
 class VDSR(nn.Module):

@@ -48,7 +48,7 @@ def environment(command: str) -> dict[str, Any]:
 
 def _commit() -> str | None:
     """The checkout's commit, with a `+` where files differ from it; None outside a checkout."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -13,9 +13,10 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from sr_lightning.compose import quote_path
+from sr_lightning.config.compose import quote_path
 from sr_lightning.errors import UserError
-from sr_lightning.lock import LOCK
+from sr_lightning.runs.lock import LOCK
+from sr_lightning.text import shown
 
 _PATIENCE = 60.0  # seconds that ranks wait for the first to name the folder
 
@@ -131,11 +132,6 @@ def remove_unused(folder: Path, name: str) -> None:
         return
     shutil.rmtree(folder)
     print(f"nothing came of it, so that {shown(folder)} is removed", flush=True)
-
-
-def shown(path: Path) -> str:
-    """A path as the user would type it: relative where it lies below the working folder."""
-    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def _key(*, is_sweep: bool) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from sr_lightning.changes import OWN, apply_changes, differing_keys
-from sr_lightning.config import TrainConfig
+from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, Kept, Seal, find_kept, read_seal, tidy
+from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
-from sr_lightning.seal import LAST, PREVIOUS, Kept, Seal, find_kept, read_seal, tidy
-from sr_lightning.trust import read_saved_config
+from sr_lightning.runs.allowed_changes import OWN, apply_changes, differing_keys
+from sr_lightning.runs.saved_config import read_saved_config
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_lightning.resume import Resume
+from sr_lightning.runs.resume import Resume
 
 
 @dataclass(frozen=True)

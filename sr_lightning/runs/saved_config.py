@@ -17,8 +17,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # it ships no types
 
-from sr_lightning.compose import said_of_yaml
-from sr_lightning.config import ADVERSARY, LOSS, PERCEPTUAL, conf_dir
+from sr_lightning.config.compose import said_of_yaml
+from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.schema import ADVERSARY, LOSS, PERCEPTUAL
 from sr_lightning.errors import UserError
 
 # Whole classes of names that only ever name a network part, a loss or an optimizer.

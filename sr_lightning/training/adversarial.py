@@ -14,7 +14,7 @@ from sr_lightning.data.batch import TrainBatch
 from sr_lightning.errors import UserError
 from sr_lightning.losses import CompositeLoss
 from sr_lightning.losses.adversarial import AdversarialLoss
-from sr_lightning.module import OptimizerFactory, SchedulerFactory, SRModule
+from sr_lightning.training.module import OptimizerFactory, SchedulerFactory, SRModule
 
 
 class Adversary:

@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from sr_lightning.checkpoint import FORMAT
+from sr_lightning.checkpoints.matching import differences
+from sr_lightning.checkpoints.weights import FORMAT
 from sr_lightning.data.batch import EvalBatch, NoPicture, TrainBatch
 from sr_lightning.errors import UserError
-from sr_lightning.image import rgb_to_y
-from sr_lightning.inference import apply_network, super_resolve
+from sr_lightning.evaluation.evaluator import bicubic_score, score, timed
+from sr_lightning.evaluation.results import PictureScore, gathered, logged, summarise
+from sr_lightning.image.color import rgb_to_y
+from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
-from sr_lightning.matching import differences
-from sr_lightning.results import PictureScore, gathered, logged, summarise
-from sr_lightning.scoring import bicubic_score, score, timed
 
 OptimizerFactory = Callable[[Any], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], LRScheduler]

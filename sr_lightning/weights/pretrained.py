@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_FOLDER = Path(__file__).resolve().parent / "weights"
+_FOLDER = Path(__file__).resolve().parent
 
 
 def shipped_weights() -> list[str]:

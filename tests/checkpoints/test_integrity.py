@@ -9,9 +9,9 @@ import signal
 import pytest
 import torch
 
-from sr_lightning.checkpoint_io import SafeCheckpointIO
+from sr_lightning.checkpoints.integrity import DamagedError, Seal, find_kept, read_seal, tidy, write_seal
+from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
 from sr_lightning.errors import UserError
-from sr_lightning.seal import DamagedError, Seal, find_kept, read_seal, tidy, write_seal
 
 
 def save(folder, step, fill=0.0):

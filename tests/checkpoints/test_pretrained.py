@@ -7,8 +7,8 @@ import pytest
 from safetensors import safe_open
 
 from sr_lightning import evaluate, train
-from sr_lightning.checkpoint import read_config
-from sr_lightning.shipped import find_weights, shipped_weights
+from sr_lightning.checkpoints.weights import read_config
+from sr_lightning.weights.pretrained import find_weights, shipped_weights
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 CARD = Path(find_weights(shipped_weights()[0])).with_name("README.md")

@@ -5,9 +5,9 @@ import sys
 import pytest
 import torch
 
+from sr_lightning.checkpoints.third_party import load_foreign
 from sr_lightning.errors import UserError
-from sr_lightning.foreign import load_foreign
-from sr_lightning.inference import super_resolve
+from sr_lightning.inference.predict import super_resolve
 from sr_lightning.models import EDSR
 
 pytest.importorskip("spandrel", reason="needs the optional extra spandrel")

@@ -15,13 +15,13 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
-from sr_lightning.build import build_network
+from sr_lightning.builders.components import build_network
+from sr_lightning.builders.identify_network import advise
 from sr_lightning.callbacks import EMA
-from sr_lightning.checkpoint import load_weights, read_checkpoint, read_config, read_weights
-from sr_lightning.checkpoint_io import SafeCheckpointIO
+from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
+from sr_lightning.checkpoints.third_party import load_foreign
+from sr_lightning.checkpoints.weights import load_weights, read_checkpoint, read_config, read_weights
 from sr_lightning.errors import UserError
-from sr_lightning.fitting import advise
-from sr_lightning.foreign import load_foreign
 from sr_lightning.models import EDSR
 
 
@@ -350,10 +350,10 @@ def test_a_newer_format_is_refused(tmp_path):
         "sr_lightning.models.edsr.EDSR",
         "sr_lightning.models.edsr.torch.load",
         "sr_lightning.models.EDSR.from_official",
-        "sr_lightning.models.official.rename",
+        "sr_lightning.models.conversion.rename",
         "sr_lightning.models.__builtins__",
         "sr_lightning.models.EDSR\n",
-        "sr_lightning.checkpoint.read_checkpoint",
+        "sr_lightning.checkpoints.weights.read_checkpoint",
         "my_package.MyNet",
         "${oc.env:HOME}",
         "",

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from sr_lightning.config import TrainConfig
+from sr_lightning.cli.launcher import processes
+from sr_lightning.config.schema import TrainConfig
 from sr_lightning.data.datasets import EvalPictures
 from sr_lightning.errors import UserError
-from sr_lightning.folders import chosen_folder, claim_folder, remove_unused
-from sr_lightning.launch import processes
+from sr_lightning.runs.folder import chosen_folder, claim_folder, remove_unused
 from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")

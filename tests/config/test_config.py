@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from sr_lightning.compose import compose_jobs, quote_path
-from sr_lightning.config import check_config, register_resolvers
+from sr_lightning.config.compose import compose_jobs, quote_path
+from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
 
 register_resolvers()
@@ -19,7 +20,7 @@ def jobs(*overrides, is_sweep=False):
 
 def checked(*overrides):
     (job,) = jobs(*overrides)
-    return check_config(job.config)
+    return check_train(job.config)
 
 
 def findings(*overrides):
@@ -74,7 +75,7 @@ def test_the_default_config_is_right():
         ("adversarial=srgn", "adversarial: found 'srgn', did you mean 'srgan'?"),
         ("adversarial.weight=1", "adversarial.weight: there is no section 'adversarial'; adversarial=… chooses one"),
         ("callbacks.pictures=3", "callbacks.pictures: found 3"),
-        ("+logger.mine._target_=sr_lightning.loggers.Nothing", "logger.mine._target_"),
+        ("+logger.mine._target_=sr_lightning.loggers.weights_and_biases.Nothing", "logger.mine._target_"),
         # ranges
         ("scale=5", "scale: found 5, allowed: one of 2, 3, 4, 8"),
         ("scale=[2,2]", "scale: found [2, 2]"),
@@ -142,7 +143,7 @@ def test_an_adversary_that_is_no_section():
     (job,) = jobs()
     job.config.adversarial = 3
     with pytest.raises(UserError, match=r"adversarial: found 3, allowed: a section as in adversarial=srgan, or null"):
-        check_config(job.config)
+        check_train(job.config)
 
 
 def test_a_weight_of_0_is_no_adversary():

@@ -6,8 +6,9 @@ import inspect
 import pytest
 import yaml
 
-from sr_lightning.config import LOSS, OFFERED, PERCEPTUAL, conf_dir
-from sr_lightning.signatures import parameters
+from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.schema import LOSS, OFFERED, PERCEPTUAL
+from sr_lightning.config.signatures import parameters
 
 
 def shipped():

@@ -4,7 +4,8 @@ import ast
 
 import pytest
 
-from sr_lightning.schema import Mismatch, fit, nearest
+from sr_lightning.config.type_check import Mismatch, fit
+from sr_lightning.text import nearest
 
 
 def check(value, annotation):

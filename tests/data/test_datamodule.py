@@ -13,7 +13,7 @@ from sr_lightning.data import SRDataModule
 from sr_lightning.data.batch import NoPicture
 from sr_lightning.data.datasets import BatchSampler
 from sr_lightning.errors import UserError
-from sr_lightning.resize import resize
+from sr_lightning.image.resize import resize
 
 
 def module(folder, tmp_path, *, world_size=1, rank=0, accumulate=1, **settings):
@@ -218,7 +218,7 @@ def test_the_sample_split_keeps_scenes_apart():
 
     import yaml
 
-    from sr_lightning.config import conf_dir
+    from sr_lightning.config.conf_files import conf_dir
 
     content = yaml.safe_load(Path(conf_dir(), "data", "sample.yaml").read_text())
     sides = [set(content["train_files"]), set(content["val"]["sample_val"]["files"])]

@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from sr_lightning import self_check
-from sr_lightning.data.benchmarks import published
+from sr_lightning.data.benchmarks.recognition import published
 from sr_lightning.evaluate import main
-from sr_lightning.image import read_rgb
+from sr_lightning.evaluation import benchmark_check as self_check
+from sr_lightning.image.color import read_rgb
+from sr_lightning.image.resize import resize
 from sr_lightning.models import EDSR, IMDN
-from sr_lightning.resize import resize
-from sr_lightning.shipped import find_weights
+from sr_lightning.weights.pretrained import find_weights
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
@@ -217,7 +217,7 @@ def test_checkpoints_of_one_network_have_the_names_of_their_runs_and_seeds_are_o
 
 
 def test_no_two_methods_share_a_name(tmp_path):
-    from sr_lightning.methods import build_methods
+    from sr_lightning.builders.methods import build_methods
 
     files = ["a/0/checkpoints/best.ckpt", "a/0/checkpoints/last.ckpt", "b/0/checkpoints/best.ckpt", "plain.ckpt"]
     paths = [str(save(tmp_path / name, n_feats=4 if name[0] == "a" else 2)) for name in files]
@@ -248,7 +248,7 @@ def test_files_for_papers(folder, tmp_path, monkeypatch):
     row = [replace(published("Set5", 4)[0], method="A_B & C|D", training="291", source="table 1 of 10% <x>")]
     monkeypatch.setattr(self_check, "recognise", lambda paths: Known())
     monkeypatch.setattr(self_check, "self_check", lambda *arguments: [])
-    monkeypatch.setattr("sr_lightning.evaluation.published", lambda name, scale: row)
+    monkeypatch.setattr("sr_lightning.evaluation.summary.published", lambda name, scale: row)
     assert main(["model=bicubic", "scale=4", *mine(folder, "Set5"), *QUICK]) == 0
     run = only_run()
     text = (run / "results.md").read_text()
@@ -284,7 +284,7 @@ def test_metrics_without_weights_say_so_and_the_run_goes_on(folder, tmp_path, ca
 
 
 def test_tiles_and_self_ensemble_are_what_the_network_is_run_with(folder, tmp_path, monkeypatch, capsys):
-    from sr_lightning import inference
+    from sr_lightning.inference import predict as inference
 
     real, asked = inference.super_resolve, []
 
@@ -321,7 +321,7 @@ def test_the_same_bits_on_two_processes_each_picture_once(folder, tmp_path):
 
 
 def test_scores_do_not_depend_on_the_number_of_threads():
-    from sr_lightning.metrics import psnr, ssim
+    from sr_lightning.metrics.psnr_ssim import psnr, ssim
 
     generator = torch.Generator().manual_seed(0)
     hr = torch.randint(0, 256, (1, 3, 512, 500), generator=generator, dtype=torch.uint8)
@@ -338,7 +338,7 @@ def test_scores_do_not_depend_on_the_number_of_threads():
 
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf])
 def test_a_picture_that_is_not_finite_has_no_number(broken, folder, tmp_path, monkeypatch, capsys):
-    from sr_lightning import inference
+    from sr_lightning.inference import predict as inference
 
     real = inference.super_resolve
     good, bad = save(tmp_path / "good.ckpt"), save(tmp_path / "bad.ckpt", n_feats=2)

@@ -8,8 +8,8 @@ import re
 import pytest
 from rich.console import Console
 
-from sr_lightning.results import BICUBIC, PictureScore, gathered, logged, summarise, write_results
-from sr_lightning.tables import QUALITY, TRAINING, Record, latex, markdown, records, terminal
+from sr_lightning.evaluation.results import BICUBIC, PictureScore, gathered, logged, summarise, write_results
+from sr_lightning.evaluation.tables import QUALITY, TRAINING, Record, latex, markdown, records, terminal
 
 
 def pair(name, scale, key, own, bicubic, method="EDSR"):

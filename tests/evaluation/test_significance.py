@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from sr_lightning.comparison import Difference, over_seeds, paired_difference
+from sr_lightning.evaluation.significance import Difference, over_seeds, paired_difference
 
 
 def bca_by_hand(x, confidence, rng):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("_hydras_logging")
 def _nothing_is_built(monkeypatch, request):
     """A mistake that gets as far as training fails here instead of training for minutes."""
     if "C10" not in request.node.name:
-        monkeypatch.setattr("sr_lightning.build.build", lambda *_, **__: pytest.fail("it was built"))
+        monkeypatch.setattr("sr_lightning.builders.components.build", lambda *_, **__: pytest.fail("it was built"))
 
 
 def refused(capsys, *arguments):

@@ -18,13 +18,13 @@ import torch
 from PIL import Image, ImageCms
 
 from sr_lightning.data import SRDataModule
+from sr_lightning.data.cache.store import PictureStore
 from sr_lightning.data.datasets import BatchRequest, EvalPictures, Pictures, TrainSamples
-from sr_lightning.data.degrade import Downscale, to_eval_batch, to_train_batch
+from sr_lightning.data.degradations.base import Downscale, to_eval_batch, to_train_batch
 from sr_lightning.data.files import find_pictures
-from sr_lightning.data.store import PictureStore
-from sr_lightning.decoding import decode
 from sr_lightning.errors import UserError
-from sr_lightning.image import read_rgb
+from sr_lightning.image.color import read_rgb
+from sr_lightning.image.decoder import decode
 
 RNG = np.random.default_rng(0)
 NOISE = RNG.integers(0, 256, (96, 80, 3), dtype=np.uint8)
@@ -233,13 +233,13 @@ def test_D15_the_own_limit_and_a_large_photograph(tmp_path, monkeypatch):
     Image.fromarray(NOISE).save(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"a\.png: is 80x96; allowed: up to 0 megapixels"):
         read_rgb(tmp_path / "a.png", max_pixels=96 * 80 - 1)
-    monkeypatch.setattr("sr_lightning.decoding._SUSPICIOUS_PIXELS", 100)
+    monkeypatch.setattr("sr_lightning.image.decoder._SUSPICIOUS_PIXELS", 100)
     assert read_rgb(tmp_path / "a.png", max_pixels=96 * 80).shape == (96, 80, 3)
 
 
 def test_warnings_of_the_process_are_as_before(tmp_path, monkeypatch):
     """Of two threads that decode at once the one that began first ends first: nothing stays switched off."""
-    import sr_lightning.decoding as decoding
+    import sr_lightning.image.decoder as decoding
 
     first_is_in, second_is_in, first_is_out = (threading.Event() for _ in range(3))
 
@@ -706,7 +706,7 @@ def test_D23_files_that_go_while_training_are_not_missed(folder, tmp_path):
 @pytest.mark.fault("D23", "refused by name, nothing kept of it")
 def test_D23_a_file_that_changes_while_it_is_read(folder, tmp_path, monkeypatch, what):
     """Its pixels would lie in the cache under the old content's key, for every run to come."""
-    import sr_lightning.data.building as building
+    import sr_lightning.data.cache.builder as building
 
     def late(path):
         found = decode(path)

@@ -11,11 +11,11 @@ from PIL import Image
 from test_evaluate import QUICK, mine, only_run, per_image
 from test_results import SCORES
 
-from sr_lightning import launch
+from sr_lightning.cli import launcher as launch
 from sr_lightning.evaluate import main
-from sr_lightning.inference import super_resolve
+from sr_lightning.evaluation.results import gathered, summarise
+from sr_lightning.inference.predict import super_resolve
 from sr_lightning.models import EDSR
-from sr_lightning.results import gathered, summarise
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 BICUBIC = ["model=bicubic", "scale=2", *QUICK]

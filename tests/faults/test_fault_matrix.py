@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fault_matrix import MATRIX, NOT_BUILT, Scoreboard
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parent.parent
 
 
 def test_every_id_of_the_matrix_has_a_case(request):

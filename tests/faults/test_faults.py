@@ -19,14 +19,15 @@ from torch import nn
 
 import sr_lightning.train as command
 from sr_lightning.callbacks import Continuation, NonFiniteGuard
-from sr_lightning.compose import compose_jobs
-from sr_lightning.config import check_config, register_resolvers
+from sr_lightning.checkpoints.integrity import find_kept
+from sr_lightning.config.compose import compose_jobs
+from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.config.train import check_train
 from sr_lightning.data.datasets import TrainSamples
 from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
-from sr_lightning.lock import locked
-from sr_lightning.resume import Resume, accept_differences, prepare
-from sr_lightning.run import Run
-from sr_lightning.seal import find_kept
+from sr_lightning.runs.lock import locked
+from sr_lightning.runs.resume import Resume, accept_differences, prepare
+from sr_lightning.runs.run import Run
 from sr_lightning.train import main
 
 
@@ -113,7 +114,7 @@ def _surroundings(tmp_path, monkeypatch):
 
 def checked(*more):
     (job,) = compose_jobs("train", [*SETTINGS, *more], config_dir="conf", config_name=None, is_sweep=False)
-    return check_config(job.config)
+    return check_train(job.config)
 
 
 def kept_in(folder, allowed=(), config=None):

@@ -15,15 +15,15 @@ import pytest
 import torch
 from PIL import Image
 from test_faults import Fault, Killed, _surroundings, checked, content, go_on, kill, run  # noqa: F401
-from test_seal import save
+from test_integrity import save
 
 from sr_lightning.callbacks.pictures import write_png
+from sr_lightning.checkpoints.integrity import find_kept, read_seal
+from sr_lightning.data.cache.store import PictureStore
 from sr_lightning.data.files import find_pictures
-from sr_lightning.data.store import PictureStore
 from sr_lightning.errors import TrainingFailedError, UserError
-from sr_lightning.lock import locked
-from sr_lightning.resume import Resume, prepare
-from sr_lightning.seal import find_kept, read_seal
+from sr_lightning.runs.lock import locked
+from sr_lightning.runs.resume import Resume, prepare
 
 FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12, where there are threads
 
@@ -274,7 +274,7 @@ def test_a_checkpoint_of_something_else_in_the_runs_folder(kind):
 
 @pytest.mark.fault("T5", "taken for a full disk")
 def test_a_quota_is_a_full_disk(tmp_path):
-    from sr_lightning.failures import explain
+    from sr_lightning.training.failures import explain
 
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         assert "no space is left" in explain(OSError(number, os.strerror(number), "a.ckpt"), tmp_path)

@@ -7,14 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from test_checkpoint import PLACES, Evil, bare, legacy, tarred, zipped
-from test_quality import place
+from test_perceptual_metrics import place
+from test_weights import PLACES, Evil, bare, legacy, tarred, zipped
 
+from sr_lightning.builders.methods import build_methods
 from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate
-from sr_lightning.methods import build_methods
+from sr_lightning.metrics.perceptual import build_quality
 from sr_lightning.preview import main as preview
-from sr_lightning.quality import build_quality
 from sr_lightning.train import main as train
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")

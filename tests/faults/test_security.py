@@ -13,17 +13,18 @@ from PIL import Image
 
 import sr_lightning.train
 from sr_lightning.callbacks.pictures import safe_stem
-from sr_lightning.checkpoint import read_config
-from sr_lightning.checks import secret_findings, typed_secrets
-from sr_lightning.compose import compose_jobs, quote_path
-from sr_lightning.config import check_config, register_resolvers
-from sr_lightning.decoding import decode
+from sr_lightning.checkpoints.weights import read_config
+from sr_lightning.config.compose import compose_jobs, quote_path
+from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.config.secrets import secret_findings, typed_secrets
+from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
+from sr_lightning.image.decoder import decode
 from sr_lightning.losses import LPIPSLoss
 from sr_lightning.losses.backbones import VGGFeatures
-from sr_lightning.resume import find_resume
+from sr_lightning.runs.resume import find_resume
+from sr_lightning.runs.saved_config import own_targets, read_saved_config, typed_again
 from sr_lightning.train import main
-from sr_lightning.trust import own_targets, read_saved_config, typed_again
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 W = "written"
@@ -162,7 +163,7 @@ TARGETS = [
     {"_target_": "pickle.loads", "data": "x"},
     {"_target_": "hydra.utils.instantiate", "config": {"_target_": "os.mkdir", "path": "canary"}},
     {"_target_": "hydra.utils.call", "config": {"_target_": "os.mkdir", "path": "canary"}},
-    {"_target_": "sr_lightning.checkpoint.torch.save", "obj": 1, "f": "canary"},
+    {"_target_": "sr_lightning.checkpoints.weights.torch.save", "obj": 1, "f": "canary"},
     {"_target_": "sr_lightning.models.edsr.torch.save", "obj": 1, "f": "canary"},
     {"_target_": "sr_lightning.models.os.mkdir", "path": "canary"},
     {"_target_": "torch.optim.adam.torch.save", "obj": 1, "f": "canary"},
@@ -272,7 +273,7 @@ def test_a_run_that_was_killed_while_its_config_was_written_begins_again(tmp_pat
 def test_S2_to_continue_a_run_of_ours_nothing_has_to_be_typed_again(choice):
     register_resolvers()
     (job,) = compose_jobs("train", list(choice), config_dir=None, config_name=None, is_sweep=False)
-    assert typed_again(asdict(check_config(job.config))) == []
+    assert typed_again(asdict(check_train(job.config))) == []
 
 
 def test_S2_examples_in_comments_are_not_ours():

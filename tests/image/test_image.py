@@ -9,7 +9,7 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 
 from sr_lightning.errors import UserError
-from sr_lightning.image import read_rgb, rgb_to_y, rgb_to_ycbcr, shave, to_uint8, write_png, ycbcr_to_rgb
+from sr_lightning.image.color import read_rgb, rgb_to_y, rgb_to_ycbcr, shave, to_uint8, write_png, ycbcr_to_rgb
 
 
 def test_plain_rgb_and_grey(tmp_path, picture):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sr_lightning.data.crops import window
-from sr_lightning.resize import margin, resize
+from sr_lightning.data.sampling.crops import window
+from sr_lightning.image.resize import margin, resize
 
 SIZES = [(24, 24), (25, 31), (33, 26), (48, 49)]
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sr_lightning.cost import measure_cost, multiply_adds
+from sr_lightning.inference.cost import measure_cost, multiply_adds
 from sr_lightning.models import EDSR, IMDN, SRCNN, Bicubic, SwinIR
 
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sr_lightning.image import SYMMETRIES, turned, turned_back
-from sr_lightning.inference import super_resolve
+from sr_lightning.image.color import SYMMETRIES, turned, turned_back
+from sr_lightning.inference.predict import super_resolve
 from sr_lightning.models import EDSR, ESPCN, Bicubic
 
 

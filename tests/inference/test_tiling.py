@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from sr_lightning.errors import UserError
-from sr_lightning.inference import super_resolve
+from sr_lightning.inference.predict import super_resolve
+from sr_lightning.inference.tiling import receptive_field, receptive_radius, super_resolve_tiled
 from sr_lightning.models import EDSR, ESPCN, IMDN, RFDN, VDSR, Bicubic, NinaSR, RRDBNet, SwinIR
-from sr_lightning.tiling import receptive_field, receptive_radius, super_resolve_tiled
 
 
 def convolutions(*kernels, scale=2):

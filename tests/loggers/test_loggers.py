@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from sr_lightning.errors import UserError
-from sr_lightning.loggers import MetricsCsv, wandb_logger
+from sr_lightning.loggers.metrics_csv import MetricsCsv
+from sr_lightning.loggers.weights_and_biases import wandb_logger
 
 
 def rows(path):

@@ -9,9 +9,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
+from sr_lightning.image.resize import resize
 from sr_lightning.losses import CharbonnierLoss, CompositeLoss, L1Loss, L2Loss, PerceptualLoss
 from sr_lightning.losses.backbones import EfficientNetLite0Features, VGGFeatures
-from sr_lightning.resize import resize
 
 
 def pair(size=32, n=2, seed=0):

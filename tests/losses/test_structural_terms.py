@@ -18,7 +18,7 @@ from sr_lightning.losses import (
     StyleLoss,
     TotalVariationLoss,
 )
-from sr_lightning.metrics import multiscale_similarity
+from sr_lightning.metrics.psnr_ssim import multiscale_similarity
 
 
 def pair(channels=3, size=(48, 56), n=2, seed=0):

@@ -15,8 +15,8 @@ from scipy.optimize import brentq
 from scipy.special import gamma
 from scipy.stats import gennorm
 
-from sr_lightning.niqe import Pristine, block_features, fit_generalised, niqe
-from sr_lightning.resize import resize
+from sr_lightning.image.resize import resize
+from sr_lightning.metrics.niqe import Pristine, block_features, fit_generalised, niqe
 
 
 @pytest.mark.parametrize("shape", [0.6, 1.0, 2.0, 4.0])  # 1: Laplace, 2: Gauss

@@ -16,10 +16,10 @@ from scipy.ndimage import convolve1d
 from skimage.color import rgb2ycbcr
 from torch import nn
 
-from sr_lightning import quality
 from sr_lightning.errors import UserError
-from sr_lightning.niqe import Pristine, niqe
-from sr_lightning.quality import METRICS, Unavailable, build_quality
+from sr_lightning.metrics import perceptual as quality
+from sr_lightning.metrics.niqe import Pristine, niqe
+from sr_lightning.metrics.perceptual import METRICS, Unavailable, build_quality
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from sr_lightning.image import read_rgb
-from sr_lightning.metrics import psnr, psnr_and_ssim, similarity, ssim
-from sr_lightning.resize import resize
+from sr_lightning.image.color import read_rgb
+from sr_lightning.image.resize import resize
+from sr_lightning.metrics.psnr_ssim import psnr, psnr_and_ssim, similarity, ssim
 
 # DESIGN 4: bicubic PSNR / SSIM, measured with an independent implementation.
 BICUBIC = {

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sr_lightning.checkpoint import load_weights
+from sr_lightning.builders.identify_network import advise
+from sr_lightning.checkpoints.weights import load_weights
 from sr_lightning.errors import UserError
-from sr_lightning.fitting import advise
+from sr_lightning.image.resize import enlarge
 from sr_lightning.models import (
     EDSR,
     ESPCN,
@@ -30,7 +31,6 @@ from sr_lightning.models import (
     SRResNet,
     SwinIR,
 )
-from sr_lightning.resize import enlarge
 
 MEAN = (0.4488, 0.4371, 0.4040)
 STAGES = {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from sr_lightning.errors import UserError
-from sr_lightning.image import rgb_to_ycbcr
+from sr_lightning.image.color import rgb_to_ycbcr
+from sr_lightning.image.resize import resize
 from sr_lightning.models import (
     EDSR,
     ESPCN,
@@ -31,7 +32,6 @@ from sr_lightning.models.edsr import DIV2K_MEAN
 from sr_lightning.models.initialisation import icnr_, kaiming_
 from sr_lightning.models.span import MergedConv
 from sr_lightning.models.swinir import WindowAttention
-from sr_lightning.resize import resize
 
 SMALL = {
     "edsr": lambda s: EDSR(s, n_feats=8, n_resblocks=2),

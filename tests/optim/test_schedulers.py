@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR, OneCycleLR
 
-from sr_lightning import schedule
 from sr_lightning.errors import UserError
+from sr_lightning.optim import schedulers as schedule
 
 
 def rates(make, steps, lr=0.5):

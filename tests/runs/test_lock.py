@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from sr_lightning.lock import locked
+from sr_lightning.runs.lock import locked
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12, where there are threads

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from sr_lightning.compose import quote_path
+from sr_lightning.config.compose import quote_path
 from sr_lightning.errors import UserError
-from sr_lightning.resume import Finished, Resume, find_folder, find_jobs, find_resume
+from sr_lightning.runs.resume import Finished, Resume, find_folder, find_jobs, find_resume
 
 CONFIG = {
     "seed": 1,

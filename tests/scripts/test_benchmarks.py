@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-SCRIPTS = Path(__file__).parents[1] / "scripts"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 ROW = {"case", "method", "unit", "median", "min", "max", "ours_is", "ours_is_min", "ours_is_max", "values"}
 
 pytestmark = [

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch.nn.utils import clip_grad_norm_
 
-from sr_lightning.adversarial import AdversarialModule, Adversary
 from sr_lightning.callbacks import Checkpoints, Throughput
 from sr_lightning.errors import UserError
 from sr_lightning.losses import CompositeLoss
@@ -19,6 +18,7 @@ from sr_lightning.losses.adversarial import VanillaGANLoss
 from sr_lightning.models import EDSR
 from sr_lightning.models.discriminators import UNetDiscriminator
 from sr_lightning.train import main
+from sr_lightning.training.adversarial import AdversarialModule, Adversary
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 

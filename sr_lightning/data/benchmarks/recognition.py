@@ -17,7 +17,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_lightning.data.hashes import (
+from sr_lightning.data.benchmarks.reference import (
+    Benchmark,
+    KnownPicture,
+    PublishedRow,
+    known_benchmarks,
+    published,
+    reference_bicubic,
+)
+from sr_lightning.data.duplicates.fingerprint import (
     HASH_RADIUS,
     TURNS,
     Fingerprint,
@@ -27,15 +35,7 @@ from sr_lightning.data.hashes import (
     perceptual_hash,
     pixel_hash,
 )
-from sr_lightning.data.known import (
-    Benchmark,
-    KnownPicture,
-    PublishedRow,
-    known_benchmarks,
-    published,
-    reference_bicubic,
-)
-from sr_lightning.decoding import decode
+from sr_lightning.image.decoder import decode
 
 __all__ = ["PublishedRow", "Recognition", "published", "recognise", "reference_bicubic", "self_check", "set_findings"]
 

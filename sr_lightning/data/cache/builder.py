@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sr_lightning.data.ahead import ahead, watched
-from sr_lightning.data.bad_pictures import BadPicturesError
-from sr_lightning.data.disk import free_bytes, one_at_a_time
-from sr_lightning.data.identity import SourceFile
-from sr_lightning.decoding import BadPictureError, decode, header_pixels
+from sr_lightning.data.bad_files import BadPicturesError
+from sr_lightning.data.cache.content_key import SourceFile
+from sr_lightning.data.cache.disk import free_bytes, one_at_a_time
+from sr_lightning.data.cache.prefetch import ahead, watched
 from sr_lightning.errors import UserError
-from sr_lightning.resize import resize
+from sr_lightning.image.decoder import BadPictureError, decode, header_pixels
+from sr_lightning.image.resize import resize
 
 log = logging.getLogger(__name__)
 

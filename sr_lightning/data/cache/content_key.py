@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_lightning.data.bad_pictures import listed
+from sr_lightning.data.bad_files import listed
 from sr_lightning.errors import UserError
 
 

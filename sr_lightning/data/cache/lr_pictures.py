@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sr_lightning.data.building import derive
+from sr_lightning.data.cache.builder import derive
+from sr_lightning.data.cache.store import MappedPictures, PictureStore
 from sr_lightning.data.datasets import Pictures, multiple_of
-from sr_lightning.data.degrade import Degradation, Downscale
-from sr_lightning.data.store import MappedPictures, PictureStore
+from sr_lightning.data.degradations.base import Degradation, Downscale
 
 log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
-from sr_lightning.data.building import Content, prepare, with_copies
-from sr_lightning.data.building import Shrink as Shrink
-from sr_lightning.data.crops import Grouping
-from sr_lightning.data.identity import SourceFile, identified, key_of
+from sr_lightning.data.cache.builder import Content, prepare, with_copies
+from sr_lightning.data.cache.builder import Shrink as Shrink
+from sr_lightning.data.cache.content_key import SourceFile, identified, key_of
+from sr_lightning.data.sampling.crops import Grouping
 from sr_lightning.errors import UserError
 
 DECODER = "rgb8-3"  # part of every key: a decoder that reads differently must not reuse old stores

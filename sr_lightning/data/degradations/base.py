@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch, EvalPicture, TrainBatch, TrainWindows
-from sr_lightning.image import turned
-from sr_lightning.resize import Kernel, margin, resize
+from sr_lightning.image.color import turned
+from sr_lightning.image.resize import Kernel, margin, resize
 
 
 class Degradation(Protocol):

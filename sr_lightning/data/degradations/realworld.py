@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from sr_lightning.data.jpeg import jpeg
+from sr_lightning.data.degradations.jpeg import jpeg
 from sr_lightning.errors import UserError
-from sr_lightning.resize import resize
+from sr_lightning.image.resize import resize
 
 _STREAM = 4  # beside those of `crops`
 _SIDE = 21  # of every blur kernel

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import pooch  # type: ignore[import-untyped]  # it ships no types
 import requests  # pooch's own dependency
 
-TABLE = Path(__file__).parent / "data" / "downloads.json"
+TABLE = Path(__file__).parent / "downloads.json"
 _TIMEOUT = (10.0, 30.0)  # seconds: to connect, and without a byte
 _ATTEMPTS = 3
 _CHUNK = 1 << 16

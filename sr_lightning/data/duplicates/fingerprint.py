@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from sr_lightning.data.alignment import SIDE, STEPS, Thumbnail, aligned
+from sr_lightning.data.duplicates.alignment import SIDE, STEPS, Thumbnail, aligned
 
 _MIRRORED = ("mirrored left-right", "mirrored and turned", "mirrored top-bottom", "mirrored and turned")
 TURNS = ("", "a quarter turn", "a half turn", "a quarter turn", *_MIRRORED)

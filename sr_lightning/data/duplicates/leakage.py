@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sr_lightning.data.cache.store import PictureSource
 from sr_lightning.data.datasets import Pictures
-from sr_lightning.data.hashes import (
+from sr_lightning.data.duplicates.fingerprint import (
     HASH_RADIUS,
     TURNS,
     hash_bits,
@@ -28,7 +29,6 @@ from sr_lightning.data.hashes import (
     pixel_hash,
     thumbnail,
 )
-from sr_lightning.data.store import PictureSource
 
 log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_lightning.data.bad_pictures import listed
-from sr_lightning.data.hashes import HASH_RADIUS, hash_distances, is_same, thumbnail
+from sr_lightning.data.bad_files import listed
+from sr_lightning.data.duplicates.fingerprint import HASH_RADIUS, hash_distances, is_same, thumbnail
 from sr_lightning.errors import UserError
 
 if TYPE_CHECKING:
-    from sr_lightning.data.store import PictureSource
+    from sr_lightning.data.cache.store import PictureSource
 
 Bits = NDArray[np.bool_]
 
@@ -41,7 +41,7 @@ def refuse_swapped(hr: PictureSource, lr: PictureSource) -> None:
     Raises:
         UserError: LR pictures show another HR picture than that of their name; it names them.
     """
-    from sr_lightning.data.leakage import store_hashes  # stores bring torch, which `check_data` does without
+    from sr_lightning.data.duplicates.leakage import store_hashes  # stores bring torch, which `check_data` does without
 
     def is_alike(i: int, j: int) -> bool:
         return is_same(thumbnail(lr[i]), thumbnail(hr[j]), 0)

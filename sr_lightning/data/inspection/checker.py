@@ -10,11 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sr_lightning.data.benchmarks import recognise, set_findings
-from sr_lightning.data.demands import OnBadImage, OnSmall, held_out, least_side
-from sr_lightning.data.files import find_pictures, match_pairs, walk
-from sr_lightning.data.findings import Finding, Report, SetSpec, SetSummary
-from sr_lightning.data.hashes import (
+from sr_lightning.data.benchmarks.recognition import recognise, set_findings
+from sr_lightning.data.duplicates.fingerprint import (
     Fingerprint,
     find_copies,
     find_repeats,
@@ -23,10 +20,13 @@ from sr_lightning.data.hashes import (
     is_same,
     perceptual_hash,
 )
-from sr_lightning.data.swapped import find_swapped
-from sr_lightning.decoding import decode
+from sr_lightning.data.duplicates.swapped_pairs import find_swapped
+from sr_lightning.data.files import find_pictures, match_pairs, walk
+from sr_lightning.data.inspection.report import Finding, Report, SetSpec, SetSummary
+from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, least_side
 from sr_lightning.errors import UserError
-from sr_lightning.printable import printable
+from sr_lightning.image.decoder import decode
+from sr_lightning.text import printable
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_lightning.data.crops import Grouping
+from sr_lightning.data.cache.content_key import key_of
 from sr_lightning.data.datasets import Pictures
-from sr_lightning.data.identity import key_of
-from sr_lightning.data.packed import HASHES, PackedIndex
-from sr_lightning.data.sets import OnSmall
-from sr_lightning.data.shard_files import ShardFiles
+from sr_lightning.data.picture_sets import OnSmall
+from sr_lightning.data.sampling.crops import Grouping
+from sr_lightning.data.shards.index import HASHES, PackedIndex
+from sr_lightning.data.shards.storage import ShardFiles
 from sr_lightning.errors import TrainingFailedError, UserError
 
 log = logging.getLogger(__name__)

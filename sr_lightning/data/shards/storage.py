@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sr_lightning.data.disk import one_at_a_time
-from sr_lightning.data.packed import INDEX, PackedIndex, Shard
+from sr_lightning.data.cache.disk import one_at_a_time
+from sr_lightning.data.shards.index import INDEX, PackedIndex, Shard
 from sr_lightning.errors import TrainingFailedError, UserError
 
 log = logging.getLogger(__name__)

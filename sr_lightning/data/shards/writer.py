@@ -22,18 +22,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_lightning.data.ahead import ahead, watched
-from sr_lightning.data.bad_pictures import listed
-from sr_lightning.data.disk import free_bytes
+from sr_lightning.data.bad_files import listed
+from sr_lightning.data.cache.content_key import key_of
+from sr_lightning.data.cache.disk import free_bytes
+from sr_lightning.data.cache.prefetch import ahead, watched
+from sr_lightning.data.cache.store import DECODER
+from sr_lightning.data.duplicates.leakage import hashes_of
 from sr_lightning.data.files import EXTENSIONS, find_pictures
-from sr_lightning.data.identity import key_of
-from sr_lightning.data.leakage import hashes_of
-from sr_lightning.data.packed import HASHES, PackedIndex, Shard
-from sr_lightning.data.sets import OnBadImage
-from sr_lightning.data.shard_files import NEEDS_LITDATA
-from sr_lightning.data.store import DECODER
-from sr_lightning.decoding import BadPictureError, decode, header_pixels
+from sr_lightning.data.picture_sets import OnBadImage
+from sr_lightning.data.shards.index import HASHES, PackedIndex, Shard
+from sr_lightning.data.shards.storage import NEEDS_LITDATA
 from sr_lightning.errors import UserError
+from sr_lightning.image.decoder import BadPictureError, decode, header_pixels
 
 _LARGEST_MB = 2048  # a shard's offsets have 32 bits
 

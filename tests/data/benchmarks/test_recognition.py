@@ -9,13 +9,13 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from sr_lightning.data import benchmarks
-from sr_lightning.data.benchmarks import published, recognise, reference_bicubic, self_check
-from sr_lightning.data.hashes import perceptual_hash, pixel_hash, thumbnail
-from sr_lightning.data.known import Benchmark, KnownPicture
+from sr_lightning.data.benchmarks import recognition as benchmarks
+from sr_lightning.data.benchmarks.recognition import published, recognise, reference_bicubic, self_check
+from sr_lightning.data.benchmarks.reference import Benchmark, KnownPicture
+from sr_lightning.data.duplicates.fingerprint import perceptual_hash, pixel_hash, thumbnail
 from sr_lightning.errors import UserError
-from sr_lightning.image import read_rgb
-from sr_lightning.metrics import psnr, ssim
+from sr_lightning.image.color import read_rgb
+from sr_lightning.metrics.psnr_ssim import psnr, ssim
 
 SCENES = {"a.png": "astronaut.png", "b.png": "coffee.png", "c.png": "chelsea.png", "d.png": "rocket.jpg"}
 SKIMAGE = Path(skimage.data.__file__).parent
@@ -203,7 +203,7 @@ def test_the_projects_own_row_is_judged_by_tables_it_did_not_make(sr_data, kerne
 
     import torch
 
-    from sr_lightning.resize import resize
+    from sr_lightning.image.resize import resize
 
     rows = []
     paths = sorted((sr_data / "test/Set5").iterdir())

@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from sr_lightning.data import SRDataModule
-from sr_lightning.data.degrade import Downscale
+from sr_lightning.data.cache.store import PictureStore, Shrink
+from sr_lightning.data.degradations.base import Downscale
+from sr_lightning.data.degradations.realworld import Classical
 from sr_lightning.data.files import find_pictures
-from sr_lightning.data.realworld import Classical
-from sr_lightning.data.store import PictureStore, Shrink
 from sr_lightning.errors import UserError
 
 
@@ -151,7 +151,7 @@ def test_what_exceeds_the_limit_is_decoded_on_demand_into_the_same_samples(folde
 
 
 def test_what_is_decoded_on_demand_is_kept_within_bounds(folder, tmp_path, monkeypatch):
-    from sr_lightning.data import building
+    from sr_lightning.data.cache import builder as building
 
     paths = find_pictures(folder)
     demanded = PictureStore(paths, tmp_path / "cache", limit=0)._pictures
@@ -177,7 +177,7 @@ def test_pictures_decoded_on_demand_are_all_looked_at_before_training(folder, tm
 @pytest.mark.parametrize("free", [True, False], ids=["foreseen", "met"])
 def test_a_full_disk_means_decoding_on_demand(folder, tmp_path, monkeypatch, caplog, free):
     """As `df` says it, or as `write` does, because others write too."""
-    from sr_lightning.data import building
+    from sr_lightning.data.cache import builder as building
 
     if free:
         monkeypatch.setattr(building, "free_bytes", lambda folder: 1000)
@@ -197,7 +197,7 @@ def test_a_full_disk_means_decoding_on_demand(folder, tmp_path, monkeypatch, cap
 
 
 def test_two_that_build_at_once_build_once_and_agree(folder, tmp_path, monkeypatch):
-    from sr_lightning.data import building
+    from sr_lightning.data.cache import builder as building
 
     built = []
     real = building._build

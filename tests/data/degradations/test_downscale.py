@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from sr_lightning.data.batch import TrainWindows
+from sr_lightning.data.cache.store import PictureStore
 from sr_lightning.data.datasets import BatchRequest, Pictures, TrainSamples
-from sr_lightning.data.degrade import Downscale, to_train_batch
+from sr_lightning.data.degradations.base import Downscale, to_train_batch
 from sr_lightning.data.files import find_pictures
-from sr_lightning.data.store import PictureStore
-from sr_lightning.image import turned
-from sr_lightning.resize import resize
+from sr_lightning.image.color import turned
+from sr_lightning.image.resize import resize
 
 
 def samples(folder, tmp_path, kernel, **settings):

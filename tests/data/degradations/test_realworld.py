@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from scipy import ndimage, special
 
-from sr_lightning.data.degrade import Downscale
-from sr_lightning.data.jpeg import jpeg
-from sr_lightning.data.realworld import Classical, SecondOrder, filtered, gaussian, sinc
+from sr_lightning.data.degradations.base import Downscale
+from sr_lightning.data.degradations.jpeg import jpeg
+from sr_lightning.data.degradations.realworld import Classical, SecondOrder, filtered, gaussian, sinc
 from sr_lightning.errors import UserError
 
 

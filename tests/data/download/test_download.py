@@ -15,8 +15,8 @@ import pytest
 import requests
 from omegaconf import OmegaConf
 
-from sr_lightning import fetch
-from sr_lightning.archives import ArchiveError, Limits, extract, is_extracted
+from sr_lightning.data.download import fetcher as fetch
+from sr_lightning.data.download.archives import ArchiveError, Limits, extract, is_extracted
 from sr_lightning.download import main
 
 CONTENT = {f"/set/{name}.png": bytes([i]) * 200_000 + name.encode() for i, name in enumerate("abc")}
@@ -261,7 +261,7 @@ def test_the_table_fits_the_configs():
 
 
 def test_every_folder_and_file_of_the_recipes_can_be_fetched():
-    data = OmegaConf.load(Path(__file__).parents[1] / "conf/data/t291.yaml")
+    data = OmegaConf.load(Path(__file__).parents[3] / "conf/data/t291.yaml")
     offered = {f"{file.folder}/{file.name}" for chosen in fetch.remote_sets().values() for file in chosen.files}
     folders = {name.rpartition("/")[0] for name in offered}
     data.paths = {"data": "."}

@@ -9,7 +9,7 @@ import pytest
 import skimage.data
 from PIL import Image
 
-from sr_lightning.data.hashes import (
+from sr_lightning.data.duplicates.fingerprint import (
     HASH_RADIUS,
     TURNS,
     Fingerprint,
@@ -23,7 +23,7 @@ from sr_lightning.data.hashes import (
     thumbnail,
     turned,
 )
-from sr_lightning.image import read_rgb
+from sr_lightning.image.color import read_rgb
 
 NAMES = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "camera.png", "coins.png")
 

@@ -9,9 +9,10 @@ import skimage.data
 from omegaconf import OmegaConf
 from PIL import Image
 
-from sr_lightning.config import conf_dir
-from sr_lightning.data import SRDataModule, leakage
-from sr_lightning.data.store import PictureStore
+from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.data import SRDataModule
+from sr_lightning.data.cache.store import PictureStore
+from sr_lightning.data.duplicates import leakage
 
 SKIMAGE = Path(skimage.data.__file__).parent
 

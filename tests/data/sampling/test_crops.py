@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sr_lightning.data.crops import CropPlan, scale_of_batch, window
+from sr_lightning.data.sampling.crops import CropPlan, scale_of_batch, window
 
 SIZES = [(100, 90), (64, 64), (77, 131), (128, 128)]
 

@@ -15,10 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from sr_lightning.data import SRDataModule, shard_files
-from sr_lightning.data.crops import Grouping, _order
+from sr_lightning.data import SRDataModule
 from sr_lightning.data.datasets import BatchRequest
-from sr_lightning.data.streaming import Shards
+from sr_lightning.data.sampling.crops import Grouping, _order
+from sr_lightning.data.shards import storage as shard_files
+from sr_lightning.data.shards.reader import Shards
 from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.pack import main
 
@@ -44,7 +45,7 @@ def many(tmp_path, picture):
 @pytest.fixture
 def packed(many, tmp_path, monkeypatch):
     """Their shards, of four pictures or less."""
-    from sr_lightning.data import packing
+    from sr_lightning.data.shards import writer as packing
 
     real = packing._writer
     monkeypatch.setattr(packing, "_writer", lambda folder, size: real(folder, size // 8))
@@ -125,7 +126,7 @@ def test_workers_ranks_and_a_resumed_run_see_the_same(packed, tmp_path):
 
 def test_a_remote_set_is_fetched_shard_by_shard_into_a_bounded_cache(packed, tmp_path, monkeypatch):
     """`local:` goes the way of an object store: through litdata's downloader."""
-    from sr_lightning.data.shard_files import ShardFiles
+    from sr_lightning.data.shards.storage import ShardFiles
 
     fetched = []
     real = ShardFiles._download
@@ -275,7 +276,7 @@ def test_packing_names_what_is_wrong_before_anything_is_imported(capsys):
 
 
 def test_a_run_is_told_what_is_wrong_before_anything_is_imported(many, capsys, monkeypatch):
-    from sr_lightning import checks
+    from sr_lightning.config import value_check as checks
     from sr_lightning.train import main as train
 
     assert train(["data=streaming", "data.shards.folder=x", "data.shards.spread=0", "data.store_limit_gb=-1"]) == 2
@@ -290,7 +291,7 @@ def test_a_run_is_told_what_is_wrong_before_anything_is_imported(many, capsys, m
 
 
 def test_a_full_disk_is_told_before_packing(many, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sr_lightning.data.packing.free_bytes", lambda folder: 1000)
+    monkeypatch.setattr("sr_lightning.data.shards.writer.free_bytes", lambda folder: 1000)
     needed = sum((96 + i) * (97 + i % 5) * 3 for i in range(24)) / 1e9
     assert main([f"input={many}", "output=out"]) == 2
     assert f"24 pictures need {needed:.3g} GB, but" in capsys.readouterr().err

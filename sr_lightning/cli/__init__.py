@@ -1,0 +1,1 @@
+"""From a command line to checked jobs, their processes and an exit status."""

@@ -1,0 +1,49 @@
+"""Where the YAML files of `conf/` lie, the resolvers that they use, and composed configs as plain containers."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sr_lightning.errors import UserError
+
+
+def conf_dir() -> str:
+    """The folder of the YAML files: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "conf", package.parent / "conf"):
+        if (folder / "train.yaml").is_file():
+            return str(folder)
+    raise FileNotFoundError(f"no conf/train.yaml in {package} or beside it: the installation is incomplete")
+
+
+def _package_dir(name: str, *parts: str) -> str:
+    spec = find_spec(name)
+    if spec is None or spec.origin is None:
+        raise UserError(f"the package {name!r} is not installed")
+    return str(Path(spec.origin).parent.joinpath(*parts))
+
+
+def register_resolvers() -> None:
+    """`${package_dir:skimage,data}`: a folder inside an installed package, found without importing it."""
+    OmegaConf.register_new_resolver("package_dir", _package_dir, replace=True)
+
+
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """A composed config as plain containers.
+
+    Raises:
+        UserError: Keys that must be given are not, or one refers to what is not there.
+    """
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise UserError("\n".join(f"{key}: must be given" for key in missing))
+    try:
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}

@@ -1,0 +1,90 @@
+"""Schemas of the primary configs as dataclasses, and the names that configs and code share.
+
+Importing this module must stay cheap (no torch, no lightning): a mistyped key is answered in a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+SCALES = (2, 3, 4, 8)
+LOSS = "sr_lightning.losses.CompositeLoss"
+PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
+ADVERSARY = "sr_lightning.training.adversarial.Adversary"
+OFFERED = ("folder", "group")  # what a run gives to the callbacks and loggers that ask for it
+# Keys that the project adds to those of a section's constructor.
+EXTRA = {
+    "model": {"weights": "str | None", "fresh": "list[str]", "adam_lr": "float"},
+    "trainer": {"precision": "str | int | None", "accumulate_grad_batches": "int"},
+}
+BICUBIC = "sr_lightning.models.Bicubic"
+
+
+@dataclass
+class PathsConfig:
+    """Where things lie."""
+
+    data: str
+    """Root of the data sets."""
+    cache: str
+    """Decoded pictures, shared by all runs."""
+    runs: str
+    """Where runs are written."""
+
+
+@dataclass
+class TrainConfig:
+    """The sections of `conf/train.yaml`, as plain containers with every interpolation resolved.
+
+    The keys inside `data`, `model`, … are those of the constructors that their `_target_` names.
+    """
+
+    scale: list[int]
+    """One scale, or several for a multi-scale network."""
+    seed: int
+    ckpt_path: str | None
+    """A run's folder or a checkpoint to continue, `last`, or None."""
+    paths: PathsConfig
+    data: dict[str, Any]
+    model: dict[str, Any]
+    loss: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    trainer: dict[str, Any]
+    callbacks: dict[str, dict[str, Any]]
+    logger: dict[str, dict[str, Any]]
+    compile: bool = False
+    """Train through torch.compile. Keys younger than a run that continues have a default."""
+    allow_change: list[str] = field(default_factory=list)
+    """Keys and sections that may differ from those of the run that continues."""
+    adversarial: dict[str, Any] | None = None
+    """The discriminator, its loss and its optimizer; None, as with a weight of 0: there is none."""
+
+
+@dataclass
+class EvaluateConfig:
+    """The keys of `conf/evaluate.yaml`, as plain containers with every interpolation resolved."""
+
+    checkpoint: dict[str, str]
+    """File -> name in the table, empty where the user gave none."""
+    model: dict[str, Any] | None
+    """Builds the networks of checkpoints that do not say how; without one, what is evaluated."""
+    scale: list[int]
+    """Empty: what each checkpoint was trained for."""
+    sets: list[str] | None
+    """Those that are evaluated; `data.test` holds just them."""
+    data: dict[str, Any]
+    """`test`, `kernel`, `degradation` and `extensions`."""
+    paths: PathsConfig
+    metrics: list[str]
+    self_ensemble: bool
+    tile: int | None
+    cost: bool
+    published: bool
+    self_check: bool
+    save_pictures: bool
+    format: list[str]
+    accelerator: str
+    devices: int | str | list[int]
+    seed: int

@@ -1,0 +1,1 @@
+"""Recognises the benchmark sets by their content, with the reference rows of each."""

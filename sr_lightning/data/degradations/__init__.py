@@ -1,0 +1,1 @@
+"""HR to LR: interpolation kernels, and the random degradations of real photographs."""

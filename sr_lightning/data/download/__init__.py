@@ -1,0 +1,1 @@
+"""Fetches the public data sets, with checksums and without trust in archives."""

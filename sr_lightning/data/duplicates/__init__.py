@@ -1,0 +1,1 @@
+"""Finds images again that were copied, cropped, flipped or swapped between sets."""

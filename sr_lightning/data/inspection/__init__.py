@@ -1,0 +1,1 @@
+"""Checks folders of images and reports what is wrong with them."""

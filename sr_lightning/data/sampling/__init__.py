@@ -1,0 +1,1 @@
+"""Which crop is sample k, and in which order samples are drawn and loaded."""

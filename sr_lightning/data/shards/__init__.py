@@ -1,0 +1,1 @@
+"""Training sets packed into shards: writing, storing, streaming."""

@@ -1,0 +1,1 @@
+"""Scores methods on test sets: prediction, scores, statistics, tables, files."""

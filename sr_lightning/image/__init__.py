@@ -1,0 +1,1 @@
+"""Images as arrays and tensors: decoding, colour spaces, resizing."""

@@ -1,0 +1,81 @@
+"""Logger that appends a row for each logged step to the run's `metrics.csv`."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class MetricsCsv(Logger):
+    """One row per logged step in `metrics.csv`, appended when a run continues.
+
+    Lightning's CSVLogger removes an existing file and writes all of it again at every save.
+
+    Args:
+        folder: The run's folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        super().__init__()
+        self.path = Path(folder) / "metrics.csv"
+        self._columns: list[str] = self._read()[0]
+
+    @property
+    def name(self) -> str:
+        """Name of the logger."""
+        return "csv"
+
+    @property
+    def version(self) -> str:
+        """The run's folder stands for it."""
+        return self.path.parent.name
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """The config lies beside the file, in `.hydra/`."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        """Appends a row; a new name adds a column."""
+        row = {"step": step, **{key: value for key, value in metrics.items() if key != "epoch"}}
+        new = [key for key in row if key not in self._columns]
+        if new:
+            _, rows = self._read()
+            self._columns += new
+            self._rewrite(rows)
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self._columns).writerow(row)
+
+    @rank_zero_only
+    def truncate(self, step: int) -> None:
+        """Keeps what the first `step` steps have logged: the run continues from there and writes the rest again."""
+        if not self.path.exists():
+            return
+        _, rows = self._read()
+        kept = [row for row in rows if int(row["step"]) < step]
+        if kept:
+            self._rewrite(kept)
+        else:
+            self.path.unlink()
+            self._columns = []
+
+    def _read(self) -> tuple[list[str], list[dict[str, str]]]:
+        if not self.path.exists():
+            return [], []
+        with self.path.open(newline="", encoding="utf-8") as file:
+            whole = [line for line in file if line.endswith("\n")]  # a full disk leaves half of a row
+        reader = csv.DictReader(whole)
+        return list(reader.fieldnames or []), list(reader)
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        part = self.path.with_suffix(".csv.part")
+        with part.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, self._columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        os.replace(part, self.path)

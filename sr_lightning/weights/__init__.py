@@ -1,0 +1,1 @@
+"""Pretrained weights that come with the package, by name."""
