@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_lightning.errors import UserError
-from sr_lightning.text import nearest
+from sr_lightning.text import enumerated, nearest
 
 if TYPE_CHECKING:
     from sr_lightning.data.download.fetcher import Fetcher, RemoteFile, RemoteSet
@@ -155,8 +155,7 @@ def _tell_failed(chosen: RemoteSet, failed: Sequence[Outcome], root: Path) -> No
     for outcome in failed:
         reasons.setdefault(outcome.error or "", []).append(outcome.file.name)
     for reason, names in reasons.items():
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        lines.append(f"  {', '.join(names[:3])}{more}:\n    {reason}")
+        lines.append(f"  {enumerated(names, most=3)}:\n    {reason}")
     lines.append(f"  The same command continues. Without a network, put these files into\n  {_places(chosen, root)}")
     lines.append("  and give the same command: it checks them.")
     for outcome in failed[:_SHOWN]:

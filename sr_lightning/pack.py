@@ -18,8 +18,8 @@ def pack(arguments: dict[str, Any]) -> None:
         arguments: Those of `pack_pictures`, checked.
     """
     print("loading litdata …", flush=True)
-    from sr_lightning.data.bad_files import listed
     from sr_lightning.data.shards.writer import pack_pictures
+    from sr_lightning.text import listed
 
     began = time.perf_counter()
     index, bad = pack_pictures(**arguments)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 # Control characters but for line ends and tabs; those that turn the direction of writing; bytes that are no text.
@@ -27,6 +27,18 @@ def nearest(name: str, allowed: Collection[str]) -> str:
 def shown(path: Path) -> str:
     """A path as the user would type it: relative where it lies below the working folder."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def enumerated(names: Sequence[str], *, most: int = 10) -> str:
+    """`a, b, c and 4 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def listed(lines: Sequence[str], *, most: int = 10, indent: str = "") -> str:
+    """The first lines, each indented, and below them how many more there are."""
+    more = [f"… and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n".join(f"{indent}{line}" for line in [*lines[:most], *more])
 
 
 class Formatter(logging.Formatter):

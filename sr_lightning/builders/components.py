@@ -17,6 +17,7 @@ from sr_lightning.builders.identify_network import advise
 from sr_lightning.checkpoints.weights import BESIDE_THE_NETWORK, load_weights
 from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.config.signatures import parameters
+from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
 from sr_lightning.weights.pretrained import find_weights
 
@@ -175,10 +176,6 @@ def resolve_precision(precision: str | int | None, accelerator: str) -> str | in
     return "bf16-mixed" if fast else "32-true"
 
 
-def _world_size() -> int:
-    return int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_STEP_NUM_TASKS", "1")))
-
-
 def build_trainer(
     config: TrainConfig, folder: Path, *, callbacks: list[pl.Callback], loggers: list[Logger]
 ) -> pl.Trainer:
@@ -190,7 +187,7 @@ def build_trainer(
     if config.adversarial is not None:
         section["gradient_clip_val"] = None  # the module clips: Lightning refuses to where it does not step
     section["precision"] = resolve_precision(section.get("precision"), str(section.get("accelerator", "auto")))
-    if len(config.scale) > 1 and section.get("strategy") in ("auto", "ddp") and _world_size() > 1:
+    if len(config.scale) > 1 and section.get("strategy") in ("auto", "ddp") and ranks().world_size > 1:
         section["strategy"] = "ddp_find_unused_parameters_true"  # a batch uses the heads of its own scale only
     accumulate = section.get("accumulate_grad_batches", 1)
     if isinstance(interval := section.get("val_check_interval"), int):

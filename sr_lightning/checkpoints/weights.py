@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from sr_lightning import models
 from sr_lightning.checkpoints.integrity import SEALED, DamagedError, read_seal
 from sr_lightning.checkpoints.matching import Finding, differences, kept_fresh, other_settings, readings, unwrapped
 from sr_lightning.errors import UserError
+from sr_lightning.files import replacing
 
 FORMAT = 1
 # Keys of the section `model` that are not arguments of the network.
@@ -150,9 +150,8 @@ def write_weights(path: Path, weights: Mapping[str, Tensor], config: Mapping[str
     """
     saved = json.dumps({"format": FORMAT, "config": config})
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(safetensors.torch.save(tensors, metadata={"sr_lightning": saved}))
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_bytes(safetensors.torch.save(tensors, metadata={"sr_lightning": saved}))
 
 
 def saved_config(path: Path) -> dict[str, Any] | None:

@@ -18,8 +18,9 @@ from omegaconf import DictConfig
 from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.launcher import processes, run_ranks
 from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.distributed.environment import external_rank
 from sr_lightning.errors import FailedError, UserError
-from sr_lightning.runs.folder import external_rank, remove_unused
+from sr_lightning.runs.folder import remove_unused
 from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import Finished, Resume, accept_differences, prepare
 from sr_lightning.runs.run import Run

@@ -30,6 +30,8 @@ from omegaconf import DictConfig
 
 from sr_lightning.checkpoints.integrity import Seal
 from sr_lightning.cli.commands import COMMANDS, Config, hardware
+from sr_lightning.distributed.environment import is_launched
+from sr_lightning.distributed.environment import ranks as environment_ranks
 from sr_lightning.errors import FailedError, InterruptedRun, TrainingFailedError, UserError
 from sr_lightning.runs.resume import Resume
 from sr_lightning.runs.run import Run
@@ -38,11 +40,6 @@ from sr_lightning.text import Formatter
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _GRACE = 20.0  # seconds that the other ranks get to end by themselves
 _ERRORS: dict[str, type[Exception]] = {error.__name__: error for error in (UserError, FailedError, TrainingFailedError)}
-
-
-def is_launched() -> bool:
-    """Whether torchrun, srun or this module has started one process for each device already."""
-    return "LOCAL_RANK" in os.environ or int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1
 
 
 def processes(config: Config) -> int:
@@ -217,7 +214,7 @@ def _end_with_parent() -> None:
 
 def main() -> int:
     """`python -m sr_lightning.cli.launcher <command> <run folder>`: one process of a run."""
-    name, folder, rank = sys.argv[1], Path(sys.argv[2]), int(os.environ["RANK"])
+    name, folder, rank = sys.argv[1], Path(sys.argv[2]), environment_ranks().rank
     told = folder / "ranks" / f"rank{rank}.json"
     _end_with_parent()
     _log_to(folder, name, rank)

@@ -9,10 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sr_lightning.errors import UserError
+from sr_lightning.files import write_atomically
 from sr_lightning.image.decoder import BadPictureError, decode
-from sr_lightning.text import printable
-
-_SHOWN = 10
+from sr_lightning.text import listed, printable
 
 
 class BadPicturesError(UserError):
@@ -26,12 +25,6 @@ class BadPicturesError(UserError):
             f"{count} cannot be used; allowed: whole files; `train` goes on without bad training pictures with "
             "data.on_bad_image=skip (those to validate and test on are never left out)"
         )
-
-
-def listed(lines: Sequence[str]) -> str:
-    """The first lines and how many more there are."""
-    more = [f"… and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
-    return "\n".join([*lines[:_SHOWN], *more])
 
 
 def find_bad(paths: Sequence[Path]) -> dict[Path, str]:
@@ -74,6 +67,5 @@ class Remembered:
     def write(self, reasons: Mapping[Path, str]) -> None:
         """Keeps the reasons for the next start."""
         numbers = {path: number for number, path in enumerate(self.paths)}
-        part = self.file.with_name(f"{self.file.name}.{os.getpid()}")
-        part.write_text(json.dumps({numbers[path]: reason for path, reason in reasons.items()}), encoding="utf-8")
-        os.replace(part, self.file)
+        text = json.dumps({numbers[path]: reason for path, reason in reasons.items()})
+        write_atomically(self.file, text, is_shared=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sr_lightning.errors import UserError
+from sr_lightning.text import listed
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -106,9 +107,8 @@ def pair_pictures(
     """
     pairs, findings = match_pairs(hr, lr_folder, scale, extensions=extensions, key=key)
     if findings:
-        more = [f"… and {len(findings) - 10} more"] if len(findings) > 10 else []
         folder = lr_folder.replace("{scale}", str(scale))
-        raise UserError(f"{key}: {folder} does not pair with the HR pictures\n  " + "\n  ".join(findings[:10] + more))
+        raise UserError(f"{key}: {folder} does not pair with the HR pictures\n{listed(findings, indent='  ')}")
     return [pairs[path] for path in hr]
 
 

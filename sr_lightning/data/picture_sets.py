@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sr_lightning.data.bad_files import BadPicturesError, Remembered, listed
+from sr_lightning.data.bad_files import BadPicturesError, Remembered
 from sr_lightning.data.cache.store import PictureStore, Shrink, content_key
 from sr_lightning.data.datasets import Pictures
 from sr_lightning.data.duplicates.swapped_pairs import refuse_swapped
@@ -16,6 +16,7 @@ from sr_lightning.data.requirements import OnBadImage as OnBadImage
 from sr_lightning.data.requirements import OnSmall as OnSmall
 from sr_lightning.data.requirements import held_out, least_side
 from sr_lightning.errors import UserError
+from sr_lightning.text import enumerated, listed
 
 log = logging.getLogger(__name__)
 
@@ -188,8 +189,7 @@ class SetFinder:
             return files
         what = f"data.patch_size {patch_size} at x{largest} needs pictures of {needed} pixels and more"
         if on_small == "error" or len(small) == len(files):
-            shown = ", ".join(f"{path} ({size[1]}x{size[0]})" for path, size in list(small.items())[:5])
-            shown += f" and {len(small) - 5} more" if len(small) > 5 else ""
+            shown = enumerated([f"{path} ({size[1]}x{size[0]})" for path, size in small.items()], most=5)
             fitting = min(min(size) for size in small.values()) // largest
             raise UserError(
                 f"{what}; smaller: {shown}. Allowed: data.patch_size={fitting} or less, data.on_small=skip, "

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 import torch.distributed
 
+from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
 
 
@@ -35,27 +36,18 @@ def joined(accelerator: str, devices: int | str | Sequence[int]) -> Iterator[Pla
     Raises:
         UserError: The device that is asked for is not there.
     """
-    rank, world_size, local = _numbers()
-    device = _device(accelerator, devices, local)
-    if world_size == 1:
+    own = ranks()
+    device = _device(accelerator, devices, own.local_rank)
+    if own.world_size == 1:
         yield Place(0, 1, device)
         return
     if "MASTER_ADDR" not in os.environ:
         _meet_as_slurm_does()
-    torch.distributed.init_process_group("gloo", rank=rank, world_size=world_size)
+    torch.distributed.init_process_group("gloo", rank=own.rank, world_size=own.world_size)
     try:
-        yield Place(rank, world_size, device)
+        yield Place(own.rank, own.world_size, device)
     finally:
         torch.distributed.destroy_process_group()
-
-
-def _numbers() -> tuple[int, int, int]:
-    """Rank, number of processes, and the number on this machine."""
-    if "RANK" in os.environ:
-        return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
-    if (tasks := int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))) > 1:
-        return int(os.environ["SLURM_PROCID"]), tasks, int(os.environ["SLURM_LOCALID"])
-    return 0, 1, 0
 
 
 def _device(accelerator: str, devices: int | str | Sequence[int], local: int) -> torch.device:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch.distributed
 
+from sr_lightning.files import write_atomically
 from sr_lightning.metrics.psnr_ssim import PROTOCOL
 
 BICUBIC = "bicubic"
@@ -173,9 +173,7 @@ def write_results(
         ],
         **extra,
     }
-    part = folder / "results.json.part"
-    part.write_text(json.dumps(_finite(document), indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(part, folder / "results.json")
+    write_atomically(folder / "results.json", json.dumps(_finite(document), indent=1, ensure_ascii=False))
 
 
 def _row(row: SetScore) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from sr_lightning.evaluation.significance import Difference, over_seeds, paired_
 from sr_lightning.evaluation.tables import Record, records
 from sr_lightning.inference.cost import Cost
 from sr_lightning.metrics.perceptual import QualityMetric, Unavailable
+from sr_lightning.text import enumerated
 
 ENOUGH = 30
 """Pictures over which a bootstrap interval holds about as often as it says (`comparison.paired_difference`)."""
@@ -165,8 +166,7 @@ class Evaluation:
     def _without(self, metric: str) -> str:
         """Pictures for which a metric has no figure: they are not in its mean."""
         names = list(dict.fromkeys(f"{s.set}/{s.name}" for s in self.scores if math.isnan(s.more.get(metric, 0.0))))
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        return f"; without {names[0]}{more}, too small for it" if names else ""
+        return f"; without {enumerated(names, most=1)}, too small for it" if names else ""
 
     @property
     def refusals(self) -> list[str]:
@@ -174,9 +174,8 @@ class Evaluation:
         labels = {method.name: method.label for method in self.methods}
         told = []
         for (method, name, scale), pictures in self.refused.items():
-            more = f" and {len(pictures) - 1} more" if len(pictures) > 1 else ""
             where = f"{labels.get(method, method)} has no row for {name} x{scale}"
-            told.append(f"{where}: what it makes of {pictures[0]}{more} is not finite (NaN or infinity)")
+            told.append(f"{where}: what it makes of {enumerated(pictures, most=1)} is not finite (NaN or infinity)")
         return told
 
     @property

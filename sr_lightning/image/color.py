@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from sr_lightning.files import replacing
 from sr_lightning.image.decoder import MAX_PIXELS, decode
 
 log = logging.getLogger(__name__)
@@ -31,11 +31,9 @@ def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.ui
 
 
 def write_png(path: str | Path, pixels: NDArray[np.uint8]) -> None:
-    """Writes (H, W, 3) uint8 beside the final name and renames: never half a picture."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    Image.fromarray(pixels).save(part, format="PNG")
-    os.replace(part, path)
+    """Writes (H, W, 3) uint8, never half an image."""
+    with replacing(Path(path)) as part:
+        Image.fromarray(pixels).save(part, format="PNG")
 
 
 def to_uint8(x: Tensor) -> Tensor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from sr_lightning.files import replacing
 
 
 class MetricsCsv(Logger):
@@ -73,9 +74,7 @@ class MetricsCsv(Logger):
         return list(reader.fieldnames or []), list(reader)
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        part = self.path.with_suffix(".csv.part")
-        with part.open("w", newline="", encoding="utf-8") as file:
+        with replacing(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, self._columns)
             writer.writeheader()
             writer.writerows(rows)
-        os.replace(part, self.path)

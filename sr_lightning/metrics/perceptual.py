@@ -5,7 +5,6 @@ Nothing is ever downloaded here, and a weights file is read as plain data or not
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import math
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
+from sr_lightning.files import sha256
 from sr_lightning.image.color import rgb_to_y, to_uint8
 from sr_lightning.metrics.niqe import BLOCK, Pristine, niqe
 from sr_lightning.metrics.psnr_ssim import multiscale_similarity
@@ -225,8 +225,7 @@ def _find(file: tuple[str, str], need: str) -> Path:
         raise WeightsMissingError(
             f"{need} {name}, which is not in {path.parent}; put the file there (nothing is downloaded)"
         )
-    with path.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256").hexdigest()
+    found = sha256(path)
     if not found.startswith(checksum):
         raise WeightsMissingError(
             f"{path}: has the checksum {found[:8]}…, expected {checksum[:8]}…; get the file again"

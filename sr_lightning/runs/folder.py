@@ -14,7 +14,9 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sr_lightning.config.compose import quote_path
+from sr_lightning.distributed.environment import external_rank, is_torchrun
 from sr_lightning.errors import UserError
+from sr_lightning.files import write_atomically
 from sr_lightning.runs.lock import LOCK
 from sr_lightning.text import shown
 
@@ -72,29 +74,18 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
     raise UserError(f"paths.runs: {root} has a thousand folders of this second")
 
 
-def external_rank() -> int:
-    """This process's rank where torchrun or srun has started several; -1 elsewhere."""
-    if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) > 1:
-        return int(os.environ["RANK"])
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
-        return int(os.environ["SLURM_PROCID"])
-    return -1
-
-
 def _tell_folder(folder: Path, root: Path) -> None:
     """The first rank names the folder that all will use."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if is_torchrun():
         _torchrun_store().set(_store_key(), str(folder))
     else:
         file = _slurm_file(root)
-        part = file.with_name(f"{file.name}.part")
-        part.write_text(str(folder), encoding="utf-8")
-        part.replace(file)
+        write_atomically(file, str(folder))
         atexit.register(file.unlink, missing_ok=True)  # all have read it long before the first rank ends
 
 
 def _told_folder(root: Path) -> str:
-    if "TORCHELASTIC_RUN_ID" in os.environ:
+    if is_torchrun():
         told: bytes = _torchrun_store().get(_store_key())
         return told.decode()
     file = _slurm_file(root)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, Kept, Seal, find_kept, read_seal, tidy
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
+from sr_lightning.files import replacing
 from sr_lightning.runs.allowed_changes import OWN, apply_changes, differing_keys
 from sr_lightning.runs.saved_config import read_saved_config
 
@@ -178,9 +178,8 @@ def prepare(folder: Path, resume: Resume | None) -> list[str]:
     told += tidy(folder, damaged=list(resume.damaged), after=step)
     if resume.changes:  # the next time they are the base
         path = _saved_config(folder)
-        part = path.with_name(f"{path.name}.part")
-        OmegaConf.save(resume.config, part)
-        os.replace(part, path)
+        with replacing(path) as part:
+            OmegaConf.save(resume.config, part)
     return told
 
 

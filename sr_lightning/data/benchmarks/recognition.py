@@ -7,7 +7,6 @@ hash of their files (`known` holds the tables).
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +34,9 @@ from sr_lightning.data.duplicates.fingerprint import (
     perceptual_hash,
     pixel_hash,
 )
+from sr_lightning.files import sha256
 from sr_lightning.image.decoder import decode
+from sr_lightning.text import enumerated
 
 __all__ = ["PublishedRow", "Recognition", "published", "recognise", "reference_bicubic", "self_check", "set_findings"]
 
@@ -142,8 +143,7 @@ def self_check(recognition: Recognition, scale: int, psnr: float, ssim: float) -
 
 
 def _look(path: Path, known_files: set[str], print_: Fingerprint | None) -> _Seen:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(path)
     if digest in known_files:
         return _Seen(path.name, digest)
     print_ = print_ or fingerprint(decode(path).rgb)
@@ -207,18 +207,14 @@ def set_findings(recognition: Recognition) -> list[str]:
     if recognition.missing:
         n = len(known.files)
         there = f"{n - len(recognition.missing)} of {n} pictures are there"
-        findings.append(f"{known.name} is incomplete: {there}; missing: {_listed(recognition.missing)}")
+        findings.append(f"{known.name} is incomplete: {there}; missing: {enumerated(recognition.missing)}")
     if recognition.altered:
         changes = [f"{file} ({how})" for file, how in recognition.altered.items()]
-        findings.append(f"{known.name} was altered: {_listed(changes)}")
+        findings.append(f"{known.name} was altered: {enumerated(changes)}")
     if recognition.foreign:
         only = "" if known.pictures else " (its pictures are known by their files only: one saved again counts as such)"
-        findings.append(f"{known.name} holds pictures that are not its own{only}: {_listed(recognition.foreign)}")
+        findings.append(f"{known.name} holds pictures that are not its own{only}: {enumerated(recognition.foreign)}")
     return findings
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
 def _equals(row: tuple[float, float], reference: tuple[float, float]) -> bool:

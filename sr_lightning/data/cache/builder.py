@@ -25,6 +25,7 @@ from sr_lightning.data.cache.content_key import SourceFile
 from sr_lightning.data.cache.disk import free_bytes, one_at_a_time
 from sr_lightning.data.cache.prefetch import ahead, watched
 from sr_lightning.errors import UserError
+from sr_lightning.files import write_atomically
 from sr_lightning.image.decoder import BadPictureError, decode, header_pixels
 from sr_lightning.image.resize import resize
 
@@ -121,7 +122,7 @@ def _prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, li
     if known is None:
         known = _looked_at(files, shrink)
         try:
-            _replace(looked_at, _as_text(known, 0))
+            write_atomically(looked_at, _as_text(known, 0), is_shared=True)
         except OSError as error:  # without it the next start looks again
             if error.errno not in _NO_ROOM:
                 raise
@@ -155,7 +156,9 @@ def _build(store: Path, write: Callable[[BinaryIO], Content]) -> Content:
             content = write(out)
             size = out.tell()
         os.replace(pixels, store)
-        _replace(index, _as_text(content, size))  # last: its presence says that the pixels are complete
+        write_atomically(
+            index, _as_text(content, size), is_shared=True
+        )  # last: its presence says that the pixels are complete
     return content
 
 
@@ -230,15 +233,6 @@ def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, nee
 
 def _as_text(content: Content, size: int) -> str:
     return json.dumps({"pictures": content.pictures, "lost": content.lost, "bytes": size})
-
-
-def _replace(file: Path, text: str) -> None:
-    part = file.with_name(f"{file.name}.{os.getpid()}")
-    try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _read(index: Path, *, is_stored: bool, store: Path | None = None) -> Content | None:

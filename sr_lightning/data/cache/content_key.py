@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sr_lightning.data.bad_files import listed
 from sr_lightning.errors import UserError
+from sr_lightning.text import listed
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def identified(paths: Sequence[Path]) -> list[SourceFile]:
 
     def identify(path: Path) -> SourceFile | str:
         try:
-            with path.open("rb") as file:
+            with path.open("rb") as file:  # one descriptor, so that the stamp is of what was read
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 return SourceFile(path, digest, _stamp(os.fstat(file.fileno())))
         except OSError as error:

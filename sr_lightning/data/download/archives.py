@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from sr_lightning.files import sha256
+
 _MANIFEST = ".archive.json"
 _CHUNK = 1 << 20
 
@@ -82,8 +84,7 @@ def is_extracted(target: Path, *, digest: str) -> bool:
 def _is_file(path: Path, size: int, digest: str) -> bool:
     if path.stat().st_size != size:
         return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() == digest
+    return sha256(path) == digest
 
 
 @dataclass(frozen=True)

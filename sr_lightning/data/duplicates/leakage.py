@@ -29,6 +29,8 @@ from sr_lightning.data.duplicates.fingerprint import (
     pixel_hash,
     thumbnail,
 )
+from sr_lightning.files import write_atomically
+from sr_lightning.text import listed
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +56,11 @@ def warn_of_leakage(train: Pictures, val: Sequence[Pictures], test: Sequence[Pic
             leaks.setdefault(pictures.name, {}).setdefault(path, f"{path} is {pictures.hr.paths[j].name} ({how})")
     for name, found in leaks.items():
         lines = list(found.values())
-        more = f"\n  and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
         log.warning(
-            "%s holds %d of the training pictures, so its figures will be better than they should be:\n  %s%s",
+            "%s holds %d of the training pictures, so its figures will be better than they should be:\n%s",
             name,
             len(lines),
-            "\n  ".join(lines[:_SHOWN]),
-            more,
+            listed(lines, most=_SHOWN, indent="  "),
         )
 
 
@@ -88,9 +88,7 @@ def store_hashes(store: PictureSource, *, turns: int) -> Hashes:
     if not file.is_file():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             rows = list(pool.map(lambda i: hashes_of(store[i], turns), range(len(store))))
-        part = file.with_name(f"{file.name}.{os.getpid()}")
-        part.write_text(json.dumps(rows), encoding="utf-8")
-        os.replace(part, file)
+        write_atomically(file, json.dumps(rows), is_shared=True)
     rows = json.loads(file.read_text(encoding="utf-8"))
     bits = hash_bits([text for _, texts in rows for text in texts])
     return Hashes([pixels for pixels, _ in rows], bits.reshape(len(rows), turns, -1))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_lightning.data.bad_files import listed
 from sr_lightning.data.duplicates.fingerprint import HASH_RADIUS, hash_distances, is_same, thumbnail
 from sr_lightning.errors import UserError
+from sr_lightning.text import listed
 
 if TYPE_CHECKING:
     from sr_lightning.data.cache.store import PictureSource

@@ -24,6 +24,7 @@ from sr_lightning.data.sampling.crops import Grouping
 from sr_lightning.data.shards.index import HASHES, PackedIndex
 from sr_lightning.data.shards.storage import ShardFiles
 from sr_lightning.errors import TrainingFailedError, UserError
+from sr_lightning.text import enumerated
 
 log = logging.getLogger(__name__)
 
@@ -167,7 +168,7 @@ def _large_enough(index: PackedIndex, patch_size: int, scale: int, on_small: OnS
         return numbers
     what = f"data.patch_size {patch_size} at x{scale} needs pictures of {needed} pixels and more"
     small = [index.names[i] for i in numbers[is_small]]
-    shown = ", ".join(small[:_SHOWN]) + (f" and {len(small) - _SHOWN} more" if len(small) > _SHOWN else "")
+    shown = enumerated(small, most=_SHOWN)
     if on_small == "error" or is_small.all():
         raise UserError(f"{what}; smaller: {shown}. Allowed: data.on_small=skip, data.on_small=mirror, a smaller patch")
     log.warning("left out, because %s: %s", what, shown)

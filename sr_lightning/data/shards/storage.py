@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import logging
 import os
 import socket
@@ -15,6 +14,7 @@ from typing import Any
 from sr_lightning.data.cache.disk import one_at_a_time
 from sr_lightning.data.shards.index import INDEX, PackedIndex, Shard
 from sr_lightning.errors import TrainingFailedError, UserError
+from sr_lightning.files import sha256
 
 log = logging.getLogger(__name__)
 
@@ -105,9 +105,7 @@ class ShardFiles:
                 part = file.with_name(_own(file.name))
                 try:
                     self._download(shard.name, part)
-                    with part.open("rb") as content:
-                        digest = hashlib.file_digest(content, "sha256").hexdigest()
-                    if digest != shard.sha256:
+                    if sha256(part) != shard.sha256:
                         address = f"{self.folder}/{shard.name}"
                         raise TrainingFailedError(f"data.shards.folder: {address} is not what was packed")
                     os.replace(part, file)

@@ -7,7 +7,6 @@ window is cut out of mapped pixels in 0.005 ms.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import tempfile
@@ -22,7 +21,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_lightning.data.bad_files import listed
 from sr_lightning.data.cache.content_key import key_of
 from sr_lightning.data.cache.disk import free_bytes
 from sr_lightning.data.cache.prefetch import ahead, watched
@@ -33,7 +31,9 @@ from sr_lightning.data.picture_sets import OnBadImage
 from sr_lightning.data.shards.index import HASHES, PackedIndex, Shard
 from sr_lightning.data.shards.storage import NEEDS_LITDATA
 from sr_lightning.errors import UserError
+from sr_lightning.files import sha256
 from sr_lightning.image.decoder import BadPictureError, decode, header_pixels
+from sr_lightning.text import listed
 
 _LARGEST_MB = 2048  # a shard's offsets have 32 bits
 
@@ -169,8 +169,7 @@ def _shards(folder: Path) -> list[Shard]:
     listed = json.loads((folder / "index.json").read_text(encoding="utf-8"))["chunks"]
     shards = []
     for chunk in listed:
-        with (folder / chunk["filename"]).open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        digest = sha256(folder / chunk["filename"])
         shards.append(Shard(chunk["filename"], chunk["chunk_size"], chunk["chunk_bytes"], digest))
     return shards
 

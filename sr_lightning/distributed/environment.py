@@ -1,0 +1,47 @@
+"""Rank and number of processes, as torchrun, srun or the project's own launcher tell them in the environment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process's place among those of one run."""
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+    """Its number on this machine, which chooses the device."""
+
+
+def ranks() -> Ranks:
+    """Of this process; the only one of its run where nothing has started several."""
+    if "RANK" in os.environ:
+        world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        return Ranks(int(os.environ["RANK"]), world_size, int(os.environ.get("LOCAL_RANK", "0")))
+    if (tasks := _slurm_tasks()) > 1:
+        return Ranks(int(os.environ["SLURM_PROCID"]), tasks, int(os.environ["SLURM_LOCALID"]))
+    return Ranks()
+
+
+def is_launched() -> bool:
+    """Whether one process for each device has been started already, by torchrun, srun or our launcher."""
+    return "LOCAL_RANK" in os.environ or _slurm_tasks() > 1
+
+
+def is_torchrun() -> bool:
+    """Whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def external_rank() -> int:
+    """This process's rank where torchrun or srun has started several; -1 elsewhere, also below our own launcher."""
+    if is_torchrun() and int(os.environ["WORLD_SIZE"]) > 1:
+        return int(os.environ["RANK"])
+    return int(os.environ["SLURM_PROCID"]) if _slurm_tasks() > 1 else -1
+
+
+def _slurm_tasks() -> int:
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
