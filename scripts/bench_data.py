@@ -1,18 +1,18 @@
 """How fast training patches come, and what a worker costs: ours beside decoding a file for each patch.
 
     python scripts/bench_data.py                     # photographs that come with scikit-image
-    python scripts/bench_data.py --pictures DIV2K_train_HR --out data.json
+    python scripts/bench_data.py --images DIV2K_train_HR --out data.json
     python scripts/bench_data.py sizes workers --quick
 
-Every method gives the same batches of 16 (same pictures, windows, turns). Ours copies windows out of the decoded
-store, and out of the LR pictures that it made once; the others decode a file for each patch, with Pillow, or OpenCV
+Every method gives the same batches of 16 (same images, windows, turns). Ours copies windows out of the decoded
+store, and out of the LR images that it made once; the others decode a file for each patch, with Pillow, or OpenCV
 where it is importable, in a DataLoader, and make LR of each window.
 
     patches    patches per second and core: uint8 windows, then LR and HR as floats (also ours with LR made of each
                window, as with a degradation that draws for each sample); with ready-made LR, beside BasicSR's own
                dataset where `basicsr` is importable; without workers and with two
-    sizes      the same against the pictures' size: 0.15, 3 and 12 megapixels, synthetic
-    pictures   the same against their number, 10 to 10,000 small ones, synthetic; and what a store takes to make
+    sizes      the same against the images' size: 0.15, 3 and 12 megapixels, synthetic
+    images   the same against their number, 10 to 10,000 small ones, synthetic; and what a store takes to make
     workers    memory of each worker beyond that of one that loads nothing
 
 A core is a second of processor time of the process and its workers.
@@ -40,15 +40,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from sr_lightning.data.cache.lr_images import made_lr
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from sr_lightning.data.batch import TrainBatch, TrainWindows
-from sr_lightning.data.cache.lr_pictures import made_lr
-from sr_lightning.data.cache.store import PictureStore
-from sr_lightning.data.datasets import BatchSampler, Pictures, TrainSamples
+from sr_lightning.data.cache.store import ImageStore
+from sr_lightning.data.datasets import BatchSampler, Images, TrainSamples
 from sr_lightning.data.degradations.base import Downscale, to_train_batch
-from sr_lightning.data.files import find_pictures
+from sr_lightning.data.files import find_images
 from sr_lightning.data.sampling.crops import CropPlan, window
 from sr_lightning.data.sampling.loader import TimedLoader, as_it_is
 from sr_lightning.image.color import write_png
@@ -82,7 +82,7 @@ def decoders() -> dict[str, Decode]:
 
 @dataclass(frozen=True)
 class Files:
-    """Pictures to cut patches from."""
+    """Images to cut patches from."""
 
     hr: Sequence[Path]
     cache: Path
@@ -93,10 +93,10 @@ class Files:
 
     def samples(self, *, of_windows: bool = False) -> TrainSamples:
         """Ours; on demand LR is made of each window."""
-        lr = None if self.lr is None else {SCALE: PictureStore(self.lr, self.cache)}
-        pictures = Pictures("train", PictureStore(self.hr, self.cache), lr)
-        once = {} if of_windows else made_lr(pictures, [SCALE], DEGRADE)
-        return TrainSamples(pictures, patch_size=self.patch, seed=SEED, augment=True, degrade=DEGRADE, made_lr=once)
+        lr = None if self.lr is None else {SCALE: ImageStore(self.lr, self.cache)}
+        images = Images("train", ImageStore(self.hr, self.cache), lr)
+        once = {} if of_windows else made_lr(images, [SCALE], DEGRADE)
+        return TrainSamples(images, patch_size=self.patch, seed=SEED, augment=True, degrade=DEGRADE, made_lr=once)
 
     def loader(self, workers: int, *, of_windows: bool = False) -> TimedLoader:
         """Ours."""
@@ -121,13 +121,13 @@ class DecodedPatches(Dataset[tuple[Tensor, Tensor, int, int]]):
     def __getitem__(self, k: int) -> tuple[Tensor, Tensor, int, int]:
         crop, p = self.plan.crop(k, SCALE), self.files.patch
         m = 0 if self.files.lr else DEGRADE.margin(SCALE)
-        hr = self.decode(self.files.hr[crop.picture])
+        hr = self.decode(self.files.hr[crop.image])
         hr = hr[: hr.shape[0] // SCALE * SCALE, : hr.shape[1] // SCALE * SCALE]
         side = (p + 2 * m) * SCALE
         hr = window(hr, (crop.top - m) * SCALE, (crop.left - m) * SCALE, side, side)
         lr = torch.empty(0, dtype=torch.uint8)
         if self.files.lr:
-            lr = _chw(window(self.decode(self.files.lr[crop.picture]), crop.top, crop.left, p, p))
+            lr = _chw(window(self.decode(self.files.lr[crop.image]), crop.top, crop.left, p, p))
         return _chw(hr), lr, crop.turn, k
 
 
@@ -202,7 +202,7 @@ def compare(
     then: Callable[[Any], Any] | None = None,
 ) -> None:
     """Rows of one case: ours, and each that decodes."""
-    sizes = files.samples().pictures.hr.sizes
+    sizes = files.samples().images.hr.sizes
     contenders: dict[str, Callable[[], Iterator[Any]]] = {"ours": lambda: iter(files.loader(workers))}
     for name, decode in decoders().items():
         contenders[name] = functools.partial(decoded, files, sizes, decode, workers)
@@ -239,8 +239,8 @@ def agreement(contenders: dict[str, Callable[[], Iterator[TrainWindows]]]) -> st
 
 
 def patches(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """Of the pictures given."""
-    hr = chosen_pictures(given)
+    """Of the images given."""
+    hr = chosen_images(given)
     files = Files(hr, folder / "cache")
     pairs = Files(*pair_folders(hr[: 3 if given.quick else 50], folder))
     for workers in given.workers:
@@ -252,10 +252,10 @@ def patches(report: benchmarking.Report, given: argparse.Namespace, folder: Path
         report.note("BasicSR's dataset: not installed.")
 
 
-def chosen_pictures(given: argparse.Namespace) -> list[Path]:
+def chosen_images(given: argparse.Namespace) -> list[Path]:
     """Those of the folder, or scikit-image's photographs."""
-    if given.pictures is not None:
-        return find_pictures(given.pictures)
+    if given.images is not None:
+        return find_images(given.images)
     import skimage
 
     folder = Path(skimage.__file__).parent / "data"
@@ -269,30 +269,30 @@ def pair_folders(hr: Sequence[Path], folder: Path) -> tuple[list[Path], Path, li
     for side in made:
         (folder / side).mkdir()
     for number, path in enumerate(hr):
-        picture = pillow(path)
-        picture = picture[: picture.shape[0] // SCALE * SCALE, : picture.shape[1] // SCALE * SCALE]
-        small = resize(torch.from_numpy(picture.transpose(2, 0, 1).copy()), Fraction(1, SCALE))
-        for side, pixels in (("hr", picture), ("lr", small.permute(1, 2, 0).contiguous().numpy())):
+        image = pillow(path)
+        image = image[: image.shape[0] // SCALE * SCALE, : image.shape[1] // SCALE * SCALE]
+        small = resize(torch.from_numpy(image.transpose(2, 0, 1).copy()), Fraction(1, SCALE))
+        for side, pixels in (("hr", image), ("lr", small.permute(1, 2, 0).contiguous().numpy())):
             made[side].append(folder / side / f"{number:04}.png")
             write_png(made[side][-1], pixels)
     return made["hr"], folder / "cache", made["lr"]
 
 
 def synthetic(folder: Path, n: int, height: int, width: int, ending: str) -> list[Path]:
-    """Pictures of waves and a little noise, which no encoder makes small."""
+    """Images of waves and a little noise, which no encoder makes small."""
     folder.mkdir()
     draw, paths = np.random.default_rng(0), []
     y, x = np.mgrid[:height, :width]
     base = 128 + 60 * np.sin(x / 9) + 50 * np.cos(y / 13)
     for number in range(n):
-        picture = base[..., None] + draw.integers(-12, 12, (height, width, 1)) + 10 * np.arange(3) + number % 40
+        image = base[..., None] + draw.integers(-12, 12, (height, width, 1)) + 10 * np.arange(3) + number % 40
         paths.append(folder / f"{number:05}.{ending}")
-        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(paths[-1])
+        Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(paths[-1])
     return paths
 
 
 def sizes(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """Against the pictures' size."""
+    """Against the images' size."""
     sides = {"0.15 MP": (321, 481), "3 MP": (1536, 2048), "12 MP": (3072, 4096)}
     given = argparse.Namespace(**vars(given) | {"rounds": min(given.rounds, 3)})  # a batch of 12 MP takes seconds
     for name, (height, width) in list(sides.items())[: 2 if given.quick else 3]:
@@ -300,15 +300,15 @@ def sizes(report: benchmarking.Report, given: argparse.Namespace, folder: Path) 
         compare(report, "sizes", f"{name}, JPEG", Files(paths, folder / "cache"), given)
 
 
-def pictures(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
+def images(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
     """Against their number."""
     for n in (10, 100) if given.quick else (10, 100, 1_000, 10_000):
-        paths = synthetic(folder / f"{n} pictures", n, 128, 128, "png")
+        paths = synthetic(folder / f"{n} images", n, 128, 128, "png")
         files = Files(paths, folder / "cache")
         times = []
         for _ in range(2):
             started = time.perf_counter()
-            PictureStore(paths, folder / "cache")
+            ImageStore(paths, folder / "cache")
             times.append(time.perf_counter() - started)
         compare(report, "pictures", f"{n:,}", files, given)
         stores = zip(("store, made", "store, found"), times, strict=True)
@@ -327,9 +327,9 @@ class Nothing(Dataset[Tensor]):
 
 def workers(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
     """Memory of each worker that nobody shares, and of all processes together (shared pages counted once)."""
-    hr = chosen_pictures(given)
+    hr = chosen_images(given)
     files = Files(hr, folder / "cache")
-    plan = [files.samples().pictures.hr.sizes, pillow]
+    plan = [files.samples().images.hr.sizes, pillow]
     contenders: dict[str, Callable[[int], Iterator[Any]]] = {
         "ours": lambda n: iter(files.loader(n)),
         "Pillow": lambda n: decoded(files, *plan, n),  # type: ignore[arg-type]  # as its caller gave it
@@ -371,12 +371,12 @@ def _memory_of(pid: int) -> tuple[float, float]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = benchmarking.parser(__doc__, SECTIONS)
-    parser.add_argument("--pictures", type=Path, default=None, help="folder of HR pictures; scikit-image's")
+    parser.add_argument("--images", type=Path, default=None, help="folder of HR images; scikit-image's")
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="in the section patches")
     given = benchmarking.parsed(parser, SECTIONS, argv)
     report = benchmarking.Report()
     warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
-    run = {"patches": patches, "sizes": sizes, "pictures": pictures, "workers": workers}
+    run = {"patches": patches, "sizes": sizes, "pictures": images, "workers": workers}
     for name in given.sections:
         with tempfile.TemporaryDirectory() as folder:
             run[name](report, given, Path(folder))

@@ -1,12 +1,12 @@
 """How long PSNR and SSIM on Y of a set take: ours beside scikit-image's and BasicSR's, with equal numbers.
 
     SR_DATA=<root> python scripts/bench_eval.py      # Set14; without it photographs that come with scikit-image
-    python scripts/bench_eval.py --pictures Urban100 --scale 2 --out eval.json
+    python scripts/bench_eval.py --images Urban100 --scale 2 --out eval.json
 
-A network's float output of each picture is on the device; each method rounds it to 8 bit and gives both figures of
-each picture. Numbers that are not equal (1e-3 dB, 1e-4) end the benchmark: a wrong figure is not a fast one.
+A network's float output of each image is on the device; each method rounds it to 8 bit and gives both figures of
+each image. Numbers that are not equal (1e-3 dB, 1e-4) end the benchmark: a wrong figure is not a fast one.
 
-    metrics     seconds for all pictures; BasicSR's is its validation loop's `tensor2img` and metrics, where `basicsr`
+    metrics     seconds for all images; BasicSR's is its validation loop's `tensor2img` and metrics, where `basicsr`
                 is importable
     validation  seconds of a whole validation of ours: LR made, network, metrics, and each share of it
 """
@@ -29,24 +29,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch
-from sr_lightning.data.cache.store import PictureStore
-from sr_lightning.data.datasets import EvalPictures, Pictures
+from sr_lightning.data.cache.store import ImageStore
+from sr_lightning.data.datasets import EvalImages, Images
 from sr_lightning.data.degradations.base import Downscale, to_eval_batch
-from sr_lightning.data.files import find_pictures
+from sr_lightning.data.files import find_images
 from sr_lightning.evaluation.evaluator import score
 from sr_lightning.inference.predict import bicubic, super_resolve
 from sr_lightning.models import EDSR
 
 SECTIONS = ("metrics", "validation")
 Scores = list[tuple[float, float]]
-"""PSNR in dB and SSIM of each picture."""
+"""PSNR in dB and SSIM of each image."""
 
 
-def chosen_pictures(given: argparse.Namespace) -> list[Path]:
+def chosen_images(given: argparse.Namespace) -> list[Path]:
     """Those of the folder, Set14, or photographs of scikit-image."""
     set14 = Path(os.environ.get("SR_DATA", "data"), "test", "Set14")
-    if given.pictures or set14.is_dir():
-        paths = find_pictures(given.pictures or set14)
+    if given.images or set14.is_dir():
+        paths = find_images(given.images or set14)
         return paths[:3] if given.quick else paths
     import skimage
 
@@ -67,7 +67,7 @@ def scikit_image(pairs: Sequence[tuple[Tensor, EvalBatch]]) -> Scores:
     found = []
     for sr, batch in pairs:
         levels = np.floor(sr[0].clamp(0, 1).cpu().numpy().astype(np.float64) * 255 + 0.5)
-        a, b = (_luma(picture, batch.scale) for picture in (levels, batch.hr[0].cpu().numpy()))
+        a, b = (_luma(image, batch.scale) for image in (levels, batch.hr[0].cpu().numpy()))
         psnr = peak_signal_noise_ratio(b, a, data_range=255)
         settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
         found.append((float(psnr), float(structural_similarity(b, a, **settings))))
@@ -100,8 +100,8 @@ def check_equal(name: str, found: Scores, expected: Scores) -> None:
         assert abs(ssim - our_ssim) < 1e-4, f"{name}: SSIM {ssim}, ours {our_ssim}"
 
 
-def metrics(report: benchmarking.Report, given: argparse.Namespace, sets: EvalPictures, device: torch.device) -> None:
-    """On pictures enlarged by bicubic interpolation, as floats, as a network gives them."""
+def metrics(report: benchmarking.Report, given: argparse.Namespace, sets: EvalImages, device: torch.device) -> None:
+    """On images enlarged by bicubic interpolation, as floats, as a network gives them."""
     pairs = []
     for batch in _batches(sets, device):
         pairs.append((bicubic(batch.lr, batch.scale).to(torch.float32) / 255 + 1e-4, batch))
@@ -117,16 +117,14 @@ def metrics(report: benchmarking.Report, given: argparse.Namespace, sets: EvalPi
     for name, found in scores.items():
         check_equal(name, found, scores["ours"])
     runs = {name: functools.partial(_seconds, functools.partial(method, pairs)) for name, method in methods.items()}
-    case = f"{len(pairs)} pictures, x{given.scale}, PSNR and SSIM"
+    case = f"{len(pairs)} images, x{given.scale}, PSNR and SSIM"
     found_seconds = benchmarking.take_turns(runs, given.rounds)
     rows = [benchmarking.Row(case, name, "s", values, False) for name, values in found_seconds.items()]
     report.add("metrics", rows)
     report.note(f"All figures are equal to ours within 1e-3 dB and 1e-4; the first: {scores['ours'][0]}.")
 
 
-def validation(
-    report: benchmarking.Report, given: argparse.Namespace, sets: EvalPictures, device: torch.device
-) -> None:
+def validation(report: benchmarking.Report, given: argparse.Namespace, sets: EvalImages, device: torch.device) -> None:
     """Of the default network, step by step."""
     torch.manual_seed(0)
     net = EDSR(given.scale, n_feats=16, n_resblocks=4, upsampler="pixelshuffle_direct", global_skip="bicubic")
@@ -142,17 +140,17 @@ def validation(
         timed = {name: functools.partial(_seconds, run) for name, run in runs.items()}
         found = benchmarking.take_turns(timed, given.rounds)
     whole = [sum(values) for values in zip(*found.values(), strict=True)]
-    case = f"{len(batches)} pictures, x{given.scale}"
+    case = f"{len(batches)} images, x{given.scale}"
     rows = [benchmarking.Row(case, name, "s", values, False) for name, values in {"whole": whole, **found}.items()]
     report.sections.setdefault("validation", []).extend(rows)
 
 
-def _batches(sets: EvalPictures, device: torch.device) -> list[EvalBatch]:
+def _batches(sets: EvalImages, device: torch.device) -> list[EvalBatch]:
     found = []
     for index in range(len(sets)):
-        picture = sets[index]
+        image = sets[index]
         # No place of another rank is empty here, as the type allows.
-        found.append(to_eval_batch(picture._replace(hr=picture.hr.to(device)), Downscale()))  # type: ignore[union-attr,call-arg,arg-type]
+        found.append(to_eval_batch(image._replace(hr=image.hr.to(device)), Downscale()))  # type: ignore[union-attr,call-arg,arg-type]
     return found
 
 
@@ -166,14 +164,14 @@ def _seconds(run: Callable[[], object]) -> float:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = benchmarking.parser(__doc__, SECTIONS)
-    parser.add_argument("--pictures", type=Path, default=None, help="folder of HR pictures; Set14, else scikit-image's")
+    parser.add_argument("--images", type=Path, default=None, help="folder of HR images; Set14, else scikit-image's")
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     given = benchmarking.parsed(parser, SECTIONS, argv)
     report, device = benchmarking.Report(), torch.device(given.device)
     with tempfile.TemporaryDirectory() as folder:
-        pictures = Pictures("set", PictureStore(chosen_pictures(given), folder))
-        sets = EvalPictures([pictures], [given.scale])
+        images = Images("set", ImageStore(chosen_images(given), folder))
+        sets = EvalImages([images], [given.scale])
         for name in given.sections:
             {"metrics": metrics, "validation": validation}[name](report, given, sets, device)
         benchmarking.finish(report, device, given.out)

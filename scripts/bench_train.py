@@ -128,7 +128,7 @@ class Work:
         return torch.device("cuda" if torch.cuda.is_available() and wants else "cpu")
 
     def data(self) -> Any:
-        """Its pictures."""
+        """Its images."""
         data = build.build(self.config.data, "data")
         data.setup("fit")
         return data
@@ -227,11 +227,11 @@ def decoded_batches(work: Work) -> Iterator[TrainBatch]:
 
     from sr_lightning.data.degradations.base import to_train_batch
 
-    pictures = work.data().train_pictures.hr
+    images = work.data().train_images.hr
     settings = work.config.data
-    files = Files(pictures.paths, work.folder, patch=settings["patch_size"], batch=settings["batch_size"])
+    files = Files(images.paths, work.folder, patch=settings["patch_size"], batch=settings["batch_size"])
     decode = list(decoders().values())[-1]
-    for windows in decoded(files, pictures.sizes, decode, 2):
+    for windows in decoded(files, images.sizes, decode, 2):
         windows = windows._replace(hr=windows.hr.to(work.device, non_blocking=True))
         yield to_train_batch(windows, DEGRADE)
 

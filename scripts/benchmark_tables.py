@@ -1,4 +1,4 @@
-"""Writes `sr_lightning/data/benchmarks.json`: how the pictures of Set5 and Set14 are known again, and bicubic's rows.
+"""Writes `sr_lightning/data/benchmarks.json`: how the images of Set5 and Set14 are known again, and bicubic's rows.
 
     SR_DATA=<root> python scripts/benchmark_tables.py
 
@@ -29,7 +29,7 @@ BICUBIC = {
     "BSD100": {2: (29.565, 0.8436), 3: (27.210, 0.7395), 4: (25.963, 0.6682)},
     "Urban100": {2: (26.880, 0.8407), 3: (24.460, 0.7353), 4: (23.142, 0.6582)},
 }
-MULTIPLES = (3, 4, 8, 12, 24)  # to which other distributions crop their pictures
+MULTIPLES = (3, 4, 8, 12, 24)  # to which other distributions crop their images
 
 
 def cubic(a: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -121,8 +121,8 @@ KERNELS = {
 }
 
 
-def rows_of_picture(hr: np.ndarray, scale: int) -> dict[str, tuple[float, float]]:
-    """One picture, all kernels and protocols; the first is the reference."""
+def rows_of_image(hr: np.ndarray, scale: int) -> dict[str, tuple[float, float]]:
+    """One image, all kernels and protocols; the first is the reference."""
     hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale].astype(float)
     lr = rounded(imresize(hr, 1 / scale, cubic(-0.5), 4))
     sr = enlarge(lr, scale)
@@ -147,8 +147,8 @@ def main() -> None:
         folder = Path(os.environ["SR_DATA"], "test", name)
         if not folder.is_dir():
             continue  # known by the hashes of its files alone, which downloads.json has
-        pictures = {path.name: read_rgb(path) for path in sorted(folder.iterdir())}
-        for file, rgb in pictures.items():
+        images = {path.name: read_rgb(path) for path in sorted(folder.iterdir())}
+        for file, rgb in images.items():
             height, width, _ = rgb.shape
             crops = {m: (height // m * m, width // m * m) for m in MULTIPLES}
             document[name]["pictures"][file] = {
@@ -158,7 +158,7 @@ def main() -> None:
                 "crops": {m: pixel_hash(rgb[:h, :w]) for m, (h, w) in crops.items() if (h, w) != (height, width)},
             }
         for scale in bicubic:
-            rows = [rows_of_picture(rgb, scale) for rgb in pictures.values()]
+            rows = [rows_of_image(rgb, scale) for rgb in images.values()]
             means = {key: np.mean([r[key] for r in rows], axis=0).round(4).tolist() for key in rows[0]}
             print(name, scale, "measured", means.pop(""), "stored", bicubic[scale])
             document[name]["otherwise"][scale] = means

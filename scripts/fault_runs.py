@@ -36,7 +36,7 @@ class Net(nn.Sequential):
                          nn.Conv2d(8, 3 * scale**2, 3, padding=1), nn.PixelShuffle(scale))
 '''
 RUN = [
-    *("--config-dir", "conf", "model=dropping", "scale=2", "data=folder", "data.train_dir=pictures"),
+    *("--config-dir", "conf", "model=dropping", "scale=2", "data=folder", "data.train_dir=images"),
     *("data.val_holdout=2", "data.batch_size=4", "data.patch_size=8", "optimizer.lr=1e-2", "trainer=cpu"),
     *("trainer.precision=32", "trainer.max_steps=40", "trainer.val_check_interval=4", "trainer.log_every_n_steps=1"),
     "logger=csv",
@@ -68,12 +68,12 @@ class Row:
 
 
 def surroundings() -> None:
-    """Pictures, a network and its config in the working folder."""
+    """Images, a network and its config in the working folder."""
     Path("pictures").mkdir()
     draw = np.random.default_rng(0)
     for i in range(5):
         waves = np.cumsum(draw.normal(0, 12, (34 + 3 * i, 40, 3)), axis=1) + 128
-        Image.fromarray(waves.clip(0, 255).astype(np.uint8)).save(f"pictures/{i}.png")
+        Image.fromarray(waves.clip(0, 255).astype(np.uint8)).save(f"images/{i}.png")
     Path("conf/model").mkdir(parents=True)
     Path("conf/model/dropping.yaml").write_text("_target_: dropping.Net\nscale: ${scale}\n")
     Path("dropping.py").write_text(NET)

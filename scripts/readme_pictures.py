@@ -1,4 +1,4 @@
-"""Draws the README's pictures from finished runs: the same place of one photograph for each run.
+"""Draws the README's images from finished runs: the same place of one photograph for each run.
 
     python -m sr_lightning.train -m loss.beta=0,0.01,0.1 hydra.sweep.dir=runs/readme
     python scripts/readme_pictures.py .github/loss_weights.png runs/readme/0 runs/readme/1 runs/readme/2
@@ -33,7 +33,7 @@ TOP, LEFT, SIDE, SHOWN, TEXT, GAP = 8, 150, 128, 256, 40, 6
 
 
 def main() -> None:
-    """Reads the arguments and writes the picture."""
+    """Reads the arguments and writes the image."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path)
     parser.add_argument("runs", type=Path, nargs="+")
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def super_resolved(run: Path, lr: torch.Tensor) -> tuple[str, torch.Tensor]:
-    """A run's label and its picture: (1, 3, H, W) uint8."""
+    """A run's label and its image: (1, 3, H, W) uint8."""
     config = check_train(OmegaConf.load(run / ".hydra" / "config.yaml"))
     net = build.build_network(config.model).eval()
     load_weights(net, run / "checkpoints" / "best.ckpt")

@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.check_data data=…`: everything that is wrong with the pictures, before a run begins."""
+"""`python -m sr_lightning.check_data data=…`: everything that is wrong with the images, before a run begins."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_data(config: TrainConfig, folders: list[str] | None) -> Report:
     data = config.data
     specs = _specs(data) if folders is None else _folders(folders)
     if folders is None and data.get("shards"):
-        print("packed training pictures are not looked at: `pack` did, and a run warns of those that are tested on")
+        print("packed training images are not looked at: `pack` did, and a run warns of those that are tested on")
     check = DataCheck(
         scales=config.scale,
         patch_size=data.get("patch_size", 32) if folders is None else None,
@@ -100,7 +100,7 @@ def _show(report: Report) -> None:
             if len(found) > _SHOWN:
                 print(f"  … and {len(found) - _SHOWN} more")
     rate = report.pictures / max(report.seconds, 1e-9)
-    print(f"{report.pictures} pictures in {report.seconds:.1f} s, {rate:.0f} a second")
+    print(f"{report.pictures} images in {report.seconds:.1f} s, {rate:.0f} a second")
 
 
 def _task(config: TrainConfig, section: dict[str, Any]) -> None:
@@ -116,7 +116,7 @@ def _task(config: TrainConfig, section: dict[str, Any]) -> None:
         tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
         raise UserError(f"check_data.output: cannot write {output}: {error.strerror}") from None
-    print("looking at every picture …", flush=True)
+    print("looking at every image …", flush=True)
     report = check_data(config, chosen)
     _show(report)
     path.write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from sr_lightning.data.batch import EvalBatch
-    from sr_lightning.data.datasets import Pictures
+    from sr_lightning.data.datasets import Images
     from sr_lightning.data.degradations.base import Degradation
     from sr_lightning.distributed.process_group import Place
     from sr_lightning.evaluation.benchmark_check import Checked
     from sr_lightning.evaluation.evaluator import Bench
     from sr_lightning.evaluation.method import Method
-    from sr_lightning.evaluation.results import PictureScore
+    from sr_lightning.evaluation.results import ImageScore
     from sr_lightning.inference.cost import Cost
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
         import torch
 
         from sr_lightning.builders.methods import build_methods
-        from sr_lightning.data.datasets import EvalPictures
+        from sr_lightning.data.datasets import EvalImages
         from sr_lightning.distributed.process_group import joined
         from sr_lightning.evaluation.evaluator import Bench
         from sr_lightning.evaluation.output import show, write
@@ -67,7 +67,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
         sets, degrade = _find_sets(config, scales), _degradation(config)
         metrics = build_quality(config.metrics)
         usable = {name: metric for name, metric in metrics.items() if not isinstance(metric, Unavailable)}
-        bench = Bench(EvalPictures(sets, scales), degrade, place.device, place.rank, place.world_size, usable)
+        bench = Bench(EvalImages(sets, scales), degrade, place.device, place.rank, place.world_size, usable)
         bicubic = gathered(_score_bicubic(bench, config, run))
         checks = _check_sets(sets, bicubic, degrade, keep=not config.self_check)  # before the networks take their time
         scores = _named(bicubic + gathered(_score_networks(methods, bench, config, run)), checks)
@@ -93,9 +93,9 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
     return _objective(scores, methods)
 
 
-def _find_sets(config: EvaluateConfig, scales: Sequence[int]) -> list[Pictures]:
+def _find_sets(config: EvaluateConfig, scales: Sequence[int]) -> list[Images]:
     from sr_lightning.data.files import EXTENSIONS
-    from sr_lightning.data.picture_sets import SetFinder
+    from sr_lightning.data.image_sets import SetFinder
 
     extensions = config.data.get("extensions") or EXTENSIONS
     finder = SetFinder(scales, extensions=extensions, cache_dir=config.paths.cache)
@@ -126,19 +126,19 @@ def _settings(config: EvaluateConfig, degrade: Degradation, place: Place) -> dic
     }
 
 
-def _score_bicubic(bench: Bench, config: EvaluateConfig, run: Run) -> list[PictureScore]:
+def _score_bicubic(bench: Bench, config: EvaluateConfig, run: Run) -> list[ImageScore]:
     from sr_lightning.evaluation.output import saver
     from sr_lightning.evaluation.results import BICUBIC
     from sr_lightning.inference.predict import bicubic
 
-    seen = saver(run.folder, BICUBIC, bench.pictures) if config.save_pictures else None
+    seen = saver(run.folder, BICUBIC, bench.images) if config.save_pictures else None
     return list(bench.run(BICUBIC, lambda batch: bicubic(batch.lr, batch.scale), seen=seen))
 
 
-def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateConfig, run: Run) -> list[PictureScore]:
+def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateConfig, run: Run) -> list[ImageScore]:
     from sr_lightning.evaluation.output import saver
 
-    scores: list[PictureScore] = []
+    scores: list[ImageScore] = []
     for method in methods:
         log.info("%s: %s", method.label, method.checkpoint or "without a checkpoint")
         net = method.net.to(bench.device)
@@ -147,7 +147,7 @@ def _score_networks(methods: Sequence[Method], bench: Bench, config: EvaluateCon
                 method.name,
                 functools.partial(_enlarged, net, config),
                 scales=method.scales,
-                seen=saver(run.folder, method.folder, bench.pictures) if config.save_pictures else None,
+                seen=saver(run.folder, method.folder, bench.images) if config.save_pictures else None,
             )
         except ValueError as error:  # a network that makes another size
             raise UserError(f"{method.checkpoint or method.label}: {error}") from None
@@ -162,7 +162,7 @@ def _enlarged(net: nn.Module, config: EvaluateConfig, batch: EvalBatch) -> Tenso
 
 
 def _check_sets(
-    sets: Sequence[Pictures], bicubic: Sequence[PictureScore], degrade: Degradation, *, keep: bool
+    sets: Sequence[Images], bicubic: Sequence[ImageScore], degrade: Degradation, *, keep: bool
 ) -> list[Checked]:
     """Refuses sets that are not the benchmark they look like, or keeps them under another name."""
     from sr_lightning.evaluation.benchmark_check import check_set
@@ -170,8 +170,8 @@ def _check_sets(
 
     rows = summarise(bicubic)
     checks = [
-        check_set(pictures, [row for row in rows if row.set == pictures.name], degradation=degrade.describe())
-        for pictures in sets
+        check_set(images, [row for row in rows if row.set == images.name], degradation=degrade.describe())
+        for images in sets
     ]
     wrong = [f"data.test.{check.set}: {finding}" for check in checks for finding in check.findings]
     if wrong and not keep:
@@ -183,7 +183,7 @@ def _check_sets(
     return checks
 
 
-def _named(scores: Sequence[PictureScore], checks: Sequence[Checked]) -> list[PictureScore]:
+def _named(scores: Sequence[ImageScore], checks: Sequence[Checked]) -> list[ImageScore]:
     titles = {check.set: check.title for check in checks}
     return [replace(score, set=titles[score.set]) for score in scores]
 
@@ -206,7 +206,7 @@ def _measure(methods: Sequence[Method], place: Place, config: EvaluateConfig) ->
     return costs
 
 
-def _objective(scores: Sequence[PictureScore], methods: Sequence[Method]) -> float | None:
+def _objective(scores: Sequence[ImageScore], methods: Sequence[Method]) -> float | None:
     from sr_lightning.evaluation.results import summarise
 
     first = [row.gain for row in summarise(scores) if methods and row.method == methods[0].name]

@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.pack input=<pictures> output=<folder>`: packs pictures into shards for `data=streaming`."""
+"""`python -m sr_lightning.pack input=<images> output=<folder>`: packs images into shards for `data=streaming`."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ def pack(arguments: dict[str, Any]) -> None:
     """Packs, and says what came of it.
 
     Args:
-        arguments: Those of `pack_pictures`, checked.
+        arguments: Those of `pack_images`, checked.
     """
     print("loading litdata …", flush=True)
-    from sr_lightning.data.shards.writer import pack_pictures
+    from sr_lightning.data.shards.writer import pack_images
     from sr_lightning.text import listed
 
     began = time.perf_counter()
-    index, bad = pack_pictures(**arguments)
+    index, bad = pack_images(**arguments)
     seconds = time.perf_counter() - began
     if bad:
         lines = listed([f"{path}: {reason}" for path, reason in bad.items()]).replace("\n", "\n  ")
         print(f"left out {len(bad)} of {len(bad) + len(index.names)} files (on_bad_image=skip):\n  {lines}")
     for lost, count in index.lost.items():
-        print(f"{count} of {len(index.names)} pictures have {lost}")
+        print(f"{count} of {len(index.names)} images have {lost}")
     output, size = arguments["output"], sum(shard.bytes for shard in index.shards)
     print(
-        f"{len(index.names)} pictures, {size / 1e6:.1f} MB in {len(index.shards)} shards, {seconds:.1f} s\n"
+        f"{len(index.names)} images, {size / 1e6:.1f} MB in {len(index.shards)} shards, {seconds:.1f} s\n"
         f"{output}\n\nnext, here or with its address in an object store once it is copied there\n"
         f"  python -m sr_lightning.train data=streaming {shlex.quote(f'data.shards.folder={output}')}"
     )

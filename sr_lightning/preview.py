@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.preview`: what a network will see in training, LR beside HR, as one picture."""
+"""`python -m sr_lightning.preview`: what a network will see in training, LR beside HR, as one image."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def preview(config: TrainConfig, output: Path, n: int) -> None:
 
     Args:
         config: Checked.
-        output: The picture that is written.
+        output: The image that is written.
         n: Number of samples.
     """
     import numpy as np
@@ -32,7 +32,7 @@ def preview(config: TrainConfig, output: Path, n: int) -> None:
     data = build.build(config.data, "data")
     data.setup("fit")
     samples = TrainSamples(
-        data.train_pictures,
+        data.train_images,
         patch_size=data.patch_size,
         seed=data.seed,
         augment=data.augment,

@@ -55,7 +55,7 @@ def train(config: TrainConfig, run: Run) -> float:
     plain = asdict(config)
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build.build(config.data, "data")
-    data.setup("fit")  # before W&B starts: a bad picture should not leave a run there
+    data.setup("fit")  # before W&B starts: a bad image should not leave a run there
     net = build.build_network(config.model)
     if config.compile:
         net.compile()  # in place: the names of the weights stay as they are

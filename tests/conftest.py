@@ -1,4 +1,4 @@
-"""Shared by all tests: pictures made from a seed, and a home that no test shares with the user."""
+"""Shared by all tests: images made from a seed, and a home that no test shares with the user."""
 
 import importlib.util
 import logging
@@ -48,29 +48,29 @@ def _own_surroundings(tmp_path, monkeypatch):
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
 
 
-def make_picture(height: int, width: int, seed: int) -> np.ndarray:
+def make_image(height: int, width: int, seed: int) -> np.ndarray:
     """Edges, gradients and noise: (height, width, 3) uint8."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     waves = [np.sin(x * f + y * g + p) for f, g, p in rng.uniform(0.05, 0.6, (3, 3))]
     stripes = ((x + y) // rng.integers(5, 12)) % 2
-    picture = np.stack(waves, 2) * 60 + stripes[..., None] * 70 + 90 + rng.normal(0, 4, (height, width, 3))
-    return picture.clip(0, 255).astype(np.uint8)
+    image = np.stack(waves, 2) * 60 + stripes[..., None] * 70 + 90 + rng.normal(0, 4, (height, width, 3))
+    return image.clip(0, 255).astype(np.uint8)
 
 
 @pytest.fixture
-def picture():
-    """The maker of pictures."""
-    return make_picture
+def image():
+    """The maker of images."""
+    return make_image
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six pictures of different sizes, as PNG."""
+    """Six images of different sizes, as PNG."""
     path = tmp_path / "pictures"
     path.mkdir()
     for i, (height, width) in enumerate([(96, 112), (101, 97), (120, 96), (99, 130), (96, 96), (110, 103)]):
-        Image.fromarray(make_picture(height, width, i)).save(path / f"img_{i}.png")
+        Image.fromarray(make_image(height, width, i)).save(path / f"img_{i}.png")
     return path
 
 

@@ -22,7 +22,7 @@ def test_lr_stands_beside_hr(small, tmp_path, capsys):
     blocks = lr.reshape(12, 3, 12, 3, 3)
     assert (blocks == blocks[:, :1, :, :1]).all()  # enlarged by pixels
     means = hr.reshape(12, 3, 12, 3, 3).mean((1, 3))
-    assert (blocks[:, 0, :, 0] - means).abs().mean() < 12  # the same place of the same picture
+    assert (blocks[:, 0, :, 0] - means).abs().mean() < 12  # the same place of the same image
 
 
 def test_the_degradation_is_seen(small, tmp_path):

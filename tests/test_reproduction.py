@@ -22,7 +22,7 @@ def test_the_default_run_reaches_what_the_readme_says():
     assert gains()["sample_test", 4] > 1.45
 
 
-def test_the_classic_training_pictures_give_fsrcnns_figure(sr_data, monkeypatch):
+def test_the_classic_training_images_give_fsrcnns_figure(sr_data, monkeypatch):
     """FSRCNN (Dong et al. 2016): 30.72 dB on Set5 x4, 2.29 dB above bicubic."""
     monkeypatch.setenv("SR_DATA", str(sr_data))
     assert main(["experiment=fsrcnn_in_minutes", "logger=csv"]) == 0

@@ -71,23 +71,23 @@ def test_D17_a_run_with_names_that_a_terminal_would_obey(tiny, folder, capsys):
         Image.fromarray(np.random.default_rng(i).integers(0, 255, (60, 60, 3), np.uint8)).save(
             folder / name.replace("/", ""), "PNG"
         )
-    (folder / "\x1b[31mbad.png").write_bytes(b"no picture")
+    (folder / "\x1b[31mbad.png").write_bytes(b"no image")
     assert train(tiny) == 2
     said = capsys.readouterr()
     assert_harmless(said.err + said.out)
-    assert "\\x1b[31mbad.png: is not a picture" in said.err
+    assert "\\x1b[31mbad.png: is not an image" in said.err
     assert train([*tiny, "data.on_bad_image=skip", "trainer.max_steps=1"]) == 0
     said = capsys.readouterr().out
     (log,) = Path("runs").rglob("train.log")
     for text in (said, log.read_text()):
         assert_harmless(text)
-        assert "\\x1b[31mbad.png: is not a picture" in text
+        assert "\\x1b[31mbad.png: is not an image" in text
 
 
 @pytest.mark.fault("D17", "check_data names them, escaped")
 def test_D17_what_check_data_says(folder, capsys):
     bad = folder / "[red]\x1b[31mbad.png"
-    bad.write_bytes(b"no picture")
+    bad.write_bytes(b"no image")
     assert check_data([f"check_data.folders=['{folder}']"]) == 2
     said = capsys.readouterr().out
     assert_harmless(said)

@@ -376,7 +376,7 @@ def test_every_shipped_sweep_runs(name, tiny):
     assert len(list(only_run("sweep").glob("*/results.json"))) > 1
 
 
-def test_the_pictures_of_the_paired_preset(folder, tiny):
+def test_the_images_of_the_paired_preset(folder, tiny):
     lr = folder.parent / "X4"
     lr.mkdir()
     for path in folder.iterdir():
@@ -400,7 +400,7 @@ def wandb_records(job):
 
 
 def test_wandb_offline_can_be_read_back(tiny, monkeypatch):
-    """Config, loss terms, rate, both methods' figures, throughput, pictures, table, tags and group; no secret."""
+    """Config, loss terms, rate, both methods' figures, throughput, images, table, tags and group; no secret."""
     monkeypatch.setenv("WANDB_API_KEY", "a1b2c3d4e5" * 4)
     settings = [a for a in tiny if a != "logger=csv"]
     assert main(["-m", *settings, "loss.alpha=1,2", "logger.wandb.tags=[a,b]"]) == 0
@@ -421,8 +421,8 @@ def test_wandb_offline_can_be_read_back(tiny, monkeypatch):
             assert f"val/heldout/x4/{name}" in logged
             assert f"test/heldout/x4/{name}" in logged
         assert found["exit"][0].get("exit_code", 0) == 0
-        pictures = list((path / "files/media/images/samples/heldout_x4").glob("*.png"))
-        assert len(pictures) == 4  # one at each of two validations, two at the test
+        images = list((path / "files/media/images/samples/heldout_x4").glob("*.png"))
+        assert len(images) == 4  # one at each of two validations, two at the test
         (table,) = (path / "files/media/table").glob("results*.json")
         assert [row[3] for row in json.loads(table.read_text())["data"]] == ["img_1.png", "img_4.png"]
         for file in (sweep / job).rglob("*"):
@@ -465,7 +465,7 @@ def test_a_folder_that_holds_a_run_is_not_written_into(tiny, capsys):
 
 def test_a_run_that_never_began_leaves_no_folder(tiny, capsys):
     assert main([*tiny, "data.patch_size=500"]) == 2
-    assert "needs pictures of 2000 pixels" in capsys.readouterr().err
+    assert "needs images of 2000 pixels" in capsys.readouterr().err
     assert list(Path("runs/train").iterdir()) == []
 
 
@@ -477,7 +477,7 @@ def test_a_folder_for_runs_that_cannot_be_made_is_named(tiny, capsys):
 
 
 def test_no_network_is_asked_for_in_a_default_run(tiny, monkeypatch):
-    """W&B offline, EfficientNet's weights and the sample pictures: nothing is looked up or connected to."""
+    """W&B offline, EfficientNet's weights and the sample images: nothing is looked up or connected to."""
     import socket
 
     def refused(*_, **__):

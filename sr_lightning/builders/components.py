@@ -206,7 +206,7 @@ def build_trainer(
         plugins=[SafeCheckpointIO()],
         max_epochs=-1,
         check_val_every_n_epoch=None,  # there are no epochs
-        use_distributed_sampler=False,  # the samplers know their ranks; Lightning's would repeat pictures
+        use_distributed_sampler=False,  # the samplers know their ranks; Lightning's would repeat images
         num_sanity_val_steps=0,
         enable_model_summary=False,
     )

@@ -16,7 +16,7 @@ _WAYS_OUT = "Usual ways out: a lower optimizer.lr, trainer.gradient_clip_val=0.5
 
 
 class NonFiniteGuard(pl.Callback):
-    """Raises when a loss term, a gradient or a validated picture becomes NaN or infinite; what was saved stays.
+    """Raises when a loss term, a gradient or a validated image becomes NaN or infinite; what was saved stays.
 
     On a GPU losses and gradients are looked at every `every` steps and before each validation and save, so that no
     step waits for the device.
@@ -73,9 +73,9 @@ class NonFiniteGuard(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """A file of 8 bit holds no NaN, so that PSNR would not show it: the picture itself is looked at."""
+        """A file of 8 bit holds no NaN, so that PSNR would not show it: the image itself is looked at."""
         if isinstance(outputs, Tensor) and not bool(torch.isfinite(outputs).all()):
-            self._bad[f"picture {batch.name} of {batch.set} at x{batch.scale}"] = True
+            self._bad[f"image {batch.name} of {batch.set} at x{batch.scale}"] = True
             self._look(trainer)
 
     def on_save_checkpoint(
@@ -100,7 +100,7 @@ class NonFiniteGuard(pl.Callback):
             self._bad = {}
             return
         culprits = [name for name in names if name != "total"] or names
-        what = "the network's output" if culprits[0].startswith("picture") else "the loss"
+        what = "the network's output" if culprits[0].startswith("image") else "the loss"
         what = "the loss is finite, but a gradient" if culprits == ["gradient"] else what
         kept = getattr(trainer.checkpoint_callback, "last_model_path", "") or "none was written yet"
         raise TrainingFailedError(

@@ -1,4 +1,4 @@
-"""Pictures to look at: LR, bicubic, SR, HR and the error, whole and zoomed in."""
+"""Images to look at: LR, bicubic, SR, HR and the error, whole and zoomed in."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from sr_lightning.data.batch import EvalBatch, NoPicture
+from sr_lightning.data.batch import EvalBatch, NoImage
 from sr_lightning.image.color import to_uint8, write_png
 from sr_lightning.inference.predict import bicubic
 from sr_lightning.metrics.psnr_ssim import psnr
@@ -28,14 +28,14 @@ _ERROR_GAIN = 4  # an error of 64 grey levels is shown at full brightness
 
 
 class Pictures(pl.Callback):
-    """Saves a sheet for the first pictures of each set at each validation, and for all at the final test.
+    """Saves a sheet for the first images of each set at each validation, and for all at the final test.
 
     Sheets lie in `samples/` and go to W&B and TensorBoard.
 
     Args:
         folder: The run's folder.
-        n_validation: Pictures of each set and scale shown at a validation.
-        n_test: Pictures of each set and scale shown at the test.
+        n_validation: Images of each set and scale shown at a validation.
+        n_test: Images of each set and scale shown at the test.
         zoom: Side of the zoomed crop in HR pixels.
     """
 
@@ -59,11 +59,11 @@ class Pictures(pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: EvalBatch | NoPicture,
+        batch: EvalBatch | NoImage,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Shows the first pictures of each set."""
+        """Shows the first images of each set."""
         if not trainer.sanity_checking:
             self._show(trainer, outputs, batch, self.n_validation, f"step{trainer.global_step:07d}")
 
@@ -72,15 +72,15 @@ class Pictures(pl.Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: EvalBatch | NoPicture,
+        batch: EvalBatch | NoImage,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Shows the test pictures."""
+        """Shows the test images."""
         self._show(trainer, outputs, batch, self.n_test, "test")
 
-    def _show(self, trainer: pl.Trainer, sr: Tensor, batch: EvalBatch | NoPicture, limit: int, when: str) -> None:
-        if isinstance(batch, NoPicture):
+    def _show(self, trainer: pl.Trainer, sr: Tensor, batch: EvalBatch | NoImage, limit: int, when: str) -> None:
+        if isinstance(batch, NoImage):
             return
         key = (batch.set, batch.scale)
         self._seen[key] = self._seen.get(key, 0) + 1
@@ -99,11 +99,11 @@ class Pictures(pl.Callback):
 
 
 def safe_stem(name: str, number: int) -> str:
-    """A picture's name without its ending, as a name that any file system, page and shell takes.
+    """An image's name without its ending, as a name that any file system, page and shell takes.
 
     Args:
         name: The file's.
-        number: Of the picture among those shown; follows where the name has to be changed, so that no two become one.
+        number: Of the image among those shown; follows where the name has to be changed, so that no two become one.
     """
     stem = Path(name).stem
     safe = re.sub(r"[^\w (),+=@-]|^-", "_", stem.replace(".", "_"))[:_LONGEST]
@@ -111,7 +111,7 @@ def safe_stem(name: str, number: int) -> str:
 
 
 def sheet(sr: Tensor, batch: EvalBatch, *, zoom: int = 60) -> Image.Image:
-    """One sheet: the whole picture in five versions above, a zoomed crop of each below.
+    """One sheet: the whole image in five versions above, a zoomed crop of each below.
 
     Args:
         sr: (1, 3, H, W) float in [0, 1].
@@ -160,7 +160,7 @@ def _fitted(width: int, height: int) -> tuple[int, int]:
 def _most_edges(lr: Tensor, scale: int, side: int) -> tuple[int, int, int]:
     """Top, left and side of the HR square where LR has the strongest edges: what a network can restore.
 
-    It depends on the picture only, so that all networks are shown at the same place.
+    It depends on the image only, so that all networks are shown at the same place.
     """
     side = max(min(side // scale, *lr.shape[-2:]), 1)
     grey = lr.float().mean(1, keepdim=True)  # (1, 1, h, w)

@@ -79,7 +79,7 @@ class SafeStop(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Leaves the validation between two pictures; its figures would be those of a part."""
+        """Leaves the validation between two images; its figures would be those of a part."""
         if self._is_asked(trainer):
             trainer.save_checkpoint(self.checkpoint)
             raise InterruptedRun(self.stopped_by or signal.SIGTERM)

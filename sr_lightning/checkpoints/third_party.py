@@ -19,7 +19,7 @@ class ForeignNetwork(nn.Module):
     """A network of spandrel's with our interface; for inference only, its output lies in [0, 1].
 
     Args:
-        descriptor: It knows the sizes that the network takes; pictures are padded to them, and cut after.
+        descriptor: It knows the sizes that the network takes; images are padded to them, and cut after.
     """
 
     channels = 3

@@ -1,4 +1,4 @@
-"""The check of `conf/pack.yaml`: its keys are the arguments of `data.packing.pack_pictures`."""
+"""The check of `conf/pack.yaml`: its keys are the arguments of `data.packing.pack_images`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sr_lightning.config.type_check import check_target
 from sr_lightning.config.value_check import missing_folders
 from sr_lightning.errors import UserError
 
-_PACK = "sr_lightning.data.shards.writer.pack_pictures"
+_PACK = "sr_lightning.data.shards.writer.pack_images"
 
 
 def check_pack(config: DictConfig) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def check_pack(config: DictConfig) -> dict[str, Any]:
         config: As composed by Hydra, without its `hydra` section.
 
     Returns:
-        The arguments of `pack_pictures`.
+        The arguments of `pack_images`.
 
     Raises:
         UserError: Something is wrong; the message lists every finding, one per line.

@@ -28,7 +28,7 @@ class PathsConfig:
     data: str
     """Root of the data sets."""
     cache: str
-    """Decoded pictures, shared by all runs."""
+    """Decoded images, shared by all runs."""
     runs: str
     """Where runs are written."""
 

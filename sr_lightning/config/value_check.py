@@ -132,7 +132,7 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
 
 
 def _shards(section: Any) -> Iterator[str]:
-    """What is wrong with where packed pictures lie, as far as that can be told without reading them."""
+    """What is wrong with where packed images lie, as far as that can be told without reading them."""
     folder = section.get("folder") if isinstance(section, dict) else None
     if not isinstance(folder, str):
         return
@@ -141,8 +141,8 @@ def _shards(section: Any) -> Iterator[str]:
             yield f"data.shards.folder: {folder} needs litdata; allowed: pip install 'sr_lightning[streaming]'"
     elif not os.path.isfile(os.path.join(folder, str(constant("sr_lightning.data.shards.index", "INDEX")))):
         yield (
-            f"data.shards.folder: {folder} holds no packed pictures; allowed: what `python -m sr_lightning.pack "
-            "input=<pictures> output=<folder>` has written, or its address"
+            f"data.shards.folder: {folder} holds no packed images; allowed: what `python -m sr_lightning.pack "
+            "input=<images> output=<folder>` has written, or its address"
         )
 
 
@@ -167,7 +167,7 @@ def missing_folders(folders: Iterable[tuple[str, Any]]) -> Iterator[str]:
             if not os.path.isdir(folder):
                 what = "is a file" if os.path.exists(folder) else "is not there"
                 hint = _DATA_HINT if key.startswith("data.") else ""
-                yield f"{key}: {folder} {what}; allowed: a folder of pictures{hint}"
+                yield f"{key}: {folder} {what}; allowed: a folder of images{hint}"
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""From folders of pictures to batches; read files, store, crops, datasets, degrade, made_lr, datamodule in this order.
+"""From folders of images to batches; read files, store, crops, datasets, degrade, made_lr, datamodule in this order.
 
 `realworld` and `jpeg` are the degradations of real photographs; `packing` writes and `streaming` reads sets in shards.
 A name is imported when it is asked for: only the data module needs lightning, and what looks at files not even torch.

@@ -1,4 +1,4 @@
-"""Files that are no usable pictures: all of them named at once, and remembered where they are left out."""
+"""Files that are no usable images: all of them named at once, and remembered where they are left out."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 
 from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically
-from sr_lightning.image.decoder import BadPictureError, decode
+from sr_lightning.image.decoder import BadImageError, decode
 from sr_lightning.text import listed, printable
 
 
-class BadPicturesError(UserError):
+class BadImagesError(UserError):
     """Some files cannot be decoded; `reasons` has all of them."""
 
     def __init__(self, reasons: Mapping[Path, str]) -> None:
         self.reasons = dict(reasons)
-        count = "1 picture" if len(reasons) == 1 else f"{len(reasons)} pictures"
+        count = "1 image" if len(reasons) == 1 else f"{len(reasons)} images"
         super().__init__(
             f"{listed([f'{path}: {reason}' for path, reason in reasons.items()])}\n"
-            f"{count} cannot be used; allowed: whole files; `train` goes on without bad training pictures with "
+            f"{count} cannot be used; allowed: whole files; `train` goes on without bad training images with "
             "data.on_bad_image=skip (those to validate and test on are never left out)"
         )
 
@@ -33,7 +33,7 @@ def find_bad(paths: Sequence[Path]) -> dict[Path, str]:
     def reason(path: Path) -> str | None:
         try:
             decode(path)
-        except BadPictureError as error:
+        except BadImageError as error:
             return error.reason
         except UserError as error:  # not there, or not ours to read
             return str(error).removeprefix(printable(f"{path}: "))

@@ -17,7 +17,7 @@ class TrainWindows(NamedTuple):
     hr: Tensor
     """(N, 3, (p + 2m)·s, (p + 2m)·s) uint8: p LR pixels of patch, m of margin on each side."""
     lr: Tensor | None
-    """(N, 3, p, p) uint8 cut from LR pictures, ready-made or made once, or None: made from `hr` on the device."""
+    """(N, 3, p, p) uint8 cut from LR images, ready-made or made once, or None: made from `hr` on the device."""
     scale: int
     turns: tuple[int, ...]
     """N codes 0 to 7 of the flips and quarter turns; on the host, so that reading them waits for nothing."""
@@ -37,8 +37,8 @@ class TrainBatch(NamedTuple):
     scale: int
 
 
-class EvalPicture(NamedTuple):
-    """One whole picture, or its centre, still uint8."""
+class EvalImage(NamedTuple):
+    """One whole image, or its centre, still uint8."""
 
     hr: Tensor
     """(1, 3, h·s, w·s) uint8."""
@@ -48,11 +48,11 @@ class EvalPicture(NamedTuple):
     set: str
     name: str
     key: int
-    """The picture's number in its set, from which a random degradation draws its parameters."""
+    """The image's number in its set, from which a random degradation draws its parameters."""
 
 
 class EvalBatch(NamedTuple):
-    """What an evaluation step sees: one picture."""
+    """What an evaluation step sees: one image."""
 
     lr: Tensor
     """(1, 3, h, w) float in [0, 1], on the levels of an 8-bit file."""
@@ -62,8 +62,8 @@ class EvalBatch(NamedTuple):
     set: str
     name: str
     key: int
-    """The picture's number in its set; names may repeat in sub-folders."""
+    """The image's number in its set; names may repeat in sub-folders."""
 
 
-class NoPicture(NamedTuple):
-    """What a rank gets when there are fewer pictures left than ranks: all take the same number of steps."""
+class NoImage(NamedTuple):
+    """What a rank gets when there are fewer images left than ranks: all take the same number of steps."""

@@ -1,4 +1,4 @@
-"""The LightningDataModule: which pictures, cut and degraded how, in what order."""
+"""The LightningDataModule: which images, cut and degraded how, in what order."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import torch
 import torch.distributed
 from torch.utils.data import DataLoader
 
-from sr_lightning.data.bad_files import BadPicturesError, find_bad
-from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
-from sr_lightning.data.cache.lr_pictures import made_lr
-from sr_lightning.data.datasets import BatchSampler, EvalPictures, Pictures, TrainSamples
+from sr_lightning.data.bad_files import BadImagesError, find_bad
+from sr_lightning.data.batch import EvalImage, NoImage, TrainWindows
+from sr_lightning.data.cache.lr_images import made_lr
+from sr_lightning.data.datasets import BatchSampler, EvalImages, Images, TrainSamples
 from sr_lightning.data.degradations.base import Degradation, Downscale, to_eval_batch, to_train_batch
 from sr_lightning.data.duplicates.leakage import warn_of_leakage
 from sr_lightning.data.files import EXTENSIONS
-from sr_lightning.data.picture_sets import OnBadImage, OnSmall, SetFinder
+from sr_lightning.data.image_sets import OnBadImage, OnSmall, SetFinder
 from sr_lightning.data.sampling.loader import TimedLoader, as_it_is, ignore_interrupts
 from sr_lightning.data.shards.reader import Shards
 from sr_lightning.errors import UserError
@@ -30,24 +30,24 @@ log = logging.getLogger(__name__)
 
 
 class SRDataModule(pl.LightningDataModule):
-    """Training samples, validation and test pictures for one scale or several.
+    """Training samples, validation and test images for one scale or several.
 
     Args:
-        train_dir: Folder of HR pictures, or several; None where `shards` is given.
+        train_dir: Folder of HR images, or several; None where `shards` is given.
         scale: One scale, or several: one scale per batch, all of them validated.
         seed: Decides every crop, flip and turn.
-        cache_dir: Where decoded pictures are kept.
-        store_limit_gb: Pictures of a set that are larger than this when decoded (in 10^9 bytes), or than the disk has
+        cache_dir: Where decoded images are kept.
+        store_limit_gb: Images of a set that are larger than this when decoded (in 10^9 bytes), or than the disk has
             room for, are decoded again and again when they are needed. The samples are the same.
-            Below it LR pictures are made once, too (with a `kernel` of bicubic, bilinear or box).
-        shards: Packed training pictures, in place of `train_dir`.
-        train_lr_dir: Ready-made LR pictures, one folder for each of `train_dir`; may hold `{scale}`.
+            Below it LR images are made once, too (with a `kernel` of bicubic, bilinear or box).
+        shards: Packed training images, in place of `train_dir`.
+        train_lr_dir: Ready-made LR images, one folder for each of `train_dir`; may hold `{scale}`.
             None: LR is made from HR.
         train_files: Only these files of `train_dir`.
-        extensions: Endings that count as pictures; case is ignored.
+        extensions: Endings that count as images; case is ignored.
         kernel: Interpolation kernel of the degradation; `bicubic` is MATLAB's.
-        degradation: Makes LR pictures in place of `kernel`, e.g. `realworld.SecondOrder`; validation and test
-            pictures without ready-made LR are degraded by it too.
+        degradation: Makes LR images in place of `kernel`, e.g. `realworld.SecondOrder`; validation and test
+            images without ready-made LR are degraded by it too.
         batch_size: Samples per optimizer step, over all devices and accumulated batches.
         patch_size: Side of the LR patch in pixels, the same at every scale.
         num_workers: Processes that cut windows; 0 cuts them in the training process.
@@ -55,23 +55,23 @@ class SRDataModule(pl.LightningDataModule):
         augment: Flips and quarter turns.
         permute_channels: Orders of the channels, drawn for each sample, for training sets that are small for the
             network; one that works on Y sees other weights of the colours.
-        shrink: Factors of further copies of each training picture, made by MATLAB's bicubic: the scale
+        shrink: Factors of further copies of each training image, made by MATLAB's bicubic: the scale
             augmentation of small training sets (Kim et al. 2016, VDSR; Lai et al. 2017, LapSRN). Copies smaller
             than a patch are left out.
-        on_small: What to do about training pictures smaller than the patch: refuse them, leave them out
+        on_small: What to do about training images smaller than the patch: refuse them, leave them out
             (listed in the log), or mirror them up to its size.
-        on_bad_image: What to do about training files that are damaged or no pictures at all: refuse all of them in
+        on_bad_image: What to do about training files that are damaged or no images at all: refuse all of them in
             one message, or leave them out (each with its LR or HR partner; listed in the log at every start, and
-            counted in the results) before `val_holdout` chooses. Pictures that are validated or tested on are never
+            counted in the results) before `val_holdout` chooses. Images that are validated or tested on are never
             left out: figures on another set would stand under its name.
         val: Name -> HR folder, or `{hr: folder, lr: folder, files: [names]}`.
-        val_crop: Validate on a centre crop of this many HR pixels; None for whole pictures.
-        val_holdout: Without `val`: this many training pictures, evenly spread over the sorted list, are
+        val_crop: Validate on a centre crop of this many HR pixels; None for whole images.
+        val_holdout: Without `val`: this many training images, evenly spread over the sorted list, are
             kept out of training and validated on.
-        test: Like `val`; always whole pictures. Without any, the validation sets are tested, whole.
+        test: Like `val`; always whole images. Without any, the validation sets are tested, whole.
 
     Raises:
-        UserError: Folders or pictures do not fit what was asked for.
+        UserError: Folders or images do not fit what was asked for.
     """
 
     def __init__(
@@ -140,33 +140,33 @@ class SRDataModule(pl.LightningDataModule):
         )
         self.k = 0
         """Samples consumed since step 0, over all ranks."""
-        self.train_pictures: Pictures | None = None
-        self.val_sets: list[Pictures] = []
-        self.test_sets: list[Pictures] = []
+        self.train_images: Images | None = None
+        self.val_sets: list[Images] = []
+        self.test_sets: list[Images] = []
         self.train_loader: TimedLoader | None = None
         self._restored_fingerprint: str | None = None
         self.may_differ = False
-        """Whether a continued run accepts other pictures, or other crops of them, than it began with."""
+        """Whether a continued run accepts other images, or other crops of them, than it began with."""
 
     def setup(self, stage: str) -> None:
-        """Finds, decodes and checks the pictures, once; every stage needs the same ones."""
-        if self.train_pictures is not None:
+        """Finds, decodes and checks the images, once; every stage needs the same ones."""
+        if self.train_images is not None:
             return
         try:
-            self.train_pictures, self.val_sets, self.test_sets = self._found()
-        except BadPicturesError as error:
-            raise BadPicturesError(error.reasons | find_bad(self._files())) from None
+            self.train_images, self.val_sets, self.test_sets = self._found()
+        except BadImagesError as error:
+            raise BadImagesError(error.reasons | find_bad(self._files())) from None
         log.info(
-            "%d training pictures; validation: %s; test: %s",
-            len(self.train_pictures.hr),
+            "%d training images; validation: %s; test: %s",
+            len(self.train_images.hr),
             _listed(self.val_sets),
             _listed(self.test_sets),
         )
         if self.trainer is None or self.trainer.global_rank == 0:  # it reads every pixel: once is enough
-            warn_of_leakage(self.train_pictures, self.val_sets, self.test_sets)
+            warn_of_leakage(self.train_images, self.val_sets, self.test_sets)
 
-    def _found(self) -> tuple[Pictures, list[Pictures], list[Pictures]]:
-        """The training pictures, the validation sets and the test sets."""
+    def _found(self) -> tuple[Images, list[Images], list[Images]]:
+        """The training images, the validation sets and the test sets."""
         held = None
         if self.shards is not None:
             train, self._finder.left_out = self.shards.training(
@@ -192,7 +192,7 @@ class SRDataModule(pl.LightningDataModule):
         return train, val, test or val
 
     def _files(self) -> list[Path]:
-        """Every file that has to be a picture."""
+        """Every file that has to be an image."""
         entries = [*self.val.values(), *self.test.values()]
         if self.on_bad_image == "error":
             entries += [{"hr": folder, "files": self.train_files} for folder in self.train_dirs]
@@ -201,19 +201,19 @@ class SRDataModule(pl.LightningDataModule):
 
     @property
     def left_out(self) -> int:
-        """Bad training pictures that are done without."""
+        """Bad training images that are done without."""
         return self._finder.left_out
 
     # -- loaders -------------------------------------------------------------------------------------
 
     def train_dataloader(self) -> TimedLoader:
         """Endless batches from sample `k` on."""
-        assert self.train_pictures is not None
+        assert self.train_images is not None
         assert self.trainer is not None
         self._check_ranks_agree()
         if not self.may_differ and self._restored_fingerprint not in (None, self.fingerprint()):
             raise UserError(
-                "data: the training pictures or how they are cut have changed since the checkpoint was written, so "
+                "data: the training images or how they are cut have changed since the checkpoint was written, so "
                 "the run cannot continue where it stopped; allowed: the same data, a new run that starts from "
                 "its weights (model.weights=<checkpoint>), or, to go on with other samples, allow_change=[data]"
             )
@@ -227,13 +227,13 @@ class SRDataModule(pl.LightningDataModule):
             scales=self.scales,
         )
         samples = TrainSamples(
-            self.train_pictures,
+            self.train_images,
             patch_size=self.patch_size,
             seed=self.seed,
             augment=self.augment,
             permute_channels=self.permute_channels,
             degrade=self.degrade,
-            made_lr=made_lr(self.train_pictures, self.scales, self.degrade, limit=self._finder.store_limit),
+            made_lr=made_lr(self.train_images, self.scales, self.degrade, limit=self._finder.store_limit),
         )
         self.train_loader = TimedLoader(
             samples,
@@ -250,24 +250,24 @@ class SRDataModule(pl.LightningDataModule):
         )
         return self.train_loader
 
-    def val_dataloader(self) -> DataLoader[EvalPicture | NoPicture]:
-        """This rank's share of the validation pictures, each at each scale."""
-        return self._eval_loader(EvalPictures(self.val_sets, self.scales, crop=self.val_crop))
+    def val_dataloader(self) -> DataLoader[EvalImage | NoImage]:
+        """This rank's share of the validation images, each at each scale."""
+        return self._eval_loader(EvalImages(self.val_sets, self.scales, crop=self.val_crop))
 
-    def test_dataloader(self) -> DataLoader[EvalPicture | NoPicture]:
-        """This rank's share of the test pictures, whole, each at each scale."""
-        return self._eval_loader(EvalPictures(self.test_sets, self.scales))
+    def test_dataloader(self) -> DataLoader[EvalImage | NoImage]:
+        """This rank's share of the test images, whole, each at each scale."""
+        return self._eval_loader(EvalImages(self.test_sets, self.scales))
 
-    def _eval_loader(self, pictures: EvalPictures) -> DataLoader[EvalPicture | NoPicture]:
+    def _eval_loader(self, images: EvalImages) -> DataLoader[EvalImage | NoImage]:
         assert self.trainer is not None
-        # Never padded with pictures: one that counts twice makes a wrong mean.
-        share = pictures.share(self.trainer.global_rank, self.trainer.world_size)
+        # Never padded with images: one that counts twice makes a wrong mean.
+        share = images.share(self.trainer.global_rank, self.trainer.world_size)
         # Its own generator, again: a validation must not change what training draws after it.
-        return DataLoader(pictures, batch_size=None, collate_fn=as_it_is, sampler=share, generator=torch.Generator())
+        return DataLoader(images, batch_size=None, collate_fn=as_it_is, sampler=share, generator=torch.Generator())
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Moves the pictures; Lightning would look at each number beside them, which takes half a millisecond."""
-        if isinstance(batch, TrainWindows | EvalPicture):
+        """Moves the images; Lightning would look at each number beside them, which takes half a millisecond."""
+        if isinstance(batch, TrainWindows | EvalImage):
             lr = None if batch.lr is None else batch.lr.to(device, non_blocking=True)
             return batch._replace(hr=batch.hr.to(device, non_blocking=True), lr=lr)
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
@@ -277,7 +277,7 @@ class SRDataModule(pl.LightningDataModule):
         if isinstance(batch, TrainWindows):
             self.k = batch.next_k
             return to_train_batch(batch, self.degrade)
-        if isinstance(batch, EvalPicture):
+        if isinstance(batch, EvalImage):
             return to_eval_batch(batch, self.degrade)
         return batch
 
@@ -285,13 +285,13 @@ class SRDataModule(pl.LightningDataModule):
         """Processes on several machines may see different files under the same name."""
         if not torch.distributed.is_available() or not torch.distributed.is_initialized():
             return
-        own = [self.fingerprint(), *(pictures.hr.key for pictures in [*self.val_sets, *self.test_sets])]
+        own = [self.fingerprint(), *(images.hr.key for images in [*self.val_sets, *self.test_sets])]
         all_ranks: list[list[str] | None] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(all_ranks, own)
         others = [rank for rank, found in enumerate(all_ranks) if found != all_ranks[0]]
         if others:
             raise UserError(
-                f"data: process 0 and the processes {', '.join(map(str, others))} see different pictures (by their "
+                f"data: process 0 and the processes {', '.join(map(str, others))} see different images (by their "
                 "content) or settings; allowed: the same files on every machine"
             )
 
@@ -299,8 +299,8 @@ class SRDataModule(pl.LightningDataModule):
 
     def fingerprint(self) -> str:
         """What sample k depends on besides k."""
-        assert self.train_pictures is not None
-        parts: list[Any] = [self.train_pictures.hr.key, *(s.key for s in (self.train_pictures.lr or {}).values())]
+        assert self.train_images is not None
+        parts: list[Any] = [self.train_images.hr.key, *(s.key for s in (self.train_images.lr or {}).values())]
         parts += [self.seed, self.scales, self.patch_size, self.batch_size, self.augment, self.degrade.describe()]
         if self.permute_channels:  # it came later: checkpoints from before have no such part
             parts.append("permute_channels")
@@ -316,5 +316,5 @@ class SRDataModule(pl.LightningDataModule):
         self._restored_fingerprint = state_dict["fingerprint"]
 
 
-def _listed(sets: Sequence[Pictures]) -> str:
-    return ", ".join(f"{pictures.name} ({len(pictures.hr)})" for pictures in sets) or "none"
+def _listed(sets: Sequence[Images]) -> str:
+    return ", ".join(f"{images.name} ({len(images.hr)})" for images in sets) or "none"

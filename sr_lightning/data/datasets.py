@@ -1,4 +1,4 @@
-"""Datasets over decoded stores: numbered training samples, and whole pictures to evaluate."""
+"""Datasets over decoded stores: numbered training samples, and whole images to evaluate."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from sr_lightning.data.batch import EvalPicture, NoPicture, TrainWindows
-from sr_lightning.data.cache.store import MappedPictures, PictureSource
+from sr_lightning.data.batch import EvalImage, NoImage, TrainWindows
+from sr_lightning.data.cache.store import ImageSource, MappedImages
 from sr_lightning.data.degradations.base import Degradation
 from sr_lightning.data.sampling.crops import RGB, CropPlan, scale_of_batch, window
 from sr_lightning.errors import UserError
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """A set of HR pictures and, where they are ready-made, their LR pictures at each scale."""
+class Images:
+    """A set of HR images and, where they are ready-made, their LR images at each scale."""
 
     name: str
-    hr: PictureSource
-    lr: Mapping[int, PictureSource] | None = None
+    hr: ImageSource
+    lr: Mapping[int, ImageSource] | None = None
 
     def check_pairs(self) -> None:
-        """Raises UserError unless each LR picture is its HR picture, cropped to a multiple, over the scale."""
+        """Raises UserError unless each LR image is its HR image, cropped to a multiple, over the scale."""
         for scale, store in (self.lr or {}).items():
             for index, (height, width) in enumerate(self.hr.sizes):
                 expected, found = (height // scale, width // scale), store.sizes[index]
@@ -98,52 +98,52 @@ class TrainSamples(Dataset[TrainWindows]):
     """Cuts the windows of a batch. Index it with a `BatchRequest`.
 
     Args:
-        pictures: The training pictures.
+        images: The training images.
         patch_size: Side of the LR patch.
         seed: With k decides each sample.
         augment: Flips and quarter turns.
         permute_channels: Orders of the channels.
         degrade: Declares how much margin a window needs.
-        made_lr: What `degrade` makes of the whole pictures, where it is known: scale -> LR pictures.
+        made_lr: What `degrade` makes of the whole images, where it is known: scale -> LR images.
     """
 
     def __init__(
         self,
-        pictures: Pictures,
+        images: Images,
         *,
         patch_size: int,
         seed: int,
         augment: bool,
         permute_channels: bool = False,
         degrade: Degradation,
-        made_lr: Mapping[int, MappedPictures] | None = None,
+        made_lr: Mapping[int, MappedImages] | None = None,
     ) -> None:
-        self.pictures = pictures
+        self.images = images
         self.made_lr = made_lr or {}
         self.patch_size = patch_size
         self.degrade = degrade
         self.plan = CropPlan(
-            pictures.hr.sizes,
+            images.hr.sizes,
             patch_size=patch_size,
             seed=seed,
             augment=augment,
             permute_channels=permute_channels,
-            grouping=pictures.hr.grouping,
+            grouping=images.hr.grouping,
         )
 
     def __getitem__(self, request: BatchRequest) -> TrainWindows:
         scale, p = request.scale, self.patch_size
         crops = self.plan.crops(request.samples, scale)
-        lr_store = self.pictures.lr[scale] if self.pictures.lr else self.made_lr.get(scale)
+        lr_store = self.images.lr[scale] if self.images.lr else self.made_lr.get(scale)
         m = 0 if lr_store else self.degrade.margin(scale)
         side = (p + 2 * m) * scale
         hr = np.empty((len(crops), side, side, 3), np.uint8)
         lr = np.empty((len(crops), p, p, 3), np.uint8) if lr_store else None
         for i, crop in enumerate(crops):
-            picture = multiple_of(self.pictures.hr[crop.picture], scale)
-            hr[i] = window(picture, (crop.top - m) * scale, (crop.left - m) * scale, side, side)
+            image = multiple_of(self.images.hr[crop.image], scale)
+            hr[i] = window(image, (crop.top - m) * scale, (crop.left - m) * scale, side, side)
             if lr_store and lr is not None:
-                lr[i] = window(lr_store[crop.picture], crop.top, crop.left, p, p)
+                lr[i] = window(lr_store[crop.image], crop.top, crop.left, p, p)
             if crop.colours != RGB:
                 for cut in (hr, lr) if lr is not None else (hr,):
                     cut[i] = cut[i][..., crop.colours]
@@ -158,43 +158,41 @@ class TrainSamples(Dataset[TrainWindows]):
         )
 
 
-class EvalPictures(Dataset[EvalPicture | NoPicture]):
-    """Every picture of every set at every scale, in order; an index beyond the last gives `NoPicture`.
+class EvalImages(Dataset[EvalImage | NoImage]):
+    """Every image of every set at every scale, in order; an index beyond the last gives `NoImage`.
 
     Args:
         sets: The sets.
         scales: The scales.
-        crop: Side of a centre crop in HR pixels, or None for whole pictures.
+        crop: Side of a centre crop in HR pixels, or None for whole images.
     """
 
-    def __init__(self, sets: Sequence[Pictures], scales: Sequence[int], *, crop: int | None = None) -> None:
-        self.items = [
-            (pictures, scale, index) for pictures in sets for scale in scales for index in range(len(pictures.hr))
-        ]
+    def __init__(self, sets: Sequence[Images], scales: Sequence[int], *, crop: int | None = None) -> None:
+        self.items = [(images, scale, index) for images in sets for scale in scales for index in range(len(images.hr))]
         self.crop = crop
 
     def __len__(self) -> int:
         return len(self.items)
 
     def share(self, rank: int, world_size: int) -> range:
-        """One rank's indices: each picture on one rank, as many indices on each."""
+        """One rank's indices: each image on one rank, as many indices on each."""
         rounds = -(-len(self) // world_size)
         return range(rank, rounds * world_size, world_size)
 
-    def __getitem__(self, index: int) -> EvalPicture | NoPicture:
+    def __getitem__(self, index: int) -> EvalImage | NoImage:
         if index >= len(self):
-            return NoPicture()
-        pictures, scale, i = self.items[index]
-        hr = multiple_of(pictures.hr[i], scale)
-        lr = pictures.lr[scale][i] if pictures.lr else None
+            return NoImage()
+        images, scale, i = self.items[index]
+        hr = multiple_of(images.hr[i], scale)
+        lr = images.lr[scale][i] if images.lr else None
         if self.crop is not None:
             hr, lr = _centre(hr, lr, scale, self.crop // scale)
-        return EvalPicture(
+        return EvalImage(
             hr=_nchw(hr[None]),
             lr=None if lr is None else _nchw(lr[None]),
             scale=scale,
-            set=pictures.name,
-            name=Path(pictures.hr.paths[i]).name,
+            set=images.name,
+            name=Path(images.hr.paths[i]).name,
             key=i,
         )
 
@@ -202,7 +200,7 @@ class EvalPictures(Dataset[EvalPicture | NoPicture]):
 def _centre(
     hr: NDArray[np.uint8], lr: NDArray[np.uint8] | None, scale: int, side: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """The middle `side` LR pixels of both, or all where the picture is smaller."""
+    """The middle `side` LR pixels of both, or all where the image is smaller."""
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     rows, columns = min(side, height), min(side, width)
     top, left = (height - rows) // 2, (width - columns) // 2
@@ -210,9 +208,9 @@ def _centre(
     return hr, None if lr is None else lr[top : top + rows, left : left + columns]
 
 
-def multiple_of(picture: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
+def multiple_of(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
     """HR is only ever cropped to a multiple of the scale, never resized."""
-    return picture[: picture.shape[0] // scale * scale, : picture.shape[1] // scale * scale]
+    return image[: image.shape[0] // scale * scale, : image.shape[1] // scale * scale]
 
 
 def _nchw(batch: NDArray[np.uint8]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Which files are pictures of a set, in which order, and which LR file belongs to which HR file."""
+"""Which files are images of a set, in which order, and which LR file belongs to which HR file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sr_lightning.text import listed
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
-def find_pictures(
+def find_images(
     folder: str | Path,
     *,
     extensions: Sequence[str] = EXTENSIONS,
     files: Sequence[str] | None = None,
     key: str = "folder",
 ) -> list[Path]:
-    """The pictures below a folder, sorted by their path inside it, each real file once.
+    """The images below a folder, sorted by their path inside it, each real file once.
 
     Hidden files and folders are left out, links are followed but never twice to the same file.
 
@@ -30,7 +30,7 @@ def find_pictures(
         key: The config key to name in an error.
 
     Raises:
-        UserError: No such folder, no picture in it, one of `files` is not there, or a name is no text.
+        UserError: No such folder, no image in it, one of `files` is not there, or a name is no text.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -54,7 +54,7 @@ def find_pictures(
         raise UserError(f"{key}: {str(odd[0])!a} is not a name in UTF-8; allowed: rename it")
     if not found:
         seen = f"found only files ending in {', '.join(sorted(others))}" if others else "found no file at all"
-        raise UserError(f"{key}: no picture in {folder}: {seen}; data.extensions allows {', '.join(sorted(endings))}")
+        raise UserError(f"{key}: no image in {folder}: {seen}; data.extensions allows {', '.join(sorted(endings))}")
     return list(found.values())
 
 
@@ -89,7 +89,7 @@ def _refuse(error: OSError) -> None:
     raise UserError(f"cannot read {error.filename}: {error.strerror}")
 
 
-def pair_pictures(
+def pair_images(
     hr: Sequence[Path],
     lr_folder: str,
     scale: int,
@@ -108,17 +108,17 @@ def pair_pictures(
     pairs, findings = match_pairs(hr, lr_folder, scale, extensions=extensions, key=key)
     if findings:
         folder = lr_folder.replace("{scale}", str(scale))
-        raise UserError(f"{key}: {folder} does not pair with the HR pictures\n{listed(findings, indent='  ')}")
+        raise UserError(f"{key}: {folder} does not pair with the HR images\n{listed(findings, indent='  ')}")
     return [pairs[path] for path in hr]
 
 
 def match_pairs(
     hr: Sequence[Path], lr_folder: str, scale: int, *, extensions: Sequence[str], key: str
 ) -> tuple[dict[Path, Path], list[str]]:
-    """Like `pair_pictures`: HR file -> LR file where exactly one fits, and a line for each that does not pair."""
+    """Like `pair_images`: HR file -> LR file where exactly one fits, and a line for each that does not pair."""
     folder = lr_folder.replace("{scale}", str(scale))
     by_stem: dict[str, list[Path]] = {}
-    for path in find_pictures(folder, extensions=extensions, key=key):
+    for path in find_images(folder, extensions=extensions, key=key):
         by_stem.setdefault(path.stem, []).append(path)
     pairs: dict[Path, Path] = {}
     claimed: set[Path] = set()
@@ -137,5 +137,5 @@ def match_pairs(
             findings.append(f"{path.name}: expected one LR file ({', '.join(sorted(candidates))}), found {found}")
     left = [file.name for files in by_stem.values() for file in files if file not in claimed]
     if left:
-        findings.append(f"no HR picture belongs to {', '.join(sorted(left)[:10])}" + (" …" if len(left) > 10 else ""))
+        findings.append(f"no HR image belongs to {', '.join(sorted(left)[:10])}" + (" …" if len(left) > 10 else ""))
     return pairs, findings

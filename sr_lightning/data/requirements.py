@@ -1,4 +1,4 @@
-"""What a run asks of its pictures, and what it does about those that fall short; `check` judges by the same."""
+"""What a run asks of its images, and what it does about those that fall short; `check` judges by the same."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ OnBadImage = Literal["error", "skip"]
 
 
 def least_side(scale: int) -> int:
-    """Pixels that a picture needs to be evaluated: SSIM's window, two shaved borders, one crop to a multiple."""
+    """Pixels that an image needs to be evaluated: SSIM's window, two shaved borders, one crop to a multiple."""
     return 11 + 3 * scale
 
 
 def held_out(files: Sequence[Path], count: int) -> list[Path]:
-    """As many training pictures as are validated on, evenly spread.
+    """As many training images as are validated on, evenly spread.
 
     Raises:
         UserError: Nothing would be left to train on.
     """
     if count >= len(files):
         raise UserError(
-            f"data.val_holdout: found {count}, but data.train_dir holds {len(files)} pictures; allowed: fewer than "
+            f"data.val_holdout: found {count}, but data.train_dir holds {len(files)} images; allowed: fewer than "
             "that, or 0 and a set of its own: +data.val.Mine=<folder>"
         )
     step = len(files) / max(count, 1)

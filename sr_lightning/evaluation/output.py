@@ -1,4 +1,4 @@
-"""How an evaluation is shown: on the terminal, as files in the run's folder, as pictures."""
+"""How an evaluation is shown: on the terminal, as files in the run's folder, as images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch
-from sr_lightning.data.datasets import EvalPictures
+from sr_lightning.data.datasets import EvalImages
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.summary import Evaluation
 from sr_lightning.evaluation.tables import COST, QUALITY, Record, latex, markdown, terminal, write_csv
@@ -23,15 +23,15 @@ from sr_lightning.text import printable, shown
 FILES = {"markdown": "results.md", "latex": "results.tex", "csv": "results.csv"}
 
 
-def saver(folder: Path, method: str, pictures: EvalPictures) -> Callable[[EvalBatch, Tensor], None]:
-    """Writes each SR picture as `pictures/<method>/<set>/x<scale>/<name>.png`.
+def saver(folder: Path, method: str, images: EvalImages) -> Callable[[EvalBatch, Tensor], None]:
+    """Writes each SR image as `images/<method>/<set>/x<scale>/<name>.png`.
 
     Args:
         folder: The run's.
         method: As a folder may be called.
-        pictures: Where a name stands twice in a set (in its sub-folders), the picture's number goes behind it.
+        images: Where a name stands twice in a set (in its sub-folders), the image's number goes behind it.
     """
-    sets = {found.name: found for found, _, _ in pictures.items}
+    sets = {found.name: found for found, _, _ in images.items}
     names = Counter((name, path.stem) for name, found in sets.items() for path in found.hr.paths)
 
     def save(batch: EvalBatch, sr: Tensor) -> None:
@@ -93,7 +93,7 @@ def show(evaluation: Evaluation, run: Run, *, formats: Sequence[str]) -> None:
     if evaluation.costs:
         cost = next(iter(evaluation.costs.values()))
         latency = "latency: 8 x a pass's median" if evaluation.settings["self_ensemble"] else "latency: median"
-        title = f"Cost of one picture of 1280x720 on {cost.device}, {cost.precision}; {latency}"
+        title = f"Cost of one image of 1280x720 on {cost.device}, {cost.precision}; {latency}"
         console.print(terminal(_once_each(lines), COST, title=title))
     for text in [*protocol(evaluation), *evaluation.notes]:
         console.print(printable(text))
@@ -116,7 +116,7 @@ def protocol(evaluation: Evaluation) -> list[str]:
     extras = ["x8 self-ensemble"] if settings["self_ensemble"] else []
     extras += [f"tiles of {settings['tile']} LR pixels"] if settings["tile"] else []
     return [
-        "Protocol: Y (BT.601) of 8-bit RGB, shaved by the scale, mean over pictures; SSIM 11x11 Gaussian 1.5, valid "
+        "Protocol: Y (BT.601) of 8-bit RGB, shaved by the scale, mean over images; SSIM 11x11 Gaussian 1.5, valid "
         f"region; HR cropped to a multiple of the scale; {'; '.join([lr, *extras])}."
     ]
 

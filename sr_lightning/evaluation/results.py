@@ -1,4 +1,4 @@
-"""Scores of pictures: gathered over ranks, summarised over each set, written as files."""
+"""Scores of images: gathered over ranks, summarised over each set, written as files."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ BICUBIC = "bicubic"
 
 
 @dataclass(frozen=True)
-class PictureScore:
-    """What one method made of one picture; PSNR in dB, infinite for equal pictures, NaN for a picture that is none."""
+class ImageScore:
+    """What one method made of one image; PSNR in dB, infinite for equal images, NaN for an image that is none."""
 
     set: str
     scale: int
     name: str
     key: int
-    """The picture's number in its set."""
+    """The image's number in its set."""
     method: str
     psnr_y: float
     ssim_y: float
@@ -38,18 +38,18 @@ class PictureScore:
     """Further metrics that were asked for."""
 
     @property
-    def picture(self) -> tuple[str, int, int]:
+    def image(self) -> tuple[str, int, int]:
         """Set, scale and number: what the scores of two methods are paired by."""
         return self.set, self.scale, self.key
 
 
 def gain(psnr: float, bicubic: float) -> float:
-    """Decibels above bicubic; two pictures that are both exact are equally good (inf - inf is no number)."""
+    """Decibels above bicubic; two images that are both exact are equally good (inf - inf is no number)."""
     return 0.0 if psnr == bicubic else psnr - bicubic
 
 
-def refused(scores: Iterable[PictureScore]) -> dict[tuple[str, str, int], list[str]]:
-    """Method, set and scale of which no row can be given -> the pictures for which NaN or infinity came out."""
+def refused(scores: Iterable[ImageScore]) -> dict[tuple[str, str, int], list[str]]:
+    """Method, set and scale of which no row can be given -> the images for which NaN or infinity came out."""
     found: dict[tuple[str, str, int], list[str]] = {}
     for score in scores:
         if math.isnan(score.psnr_y):
@@ -59,7 +59,7 @@ def refused(scores: Iterable[PictureScore]) -> dict[tuple[str, str, int], list[s
 
 @dataclass(frozen=True)
 class SetScore:
-    """Means over the pictures of one set at one scale; of the times the median (the first holds a warm-up)."""
+    """Means over the images of one set at one scale; of the times the median (the first holds a warm-up)."""
 
     set: str
     scale: int
@@ -70,33 +70,33 @@ class SetScore:
     gain: float
     """Decibels above bicubic."""
     lowest_gain: float
-    """Gain of the picture that gained least."""
+    """Gain of the image that gained least."""
     seconds: float
     more: Mapping[str, float]
 
 
-def gathered(scores: list[PictureScore]) -> list[PictureScore]:
+def gathered(scores: list[ImageScore]) -> list[ImageScore]:
     """All ranks' scores, on every rank, in an order that does not depend on the number of ranks."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        parts: list[list[PictureScore] | None] = [None] * torch.distributed.get_world_size()
+        parts: list[list[ImageScore] | None] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(parts, scores)
         scores = [score for part in parts for score in part or []]
     return sorted(scores, key=_natural)
 
 
-def _natural(score: PictureScore) -> list[Any]:
-    """Set5 before Set14, x2 before x4; the methods of a picture stay in their order."""
+def _natural(score: ImageScore) -> list[Any]:
+    """Set5 before Set14, x2 before x4; the methods of an image stay in their order."""
     parts = [re.split(r"(\d+)", text) for text in (score.set, str(score.scale), score.name, str(score.key))]
     return [[(int(part), "") if part.isdigit() else (-1, part) for part in found] for found in parts]
 
 
-def baselines(scores: Iterable[PictureScore]) -> dict[tuple[str, int, int], PictureScore]:
-    """Bicubic's score of each picture."""
-    return {score.picture: score for score in scores if score.method == BICUBIC}
+def baselines(scores: Iterable[ImageScore]) -> dict[tuple[str, int, int], ImageScore]:
+    """Bicubic's score of each image."""
+    return {score.image: score for score in scores if score.method == BICUBIC}
 
 
-def summarise(scores: Sequence[PictureScore]) -> list[SetScore]:
-    """Per picture first, then the mean over a set (never one PSNR of the pooled error).
+def summarise(scores: Sequence[ImageScore]) -> list[SetScore]:
+    """Per image first, then the mean over a set (never one PSNR of the pooled error).
 
     Args:
         scores: Bicubic's are among them.
@@ -105,16 +105,16 @@ def summarise(scores: Sequence[PictureScore]) -> list[SetScore]:
         One row for each set, scale and method in their order, bicubic's first.
     """
     bicubic = baselines(scores)
-    groups: dict[tuple[str, int], dict[str, list[PictureScore]]] = {}
+    groups: dict[tuple[str, int], dict[str, list[ImageScore]]] = {}
     for score in scores:
         methods = groups.setdefault((score.set, score.scale), {BICUBIC: []})
         methods.setdefault(score.method, []).append(score)
     return [_mean(group, bicubic) for methods in groups.values() for group in methods.values()]
 
 
-def _mean(group: Sequence[PictureScore], bicubic: Mapping[tuple[str, int, int], PictureScore]) -> SetScore:
+def _mean(group: Sequence[ImageScore], bicubic: Mapping[tuple[str, int, int], ImageScore]) -> SetScore:
     first = group[0]
-    gains = [gain(score.psnr_y, bicubic[score.picture].psnr_y) for score in group]
+    gains = [gain(score.psnr_y, bicubic[score.image].psnr_y) for score in group]
     return SetScore(
         set=first.set,
         scale=first.scale,
@@ -130,7 +130,7 @@ def _mean(group: Sequence[PictureScore], bicubic: Mapping[tuple[str, int, int], 
 
 
 def _known_mean(values: Iterable[float]) -> float:
-    """Of those that are numbers: a metric has none for a picture that is too small for it."""
+    """Of those that are numbers: a metric has none for an image that is too small for it."""
     known = [value for value in values if not math.isnan(value)]
     return statistics.fmean(known) if known else math.nan
 
@@ -146,7 +146,7 @@ def logged(rows: Iterable[SetScore], stage: str) -> dict[str, float]:
 
 def write_results(
     folder: Path,
-    scores: Sequence[PictureScore],
+    scores: Sequence[ImageScore],
     *,
     facts: Mapping[str, Mapping[str, Any]],
     protocol: Mapping[str, Any],
@@ -157,7 +157,7 @@ def write_results(
 
     Args:
         folder: The run's folder.
-        scores: One for each picture and method, bicubic's among them.
+        scores: One for each image and method, bicubic's among them.
         facts: What each method's rows say besides, such as its `checkpoint` and `params`. `per_image.csv` holds
             rows of these methods only; bicubic's figures stand beside each.
         protocol: What differs from `PROTOCOL`, or is added to it.
@@ -193,13 +193,13 @@ def _row(row: SetScore) -> dict[str, Any]:
     }
 
 
-def _write_per_image(path: Path, scores: Sequence[PictureScore], facts: Mapping[str, Mapping[str, Any]]) -> None:
+def _write_per_image(path: Path, scores: Sequence[ImageScore], facts: Mapping[str, Mapping[str, Any]]) -> None:
     bicubic = baselines(scores)
     rows = []
     for score in scores:
         if score.method not in facts:
             continue
-        base, said = bicubic[score.picture], facts[score.method]
+        base, said = bicubic[score.image], facts[score.method]
         rows.append(
             {
                 "set": score.set,

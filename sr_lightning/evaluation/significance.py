@@ -1,4 +1,4 @@
-"""Is one method better than another? Intervals over pictures and spreads over seeds."""
+"""Is one method better than another? Intervals over images and spreads over seeds."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Difference:
 
     mean: float
     low: float
-    """NaN, as `high`, where there is no interval: one picture, or an infinite difference."""
+    """NaN, as `high`, where there is no interval: one image, or an infinite difference."""
     high: float
     n: int
-    """Pictures that were compared."""
+    """Images that were compared."""
     confidence: float
 
     def text(self, *, unit: str = "dB", digits: int = 2) -> str:
@@ -47,30 +47,30 @@ class Spread:
 
 
 def paired_difference(a: Sequence[float], b: Sequence[float], *, confidence: float = 0.95, seed: int = 0) -> Difference:
-    """Mean of a - b over the same pictures, with a bootstrap interval (Efron and Tibshirani 1993).
+    """Mean of a - b over the same images, with a bootstrap interval (Efron and Tibshirani 1993).
 
-    Pictures are drawn, not values: what is hard for one method is hard for the other, and the difference varies
+    Images are drawn, not values: what is hard for one method is hard for the other, and the difference varies
     much less than either. The interval is the bias-corrected and accelerated one (BCa; chapter 14.3, by scipy), which
-    follows the skewness that gains over pictures have: a few of Urban100 gain most. It speaks of pictures like
-    these, not of another training run; for that see `over_seeds`. From few pictures it is too narrow, as every
+    follows the skewness that gains over images have: a few of Urban100 gain most. It speaks of images like
+    these, not of another training run; for that see `over_seeds`. From few images it is too narrow, as every
     bootstrap is: of nominal 95 % five normal differences give 84 %, fourteen 92 %, a hundred 95 %.
 
     Args:
-        a: One figure for each picture; infinite where the pictures are equal, NaN where there is none.
+        a: One figure for each image; infinite where the images are equal, NaN where there is none.
         b: Of the other method, in the same order.
         confidence: Share of such intervals that should hold the truth.
         seed: Of the resampling: the same input gives the same interval.
 
     Returns:
-        The difference. Pictures where either figure is NaN are left out of it, and of `n`. Two infinite figures
+        The difference. Images where either figure is NaN are left out of it, and of `n`. Two infinite figures
         differ by 0; where only one is infinite so is the mean, and there is no interval. Differences that are all
         the same have an interval of no width, a single one has none.
 
     Raises:
-        ValueError: Different numbers of pictures, or no confidence between 0 and 1.
+        ValueError: Different numbers of images, or no confidence between 0 and 1.
     """
     if len(a) != len(b):
-        raise ValueError(f"paired figures: found {len(a)} and {len(b)}, allowed: the same pictures")
+        raise ValueError(f"paired figures: found {len(a)} and {len(b)}, allowed: the same images")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: found {confidence}, allowed: above 0, below 1")
     pairs = [(float(x), float(y)) for x, y in zip(a, b, strict=True) if not (math.isnan(x) or math.isnan(y))]

@@ -12,7 +12,7 @@ from typing import Any
 from sr_lightning.data.benchmarks.recognition import PublishedRow, published
 from sr_lightning.evaluation.benchmark_check import Checked
 from sr_lightning.evaluation.method import Method
-from sr_lightning.evaluation.results import BICUBIC, PictureScore, summarise
+from sr_lightning.evaluation.results import BICUBIC, ImageScore, summarise
 from sr_lightning.evaluation.significance import Difference, over_seeds, paired_difference
 from sr_lightning.evaluation.tables import Record, records
 from sr_lightning.inference.cost import Cost
@@ -20,7 +20,7 @@ from sr_lightning.metrics.perceptual import QualityMetric, Unavailable
 from sr_lightning.text import enumerated
 
 ENOUGH = 30
-"""Pictures over which a bootstrap interval holds about as often as it says (`comparison.paired_difference`)."""
+"""Images over which a bootstrap interval holds about as often as it says (`comparison.paired_difference`)."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,23 @@ class Comparison:
     def __str__(self) -> str:
         d = self.difference
         if d.low == d.high == 0:
-            return f"{self.set} x{self.scale}: {self.method} gives the same as {self.than}, on {d.n} pictures"
+            return f"{self.set} x{self.scale}: {self.method} gives the same as {self.than}, on {d.n} images"
         sign = -1 if d.mean < 0 else 1
         low, high = sorted((sign * d.low, sign * d.high))
         digits = 2 if max(abs(low), abs(high)) >= 0.01 else 4
         return (
             f"{self.set} x{self.scale}: {self.method} is {'worse' if sign < 0 else 'better'} than {self.than} by "
             f"{abs(d.mean):.{digits}f} dB [{low:.{digits}f}, {high:.{digits}f}] "
-            f"({d.confidence * 100:.0f} %, {d.n} pictures)"
+            f"({d.confidence * 100:.0f} %, {d.n} images)"
             + ("" if low > 0 else "; the interval holds 0: this shows no difference")
         )
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of all methods on all pictures, and what they are read with."""
+    """The scores of all methods on all images, and what they are read with."""
 
-    scores: Sequence[PictureScore]
+    scores: Sequence[ImageScore]
     methods: Sequence[Method]
     checks: Sequence[Checked]
     costs: Mapping[tuple[str, int], Cost]
@@ -70,7 +70,7 @@ class Evaluation:
     def comparisons(self) -> list[Comparison]:
         """The first method against each other one and against bicubic, on each set at each scale.
 
-        None for a set of one picture or where a PSNR is infinite: there is no interval then.
+        None for a set of one image or where a PSNR is infinite: there is no interval then.
         """
         label_of = {method.name: method.label for method in self.methods}
         groups: dict[tuple[str, int], dict[str, dict[int, list[float]]]] = {}
@@ -79,7 +79,7 @@ class Evaluation:
             table.setdefault(label_of.get(score.method, BICUBIC), {}).setdefault(score.key, []).append(score.psnr_y)
         found = []
         for (name, scale), table in groups.items():
-            # Each picture's mean over seeds, the pictures in their order.
+            # Each image's mean over seeds, the images in their order.
             psnr = {label: [statistics.fmean(table[label][key]) for key in sorted(table[label])] for label in table}
             first, *others = [label for label in dict.fromkeys([*label_of.values(), BICUBIC]) if label in psnr]
             for other in others:
@@ -94,8 +94,8 @@ class Evaluation:
         texts = list(map(str, self.comparisons))
         if any(d.low < d.high and d.n < ENOUGH for d in (comparison.difference for comparison in self.comparisons)):
             texts.append(
-                f"(intervals over fewer than {ENOUGH} pictures are too narrow: of 95 %, about 84 % hold over 5 "
-                "pictures and 92 % over 14)"
+                f"(intervals over fewer than {ENOUGH} images are too narrow: of 95 %, about 84 % hold over 5 "
+                "images and 92 % over 14)"
             )
         return texts
 
@@ -164,7 +164,7 @@ class Evaluation:
         return notes
 
     def _without(self, metric: str) -> str:
-        """Pictures for which a metric has no figure: they are not in its mean."""
+        """Images for which a metric has no figure: they are not in its mean."""
         names = list(dict.fromkeys(f"{s.set}/{s.name}" for s in self.scores if math.isnan(s.more.get(metric, 0.0))))
         return f"; without {enumerated(names, most=1)}, too small for it" if names else ""
 
@@ -173,9 +173,9 @@ class Evaluation:
         """Which rows are not there, and why."""
         labels = {method.name: method.label for method in self.methods}
         told = []
-        for (method, name, scale), pictures in self.refused.items():
+        for (method, name, scale), images in self.refused.items():
             where = f"{labels.get(method, method)} has no row for {name} x{scale}"
-            told.append(f"{where}: what it makes of {enumerated(pictures, most=1)} is not finite (NaN or infinity)")
+            told.append(f"{where}: what it makes of {enumerated(images, most=1)} is not finite (NaN or infinity)")
         return told
 
     @property

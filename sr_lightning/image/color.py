@@ -1,4 +1,4 @@
-"""Picture file <-> array <-> tensor, and colour. Pure, but for the two functions that touch files."""
+"""Image file <-> array <-> tensor, and colour. Pure, but for the two functions that touch files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OFFSET = (16.0, 128.0, 128.0)
 
 
 def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Reads any picture as 8-bit RGB, and says in the log what of it is lost; see `decode`."""
+    """Reads any image as 8-bit RGB, and says in the log what of it is lost; see `decode`."""
     decoded = decode(path, max_pixels=max_pixels)
     for lost in decoded.lost:
         log.warning("%s: has %s", path, lost)
@@ -79,7 +79,7 @@ def turned(x: Tensor, code: int) -> Tensor:
     """Applies one of the `SYMMETRIES` of a square, flips and quarter turns, to (…, H, W).
 
     Args:
-        x: Any picture.
+        x: Any image.
         code: 0 to 7: 1 flips left-right, 2 flips top-bottom, then 4 transposes.
     """
     x = _flipped(x, code)

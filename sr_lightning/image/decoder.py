@@ -1,4 +1,4 @@
-"""Picture file -> 8-bit RGB: the one decoder. It says what is wrong with a file, and what of it is lost."""
+"""Image file -> 8-bit RGB: the one decoder. It says what is wrong with a file, and what of it is lost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SIXTEEN: Loss = "16 bits a channel, which are rounded to 8"
 _FRAMES: Loss = "several frames, of which the first is used"
 
 
-class BadPictureError(UserError):
+class BadImageError(UserError):
     """A file's content is at fault; what the system refuses (permissions, a failing disk) is a plain `UserError`."""
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -41,7 +41,7 @@ class BadPictureError(UserError):
 
 @dataclass(frozen=True)
 class Decoded:
-    """A picture and what of its file is not in it."""
+    """An image and what of its file is not in it."""
 
     rgb: NDArray[np.uint8]
     """(H, W, 3)."""
@@ -51,7 +51,7 @@ class Decoded:
 
 
 def decode(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decodes any picture to 8-bit RGB; the one decoder of training and evaluation.
+    """Decodes any image to 8-bit RGB; the one decoder of training and evaluation.
 
     The content decides the format, not the name. EXIF orientation is applied. Transparent parts are put on white.
     16-bit levels are divided by 257 and rounded, never clipped. CMYK is converted by its formula. The numbers of an
@@ -60,10 +60,10 @@ def decode(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
 
     Args:
         path: The file.
-        max_pixels: Larger pictures are refused before they are decoded, and large ones that their files cannot hold.
+        max_pixels: Larger images are refused before they are decoded, and large ones that their files cannot hold.
 
     Raises:
-        BadPictureError: Not a picture, damaged, too large, or of values whose range is unknown; it names the file.
+        BadImageError: Not an image, damaged, too large, or of values whose range is unknown; it names the file.
         UserError: The file is not there or cannot be read.
     """
     path = Path(path)
@@ -77,17 +77,17 @@ def decode(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
             kind = f"{image.format} {image.mode}"
             rgb = _wide_to_rgb(image, path) if has_16_bits else _to_rgb(image)
     except UnidentifiedImageError:
-        raise BadPictureError(path, _what_else(path)) from None
+        raise BadImageError(path, _what_else(path)) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the system's, not the decoder's
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-        raise BadPictureError(path, f"cannot be decoded: {error}") from None
+        raise BadImageError(path, f"cannot be decoded: {error}") from None
     facts: dict[Loss, bool] = {_SIXTEEN: has_16_bits, _FRAMES: has_frames}
     return Decoded(np.ascontiguousarray(rgb), tuple(lost for lost, is_so in facts.items() if is_so), kind)
 
 
 def header_pixels(path: str | Path) -> int:
-    """How many pixels a file's header promises, without decoding it; 0 where it cannot be read as a picture's."""
+    """How many pixels a file's header promises, without decoding it; 0 where it cannot be read as an image's."""
     try:
         with _QUIET, Image.open(path, formats=FORMATS) as image:
             return image.width * image.height
@@ -130,20 +130,20 @@ def _what_else(path: Path) -> str:
         beginning = file.read(4)
     if beginning in (b"II*\0", b"MM\0*"):
         return "is a TIFF of an unknown kind; allowed: 8 or 16 bit, whole numbers"
-    return f"is not a picture ({path.stat().st_size} bytes of something else)"
+    return f"is not an image ({path.stat().st_size} bytes of something else)"
 
 
 def _check(image: Image.Image, path: Path, max_pixels: int) -> None:
     pixels = image.width * image.height
     what = f"is {image.width}x{image.height}"
     if pixels > max_pixels:
-        raise BadPictureError(path, f"{what}; allowed: up to {max_pixels / 1e6:.0f} megapixels")
+        raise BadImageError(path, f"{what}; allowed: up to {max_pixels / 1e6:.0f} megapixels")
     if pixels > _SUSPICIOUS_PIXELS and pixels > _MOST_PER_BYTE * (size := path.stat().st_size):
-        raise BadPictureError(path, f"{what} in {size} bytes; no photograph is packed so densely")
+        raise BadImageError(path, f"{what} in {size} bytes; no photograph is packed so densely")
     if image.mode == "F":
-        raise BadPictureError(path, "holds floating-point values, whose range nobody knows; allowed: 8 or 16 bit")
+        raise BadImageError(path, "holds floating-point values, whose range nobody knows; allowed: 8 or 16 bit")
     if image.mode == "I" and image.format != "PPM":  # Pillow scales a PGM's levels itself, to 16 bits
-        raise BadPictureError(path, "holds 32-bit values, whose range nobody knows; allowed: 8 or 16 bit")
+        raise BadImageError(path, "holds 32-bit values, whose range nobody knows; allowed: 8 or 16 bit")
 
 
 def _has_16_bits(image: Image.Image, path: Path) -> bool:
@@ -152,7 +152,7 @@ def _has_16_bits(image: Image.Image, path: Path) -> bool:
         depths = set(bits) if isinstance(bits, tuple) else {bits}
         is_planar = image.tag_v2.get(284, 1) == 2
         if not depths <= {1, 2, 4, 8, 16} or (depths == {16} and is_planar):  # Pillow takes bytes of them for levels
-            raise BadPictureError(path, "is a TIFF of an unknown kind; allowed: 8 or 16 bit, not in separate planes")
+            raise BadImageError(path, "is a TIFF of an unknown kind; allowed: 8 or 16 bit, not in separate planes")
     return image.mode.startswith("I") or any(";16" in str(tile.args) for tile in _tiles(image))
 
 

@@ -1,9 +1,9 @@
 """The one bicubic of the project, equal to MATLAB's `imresize`.
 
-For 8-bit pictures and rational scales the arithmetic is exact: kernel weights at rational distances are
+For 8-bit images and rational scales the arithmetic is exact: kernel weights at rational distances are
 rational, so they are brought to whole numbers, and sums of whole numbers below 2^53 are exact in float64,
 whatever the order, the position or the device. That is why an LR patch made from an HR window is bit for bit
-the same patch of the whole picture's LR.
+the same patch of the whole image's LR.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def enlarge(x: Tensor, scale: int) -> Tensor:
 
 
 def margin(kernel: Kernel, scale: Number) -> int:
-    """Pixels of context, on the small side, that make a shrunken window equal to the whole picture's.
+    """Pixels of context, on the small side, that make a shrunken window equal to the whole image's.
 
     Args:
         kernel: As in `resize`.

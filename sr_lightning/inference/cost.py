@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds, time and memory, for a picture of 1280x720 pixels that comes out."""
+"""What a network costs: parameters, multiply-adds, time and memory, for an image of 1280x720 pixels that comes out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OUTPUT_SIZE = (720, 1280)  # height and width: what papers count for
 
 @dataclass(frozen=True)
 class Cost:
-    """What one picture costs, the network alone: colour conversion and files are left out."""
+    """What one image costs, the network alone: colour conversion and files are left out."""
 
     params: int
     """As built; what a network merges for use is still counted as in training."""
@@ -49,7 +49,7 @@ class Cost:
 
 
 def multiply_adds(net: nn.Module, scale: int, *, output_size: tuple[int, int] = OUTPUT_SIZE) -> int | None:
-    """Counts the multiply-adds of one picture with torch's own counter (two of its operations are one).
+    """Counts the multiply-adds of one image with torch's own counter (two of its operations are one).
 
     Nothing is computed: the network runs on torch's meta device, and only where it cannot, for real. As in papers
     biases, activations, additions and interpolation are not counted. Attention's products are, which some leave out.
@@ -57,10 +57,10 @@ def multiply_adds(net: nn.Module, scale: int, *, output_size: tuple[int, int] = 
     Args:
         net: The network.
         scale: The scale asked for.
-        output_size: (H, W) of the SR picture; the LR picture has the whole part of a scale-th of it.
+        output_size: (H, W) of the SR image; the LR image has the whole part of a scale-th of it.
 
     Returns:
-        The count for one picture; None where the counter sees nothing, as in interpolation alone.
+        The count for one image; None where the counter sees nothing, as in interpolation alone.
     """
     try:
         return _counted(copy.deepcopy(net).eval().to("meta"), scale, output_size, torch.device("meta"))
@@ -91,7 +91,7 @@ def measure_cost(
         scale: The scale asked for.
         device: Where it is to run.
         repeats: Timed runs, one or more.
-        output_size: (H, W) of the SR picture.
+        output_size: (H, W) of the SR image.
         latency: False: nothing is run, time and memory are None.
     """
     device = torch.device(device)

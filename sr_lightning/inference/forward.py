@@ -35,7 +35,7 @@ def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
 
 
 def apply_to_rgb(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
-    """Enlarges RGB pictures in float32, whatever the training's precision was.
+    """Enlarges RGB images in float32, whatever the training's precision was.
 
     A network of one channel gets Y; the chroma is enlarged by bicubic interpolation (as in the SRCNN, FSRCNN
     and ESPCN papers) and put back.

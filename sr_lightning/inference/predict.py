@@ -1,4 +1,4 @@
-"""One way from an LR picture to an SR picture, for validation, test, evaluation and upscaling alike."""
+"""One way from an LR image to an SR image, for validation, test, evaluation and upscaling alike."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def super_resolve(
     tile: int | None = None,
     overlap: int | None = None,
 ) -> Tensor:
-    """Enlarges RGB pictures in float32, whatever the training's precision was.
+    """Enlarges RGB images in float32, whatever the training's precision was.
 
     Args:
         net: The network; one of a single channel gets Y, see `apply_to_rgb`.

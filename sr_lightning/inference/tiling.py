@@ -1,7 +1,7 @@
-"""Large pictures through a network in bounded memory, with the result of the whole picture.
+"""Large images through a network in bounded memory, with the result of the whole image.
 
 Nothing is known about the networks that come here, so what one SR pixel depends on is measured on the network
-itself, once: on a low, wide picture, in one pass over not-a-numbers and two over noise.
+itself, once: on a low, wide image, in one pass over not-a-numbers and two over noise.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _CHROMA = 2  # LR pixels that bicubic interpolation sees
 
 
 def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, overlap: int | None = None) -> Tensor:
-    """Enlarges RGB pictures tile by tile, in float32.
+    """Enlarges RGB images tile by tile, in float32.
 
     Each tile is given the LR pixels around it on which its SR pixels depend, and what comes of those is cut off,
-    not blended; at the picture's border it ends where the picture does. So the result is that of the whole
-    picture, but for the rounding of sums (below 1e-6; torch's bicubic, which rounds positions too, at x3 below
+    not blended; at the image's border it ends where the image does. So the result is that of the whole
+    image, but for the rounding of sums (below 1e-6; torch's bicubic, which rounds positions too, at x3 below
     1e-5). Networks with windows get tiles that begin at a window.
 
     Args:
-        net: The network; where it lies elsewhere than the picture, tiles travel and the picture stays.
+        net: The network; where it lies elsewhere than the image, tiles travel and the image stays.
         lr: (N, 3, h, w) RGB in [0, 1].
         scale: The scale asked for.
         tile: Largest side of a tile in LR pixels, without the overlap. Tiles are as equal as can be: there
@@ -47,7 +47,7 @@ def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, ov
         (N, 3, h·s, w·s) RGB on the device of `lr`, not clamped.
 
     Raises:
-        UserError: No overlap would give the whole picture's result, and none is named. With one that is named the
+        UserError: No overlap would give the whole image's result, and none is named. With one that is named the
             result is whatever it gives.
     """
     if tile < 1:
@@ -79,7 +79,7 @@ def receptive_radius(net: nn.Module, scale: int) -> int | None:
 
     Returns:
         Chebyshev distance between the LR pixel that an SR pixel lies in and the farthest that it depends on; None:
-        unbounded, as where a mean over the picture is taken (or more than can be measured, about 500).
+        unbounded, as where a mean over the image is taken (or more than can be measured, about 500).
     """
     return _reach(net, scale).radius
 
@@ -92,7 +92,7 @@ def receptive_field(net: nn.Module, scale: int) -> int | None:
         scale: The scale asked for.
 
     Returns:
-        Counted for SR pixels that lie first in their LR pixel; of a network with windows in the middle of a picture;
+        Counted for SR pixels that lie first in their LR pixel; of a network with windows in the middle of an image;
         None as in `receptive_radius`.
     """
     for width in _WIDTHS:
@@ -108,7 +108,7 @@ class _Reach:
 
     radius: int | None
     step: int | None
-    """None: none, as where the size of the picture decides how features are resampled."""
+    """None: none, as where the size of the image decides how features are resampled."""
 
 
 # Measured once for each network object; a network that is gone leaves nothing behind.
@@ -123,12 +123,12 @@ def _margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, int]:
     ways = "allowed: no tile, or an overlap that you name, and the result that it gives"
     if reach.radius is None:
         raise UserError(
-            f"tile: at each place {type(net).__name__} depends on the whole picture (it takes a mean over it), so "
+            f"tile: at each place {type(net).__name__} depends on the whole image (it takes a mean over it), so "
             f"tiles change its result; {ways}"
         )
     if reach.step is None:
         raise UserError(
-            f"tile: what {type(net).__name__} makes of a place depends on the picture's size, so tiles change "
+            f"tile: what {type(net).__name__} makes of a place depends on the image's size, so tiles change "
             f"its result; {ways}"
         )
     return (reach.radius if getattr(net, "channels", 3) == 3 else max(reach.radius, _CHROMA)), reach.step
@@ -160,7 +160,7 @@ def _measured(net: nn.Module, scale: int) -> _Reach:
 
 
 class _Strip:
-    """A low, wide picture of noise, and a copy of the network that enlarges it.
+    """A low, wide image of noise, and a copy of the network that enlarges it.
 
     On the CPU, whose convolutions mix no neighbours that the network does not mix.
     """
@@ -214,7 +214,7 @@ def _parts(n: int, most: int) -> list[slice]:
 
 
 def _widened(part: slice, margin: int, step: int, n: int) -> slice:
-    """With its margin, outwards to multiples of the step, within the picture."""
+    """With its margin, outwards to multiples of the step, within the image."""
     first = (part.start - margin) // step * step
     last = -(-(part.stop + margin) // step) * step
     return slice(max(0, first), min(n, last))

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
-from sr_lightning.evaluation.results import PictureScore, baselines, gain
+from sr_lightning.evaluation.results import ImageScore, baselines, gain
 
 
 def wandb_logger(
@@ -109,13 +109,13 @@ def _has_key(host: str) -> bool:
         return False
 
 
-def log_table(loggers: Sequence[Logger], scores: Sequence[PictureScore], method: str) -> None:
-    """Gives W&B a method's figures of each picture, bicubic's beside them."""
+def log_table(loggers: Sequence[Logger], scores: Sequence[ImageScore], method: str) -> None:
+    """Gives W&B a method's figures of each image, bicubic's beside them."""
     bicubic = baselines(scores)
     columns = ["method", "set", "scale", "name", "psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain"]
     data = []
     for score in (s for s in scores if s.method == method):
-        base = bicubic[score.picture]
+        base = bicubic[score.image]
         figures = [score.psnr_y, score.ssim_y, base.psnr_y, base.ssim_y, gain(score.psnr_y, base.psnr_y)]
         data.append([method, score.set, score.scale, score.name, *figures])
     for logger in loggers:

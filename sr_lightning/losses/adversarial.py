@@ -1,6 +1,6 @@
 """What a generator and its discriminator play for (Goodfellow et al. 2014), each as two losses to minimise.
 
-`real` and `fake` are a discriminator's raw outputs for HR and SR pictures, of any shape; float32.
+`real` and `fake` are a discriminator's raw outputs for HR and SR images, of any shape; float32.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class LeastSquaresGANLoss(AdversarialLoss):
 
 
 class RelativisticGANLoss(AdversarialLoss):
-    """Is a real picture more real than the average fake one (Jolicoeur-Martineau 2018; Wang et al. 2018, eq. 1, 2)?
+    """Is a real image more real than the average fake one (Jolicoeur-Martineau 2018; Wang et al. 2018, eq. 1, 2)?
 
     D(a, b) = sigmoid(a - E[b]). The averages are those over one process's share of the batch. The code that
     was released with ESRGAN halves both sides; its paper, and this, do not.

@@ -1,4 +1,4 @@
-"""Losses on the Fourier transform of a picture."""
+"""Losses on the Fourier transform of an image."""
 
 from __future__ import annotations
 

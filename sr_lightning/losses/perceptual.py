@@ -17,11 +17,11 @@ Distance = Literal["l1", "l2"]
 
 
 class PerceptualLoss(nn.Module):
-    """Weighted mean over layers of the distance between the features of two pictures.
+    """Weighted mean over layers of the distance between the features of two images.
 
     Features of different networks and layers differ in size by orders of magnitude. So each layer's distance
-    is divided by the distance that the same layer sees between a fixed picture, noise with the 1/f spectrum
-    of natural pictures (Field 1987), and that picture without its frequencies above a quarter of the Nyquist
+    is divided by the distance that the same layer sees between a fixed image, noise with the 1/f spectrum
+    of natural images (Field 1987), and that image without its frequencies above a quarter of the Nyquist
     limit, which is what bicubic x4 loses. 1 therefore means "as different as a fine texture and its blurred
     version", whatever the backbone, the layers and the distance, and the same beta means about the same.
     (Photographs against their bicubic x4 give 0.3 to 1.4 at the default layers.)
@@ -69,7 +69,7 @@ class PerceptualLoss(nn.Module):
         if unknown := [layer for layer in self.layers if layer not in reference]:
             raise UserError(f"loss.perceptual.layers: found {', '.join(unknown)}, allowed: {', '.join(reference)}")
         if blind := [layer for layer in self.layers if not 0 < float(reference[layer]) < math.inf]:
-            raise UserError(f"loss.perceptual: layer {', '.join(blind)} sees no finite difference between two pictures")
+            raise UserError(f"loss.perceptual: layer {', '.join(blind)} sees no finite difference between two images")
         total = sum(self.layers.values())
         self._factors = {layer: weight / total / float(reference[layer]) for layer, weight in self.layers.items()}
 
@@ -82,10 +82,10 @@ class PerceptualLoss(nn.Module):
         """(N, 3, H, W) in [0, 1] twice -> scalar; gradients flow to `sr`.
 
         Raises:
-            ValueError: The pictures have no three channels.
+            ValueError: The images have no three channels.
         """
         if sr.shape[1] != 3:
-            raise ValueError(f"a perceptual loss needs pictures of 3 channels, found {sr.shape[1]}")
+            raise ValueError(f"a perceptual loss needs images of 3 channels, found {sr.shape[1]}")
         distances = self._distances(sr, hr)
         return torch.stack([factor * distances[layer] for layer, factor in self._factors.items()]).sum()
 
@@ -135,7 +135,7 @@ def _built(
 
 
 def _reference_pair(size: int = 128) -> tuple[Tensor, Tensor]:
-    """The picture with and without its fine detail, (1, 3, size, size) each; see the class."""
+    """The image with and without its fine detail, (1, 3, size, size) each; see the class."""
     # Its own generator: building a loss must not change what is drawn after it.
     generator: Any = torch.Generator().manual_seed(0)
     white = torch.randn(1, 3, size, size, generator=generator)

@@ -1,4 +1,4 @@
-"""Losses on the structure of a picture: SSIM and gradients."""
+"""Losses on the structure of an image: SSIM and gradients."""
 
 from __future__ import annotations
 

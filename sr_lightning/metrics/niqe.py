@@ -28,7 +28,7 @@ class Pristine(NamedTuple):
 
 
 def niqe(luma: Array, pristine: Pristine) -> float:
-    """Distance of a picture's statistics from those of pristine photographs; lower is better.
+    """Distance of an image's statistics from those of pristine photographs; lower is better.
 
     Args:
         luma: (H, W) whole levels of 0 to 255; what is over beyond multiples of 96 is cut.

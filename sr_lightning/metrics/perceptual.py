@@ -33,7 +33,7 @@ PRISTINE = ("niqe_pris_params.npz", "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fc
 
 
 class QualityMetric(Protocol):
-    """A figure for one picture. The caller shaves; rounding to 8 bit is done here."""
+    """A figure for one image. The caller shaves; rounding to 8 bit is done here."""
 
     name: str
     higher_is_better: bool
@@ -43,7 +43,7 @@ class QualityMetric(Protocol):
     """Pixels that each side must have."""
 
     def __call__(self, sr: Tensor, hr: Tensor) -> float:
-        """(1, 3, H, W) twice, uint8 or floating point in [0, 1] -> the figure; NaN for a picture that is too small.
+        """(1, 3, H, W) twice, uint8 or floating point in [0, 1] -> the figure; NaN for an image that is too small.
 
         Raises:
             ValueError: Other shapes.
@@ -120,7 +120,7 @@ class LPIPS:
 
     name = "lpips"
     higher_is_better = False
-    protocol = "LPIPS: version 0.1, AlexNet, 8-bit RGB, whole picture"
+    protocol = "LPIPS: version 0.1, AlexNet, 8-bit RGB, whole image"
     smallest = 31  # what AlexNet's second pooling leaves something of
 
     def __init__(self) -> None:
@@ -146,7 +146,7 @@ class DISTS:
 
     name = "dists"
     higher_is_better = False
-    protocol = "DISTS: VGG16, 8-bit RGB, whole picture, not resized to 256 pixels"
+    protocol = "DISTS: VGG16, 8-bit RGB, whole image, not resized to 256 pixels"
     smallest = 16  # what VGG's four poolings leave a pixel of
 
     def __init__(self) -> None:
@@ -182,7 +182,7 @@ class NIQE:
             self._pristine = Pristine(held["mu_pris_param"].ravel().astype(float), held["cov_pris_param"].astype(float))
 
     def __call__(self, sr: Tensor, hr: Tensor) -> float:
-        """See `QualityMetric`; NaN for a flat picture too."""
+        """See `QualityMetric`; NaN for a flat image too."""
         sr, hr = _levels(sr, hr)
         if _is_too_small(hr, self):
             return math.nan
@@ -202,7 +202,7 @@ def _is_too_small(x: Tensor, metric: QualityMetric) -> bool:
     if min(height, width) >= metric.smallest:
         return False
     log.warning(
-        "%s: a picture of %dx%d is too small (%d pixels are needed) and is left out",
+        "%s: an image of %dx%d is too small (%d pixels are needed) and is left out",
         metric.name,
         width,
         height,
@@ -212,7 +212,7 @@ def _is_too_small(x: Tensor, metric: QualityMetric) -> bool:
 
 
 def _distance(net: nn.Module, sr: Tensor, hr: Tensor) -> float:
-    """In float32, where the pictures lie."""
+    """In float32, where the images lie."""
     with torch.inference_mode(), torch.autocast(sr.device.type, enabled=False):
         return float(net.to(sr.device)(sr.float(), hr.float()))
 

@@ -1,4 +1,4 @@
-"""PSNR and SSIM as super-resolution papers report them: per picture, on Y, on what a saved file would hold."""
+"""PSNR and SSIM as super-resolution papers report them: per image, on Y, on what a saved file would hold."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, secti
 
 
 def psnr(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tensor:
-    """Peak signal-to-noise ratio of each picture in dB, for a range of 255.
+    """Peak signal-to-noise ratio of each image in dB, for a range of 255.
 
     Args:
         sr: (N, 3, H, W), uint8, or floating point in [0, 1] that is clamped and rounded to 8 bit first.
@@ -36,7 +36,7 @@ def psnr(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tenso
         channel: `Y` (not rounded), or `RGB` for the mean over all three.
 
     Returns:
-        (N,) float64; infinite for equal pictures.
+        (N,) float64; infinite for equal images.
 
     Raises:
         ValueError: The shapes differ, or nothing is left after shaving.
@@ -45,9 +45,9 @@ def psnr(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tenso
 
 
 def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tensor:
-    """Structural similarity of each picture (Wang et al. 2004), valid region of an 11x11 Gaussian window.
+    """Structural similarity of each image (Wang et al. 2004), valid region of an 11x11 Gaussian window.
 
-    Args and errors as in `psnr`; pictures have to hold the window after shaving.
+    Args and errors as in `psnr`; images have to hold the window after shaving.
 
     Returns:
         (N,) float64.
@@ -86,7 +86,7 @@ def similarity(a: Tensor, b: Tensor, *, data_range: float) -> tuple[Tensor, Tens
         SSIM, and its contrast-structure part without luminance (Wang et al. 2003), (N, C) each.
 
     Raises:
-        ValueError: The pictures are smaller than the window.
+        ValueError: The images are smaller than the window.
     """
     if min(a.shape[-2:]) < _WINDOW:
         raise ValueError(f"SSIM needs {_WINDOW} pixels on each side, found {tuple(a.shape[-2:])}")
@@ -124,7 +124,7 @@ def multiscale_similarity(a: Tensor, b: Tensor, *, data_range: float, levels: in
         (N, C).
 
     Raises:
-        ValueError: The pictures are too small, or there is no such number of levels.
+        ValueError: The images are too small, or there is no such number of levels.
     """
     if not 1 <= levels <= len(_EXPONENTS):
         raise ValueError(f"MS-SSIM has 1 to {len(_EXPONENTS)} levels, found {levels}")
@@ -147,7 +147,7 @@ def _means(x: Tensor) -> Tensor:
 
 
 def _is_shifted(*inputs: Tensor) -> bool:
-    """Whether to blur by sums of shifted pictures: torch's convolution in float64 on the CPU takes ten times as long.
+    """Whether to blur by sums of shifted images: torch's convolution in float64 on the CPU takes ten times as long.
 
     With gradients it is the other way round.
     """

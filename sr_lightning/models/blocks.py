@@ -83,8 +83,8 @@ class ResBlock(nn.Module):
         return x + residual * self.res_scale
 
 
-def to_picture(n_feats: int, n_colors: int, kernel_size: int = 3) -> nn.Conv2d:
-    """The last convolution. No rectifier follows, and a picture varies less than features do: it starts small."""
+def to_image(n_feats: int, n_colors: int, kernel_size: int = 3) -> nn.Conv2d:
+    """The last convolution. No rectifier follows, and an image varies less than features do: it starts small."""
     return kaiming_(conv(n_feats, n_colors, kernel_size), scale=RESIDUAL)
 
 
@@ -125,16 +125,16 @@ class BicubicUpsample(nn.Module):
 
 
 def tail(n_feats: int, n_colors: int, scale: int, *, upsampler: Upsampling, act: Activation) -> nn.Sequential:
-    """From features at low resolution to the picture at high resolution.
+    """From features at low resolution to the image at high resolution.
 
     Args:
         n_feats: Channels that come in.
         n_colors: Channels that go out.
         scale: Factor.
         upsampler: `pixelshuffle`: sub-pixel convolutions in stages, then a convolution (EDSR).
-            `pixelshuffle_direct`: one sub-pixel convolution straight to the picture (ESPCN).
+            `pixelshuffle_direct`: one sub-pixel convolution straight to the image (ESPCN).
             `nearest_conv`: nearest enlargement and convolutions, then a convolution.
-            `bicubic`: a convolution to the picture at low resolution, then bicubic enlargement.
+            `bicubic`: a convolution to the image at low resolution, then bicubic enlargement.
         act: Non-linearity between the stages of `nearest_conv`.
 
     Returns:
@@ -142,13 +142,13 @@ def tail(n_feats: int, n_colors: int, scale: int, *, upsampler: Upsampling, act:
     """
     if upsampler == "pixelshuffle":
         shuffles = [sub_pixel(n_feats, n_feats, stage) for stage in stages(scale)]
-        return nn.Sequential(*shuffles, to_picture(n_feats, n_colors))
+        return nn.Sequential(*shuffles, to_image(n_feats, n_colors))
     if upsampler == "pixelshuffle_direct":
         return nn.Sequential(sub_pixel(n_feats, n_colors, scale))
     if upsampler == "nearest_conv":
-        return nn.Sequential(NearestConv(n_feats, scale, act), to_picture(n_feats, n_colors))
+        return nn.Sequential(NearestConv(n_feats, scale, act), to_image(n_feats, n_colors))
     if upsampler == "bicubic":
-        return nn.Sequential(to_picture(n_feats, n_colors), BicubicUpsample(scale))
+        return nn.Sequential(to_image(n_feats, n_colors), BicubicUpsample(scale))
     raise UserError(
         f"model.upsampler: found {upsampler!r}, allowed: pixelshuffle, pixelshuffle_direct, nearest_conv, bicubic"
     )

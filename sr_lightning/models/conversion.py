@@ -62,7 +62,7 @@ class MeanShift(NamedTuple):
 
 
 def split_mean_shift(state: State) -> tuple[dict[str, Tensor], MeanShift]:
-    """Takes `sub_mean` and `add_mean` out of a state; where it has none, the picture goes in as it is, on 0..1.
+    """Takes `sub_mean` and `add_mean` out of a state; where it has none, the image goes in as it is, on 0..1.
 
     Raises:
         UserError: They are no such convolutions, or cannot be undone.
@@ -87,11 +87,11 @@ def fold_mean_shift(state: dict[str, Tensor], shift: MeanShift, *, first: str, l
     Args:
         state: In our names.
         shift: From the file.
-        first: Name of the convolution that sees the picture.
+        first: Name of the convolution that sees the image.
         last: Name of the one that makes it.
 
     Returns:
-        The mean that the network has to subtract from a picture in [0, 1] and to add again.
+        The mean that the network has to subtract from an image in [0, 1] and to add again.
     """
     value_range = LEVELS if shift.d.max() > 1 else 1.0
     mean = [round(value, 6) for value in (-torch.linalg.solve(shift.a, shift.b) / value_range).tolist()]
@@ -111,7 +111,7 @@ def on_unit_range(state: dict[str, Tensor], value_range: float, *, first: Iterab
     Args:
         state: In our names.
         value_range: R.
-        first: Names of the convolutions that see the picture.
+        first: Names of the convolutions that see the image.
         last: Name of the one that makes it; None: the range of what comes out is [0, 1] already.
     """
     for name in first:

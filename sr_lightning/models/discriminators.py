@@ -13,7 +13,7 @@ _POOLED = 6  # side of the features that SRGAN's dense layer sees at its patches
 
 
 class VGGDiscriminator(nn.Module):
-    """SRGAN's: eight convolutions, every second one halving the picture, two dense layers (Ledig et al. 2017, fig. 4).
+    """SRGAN's: eight convolutions, every second one halving the image, two dense layers (Ledig et al. 2017, fig. 4).
 
     Before the dense layers the features are averaged to 6x6, which changes nothing at the paper's patches of
     96 pixels and makes every other size from `min_size` on fit.

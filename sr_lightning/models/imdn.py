@@ -91,7 +91,7 @@ class ContrastAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, n_feats, h, w) -> the same."""
         variance, mean = torch.var_mean(x, dim=(-2, -1), correction=0, keepdim=True)
-        # The root has no finite slope at 0, where a flat picture is.
+        # The root has no finite slope at 0, where a flat image is.
         gate: Tensor = self.gate((variance + 1e-10).sqrt() + mean)
         return x * gate
 

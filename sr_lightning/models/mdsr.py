@@ -16,7 +16,7 @@ from sr_lightning.models.blocks import (
     conv,
     stages,
     sub_pixel,
-    to_picture,
+    to_image,
 )
 from sr_lightning.models.conversion import (
     Names,
@@ -66,13 +66,13 @@ class MDSR(nn.Module):
             return ResBlock(n_feats, kernel_size=kernel_size, act=activation, res_scale=res_scale)
 
         self.head = conv(3, n_feats)
-        # Two blocks of 5x5 bring pictures of different scales onto common ground (section 3.4).
+        # Two blocks of 5x5 bring images of different scales onto common ground (section 3.4).
         self.pre = nn.ModuleDict({str(s): nn.Sequential(block(5), block(5)) for s in self.scales})
         self.body = nn.Sequential(*(block(3) for _ in range(n_resblocks)), conv(n_feats, n_feats))
         self.upsample = nn.ModuleDict(
             {str(s): nn.Sequential(*(sub_pixel(n_feats, n_feats, stage) for stage in stages(s))) for s in self.scales}
         )
-        self.tail = to_picture(n_feats, 3)
+        self.tail = to_image(n_feats, 3)
 
     @staticmethod
     def from_official(state: State) -> Official | None:

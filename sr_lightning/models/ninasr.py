@@ -93,7 +93,7 @@ class NinaSR(nn.Module):
 class LocalAttention(nn.Module):
     """Channel attention from means over neighbourhoods of 31 pixels, one gate for 16x16 pixels.
 
-    Unlike a global mean it does not depend on how large the picture is, or how it is cut.
+    Unlike a global mean it does not depend on how large the image is, or how it is cut.
     """
 
     def __init__(self, n_feats: int, reduction: int = 4, stride: int = 16) -> None:

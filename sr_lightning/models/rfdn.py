@@ -30,7 +30,7 @@ class RFDN(nn.Module):
     """Feature distillation by 1x1 convolutions, shallow residual blocks, spatial attention (fig. 3 and 4).
 
     The defaults are those of the network that won the AIM 2020 challenge (433 K parameters at x4).
-    Pictures must have 15 LR pixels and more on each side.
+    Images must have 15 LR pixels and more on each side.
 
     Args:
         scale: Factor.
@@ -86,7 +86,7 @@ class RFDN(nn.Module):
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s).
 
         Raises:
-            UserError: The picture is too small for the attention's pooling.
+            UserError: The image is too small for the attention's pooling.
         """
         if min(x.shape[-2:]) < _SMALLEST:
             raise UserError(f"model: RFDN needs {_SMALLEST} LR pixels on each side, found {tuple(x.shape[-2:])}")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sr_lightning.models.blocks import NearestConv, check_scale, conv, to_picture
+from sr_lightning.models.blocks import NearestConv, check_scale, conv, to_image
 from sr_lightning.models.conversion import Names, Official, State, count, rename
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 
@@ -35,13 +35,13 @@ class RRDBNet(nn.Module):
         self.head = conv(3, n_feats)
         self.body = nn.Sequential(*(_RRDB(n_feats, growth) for _ in range(n_blocks)), conv(n_feats, n_feats))
         self.upsample = NearestConv(n_feats, scale, "leaky_relu")
-        self.tail = nn.Sequential(conv(n_feats, n_feats), nn.LeakyReLU(0.2, inplace=True), to_picture(n_feats, 3))
+        self.tail = nn.Sequential(conv(n_feats, n_feats), nn.LeakyReLU(0.2, inplace=True), to_image(n_feats, 3))
 
     @staticmethod
     def from_official(state: State) -> Official | None:
         """ESRGAN's names, old (`model.…`) and new (`RRDB_trunk.…`; also BSRGAN), and BasicSR's (also Real-ESRGAN).
 
-        BasicSR's x1 and x2 networks fold the picture into more channels first, which this one does not.
+        BasicSR's x1 and x2 networks fold the image into more channels first, which this one does not.
         """
         if "model.0.weight" in state:
             n = count(state, "model.1.sub") - 1

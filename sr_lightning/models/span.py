@@ -41,10 +41,10 @@ class SPAN(nn.Module):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The authors' names (hongyuanyu/SPAN): the picture comes in as 255·(x - mean) and goes out in 0..1.
+        """The authors' names (hongyuanyu/SPAN): the image comes in as 255·(x - mean) and goes out in 0..1.
 
         The mean is added to nothing there, so it is taken from the last biases here. `eval_conv` is what the
-        branches beside it give when they are merged. A file with `no_norm` wants the picture as it is.
+        branches beside it give when they are merged. A file with `no_norm` wants the image as it is.
         """
         if "conv_1.sk.weight" not in state:
             return None
@@ -91,7 +91,7 @@ class SPAN(nn.Module):
 class MergedConv(nn.Module):
     """1x1, 3x3 and 1x1 convolutions beside a 1x1 skip, which together are one 3x3 convolution (section 3.3).
 
-    Nothing non-linear lies between them, so their kernels are multiplied out before the picture is touched, in
+    Nothing non-linear lies between them, so their kernels are multiplied out before the image is touched, in
     training too: the result is the same, for the cost of one convolution.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from sr_lightning.models.blocks import check_scale, conv, stages, sub_pixel, to_picture
+from sr_lightning.models.blocks import check_scale, conv, stages, sub_pixel, to_image
 from sr_lightning.models.conversion import Names, Official, State, count, rename, sub_pixel_scale, with_zero_biases
 
 _PRELU_SLOPE = 0.25
@@ -30,7 +30,7 @@ class SRResNet(nn.Module):
         blocks = [_Block(n_feats) for _ in range(n_resblocks)]
         self.body = nn.Sequential(*blocks, conv(n_feats, n_feats), nn.BatchNorm2d(n_feats))
         upsample = [nn.Sequential(sub_pixel(n_feats, n_feats, s), nn.PReLU(init=_PRELU_SLOPE)) for s in stages(scale)]
-        self.tail = nn.Sequential(*upsample, to_picture(n_feats, 3, 9))
+        self.tail = nn.Sequential(*upsample, to_image(n_feats, 3, 9))
 
     @staticmethod
     def from_official(state: State) -> Official | None:

@@ -19,7 +19,7 @@ from sr_lightning.models.edsr import DIV2K_MEAN
 class SwinIR(nn.Module):
     """Self-attention in windows that are shifted in every second layer (fig. 2). The defaults are the light network.
 
-    Pictures are mirrored at their right and lower border up to a multiple of the window.
+    Images are mirrored at their right and lower border up to a multiple of the window.
 
     Args:
         scale: Factor.
@@ -69,7 +69,7 @@ class SwinIR(nn.Module):
     def from_official(state: State) -> Official | None:
         """The authors' names (JingyunLiang/SwinIR) of the light network, on 0..1 with the mean of DIV2K.
 
-        Index and masks of the windows are no weights. Pictures that do not fill their windows are mirrored as in
+        Index and masks of the windows are no weights. Images that do not fill their windows are mirrored as in
         the authors' test program; the network there mirrors without repeating the border.
         """
         if "layers.0.residual_group.blocks.0.norm1.weight" not in state:
@@ -209,7 +209,7 @@ class WindowAttention(nn.Module):
         return y.roll((self.shift, self.shift), (1, 2)) if self.shift else y
 
     def _mask(self, height: int, width: int, device: torch.device) -> Tensor:
-        """(nW, window², window²): -100 between pixels that stand on different sides of the picture's border."""
+        """(nW, window², window²): -100 between pixels that stand on different sides of the image's border."""
 
         def sides(n: int) -> Tensor:
             # The last window holds pixels from both ends; the others belong together.

@@ -24,7 +24,7 @@ CHANGEABLE = (
     *("data.shards.max_cache_gb", "compile"),
 )
 _DECIDING = ("callbacks.ema", "callbacks.checkpoints")
-# Where things lie, which differs from machine to machine: of pictures the content counts, which the checkpoint
+# Where things lie, which differs from machine to machine: of images the content counts, which the checkpoint
 # knows; of weights nothing, because the checkpoint has its own.
 _PLACES = (
     *("data.train_dir", "data.train_lr_dir", "data.cache_dir", "data.shards.folder", "data.shards.cache_dir"),

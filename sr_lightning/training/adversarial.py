@@ -21,7 +21,7 @@ class Adversary:
     """What the network is trained against.
 
     Args:
-        discriminator: (N, 3, H, W) in [0, 1] -> raw outputs of any shape, high for pictures it takes for real.
+        discriminator: (N, 3, H, W) in [0, 1] -> raw outputs of any shape, high for images it takes for real.
             Its attribute `min_size`, where it has one, is the least H and W.
         loss: What the two play for.
         optimizer: Builds the discriminator's optimizer from its parameters.
@@ -41,9 +41,9 @@ class Adversary:
         self.optimizer = optimizer
         self.weight = weight
 
-    def judge(self, picture: Tensor) -> Tensor:
+    def judge(self, image: Tensor) -> Tensor:
         """The discriminator's raw outputs in float32."""
-        output: Tensor = self.discriminator(picture)
+        output: Tensor = self.discriminator(image)
         return output.float()
 
 
@@ -51,7 +51,7 @@ class AdversarialModule(SRModule):
     """`SRModule` whose training also plays against a discriminator (Goodfellow et al. 2014; Ledig et al. 2017).
 
     total = the composite loss + weight x the generator's side of the adversarial loss. At each step the
-    network is stepped first; then the discriminator, which sees the same SR pictures. A step of both is one
+    network is stepped first; then the discriminator, which sees the same SR images. A step of both is one
     `global_step`. Logged beside the terms: the discriminator's loss, and its mean raw outputs for HR and SR as
     `train/discriminator/real` and `fake`. Everything else is as in `SRModule`.
 

@@ -15,10 +15,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from sr_lightning.checkpoints.matching import differences
 from sr_lightning.checkpoints.weights import FORMAT
-from sr_lightning.data.batch import EvalBatch, NoPicture, TrainBatch
+from sr_lightning.data.batch import EvalBatch, NoImage, TrainBatch
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.evaluator import bicubic_score, score, timed
-from sr_lightning.evaluation.results import PictureScore, gathered, logged, summarise
+from sr_lightning.evaluation.results import ImageScore, gathered, logged, summarise
 from sr_lightning.image.color import rgb_to_y
 from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
@@ -62,13 +62,13 @@ class SRModule(pl.LightningModule):
             )
         self.method = type(net).__name__
         """How results name it."""
-        self.results: list[PictureScore] = []
-        """The network's and bicubic's score of each picture of the last evaluation, complete on every rank."""
+        self.results: list[ImageScore] = []
+        """The network's and bicubic's score of each image of the last evaluation, complete on every rank."""
         self.validation: dict[str, float] | None = None
         """Mean PSNR on Y of the last validation, `psnr_y`, and bicubic's, `bicubic_psnr_y`."""
         self.renews_optimizers = False
         """Whether a continued run takes rates and the like from the config, not from the checkpoint."""
-        self._baseline: dict[tuple[object, ...], PictureScore] = {}
+        self._baseline: dict[tuple[object, ...], ImageScore] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Lightning notes here 40 times a step which hook runs, and torch would look whether that is a layer."""
@@ -175,12 +175,12 @@ class SRModule(pl.LightningModule):
 
     on_test_epoch_start = on_validation_epoch_start
 
-    def validation_step(self, batch: EvalBatch | NoPicture, batch_idx: int) -> Tensor | None:
-        """Scores one picture; returns the SR picture for callbacks."""
-        if isinstance(batch, NoPicture):
+    def validation_step(self, batch: EvalBatch | NoImage, batch_idx: int) -> Tensor | None:
+        """Scores one image; returns the SR image for callbacks."""
+        if isinstance(batch, NoImage):
             return None
         sr, seconds = timed(lambda: super_resolve(self.net, batch.lr, batch.scale))
-        # Bicubic never changes; a picture is validated as a crop and tested whole.
+        # Bicubic never changes; an image is validated as a crop and tested whole.
         key = (batch.set, batch.scale, batch.key, batch.hr.shape)
         if key not in self._baseline:
             self._baseline[key] = bicubic_score(batch)
@@ -190,7 +190,7 @@ class SRModule(pl.LightningModule):
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
-        """Means over the pictures of each set, the same on every rank."""
+        """Means over the images of each set, the same on every rank."""
         self.results = gathered(self.results)
         if not self.results:
             return

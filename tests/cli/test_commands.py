@@ -37,7 +37,7 @@ def test_a_killed_process_says_143_and_continues_where_it_was(tmp_path, folder):
     assert len(list((tmp_path / "runs/train").iterdir())) == 1
 
 
-def test_a_damaged_picture_is_named_without_a_traceback(folder, capsys):
+def test_a_damaged_image_is_named_without_a_traceback(folder, capsys):
     data = (folder / "img_3.png").read_bytes()
     (folder / "img_3.png").write_bytes(data[:900])
     assert main(["data=folder", f"data.train_dir={folder}", "scale=2"]) == 2

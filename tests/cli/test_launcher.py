@@ -10,7 +10,7 @@ import torch
 
 from sr_lightning.cli.launcher import processes
 from sr_lightning.config.schema import TrainConfig
-from sr_lightning.data.datasets import EvalPictures
+from sr_lightning.data.datasets import EvalImages
 from sr_lightning.errors import UserError
 from sr_lightning.runs.folder import chosen_folder, claim_folder, remove_unused
 from sr_lightning.train import main
@@ -36,15 +36,15 @@ def test_how_many_processes(monkeypatch):
 
 
 @pytest.mark.parametrize(("pictures", "ranks"), [(1, 2), (5, 2), (3, 8), (6, 3), (0, 2)])
-@pytest.mark.fault("P4", "each picture once, no process waits")
-def test_each_picture_on_one_rank_and_equally_many_steps_on_each(pictures, ranks):
+@pytest.mark.fault("P4", "each image once, no process waits")
+def test_each_image_on_one_rank_and_equally_many_steps_on_each(images, ranks):
     class Set(list):
-        hr = range(pictures)
+        hr = range(images)
 
-    data = EvalPictures([Set()], [4])
+    data = EvalImages([Set()], [4])
     shares = [list(data.share(rank, ranks)) for rank in range(ranks)]
     assert len({len(share) for share in shares}) == 1
-    assert sorted(i for share in shares for i in share if i < pictures) == list(range(pictures))
+    assert sorted(i for share in shares for i in share if i < images) == list(range(images))
 
 
 def test_under_srun_all_ranks_use_the_folder_that_the_first_names(tmp_path, monkeypatch):
@@ -88,7 +88,7 @@ def test_under_srun_only_the_first_rank_judges_and_writes_into_a_folder_that_the
 def test_two_processes_give_the_numbers_of_one_in_a_sweep_too(tiny):
     """One job trains: weights within float32's rounding. The other leaves its weights: figures to the last bit.
 
-    One picture is held out, so that a rank has none.
+    One image is held out, so that a rank has none.
     """
     settings = [a for a in tiny if not a.startswith(("trainer=", "data.val_holdout"))]
     settings += ["data.val_holdout=1", "optimizer.lr=1e-3,1e-30"]
@@ -129,6 +129,6 @@ def test_a_mistake_that_only_the_processes_find_is_told_once_and_leaves_no_folde
     settings = [a for a in tiny if not a.startswith("trainer=")]
     assert main([*settings, "trainer=ddp_sim", "data.patch_size=500"]) == 2
     err = capfd.readouterr().err
-    assert err.count("needs pictures of 2000 pixels") == 1
+    assert err.count("needs images of 2000 pixels") == 1
     assert "Traceback" not in err
     assert list(Path("runs/train").iterdir()) == []

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from sr_lightning.data import SRDataModule
-from sr_lightning.data.batch import NoPicture
+from sr_lightning.data.batch import NoImage
 from sr_lightning.data.datasets import BatchSampler
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import resize
@@ -45,12 +45,12 @@ def test_two_workers_give_what_none_gives(folder, tmp_path):
 
 
 @pytest.mark.parametrize("of", ["train", "val"])
-def test_only_the_pictures_of_a_batch_are_moved(folder, tmp_path, of):
+def test_only_the_images_of_a_batch_are_moved(folder, tmp_path, of):
     data = module(folder, tmp_path)
     batch = next(iter(data.train_dataloader() if of == "train" else data.val_dataloader()))
     moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
     assert {x.device.type for x in (moved.hr, moved.lr) if x is not None} == {"meta"}
-    assert (moved.lr is None) == (batch.lr is None) == (of == "val")  # training's LR pictures are made once
+    assert (moved.lr is None) == (batch.lr is None) == (of == "val")  # training's LR images are made once
     assert moved[2:] == batch[2:]
 
 
@@ -102,9 +102,9 @@ def test_a_batch_size_that_cannot_be_shared_is_refused(folder, tmp_path):
         batches(data, 1)
 
 
-def test_held_out_pictures_are_not_trained_on(folder, tmp_path):
+def test_held_out_images_are_not_trained_on(folder, tmp_path):
     data = module(folder, tmp_path)
-    trained = {path.name for path in data.train_pictures.hr.paths}
+    trained = {path.name for path in data.train_images.hr.paths}
     held = {path.name for path in data.val_sets[0].hr.paths}
     assert len(held) == 2
     assert not trained & held
@@ -113,12 +113,12 @@ def test_held_out_pictures_are_not_trained_on(folder, tmp_path):
     assert [s.name for s in data.test_sets] == ["heldout"]
 
 
-def test_whole_pictures_and_centre_crops(folder, tmp_path):
+def test_whole_images_and_centre_crops(folder, tmp_path):
     data = module(folder, tmp_path, scale=[3, 4], val={"Mine": str(folder)}, val_crop=50, test={"Mine": str(folder)})
     tested = [data.on_after_batch_transfer(p, 0) for p in data.test_dataloader()]
     assert [(b.scale, b.name) for b in tested] == [(s, f"img_{i}.png") for s in (3, 4) for i in range(6)]
-    picture = np.asarray(Image.open(folder / "img_1.png"))[:99, :96]  # 101 x 97 cropped to a multiple of 3
-    assert torch.equal(tested[1].hr, torch.from_numpy(picture.transpose(2, 0, 1).copy())[None])
+    image = np.asarray(Image.open(folder / "img_1.png"))[:99, :96]  # 101 x 97 cropped to a multiple of 3
+    assert torch.equal(tested[1].hr, torch.from_numpy(image.transpose(2, 0, 1).copy())[None])
     assert torch.equal(tested[1].lr * 255, resize(tested[1].hr, 1 / 3).float())
     validated = [data.on_after_batch_transfer(p, 0) for p in data.val_dataloader()]
     assert validated[6].hr.shape == (1, 3, 48, 48)
@@ -126,18 +126,18 @@ def test_whole_pictures_and_centre_crops(folder, tmp_path):
     assert torch.equal(validated[6].hr, torch.from_numpy(centre.transpose(2, 0, 1).copy())[None])
 
 
-@pytest.mark.fault("P3", "each picture once")
-def test_ranks_evaluate_each_picture_once(folder, tmp_path):
+@pytest.mark.fault("P3", "each image once")
+def test_ranks_evaluate_each_image_once(folder, tmp_path):
     seen = []
     for rank in range(4):
         data = module(folder, tmp_path, val={"Mine": str(folder)}, world_size=4, rank=rank, batch_size=8)
-        seen += [picture.name for picture in data.val_dataloader() if not isinstance(picture, NoPicture)]
+        seen += [image.name for image in data.val_dataloader() if not isinstance(image, NoImage)]
     assert sorted(seen) == [f"img_{i}.png" for i in range(6)]
 
 
 @pytest.fixture
 def pairs(folder, tmp_path):
-    """Ready-made LR pictures that no kernel of ours makes, named as DIV2K's."""
+    """Ready-made LR images that no kernel of ours makes, named as DIV2K's."""
     for scale in (2, 4):
         (tmp_path / f"X{scale}").mkdir()
         for path in folder.iterdir():
@@ -154,18 +154,18 @@ def test_ready_made_pairs_take_the_same_windows(folder, tmp_path, pairs):
     for batch in batches(data, 4):
         for lr, hr in zip(batch.lr, batch.hr, strict=True):
             crop, s = plan.crop(k, batch.scale), batch.scale
-            whole = np.asarray(Image.open(tmp_path / f"X{s}" / f"img_{crop.picture}x{s}.png"))
+            whole = np.asarray(Image.open(tmp_path / f"X{s}" / f"img_{crop.image}x{s}.png"))
             cut = whole[crop.top : crop.top + 12, crop.left : crop.left + 12]
             assert torch.equal(lr * 255, torch.from_numpy(cut.transpose(2, 0, 1).copy()).float())
-            whole = np.asarray(Image.open(folder / f"img_{crop.picture}.png"))
+            whole = np.asarray(Image.open(folder / f"img_{crop.image}.png"))
             cut = whole[crop.top * s : (crop.top + 12) * s, crop.left * s : (crop.left + 12) * s]
             assert torch.equal(hr * 255, torch.from_numpy(cut.transpose(2, 0, 1).copy()).float())
             k += 1
 
 
 @pytest.mark.fault("D19", "refused at the start, by name")
-def test_a_pair_whose_sizes_do_not_fit_is_named(folder, tmp_path, pairs, picture):
-    Image.fromarray(picture(20, 20, 0)).save(tmp_path / "X4" / "img_3x4.png")
+def test_a_pair_whose_sizes_do_not_fit_is_named(folder, tmp_path, pairs, image):
+    Image.fromarray(image(20, 20, 0)).save(tmp_path / "X4" / "img_3x4.png")
     with pytest.raises(UserError, match=r"img_3x4\.png: is 20x20, but .*img_3\.png is 130x99.* asks for 32x24"):
         module(folder, tmp_path, train_lr_dir=pairs)
 
@@ -178,38 +178,38 @@ def test_pairs_for_a_test_set(folder, tmp_path, pairs):
 
 
 @pytest.mark.fault("D5", "refused, left out or mirrored, as asked")
-def test_pictures_smaller_than_the_patch(folder, tmp_path, picture, caplog):
-    Image.fromarray(picture(40, 200, 0)).save(folder / "flat.png")
-    with pytest.raises(UserError, match=r"needs pictures of 48.*flat\.png \(200x40\).*data\.patch_size=10 or less"):
+def test_images_smaller_than_the_patch(folder, tmp_path, image, caplog):
+    Image.fromarray(image(40, 200, 0)).save(folder / "flat.png")
+    with pytest.raises(UserError, match=r"needs images of 48.*flat\.png \(200x40\).*data\.patch_size=10 or less"):
         module(folder, tmp_path, val_holdout=0)
     with caplog.at_level(logging.WARNING):
         data = module(folder, tmp_path, val_holdout=0, on_small="skip")
     assert "flat.png" in caplog.text
-    assert len(data.train_pictures.hr) == 6
-    assert len(module(folder, tmp_path, val_holdout=0, on_small="mirror").train_pictures.hr) == 7
-    with pytest.raises(UserError, match="needs pictures of"):
+    assert len(data.train_images.hr) == 6
+    assert len(module(folder, tmp_path, val_holdout=0, on_small="mirror").train_images.hr) == 7
+    with pytest.raises(UserError, match="needs images of"):
         module(folder, tmp_path, patch_size=1000, on_small="skip")
 
 
-def test_sets_that_cannot_be_used_are_refused(folder, tmp_path, picture):
+def test_sets_that_cannot_be_used_are_refused(folder, tmp_path, image):
     with pytest.raises(UserError, match=r"data\.val_holdout: found 6, but data\.train_dir holds 6"):
         module(folder, tmp_path, val_holdout=6)
     (tmp_path / "tiny").mkdir()
-    Image.fromarray(picture(16, 90, 0)).save(tmp_path / "tiny" / "a.png")
+    Image.fromarray(image(16, 90, 0)).save(tmp_path / "tiny" / "a.png")
     with pytest.raises(UserError, match=r"data\.test\.Tiny: .*a\.png: 16 pixels are too few at x4"):
         module(folder, tmp_path, test={"Tiny": str(tmp_path / "tiny")})
     with pytest.raises(UserError, match=r"found 1 folders for 2 in data\.train_dir"):
         module(folder, tmp_path, train_dir=[str(folder), str(folder)], train_lr_dir=[str(folder)])
 
 
-def test_several_folders_and_chosen_files(folder, tmp_path, picture):
+def test_several_folders_and_chosen_files(folder, tmp_path, image):
     other = tmp_path / "other"
     other.mkdir()
-    Image.fromarray(picture(96, 96, 50)).save(other / "b.png")
+    Image.fromarray(image(96, 96, 50)).save(other / "b.png")
     data = module(folder, tmp_path, train_dir=[str(folder), str(other)], val_holdout=0)
-    assert [path.name for path in data.train_pictures.hr.paths] == [*(f"img_{i}.png" for i in range(6)), "b.png"]
+    assert [path.name for path in data.train_images.hr.paths] == [*(f"img_{i}.png" for i in range(6)), "b.png"]
     data = module(folder, tmp_path, train_files=["img_4.png", "img_0.png"], val_holdout=0)
-    assert [path.name for path in data.train_pictures.hr.paths] == ["img_0.png", "img_4.png"]
+    assert [path.name for path in data.train_images.hr.paths] == ["img_0.png", "img_4.png"]
 
 
 def test_the_sample_split_keeps_scenes_apart():

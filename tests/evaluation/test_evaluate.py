@@ -134,10 +134,10 @@ def test_a_benchmark_by_another_kernel_is_refused_with_the_kernels_name(sr_data,
 
 def test_a_set_that_only_bears_a_benchmarks_name_is_refused(folder, capsys):
     assert main(["model=bicubic", "scale=4", *mine(folder, "Set5"), *QUICK]) == 2
-    assert "data.test.Set5: the pictures are not those of Set5" in capsys.readouterr().err
+    assert "data.test.Set5: the images are not those of Set5" in capsys.readouterr().err
 
 
-def test_figures_are_those_of_the_saved_pictures_by_scikit_image(folder, tmp_path):
+def test_figures_are_those_of_the_saved_images_by_scikit_image(folder, tmp_path):
     path = save(tmp_path / "run/checkpoints/best.ckpt", scale=3)
     assert main([f"checkpoint={tmp_path}/run", "save_pictures=true", *mine(folder), *QUICK]) == 0
     run = only_run()
@@ -159,9 +159,9 @@ def test_figures_are_those_of_the_saved_pictures_by_scikit_image(folder, tmp_pat
 
 
 @pytest.mark.fault("I9", "two files, numbered")
-def test_ready_made_pairs_and_pictures_of_the_same_name_in_sub_folders(picture, tmp_path):
+def test_ready_made_pairs_and_images_of_the_same_name_in_sub_folders(image, tmp_path):
     for i, sub in enumerate("ab"):
-        hr = picture(96, 100, i)
+        hr = image(96, 100, i)
         lr = resize(torch.from_numpy(hr).permute(2, 0, 1), Fraction(1, 4)).permute(1, 2, 0).numpy()
         for kind, pixels in (("hr", hr), ("lr", lr)):
             (tmp_path / kind / sub).mkdir(parents=True)
@@ -172,7 +172,7 @@ def test_ready_made_pairs_and_pictures_of_the_same_name_in_sub_folders(picture, 
     assert (a["set"], b["set"], c["set"]) == ("A", "B", "B")
     assert a["psnr_y"] == b["psnr_y"] != c["psnr_y"]
     assert document()["protocol"]["lr_ready_made"] == ["A"]
-    saved = {str(p.relative_to(only_run() / "pictures/bicubic")) for p in only_run().rglob("*.png")}
+    saved = {str(p.relative_to(only_run() / "images/bicubic")) for p in only_run().rglob("*.png")}
     assert saved == {"A/x4/same.png", "B/x4/same_0.png", "B/x4/same_1.png"}
 
 
@@ -238,7 +238,7 @@ def test_names_for_the_table_and_what_may_stand_in_a_file_name(folder, tmp_path)
 
 @dataclass
 class Known:
-    """As the recognition of a benchmark whose pictures are not at hand."""
+    """As the recognition of a benchmark whose images are not at hand."""
 
     benchmark: str = "Set5"
     is_exact: bool = True
@@ -302,7 +302,7 @@ def test_tiles_and_self_ensemble_are_what_the_network_is_run_with(folder, tmp_pa
 
 
 @pytest.mark.fault("P3", "the same bits")
-def test_the_same_bits_on_two_processes_each_picture_once(folder, tmp_path):
+def test_the_same_bits_on_two_processes_each_image_once(folder, tmp_path):
     path = save(tmp_path / "a.ckpt")
     Image.fromarray(np.tile(read_rgb(folder / "img_0.png"), (4, 4, 1))).save(folder / "img_6.png")  # many threads' work
     settings = [f"checkpoint={path}", *mine(folder), *QUICK]
@@ -337,7 +337,7 @@ def test_scores_do_not_depend_on_the_number_of_threads():
 
 
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf])
-def test_a_picture_that_is_not_finite_has_no_number(broken, folder, tmp_path, monkeypatch, capsys):
+def test_a_image_that_is_not_finite_has_no_number(broken, folder, tmp_path, monkeypatch, capsys):
     from sr_lightning.inference import predict as inference
 
     real = inference.super_resolve
@@ -361,7 +361,7 @@ def test_a_picture_that_is_not_finite_has_no_number(broken, folder, tmp_path, mo
     assert found["refused"] == [what]
     assert all(np.isfinite(row["psnr_y"]) for row in found["rows"])
     assert {row["method"] for row in per_image()} == {"bicubic", "a"}
-    assert not (only_run() / "pictures/b/Mine/x4/img_1.png").exists()
+    assert not (only_run() / "images/b/Mine/x4/img_1.png").exists()
 
 
 def test_a_sweeps_job_without_a_row_fails_and_is_not_done(folder, tmp_path):
@@ -478,8 +478,8 @@ def test_shipped_weights_are_weights_of_a_typed_model_too(folder):
     assert a == b
 
 
-def test_a_picture_that_both_make_exactly_gains_nothing(tmp_path):
-    """inf - inf is no number, and a flat picture is no reason for a table without gains."""
+def test_a_image_that_both_make_exactly_gains_nothing(tmp_path):
+    """inf - inf is no number, and a flat image is no reason for a table without gains."""
     (tmp_path / "flat").mkdir()
     for name in "ab":
         Image.new("RGB", (48, 48), (90, 90, 90)).save(tmp_path / f"flat/{name}.png")
@@ -491,12 +491,12 @@ def test_a_picture_that_both_make_exactly_gains_nothing(tmp_path):
     assert main([f"checkpoint={zero}", f"+data.test.Flat={tmp_path / 'flat'}", "sets=[Flat]", *QUICK]) == 0
     assert document()["rows"][1]["gain"] == 0
     assert {row["gain"] for row in per_image()} == {"0.0"}
-    assert "gives the same as bicubic, on 2 pictures" in (only_run() / "results.md").read_text()
+    assert "gives the same as bicubic, on 2 images" in (only_run() / "results.md").read_text()
 
 
-def test_intervals_over_few_pictures_say_so(folder, tmp_path):
+def test_intervals_over_few_images_say_so(folder, tmp_path):
     assert main([f"checkpoint={save(tmp_path / 'a.ckpt')}", *mine(folder), *QUICK]) == 0
-    assert "intervals over fewer than 30 pictures are too narrow" in (only_run() / "results.md").read_text()
+    assert "intervals over fewer than 30 images are too narrow" in (only_run() / "results.md").read_text()
 
 
 def test_a_benchmark_known_by_its_files_only_says_so(folder, capsys):
@@ -510,7 +510,7 @@ def test_a_root_set_to_nothing_is_not_set(monkeypatch, capsys):
     assert "data.test.Set5.hr: data/test/Set5 is not there" in capsys.readouterr().err
 
 
-def test_pictures_of_one_name_are_told_apart(folder, tmp_path):
+def test_images_of_one_name_are_told_apart(folder, tmp_path):
     for sub in ("a", "b"):
         (tmp_path / f"nested/{sub}").mkdir(parents=True)
         Image.open(folder / "img_4.png").save(tmp_path / f"nested/{sub}/x.png")

@@ -8,14 +8,14 @@ import re
 import pytest
 from rich.console import Console
 
-from sr_lightning.evaluation.results import BICUBIC, PictureScore, gathered, logged, summarise, write_results
+from sr_lightning.evaluation.results import BICUBIC, ImageScore, gathered, logged, summarise, write_results
 from sr_lightning.evaluation.tables import QUALITY, TRAINING, Record, latex, markdown, records, terminal
 
 
 def pair(name, scale, key, own, bicubic, method="EDSR"):
     """The scores of a network and of bicubic: PSNR, SSIM and seconds each."""
     return [
-        PictureScore(name, scale, f"{key}.png", key, who, *figures)
+        ImageScore(name, scale, f"{key}.png", key, who, *figures)
         for who, figures in ((method, own), (BICUBIC, bicubic))
     ]
 
@@ -28,8 +28,8 @@ SCORES = [
 ]
 
 
-@pytest.mark.fault("P6", "of pictures, not of batches")
-def test_means_over_pictures():
+@pytest.mark.fault("P6", "of images, not of batches")
+def test_means_over_images():
     base, a, _, b = summarise(SCORES)
     assert (base.method, base.psnr_y) == (BICUBIC, pytest.approx((29 + 38 + 20.5) / 3))
     assert (a.set, a.scale, a.method, a.images) == ("A", 2, "EDSR", 3)
@@ -51,8 +51,8 @@ def test_names_of_logged_values():
     }
 
 
-def test_a_further_metric_leaves_out_pictures_that_are_too_small_for_it():
-    scores = [PictureScore("A", 2, "x", i, BICUBIC, 1, 1, 1, {"m": m}) for i, m in enumerate((0.2, math.nan, 0.4))]
+def test_a_further_metric_leaves_out_images_that_are_too_small_for_it():
+    scores = [ImageScore("A", 2, "x", i, BICUBIC, 1, 1, 1, {"m": m}) for i, m in enumerate((0.2, math.nan, 0.4))]
     assert summarise(scores)[0].more["m"] == pytest.approx(0.3)
 
 
@@ -122,5 +122,5 @@ def test_latex_and_markdown_escape_what_means_something_to_them():
 
 
 def test_rows_are_ordered_as_people_count():
-    rows = [PictureScore(s, n, "x", 0, BICUBIC, 1, 1, 1) for s, n in (("Set14", 2), ("Set5", 8), ("Set5", 4), ("A", 3))]
+    rows = [ImageScore(s, n, "x", 0, BICUBIC, 1, 1, 1) for s, n in (("Set14", 2), ("Set5", 8), ("Set5", 4), ("A", 3))]
     assert [(row.set, row.scale) for row in gathered(rows)] == [("A", 3), ("Set5", 4), ("Set5", 8), ("Set14", 2)]

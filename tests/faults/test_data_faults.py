@@ -1,4 +1,4 @@
-"""The fault matrix of pictures, D1 to D23: each is read as it should be, refused by name, or left out and counted."""
+"""The fault matrix of images, D1 to D23: each is read as it should be, refused by name, or left out and counted."""
 
 import io
 import logging
@@ -18,10 +18,10 @@ import torch
 from PIL import Image, ImageCms
 
 from sr_lightning.data import SRDataModule
-from sr_lightning.data.cache.store import PictureStore
-from sr_lightning.data.datasets import BatchRequest, EvalPictures, Pictures, TrainSamples
+from sr_lightning.data.cache.store import ImageStore
+from sr_lightning.data.datasets import BatchRequest, EvalImages, Images, TrainSamples
 from sr_lightning.data.degradations.base import Downscale, to_eval_batch, to_train_batch
-from sr_lightning.data.files import find_pictures
+from sr_lightning.data.files import find_images
 from sr_lightning.errors import UserError
 from sr_lightning.image.color import read_rgb
 from sr_lightning.image.decoder import decode
@@ -39,8 +39,8 @@ def setup(folder, tmp_path, **settings):
     return data
 
 
-def names(pictures):
-    return [path.name for path in pictures.hr.paths]
+def names(images):
+    return [path.name for path in images.hr.paths]
 
 
 def encoded(kind, **settings):
@@ -77,7 +77,7 @@ BAD = {
     "D2_tiff_cut": lambda: encoded("TIFF")[:9000],
     "D2_bmp_cut": lambda: encoded("BMP")[:9000],
     "D3_empty": lambda: b"",
-    "D3_text": lambda: b"no picture",
+    "D3_text": lambda: b"no image",
     "D3_web_page": lambda: b"<!DOCTYPE html><html>404</html>",
     "D3_header_only": lambda: encoded("PNG")[:8],
     "D10_float": lambda: tiff(np.zeros((96, 80), np.float32)),
@@ -107,29 +107,29 @@ def cases(kinds, expected):
 
 
 @pytest.mark.parametrize("kind", cases(BAD, "refused by name; or left out, listed and counted"))
-def test_bad_picture(folder, tmp_path, caplog, kind):
+def test_bad_image(folder, tmp_path, caplog, kind):
     spoil(folder, kind)
-    with pytest.raises(UserError, match=r"img_9\.png: .*\n1 picture cannot be used.*on_bad_image=skip"):
+    with pytest.raises(UserError, match=r"img_9\.png: .*\n1 image cannot be used.*on_bad_image=skip"):
         setup(folder, tmp_path)
     assert not list((tmp_path / "cache").glob("*.rgb8"))
     for _ in range(2):  # at every start, not only when the store is built
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             data = setup(folder, tmp_path, on_bad_image="skip")
-        assert "1 of 7 training pictures left out (data.on_bad_image=skip):\n" in caplog.text
+        assert "1 of 7 training images left out (data.on_bad_image=skip):\n" in caplog.text
         assert "img_9.png: " in caplog.text
         assert data.left_out == 1
-        assert sorted(names(data.train_pictures) + names(data.val_sets[0])) == [f"img_{i}.png" for i in range(6)]
+        assert sorted(names(data.train_images) + names(data.val_sets[0])) == [f"img_{i}.png" for i in range(6)]
 
 
 @pytest.mark.fault("D1", "all files of all sets named in one message")
 @pytest.mark.fault("D3", "all files of all sets named in one message")
-def test_bad_pictures_of_every_set_are_named_at_once(folder, tmp_path):
+def test_bad_images_of_every_set_are_named_at_once(folder, tmp_path):
     """D1 to D3 in training, validation and test: ten are named, all are counted."""
     for name in ("val", "test"):
         (tmp_path / name).mkdir()
         Image.fromarray(NOISE).save(tmp_path / name / "good.png")
-        (tmp_path / name / f"rotten_{name}.png").write_bytes(b"no picture")
+        (tmp_path / name / f"rotten_{name}.png").write_bytes(b"no image")
     for i in range(9):
         (folder / f"rotten_{i}.jpg").write_bytes(encoded("JPEG")[: 1000 + i])
     sets = {"val": {"V": str(tmp_path / "val")}, "test": {"T": {"hr": str(tmp_path / "test")}}}
@@ -137,9 +137,9 @@ def test_bad_pictures_of_every_set_are_named_at_once(folder, tmp_path):
         setup(folder, tmp_path, **sets)
     said = str(caught.value)
     assert said.count("rotten_") == 10
-    assert "… and 1 more\n11 pictures cannot be used" in said
+    assert "… and 1 more\n11 images cannot be used" in said
     (folder / "rotten_8.jpg").unlink()
-    with pytest.raises(UserError, match=r"rotten_val\.png[^…]*10 pictures cannot be used") as caught:
+    with pytest.raises(UserError, match=r"rotten_val\.png[^…]*10 images cannot be used") as caught:
         setup(folder, tmp_path, **sets)
     assert all(f"rotten_{i}.jpg" in str(caught.value) for i in range(8))
 
@@ -149,10 +149,10 @@ def test_skip_never_shortens_a_validation_or_test_set(folder, tmp_path):
     for name in ("val", "test"):
         (tmp_path / name).mkdir()
         Image.fromarray(NOISE).save(tmp_path / name / "good.png")
-        (tmp_path / name / f"rotten_{name}.png").write_bytes(b"no picture")
+        (tmp_path / name / f"rotten_{name}.png").write_bytes(b"no image")
     spoil(folder, "D3_text")
     sets = {"val": {"V": str(tmp_path / "val")}, "test": {"T": str(tmp_path / "test")}}
-    with pytest.raises(UserError, match="2 pictures cannot be used") as caught:
+    with pytest.raises(UserError, match="2 images cannot be used") as caught:
         setup(folder, tmp_path, on_bad_image="skip", **sets)
     assert "rotten_val.png" in str(caught.value)
     assert "rotten_test.png" in str(caught.value)
@@ -169,14 +169,14 @@ def test_skip_keeps_pairs_together_and_its_key_is_that_of_the_good_ones(folder, 
     pairs = {"train_lr_dir": str(tmp_path / "X{scale}"), "scale": [2, 4], "patch_size": 6, "val_holdout": 1}
     (folder / "img_1.png").write_bytes(b"")
     (tmp_path / "X2" / "img_3.png").write_bytes(encoded("PNG")[:999])
-    with pytest.raises(UserError, match="2 pictures cannot be used"):
+    with pytest.raises(UserError, match="2 images cannot be used"):
         setup(folder, tmp_path, **pairs)
     data = setup(folder, tmp_path, on_bad_image="skip", **pairs)
     assert data.left_out == 2
     kept = ["img_0.png", "img_2.png", "img_4.png", "img_5.png"]
-    assert sorted(names(data.train_pictures) + names(data.val_sets[0])) == kept
-    for store in data.train_pictures.lr.values():
-        assert [path.name for path in store.paths] == names(data.train_pictures)
+    assert sorted(names(data.train_images) + names(data.val_sets[0])) == kept
+    for store in data.train_images.lr.values():
+        assert [path.name for path in store.paths] == names(data.train_images)
     for place in (folder, tmp_path / "X2", tmp_path / "X4"):
         for i in (1, 3):
             (place / f"img_{i}.png").unlink()
@@ -186,7 +186,7 @@ def test_skip_keeps_pairs_together_and_its_key_is_that_of_the_good_ones(folder, 
 
 
 @pytest.mark.fault("D23", "looked at anew")
-def test_skip_sees_a_picture_that_was_mended_and_one_that_went_bad(folder, tmp_path):
+def test_skip_sees_a_image_that_was_mended_and_one_that_went_bad(folder, tmp_path):
     spoil(folder, "D1_jpeg_cut")
     assert setup(folder, tmp_path, on_bad_image="skip").left_out == 1
     (folder / "img_9.png").write_bytes(encoded("PNG"))
@@ -200,13 +200,13 @@ def test_skip_of_everything_is_refused(tmp_path):
     (tmp_path / "all").mkdir()
     for i in range(3):
         (tmp_path / "all" / f"{i}.png").write_bytes(b"x")
-    with pytest.raises(UserError, match="3 pictures cannot be used"):
+    with pytest.raises(UserError, match="3 images cannot be used"):
         setup(tmp_path / "all", tmp_path, on_bad_image="skip", val_holdout=0)
 
 
 @pytest.mark.fault("D2", "a new store; a continued run is refused")
 def test_D2_a_flipped_byte_in_a_jpeg_changes_the_store(folder, tmp_path):
-    """Nobody can tell that from the picture, but the run's data are no longer the same."""
+    """Nobody can tell that from the image, but the run's data are no longer the same."""
     (folder / "a.jpg").write_bytes(encoded("JPEG"))
     before = setup(folder, tmp_path).fingerprint()
     (folder / "a.jpg").write_bytes(flipped(encoded("JPEG")))
@@ -273,7 +273,7 @@ def test_warnings_of_the_process_are_as_before(tmp_path, monkeypatch):
 def test_D4_the_content_decides_and_the_case_of_an_ending_does_not_matter(tmp_path):
     for name in ("png.jpg", "upper.PNG", "mixed.JpEg"):
         (tmp_path / name).write_bytes(encoded("PNG"))
-    paths = find_pictures(tmp_path)
+    paths = find_images(tmp_path)
     assert [path.name for path in paths] == ["mixed.JpEg", "png.jpg", "upper.PNG"]
     for path in paths:
         np.testing.assert_array_equal(read_rgb(path), NOISE)
@@ -287,14 +287,14 @@ def test_D5_smaller_than_a_patch(tmp_path, height, width, is_enough):
     (tmp_path / "in").mkdir()
     Image.fromarray(np.zeros((height, width, 3), np.uint8)).save(tmp_path / "in" / "a.png")
     if is_enough:
-        assert setup(tmp_path / "in", tmp_path, val_holdout=0).train_pictures.hr.sizes == [(48, 48)]
+        assert setup(tmp_path / "in", tmp_path, val_holdout=0).train_images.hr.sizes == [(48, 48)]
     else:
-        with pytest.raises(UserError, match=rf"needs pictures of 48 pixels.*a\.png \({width}x{height}\)"):
+        with pytest.raises(UserError, match=rf"needs images of 48 pixels.*a\.png \({width}x{height}\)"):
             setup(tmp_path / "in", tmp_path, val_holdout=0)
 
 
 class Grey:
-    """In place of a store: grey pictures of given sizes."""
+    """In place of a store: grey images of given sizes."""
 
     grouping = None
 
@@ -315,19 +315,19 @@ def test_D6_hr_is_cropped_to_a_multiple_never_resized(scale):
     sizes = [(101, 67), *((h, w) for h in range(scale, 41) for w in (scale, 17, 40) if w >= scale)]
     store = Grey(sizes)
     for i, (height, width) in enumerate(sizes):
-        batch = to_eval_batch(EvalPictures([Pictures("a", store)], [scale])[i], Downscale())
+        batch = to_eval_batch(EvalImages([Images("a", store)], [scale])[i], Downscale())
         rows, columns = height // scale, width // scale
         assert batch.lr.shape[-2:] == (rows, columns)
         expected = store[i][: rows * scale, : columns * scale].transpose(2, 0, 1)
         assert torch.equal(batch.hr[0], torch.from_numpy(expected.copy()))
-    large = Pictures("a", Grey([size for size in sizes if min(size) >= 2 * scale]))
+    large = Images("a", Grey([size for size in sizes if min(size) >= 2 * scale]))
     samples = TrainSamples(large, patch_size=2, seed=0, augment=True, degrade=Downscale())
     batch = to_train_batch(samples[BatchRequest(range(64), scale, 64)], samples.degrade)
     assert batch.hr.shape == (64, 3, 2 * scale, 2 * scale)
 
 
 def with_alpha(mode):
-    """A picture of black on transparent red: left opaque, right transparent; in the middle, if it can, half."""
+    """An image of black on transparent red: left opaque, right transparent; in the middle, if it can, half."""
     if mode == "P":
         image = Image.new("P", (3, 1))
         image.putpalette([0, 0, 0, 0, 0, 0, 255, 0, 0] + [0] * 759)
@@ -430,7 +430,7 @@ def test_D11_one_warning_for_a_set_at_every_start(folder, tmp_path, caplog):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             setup(folder, tmp_path, val_holdout=0, val={"V": {"hr": str(folder), "files": ["img_0.png"]}})
-        assert caplog.text.count("train: 3 of 9 pictures have 16 bits a channel") == 1
+        assert caplog.text.count("train: 3 of 9 images have 16 bits a channel") == 1
         assert caplog.text.count("16 bits") == 1
 
 
@@ -447,7 +447,7 @@ def test_D12_exif_orientation_of_hr_and_lr(tmp_path, kind):
         image = Image.fromarray(grey) if kind == "16.png" else Image.fromarray(grey).convert("RGB")
         image.save(tmp_path / place / f"a.{kind}", exif=exif)
     data = setup(tmp_path / "HR", tmp_path, train_lr_dir=str(tmp_path / "LR"), scale=2, val_holdout=0)
-    for store, (height, width) in ((data.train_pictures.hr, (64, 96)), (data.train_pictures.lr[2], (32, 48))):
+    for store, (height, width) in ((data.train_images.hr, (64, 96)), (data.train_images.lr[2], (32, 48))):
         assert store.sizes == [(height, width)]
         assert store[0][:, : width // 2 - 8].max() <= 5  # the dark half was below
         assert store[0][:, width // 2 + 8 :].min() >= 250
@@ -482,7 +482,7 @@ def test_D16_links_lead_to_each_real_file_once(folder):
     (folder / "up").symlink_to(folder.parent)
     (folder / "img_0_again.png").symlink_to(folder / "img_0.png")
     (folder / "dangling.png").symlink_to(folder / "nowhere.png")
-    assert [path.name for path in find_pictures(folder)] == [f"img_{i}.png" for i in range(6)]
+    assert [path.name for path in find_images(folder)] == [f"img_{i}.png" for i in range(6)]
 
 
 ODD = (
@@ -505,7 +505,7 @@ def test_D17_names_may_be_anything(tmp_path):
     for i, name in enumerate(ODD):
         Image.fromarray(NOISE + np.uint8(20 * i)).save(tmp_path / "in" / name, format="PNG")
     data = setup(tmp_path / "in", tmp_path, val_holdout=3, on_small="mirror")
-    assert sorted(names(data.train_pictures) + names(data.val_sets[0])) == sorted(ODD)
+    assert sorted(names(data.train_images) + names(data.val_sets[0])) == sorted(ODD)
 
 
 @pytest.mark.fault("D17", "refused, escaped")
@@ -531,7 +531,7 @@ def test_D18_files_and_folders_that_may_not_be_read(folder, tmp_path, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "open", refuse)
-        for on_bad_image in ("error", "skip"):  # the picture may be a good one: nothing to skip
+        for on_bad_image in ("error", "skip"):  # the image may be a good one: nothing to skip
             with pytest.raises(UserError, match=r"cannot read .*img_1\.png: Permission denied\n.*img_4\.png"):
                 setup(folder, tmp_path, on_bad_image=on_bad_image, val_holdout=0)
     (folder / "closed").mkdir()
@@ -547,7 +547,7 @@ def test_D18_files_and_folders_that_may_not_be_read(folder, tmp_path, monkeypatc
 
 
 @pytest.mark.fault("D18", "refused by name, never skipped")
-def test_D18_a_failing_disk_is_not_a_bad_picture(folder, tmp_path):
+def test_D18_a_failing_disk_is_not_a_bad_image(folder, tmp_path):
     if not Path("/proc/self/mem").exists():
         pytest.skip("needs a file that opens and cannot be read")
     (folder / "img_9.png").symlink_to("/proc/self/mem")
@@ -572,7 +572,7 @@ def test_D19_lr_that_does_not_belong(folder, tmp_path, pairs, kind):
         said = r"img_2\.png: expected one LR file .* found none"
     elif kind == "extra":
         Image.fromarray(NOISE).save(pairs / "other.png")
-        said = r"no HR picture belongs to other\.png"
+        said = r"no HR image belongs to other\.png"
     elif kind == "one_pixel_off":
         Image.new("RGB", (27, 24)).save(pairs / "img_0.png")
         said = r"img_0\.png: is 27x24, but .*img_0\.png is 112x96, which at x4 asks for 28x24"
@@ -607,7 +607,7 @@ def swap(folder, one, other):
 
 @pytest.mark.fault("D19", "refused at the start: sizes fit, contents do not")
 @pytest.mark.parametrize("where", ["train", "val", "test"])
-def test_D19_names_swapped_among_pictures_of_one_size(folder, tmp_path, alike, where):
+def test_D19_names_swapped_among_images_of_one_size(folder, tmp_path, alike, where):
     hr, lr = alike
     pair = {"hr": str(hr), "lr": str(lr)}
     settings = {where: {"Mine": pair}} if where != "train" else {"train_dir": str(hr), "train_lr_dir": str(lr)}
@@ -635,7 +635,7 @@ def test_D19_lr_that_is_unlike_its_hr(folder, tmp_path, alike):
 
 @pytest.mark.parametrize("kind", ["empty", "folders_only", "hidden_only", "foreign_only"])
 @pytest.mark.fault("D20", "refused, with what was found instead")
-def test_D20_a_folder_without_pictures(tmp_path, kind):
+def test_D20_a_folder_without_images(tmp_path, kind):
     place = tmp_path / "in"
     (place / "a" / "b").mkdir(parents=True) if kind == "folders_only" else place.mkdir()
     if kind == "hidden_only":
@@ -644,17 +644,17 @@ def test_D20_a_folder_without_pictures(tmp_path, kind):
     if kind == "foreign_only":
         (place / "Thumbs.db").touch()
     with pytest.raises(
-        UserError, match=r"data\.train_dir: no picture in .*in: found (no file|only files ending in \.db)"
+        UserError, match=r"data\.train_dir: no image in .*in: found (no file|only files ending in \.db)"
     ):
         setup(place, tmp_path)
 
 
 @pytest.mark.fault("D20", "left out")
-def test_D20_hidden_and_foreign_files_beside_pictures(folder):
+def test_D20_hidden_and_foreign_files_beside_images(folder):
     for name in (".DS_Store", "Thumbs.db", "._img_0.png", ".hidden/a.png"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"x")
-    assert len(find_pictures(folder)) == 6
+    assert len(find_images(folder)) == 6
 
 
 @pytest.mark.fault("D22", "the same order and the same batches")
@@ -662,7 +662,7 @@ def test_D22_the_order_on_the_disk_does_not_matter(folder, tmp_path, monkeypatch
     def batches():
         data = setup(folder, tmp_path, augment=True)
         found = data.train_dataloader().dataset[BatchRequest(range(8), 4, 8)]
-        return names(data.train_pictures), data.fingerprint(), found.hr
+        return names(data.train_images), data.fingerprint(), found.hr
 
     first = batches()
     real = os.scandir
@@ -716,20 +716,20 @@ def test_D23_a_file_that_changes_while_it_is_read(folder, tmp_path, monkeypatch,
 
     monkeypatch.setattr(building, "decode", late)
     with pytest.raises(UserError, match=r"img_3\.png: (was changed while it was read|No such file)"):
-        PictureStore(find_pictures(folder), tmp_path / "cache")
+        ImageStore(find_images(folder), tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 
 
 @pytest.mark.fault("D23", "made again")
 def test_D23_a_cache_that_was_cut_or_emptied_is_made_again(folder, tmp_path):
-    paths = find_pictures(folder)
-    first = PictureStore(paths, tmp_path / "cache")
+    paths = find_images(folder)
+    first = ImageStore(paths, tmp_path / "cache")
     expected = first[5].copy()
     (pixels,), (index,) = (list((tmp_path / "cache").glob(f"*.{kind}")) for kind in ("rgb8", "json"))
     for spoil_it in (lambda: os.truncate(pixels, 1000), lambda: index.write_text(""), lambda: pixels.unlink()):
         spoil_it()
-        np.testing.assert_array_equal(PictureStore(paths, tmp_path / "cache")[5], expected)
-    late = PictureStore(paths, tmp_path / "cache")
+        np.testing.assert_array_equal(ImageStore(paths, tmp_path / "cache")[5], expected)
+    late = ImageStore(paths, tmp_path / "cache")
     pixels.unlink()
     with pytest.raises(UserError, match=r"paths\.cache: cannot read .*rgb8: No such file"):
         late[0]

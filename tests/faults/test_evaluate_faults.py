@@ -1,4 +1,4 @@
-"""Evaluations of folders and pictures that are not as one expects, and by several processes."""
+"""Evaluations of folders and images that are not as one expects, and by several processes."""
 
 import subprocess
 import time
@@ -21,18 +21,18 @@ pytestmark = pytest.mark.usefixtures("_hydras_logging")
 BICUBIC = ["model=bicubic", "scale=2", *QUICK]
 
 
-@pytest.mark.fault("I3", "each as its RGB picture, by its own size")
-def test_I3_sizes_and_modes_mixed_in_one_folder(tmp_path, picture):
+@pytest.mark.fault("I3", "each as its RGB image, by its own size")
+def test_I3_sizes_and_modes_mixed_in_one_folder(tmp_path, image):
     for name in ("mixed", "plain"):
         (tmp_path / name).mkdir()
     for i, (mode, kind) in enumerate(
         {"L": "png", "RGBA": "png", "1": "png", "P": "png", "CMYK": "tif", "LA": "png"}.items()
     ):
-        rgb = Image.fromarray(picture(40 + 7 * i, 61 - 5 * i, i))
+        rgb = Image.fromarray(image(40 + 7 * i, 61 - 5 * i, i))
         image = rgb.quantize(64) if mode == "P" else rgb.convert(mode)
         image.save(tmp_path / "mixed" / f"{i}.{kind}")
         image.convert("RGB").save(tmp_path / "plain" / f"{i}.png")
-    wide = picture(50, 50, 9)[..., 0]
+    wide = image(50, 50, 9)[..., 0]
     Image.fromarray(wide.astype(np.uint16) * 257).save(tmp_path / "mixed" / "6.png")
     Image.fromarray(wide).convert("RGB").save(tmp_path / "plain" / "6.png")
     figures = {}
@@ -47,7 +47,7 @@ def test_I3_sizes_and_modes_mixed_in_one_folder(tmp_path, picture):
 
 @pytest.mark.fault("I9", "two files, numbered")
 @pytest.mark.fault("S8", "in the run's folder, whatever they are made of")
-def test_I9_names_that_differ_in_their_ending_only_or_lead_elsewhere(tmp_path, picture):
+def test_I9_names_that_differ_in_their_ending_only_or_lead_elsewhere(tmp_path, image):
     source = tmp_path / "in"
     source.mkdir()
     names = [
@@ -61,10 +61,10 @@ def test_I9_names_that_differ_in_their_ending_only_or_lead_elsewhere(tmp_path, p
         "x" * 200 + ".png",
     ]
     for i, name in enumerate(names):
-        Image.fromarray(picture(40, 40, i)).save(source / name, "JPEG" if name == "a.jpg" else "PNG")
+        Image.fromarray(image(40, 40, i)).save(source / name, "JPEG" if name == "a.jpg" else "PNG")
     before = {path for path in tmp_path.rglob("*") if "runs" not in path.parts}
     assert main([*BICUBIC, *mine(source), "save_pictures=true"]) == 0
-    saved = [path.name for path in (only_run() / "pictures/bicubic/Mine/x2").iterdir()]
+    saved = [path.name for path in (only_run() / "images/bicubic/Mine/x2").iterdir()]
     assert len(saved) == len(names)
     assert sum(name.startswith("a_") for name in saved) == 2
     after = {path for path in tmp_path.rglob("*") if "runs" not in path.parts and "cache" not in path.parts}
@@ -72,11 +72,11 @@ def test_I9_names_that_differ_in_their_ending_only_or_lead_elsewhere(tmp_path, p
 
 
 @pytest.mark.fault("D1", "an evaluation is refused: a mean over the others would stand under the set's name")
-def test_one_bad_picture_of_ten(tmp_path, picture, capsys):
+def test_one_bad_image_of_ten(tmp_path, image, capsys):
     source = tmp_path / "in"
     source.mkdir()
     for i in range(10):
-        Image.fromarray(picture(40, 40, i)).save(source / f"{i}.jpg")
+        Image.fromarray(image(40, 40, i)).save(source / f"{i}.jpg")
     (source / "4.jpg").write_bytes((source / "4.jpg").read_bytes()[:400])
     assert main([*BICUBIC, *mine(source)]) == 2
     said = capsys.readouterr().err
@@ -85,10 +85,10 @@ def test_one_bad_picture_of_ten(tmp_path, picture, capsys):
     assert not list(Path("runs/evaluate").iterdir())
 
 
-@pytest.mark.fault("I10", "the whole picture's result")
+@pytest.mark.fault("I10", "the whole image's result")
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 700), (700, 1), (17, 33), (2, 16)])
 @torch.inference_mode()
-def test_I10_pictures_of_extreme_sizes(height, width):
+def test_I10_images_of_extreme_sizes(height, width):
     torch.manual_seed(0)
     net = EDSR(2, n_feats=4, n_resblocks=1).eval()
     lr = torch.rand(1, 3, height, width)
@@ -97,8 +97,8 @@ def test_I10_pictures_of_extreme_sizes(height, width):
     assert (super_resolve(net, lr, 2, tile=16) - whole).abs().max() <= 1e-6
 
 
-@pytest.mark.fault("P3", "the same bits, each picture once")
-@pytest.mark.fault("P6", "of pictures, whoever has scored them")
+@pytest.mark.fault("P3", "the same bits, each image once")
+@pytest.mark.fault("P6", "of images, whoever has scored them")
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_P3_the_means_do_not_depend_on_who_has_scored_what(monkeypatch, n):
     in_order = gathered(list(SCORES))

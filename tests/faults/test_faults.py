@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_picture
+from conftest import make_image
 from lightning.pytorch import Callback
 from omegaconf import DictConfig
 from PIL import Image
@@ -79,7 +79,7 @@ def no_memory(trainer, module):
 CONF = ("--config-dir", "conf")
 SETTINGS = (
     "data=folder",
-    "data.train_dir=pictures",
+    "data.train_dir=images",
     "data.val_holdout=2",
     "data.batch_size=4",
     "data.patch_size=8",
@@ -99,10 +99,10 @@ SETTINGS = (
 
 @pytest.fixture(autouse=True)
 def _surroundings(tmp_path, monkeypatch):
-    """Small pictures; one thread, because the networks are small too."""
+    """Small images; one thread, because the networks are small too."""
     (tmp_path / "pictures").mkdir()
     for i in range(5):
-        Image.fromarray(make_picture(34 + 3 * i, 40, i)).save(tmp_path / "pictures" / f"{i}.png")
+        Image.fromarray(make_image(34 + 3 * i, 40, i)).save(tmp_path / "pictures" / f"{i}.png")
     (tmp_path / "conf/model").mkdir(parents=True)
     (tmp_path / "conf/model/dropping.yaml").write_text("_target_: test_faults.Net\nscale: ${scale}\n")
     register_resolvers()
@@ -422,13 +422,13 @@ class Spoiling(Callback):
 
 
 @pytest.mark.fault("T7", "stopped, the best finite")
-def test_a_picture_that_is_no_number_never_becomes_the_best():
+def test_a_image_that_is_no_number_never_becomes_the_best():
     """In the validation only: PSNR is taken of 8 bits, which hold no NaN."""
 
     def spoil(trainer, module):
         module.net.register_forward_hook(lambda net, _, out: out if net.training else out * float("nan"))
 
-    with pytest.raises(TrainingFailedError, match=r"output is not finite at step 4: picture 1\.png of heldout at x2"):
+    with pytest.raises(TrainingFailedError, match=r"output is not finite at step 4: image 1\.png of heldout at x2"):
         run(checked(), "a", Fault("on_train_batch_end", 3, spoil))
     assert content("a", "best")["global_step"] == content("a")["global_step"] == 2
 
@@ -465,7 +465,7 @@ def test_a_worker_that_dies_or_hangs_ends_the_run_and_names_the_samples(monkeypa
 
 
 @pytest.mark.fault("P2", "refused, the processes named")
-def test_processes_that_see_other_pictures_refuse_to_start(monkeypatch):
+def test_processes_that_see_other_images_refuse_to_start(monkeypatch):
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
 
@@ -473,7 +473,7 @@ def test_processes_that_see_other_pictures_refuse_to_start(monkeypatch):
         everyone[:] = [own, [*own[:-1], "another"]]
 
     monkeypatch.setattr("torch.distributed.all_gather_object", gathered)
-    with pytest.raises(UserError, match="process 0 and the processes 1 see different pictures"):
+    with pytest.raises(UserError, match="process 0 and the processes 1 see different images"):
         run(checked(), "a")
 
 
@@ -575,12 +575,12 @@ def test_more_steps_take_effect_at_once():
 
 
 @pytest.mark.fault("T13", "refused, or accepted by name and in effect")
-def test_an_accepted_batch_size_is_used_and_other_pictures_only_if_allowed():
+def test_an_accepted_batch_size_is_used_and_other_images_only_if_allowed():
     stopped_at_4()
     config = checked("data.batch_size=2")
     go_on(config, "a", allowed=["data.batch_size"])
     assert content("a")["SRDataModule"]["k"] == 4 * 4 + 3 * 2
-    Image.fromarray(make_picture(60, 60, 9)).save("pictures/new.png")
+    Image.fromarray(make_image(60, 60, 9)).save("images/new.png")
     with pytest.raises(UserError, match=r"have changed since.*allow_change=\[data\]"):
         go_on(checked("data.batch_size=2", "trainer.max_steps=8"), "a")
     go_on(checked("data.batch_size=2", "trainer.max_steps=8"), "a", allowed=["data"])
@@ -590,7 +590,7 @@ def test_an_accepted_batch_size_is_used_and_other_pictures_only_if_allowed():
 
 
 @pytest.mark.fault("T13", "the best is found anew")
-def test_the_best_of_other_validation_pictures_does_not_count():
+def test_the_best_of_other_validation_images_does_not_count():
     stopped_at_4()
     before = content("a")["callbacks"]
     (score,) = [v["best_model_score"] for k, v in before.items() if k.startswith("Checkpoints")]

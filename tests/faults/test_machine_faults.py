@@ -19,8 +19,8 @@ from test_integrity import save
 
 from sr_lightning.callbacks.pictures import write_png
 from sr_lightning.checkpoints.integrity import find_kept, read_seal
-from sr_lightning.data.cache.store import PictureStore
-from sr_lightning.data.files import find_pictures
+from sr_lightning.data.cache.store import ImageStore
+from sr_lightning.data.files import find_images
 from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import Resume, prepare
@@ -91,17 +91,17 @@ def test_a_checkpoint_that_may_not_grow():
 
 @pytest.mark.fault("T5", "refused by name, nothing left over")
 def test_a_cache_that_may_not_grow(tmp_path):
-    paths = find_pictures("pictures")
-    with largest_file(9_000), pytest.raises(UserError, match=r"paths\.cache: cannot write decoded pictures to"):
-        PictureStore(paths, tmp_path / "cache")
+    paths = find_images("pictures")
+    with largest_file(9_000), pytest.raises(UserError, match=r"paths\.cache: cannot write decoded images to"):
+        ImageStore(paths, tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
-    assert len(PictureStore(paths, tmp_path / "cache")) == 5
+    assert len(ImageStore(paths, tmp_path / "cache")) == 5
 
 
 @FORKS
-@pytest.mark.fault("I5", "no part of a picture under its name")
+@pytest.mark.fault("I5", "no part of an image under its name")
 @pytest.mark.parametrize("call", ["save", "replace"])
-def test_a_kill_while_a_picture_is_written(tmp_path, call):
+def test_a_kill_while_a_image_is_written(tmp_path, call):
     path = tmp_path / "a.png"
     write_png(path, np.zeros((40, 40, 3), np.uint8))
     before = path.read_bytes()
@@ -145,7 +145,7 @@ def test_what_is_closed_to_this_user(open_folder, what):
     (open_folder / ("a.png" if what == "file" else "in")).chmod(0)
     named = r"a\.png" if what == "file" else "in"
     with nobody(), pytest.raises(UserError, match=rf"cannot read .*{named}: Permission denied"):
-        PictureStore(find_pictures(open_folder), open_folder / "cache")
+        ImageStore(find_images(open_folder), open_folder / "cache")
 
 
 # -- one folder, several processes -------------------------------------------------------------------

@@ -15,7 +15,7 @@ from test_faults import (
     Fault,
     Killed,
     Spoiling,
-    _surroundings,  # noqa: F401  # pictures, a network, one thread
+    _surroundings,  # noqa: F401  # images, a network, one thread
     assert_same,
     checked,
     content,
@@ -197,8 +197,8 @@ def test_a_clock_that_goes_backwards(monkeypatch):
 @pytest.mark.parametrize("workers", [0, 1, 2])
 def test_the_same_seed_gives_the_same_run(workers):
     run(checked(), "a")
-    shutil.copytree("pictures", "elsewhere/other pictures")
-    run(checked(f"data.num_workers={workers}", "data.train_dir='elsewhere/other pictures'"), "elsewhere/b")
+    shutil.copytree("pictures", "elsewhere/other images")
+    run(checked(f"data.num_workers={workers}", "data.train_dir='elsewhere/other images'"), "elsewhere/b")
     one, other = content("a"), content("elsewhere/b")
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "SRDataModule", "continuation"):
         assert same(one[key], other[key]), key

@@ -12,25 +12,25 @@ from sr_lightning.errors import UserError
 from sr_lightning.image.color import read_rgb, rgb_to_y, rgb_to_ycbcr, shave, to_uint8, write_png, ycbcr_to_rgb
 
 
-def test_plain_rgb_and_grey(tmp_path, picture):
-    pixels = picture(20, 30, 0)
+def test_plain_rgb_and_grey(tmp_path, image):
+    pixels = image(20, 30, 0)
     Image.fromarray(pixels).save(tmp_path / "a.png")
     np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), pixels)
     Image.fromarray(pixels[..., 0]).save(tmp_path / "g.png")
     np.testing.assert_array_equal(read_rgb(tmp_path / "g.png"), np.repeat(pixels[..., :1], 3, 2))
 
 
-def test_the_content_decides_not_the_name(tmp_path, picture):
-    Image.fromarray(picture(20, 30, 0)).save(tmp_path / "really_png.JPG", format="PNG")
-    np.testing.assert_array_equal(read_rgb(tmp_path / "really_png.JPG"), picture(20, 30, 0))
+def test_the_content_decides_not_the_name(tmp_path, image):
+    Image.fromarray(image(20, 30, 0)).save(tmp_path / "really_png.JPG", format="PNG")
+    np.testing.assert_array_equal(read_rgb(tmp_path / "really_png.JPG"), image(20, 30, 0))
 
 
 @pytest.mark.parametrize(("tag", "turn"), [(3, 2), (6, 3), (8, 1)])
-def test_exif_orientation_is_applied(tmp_path, picture, tag, turn):
+def test_exif_orientation_is_applied(tmp_path, image, tag, turn):
     exif = Image.Exif()
     exif[0x0112] = tag
-    Image.fromarray(picture(20, 30, 0)).save(tmp_path / "a.png", exif=exif)
-    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), np.rot90(picture(20, 30, 0), turn))
+    Image.fromarray(image(20, 30, 0)).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), np.rot90(image(20, 30, 0), turn))
 
 
 def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path):
@@ -60,14 +60,14 @@ def test_first_frame_of_an_animation(tmp_path, caplog):
     assert "several frames, of which the first is used" in caplog.text
 
 
-def test_what_cannot_be_read_is_named(tmp_path, picture):
-    (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(UserError, match=r"text\.png: is not a picture"):
+def test_what_cannot_be_read_is_named(tmp_path, image):
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(UserError, match=r"text\.png: is not an image"):
         read_rgb(tmp_path / "text.png")
     (tmp_path / "empty.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"empty\.png: is not a picture \(0 bytes"):
+    with pytest.raises(UserError, match=r"empty\.png: is not an image \(0 bytes"):
         read_rgb(tmp_path / "empty.png")
-    Image.fromarray(picture(64, 64, 0)).save(tmp_path / "whole.png")
+    Image.fromarray(image(64, 64, 0)).save(tmp_path / "whole.png")
     data = (tmp_path / "whole.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])
     with pytest.raises(UserError, match=r"cut\.png: cannot be decoded"):
@@ -81,14 +81,14 @@ def test_what_cannot_be_read_is_named(tmp_path, picture):
         read_rgb(tmp_path / "nowhere.png")
 
 
-def test_write_and_read_back(tmp_path, picture):
-    write_png(tmp_path / "a.png", picture(9, 7, 1))
-    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), picture(9, 7, 1))
+def test_write_and_read_back(tmp_path, image):
+    write_png(tmp_path / "a.png", image(9, 7, 1))
+    np.testing.assert_array_equal(read_rgb(tmp_path / "a.png"), image(9, 7, 1))
     assert [path.name for path in tmp_path.glob("a.*")] == ["a.png"]
 
 
-def test_ycbcr_equals_scikit_image(picture):
-    pixels = picture(16, 18, 0)
+def test_ycbcr_equals_scikit_image(image):
+    pixels = image(16, 18, 0)
     expected = rgb2ycbcr(pixels)
     x = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
     np.testing.assert_allclose(rgb_to_ycbcr(x).permute(1, 2, 0) * 255, expected, atol=1e-4)

@@ -100,20 +100,20 @@ def test_equals_torchs_antialiased_bicubic_inside(factor):
 
 @pytest.mark.parametrize("kernel", ["bicubic", "bilinear", "nearest", "box", "lanczos3"])
 @pytest.mark.parametrize("factor", [2, 3, 4, 8])
-def test_a_window_with_margin_gives_the_whole_pictures_pixels_bit_for_bit(factor, kernel):
-    picture = np.random.default_rng(3).integers(0, 256, (16 * factor, 13 * factor, 3), dtype=np.uint8)
+def test_a_window_with_margin_gives_the_whole_images_pixels_bit_for_bit(factor, kernel):
+    image = np.random.default_rng(3).integers(0, 256, (16 * factor, 13 * factor, 3), dtype=np.uint8)
     scale = Fraction(1, factor)
-    whole = resize(torch.from_numpy(picture.transpose(2, 0, 1).copy()), scale, kernel=kernel)
+    whole = resize(torch.from_numpy(image.transpose(2, 0, 1).copy()), scale, kernel=kernel)
     m, p = margin(kernel, scale), 5
     for top in range(16 - p + 1):
         for left in range(13 - p + 1):
-            cut = window(picture, (top - m) * factor, (left - m) * factor, *[(p + 2 * m) * factor] * 2)
+            cut = window(image, (top - m) * factor, (left - m) * factor, *[(p + 2 * m) * factor] * 2)
             patch = resize(torch.from_numpy(cut.transpose(2, 0, 1).copy()), scale, kernel=kernel)
             patch = patch[:, m : m + p, m : m + p]
             assert torch.equal(patch, whole[:, top : top + p, left : left + p])
 
 
-def test_constant_pictures_stay_constant():
+def test_constant_images_stay_constant():
     for level in (0, 1, 127, 254, 255):
         x = torch.full((3, 21, 34), level, dtype=torch.uint8)
         for scale in (Fraction(1, 3), Fraction(1, 4), Fraction(2), Fraction(3)):

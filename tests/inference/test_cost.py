@@ -57,7 +57,7 @@ def test_interpolation_is_not_seen():
 
 
 class Doubled(nn.Module):
-    """Holds its input, one enlarged picture and another at once: 1, 4 and 4 parts."""
+    """Holds its input, one enlarged image and another at once: 1, 4 and 4 parts."""
 
     def forward(self, x):
         return nn.functional.interpolate(x, scale_factor=2) * 2

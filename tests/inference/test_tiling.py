@@ -1,4 +1,4 @@
-"""Tiles give the whole picture's result, and where they cannot the user is told."""
+"""Tiles give the whole image's result, and where they cannot the user is told."""
 
 import pytest
 import torch
@@ -46,11 +46,11 @@ def case(request):
 
 @torch.inference_mode()
 @pytest.mark.fault("I1", "within 1e-6")
-def test_tiles_give_the_whole_pictures_result(case):
+def test_tiles_give_the_whole_images_result(case):
     net, scale = case
     lr = torch.rand(2, 3, 41, 67, generator=torch.Generator().manual_seed(1))
     whole = super_resolve(net, lr, scale)
-    for tile in (20, 66, 100):  # a rest of 1 row; of 1 column; larger than the picture
+    for tile in (20, 66, 100):  # a rest of 1 row; of 1 column; larger than the image
         tiled = super_resolve_tiled(net, lr, scale, tile=tile)
         assert (tiled - whole).abs().max() <= 1e-6, tile
 
@@ -78,7 +78,7 @@ def test_without_an_overlap_tiles_show():
         # Head, five in each of three dense blocks, body; four at two and four times the size reach 2 more. Gradients
         # through so many layers vanish, which must not hide the farthest.
         (RRDBNet(4, n_feats=4, n_blocks=4, growth=2), 4, 1 + 4 * 3 * 5 + 1 + 2),
-        # 4 convolutions on the picture enlarged 4 times reach 4 pixels, bicubic 2.5 LR pixels from there.
+        # 4 convolutions on the image enlarged 4 times reach 4 pixels, bicubic 2.5 LR pixels from there.
         (VDSR(4, n_feats=4, n_layers=4), 4, 3),
         (Mean(), 2, None),
         (IMDN(2, n_feats=16, n_blocks=1), 2, None),
@@ -98,8 +98,8 @@ def test_what_is_zero_now_counts_as_well():
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda: IMDN(2, n_feats=16, n_blocks=1), "whole picture"),
-        (lambda: RFDN(2, n_feats=8, n_blocks=1), "picture's size"),  # resamples features to the picture's size
+        (lambda: IMDN(2, n_feats=16, n_blocks=1), "whole image"),
+        (lambda: RFDN(2, n_feats=8, n_blocks=1), "image's size"),  # resamples features to the image's size
     ],
 )
 @torch.inference_mode()

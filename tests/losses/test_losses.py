@@ -149,7 +149,7 @@ def test_layers_are_put_on_one_scale_and_weighted(features):
     assert 0.2 < deep / shallow < 5
 
 
-def test_distance_of_equal_pictures_is_0_and_l2_is_the_mean_square(features):
+def test_distance_of_equal_images_is_0_and_l2_is_the_mean_square(features):
     sr, hr = pair()
     for distance in ("l1", "l2"):
         assert PerceptualLoss(features, distance=distance)(hr, hr).item() == 0

@@ -64,14 +64,14 @@ def test_ms_ssim(levels):
     assert MSSSIMLoss(levels)(sr, hr).item() == pytest.approx(1 - expected, abs=1e-5)
 
 
-def test_ms_ssim_of_opposite_pictures_has_a_finite_gradient():
+def test_ms_ssim_of_opposite_images_has_a_finite_gradient():
     hr = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     sr = (1 - hr).requires_grad_()
     MSSSIMLoss(2)(sr, hr).backward()
     assert torch.isfinite(sr.grad).all()
 
 
-def test_ms_ssim_says_how_large_pictures_must_be():
+def test_ms_ssim_says_how_large_images_must_be():
     sr, hr = pair(size=(64, 40))
     with pytest.raises(ValueError, match="3 levels needs 44 pixels"):
         multiscale_similarity(sr, hr, data_range=1, levels=3)
@@ -115,7 +115,7 @@ def test_frequency_equals_numpys_transform():
 
 
 @pytest.mark.parametrize("make", [SSIMLoss, MSSSIMLoss, GradientLoss, FrequencyLoss, FocalFrequencyLoss])
-def test_equal_pictures_have_no_loss_and_a_finite_gradient(make):
+def test_equal_images_have_no_loss_and_a_finite_gradient(make):
     hr = pair()[1]
     sr = hr.clone().requires_grad_()
     loss = make()(sr, hr)

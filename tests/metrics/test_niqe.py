@@ -1,6 +1,6 @@
 """NIQE against samples of known distributions, and against its equations one by one.
 
-With the authors' parameters (not included) the picture baboon has 5.7297; their program gives 5.7296.
+With the authors' parameters (not included) the image baboon has 5.7297; their program gives 5.7296.
 """
 
 import math
@@ -87,7 +87,7 @@ def test_features_and_distance_follow_the_equations(luma):
     assert niqe(luma, pristine) == pytest.approx(expected, rel=1e-2)
 
 
-def test_distortions_are_farther_from_pristine_pictures(luma):
+def test_distortions_are_farther_from_pristine_images(luma):
     seen = np.concatenate([block_features(natural(288, 384, seed)) for seed in range(20, 30)])
     pristine = Pristine(seen.mean(0), np.cov(seen.T))
     blurred = Image.fromarray(luma.astype(np.uint8)).filter(ImageFilter.GaussianBlur(1.5))

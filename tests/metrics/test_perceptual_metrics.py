@@ -23,9 +23,9 @@ from sr_lightning.metrics.perceptual import METRICS, Unavailable, build_quality
 
 
 @pytest.fixture
-def pair(picture):
-    """A picture and its blurred version, (1, 3, 180, 190) uint8."""
-    hr = picture(180, 190, 0)
+def pair(image):
+    """An image and its blurred version, (1, 3, 180, 190) uint8."""
+    hr = image(180, 190, 0)
     sr = np.asarray(Image.fromarray(hr).filter(ImageFilter.GaussianBlur(1.2)))
     return tuple(torch.from_numpy(x.copy()).permute(2, 0, 1)[None] for x in (sr, hr))
 
@@ -87,7 +87,7 @@ def test_ms_ssim(pair):
     assert "Y" in metric.protocol
 
 
-def test_a_picture_that_is_too_small_is_said(pair, caplog):
+def test_a_image_that_is_too_small_is_said(pair, caplog):
     (metric,) = build_quality(["ms_ssim"]).values()
     small = [x[..., :175, :] for x in pair]
     assert math.isnan(metric(*small))

@@ -24,19 +24,19 @@ BICUBIC = {
 }
 
 
-def pair(picture, seed=0):
-    hr = picture(48, 53, seed)
+def pair(image, seed=0):
+    hr = image(48, 53, seed)
     noise = np.random.default_rng(seed).normal(0, 6, hr.shape)
     return (hr + noise).clip(0, 255).astype(np.uint8), hr
 
 
-def tensor(*pictures):
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+def tensor(*images):
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
 @pytest.mark.parametrize("border", [0, 2, 4])
-def test_psnr_equals_scikit_images(picture, border):
-    sr, hr = pair(picture)
+def test_psnr_equals_scikit_images(image, border):
+    sr, hr = pair(image)
     cut = (slice(border, 48 - border), slice(border, 53 - border))
     ya, yb = rgb2ycbcr(sr)[..., 0][cut], rgb2ycbcr(hr)[..., 0][cut]
     expected = peak_signal_noise_ratio(yb, ya, data_range=255)
@@ -46,8 +46,8 @@ def test_psnr_equals_scikit_images(picture, border):
 
 
 @pytest.mark.parametrize("border", [0, 3])
-def test_ssim_equals_scikit_images_in_the_valid_region(picture, border):
-    sr, hr = pair(picture)
+def test_ssim_equals_scikit_images_in_the_valid_region(image, border):
+    sr, hr = pair(image)
     cut = (slice(border, 48 - border), slice(border, 53 - border))
     ya, yb = rgb2ycbcr(sr)[..., 0][cut], rgb2ycbcr(hr)[..., 0][cut]
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
@@ -56,8 +56,8 @@ def test_ssim_equals_scikit_images_in_the_valid_region(picture, border):
     assert ssim(tensor(sr), tensor(hr), shave=border).item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_ssim_of_a_picture_that_is_worked_on_in_bands(picture):
-    sr, hr = (picture(300, 40, seed) for seed in (0, 1))
+def test_ssim_of_a_image_that_is_worked_on_in_bands(image):
+    sr, hr = (image(300, 40, seed) for seed in (0, 1))
     ya, yb = rgb2ycbcr(sr)[..., 0], rgb2ycbcr(hr)[..., 0]
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
     expected = structural_similarity(yb, ya, **settings)
@@ -65,29 +65,29 @@ def test_ssim_of_a_picture_that_is_worked_on_in_bands(picture):
     a, b = (torch.from_numpy(y)[None, None] for y in (ya, yb))
     with_gradients = similarity(a.requires_grad_(), b, data_range=255)  # by torch's convolution
     with torch.no_grad():
-        without = similarity(a, b, data_range=255)  # by sums of shifted pictures, band by band
+        without = similarity(a, b, data_range=255)  # by sums of shifted images, band by band
     for one, other in zip(with_gradients, without, strict=True):
         assert one.item() == pytest.approx(other.item(), abs=1e-12)
 
 
-def test_both_at_once_are_each_alone(picture):
-    sr, hr = (tensor(p) for p in pair(picture))
+def test_both_at_once_are_each_alone(image):
+    sr, hr = (tensor(p) for p in pair(image))
     both = [found.tolist() for found in psnr_and_ssim(sr, hr, shave=2)]
     assert both == [metric(sr, hr, shave=2).tolist() for metric in (psnr, ssim)]
 
 
-def test_each_picture_of_a_batch_for_itself(picture):
-    pairs = [pair(picture, seed) for seed in range(3)]
+def test_each_image_of_a_batch_for_itself(image):
+    pairs = [pair(image, seed) for seed in range(3)]
     sr, hr = tensor(*(p[0] for p in pairs)), tensor(*(p[1] for p in pairs))
     for metric in (psnr, ssim):
         alone = [metric(tensor(a), tensor(b), shave=2).item() for a, b in pairs]
         assert metric(sr, hr, shave=2).tolist() == pytest.approx(alone, abs=1e-12)
 
 
-def test_a_tensor_scores_like_the_png_saved_from_it(tmp_path, picture):
+def test_a_tensor_scores_like_the_png_saved_from_it(tmp_path, image):
     generator = torch.Generator().manual_seed(0)
     sr = torch.rand(1, 3, 40, 44, generator=generator) * 1.4 - 0.2  # out of range too
-    hr = tensor(picture(40, 44, 0))
+    hr = tensor(image(40, 44, 0))
     levels = np.floor(sr[0].double().clamp(0, 1).permute(1, 2, 0).numpy() * 255 + 0.5).astype(np.uint8)
     Image.fromarray(levels).save(tmp_path / "sr.png")
     reloaded = tensor(read_rgb(tmp_path / "sr.png"))
@@ -95,14 +95,14 @@ def test_a_tensor_scores_like_the_png_saved_from_it(tmp_path, picture):
         assert metric(sr, hr, shave=4).item() == metric(reloaded, hr, shave=4).item()
 
 
-def test_equal_pictures(picture):
-    hr = tensor(picture(40, 40, 0))
+def test_equal_images(image):
+    hr = tensor(image(40, 40, 0))
     assert psnr(hr, hr, shave=2).item() == float("inf")
     assert ssim(hr, hr, shave=2).item() == pytest.approx(1)
 
 
-def test_what_cannot_be_compared_is_refused(picture):
-    hr = tensor(picture(40, 40, 0))
+def test_what_cannot_be_compared_is_refused(image):
+    hr = tensor(image(40, 40, 0))
     with pytest.raises(ValueError, match="40"):
         psnr(hr[..., :-1], hr, shave=2)
     with pytest.raises(ValueError, match="shav"):

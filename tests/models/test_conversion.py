@@ -168,7 +168,7 @@ def imdn(w, x, scale, n=32, blocks=2):
 
 
 def rfdn(w, x, scale, n=16, blocks=2):
-    """The authors' test program gives it pictures on 0..255, and takes the same."""
+    """The authors' test program gives it images on 0..255, and takes the same."""
     x = shallow = w.conv(x * 255, "fea_conv", n)
     found = []
     for i in range(1, blocks + 1):
@@ -529,7 +529,7 @@ def test_ninasrs_means_are_checked(tmp_path):
 
 
 def test_real_esrgans_x2_network_is_another(tmp_path):
-    """BasicSR's RRDBNet of scale 2 sees the picture folded into 12 channels."""
+    """BasicSR's RRDBNet of scale 2 sees the image folded into 12 channels."""
     layers, x = Layers(), torch.rand(1, 12, 4, 4)
     for name in ("conv_first", "conv_body", "conv_up1", "conv_up2", "conv_hr", "conv_last"):
         layers.conv(x if name == "conv_first" else torch.rand(1, 4, 4, 4), name, 4)

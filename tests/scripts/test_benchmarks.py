@@ -43,10 +43,10 @@ def test_what_a_script_imports_is_there(script, monkeypatch):
     importlib.import_module(script)
 
 
-def test_data_cuts_what_decoding_gives(benchmark, folder, picture):
+def test_data_cuts_what_decoding_gives(benchmark, folder, image):
     for path in folder.iterdir():  # large enough for a patch
-        Image.fromarray(picture(150, 160, 1)).save(path)
-    found = benchmark("bench_data", "patches", "--pictures", str(folder), "--workers", "0")
+        Image.fromarray(image(150, 160, 1)).save(path)
+    found = benchmark("bench_data", "patches", "--images", str(folder), "--workers", "0")
     rows = found["sections"]["patches"]
     assert {row["case"].split(",")[0] for row in rows} == {"windows", "LR and HR as floats", "ready-made LR"}
     assert {"ours", "Pillow", "ours, of windows"} <= {row["method"] for row in rows}
@@ -54,19 +54,19 @@ def test_data_cuts_what_decoding_gives(benchmark, folder, picture):
     assert any("Pillow's are equal" in note for note in found["notes"])
 
 
-def test_other_patches_than_ours_end_the_benchmark(benchmark, folder, picture, monkeypatch):
+def test_other_patches_than_ours_end_the_benchmark(benchmark, folder, image, monkeypatch):
     for path in folder.iterdir():
-        Image.fromarray(picture(150, 160, 1)).save(path)
+        Image.fromarray(image(150, 160, 1)).save(path)
     monkeypatch.syspath_prepend(str(SCRIPTS))
     module = importlib.import_module("bench_data")
     real = module.pillow
     monkeypatch.setattr(module, "pillow", lambda path: np.ascontiguousarray(real(path)[::-1]))
     with pytest.raises(AssertionError, match="Pillow: patches differ"):
-        benchmark("bench_data", "patches", "--pictures", str(folder), "--workers", "0")
+        benchmark("bench_data", "patches", "--images", str(folder), "--workers", "0")
 
 
 def test_metrics_agree(benchmark, folder):
-    found = benchmark("bench_eval", "--pictures", str(folder), "--device", "cpu")
+    found = benchmark("bench_eval", "--images", str(folder), "--device", "cpu")
     methods = [row["method"] for row in found["sections"]["metrics"]]
     assert methods[:2] == ["ours", "scikit-image"]
     assert {row["method"] for row in found["sections"]["validation"]} == {"whole", "LR made", "edsr_tiny", "metrics"}

@@ -1,6 +1,6 @@
 """Recognises a benchmark and judges whether figures on it can stand beside published ones.
 
-A folder is recognised by what its pictures show, not by its name. Pictures of Set5 and Set14 are known by the hash of
+A folder is recognised by what its images show, not by its name. Images of Set5 and Set14 are known by the hash of
 their pixels and a perceptual hash, so that altered ones are recognised too; those of BSD100 and Urban100 only by the
 hash of their files (`known` holds the tables).
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from sr_lightning.data.benchmarks.reference import (
     Benchmark,
-    KnownPicture,
+    KnownImage,
     PublishedRow,
     known_benchmarks,
     published,
@@ -50,17 +50,17 @@ class Recognition:
 
     benchmark: str
     images: int
-    """Pictures in the folder."""
+    """Images in the folder."""
     missing: tuple[str, ...]
-    """Names of the benchmark's pictures that are not there."""
+    """Names of the benchmark's images that are not there."""
     altered: Mapping[str, str]
-    """File name -> whose picture it is and what was done to it."""
+    """File name -> whose image it is and what was done to it."""
     foreign: tuple[str, ...]
-    """Names of files that are no picture of the benchmark, or one that is there already."""
+    """Names of files that are no image of the benchmark, or one that is there already."""
 
     @property
     def is_exact(self) -> bool:
-        """All pictures, pixel for pixel, and no other."""
+        """All images, pixel for pixel, and no other."""
         return not (self.missing or self.altered or self.foreign)
 
 
@@ -72,22 +72,22 @@ class _Seen:
     file: str
     size: tuple[int, int] = (0, 0)
     pixels: tuple[str, ...] = ()
-    """Of the picture, and of what is left of it without an odd last row, column or both."""
+    """Of the image, and of what is left of it without an odd last row, column or both."""
     bits: NDArray[np.bool_] | None = None
     """(8, 256): the perceptual hash in each turn."""
 
 
 def recognise(paths: Sequence[Path], prints: Mapping[Path, Fingerprint] | None = None) -> Recognition | None:
-    """Which benchmark these pictures are, by content.
+    """Which benchmark these images are, by content.
 
-    A benchmark is recognised by half of its pictures, or where it makes up half of the folder (two pictures at least).
+    A benchmark is recognised by half of its images, or where it makes up half of the folder (two images at least).
 
     Args:
         paths: The files.
         prints: Of those that have been decoded already; they need not be again.
 
     Raises:
-        UserError: A picture cannot be read.
+        UserError: An image cannot be read.
     """
     benchmarks = known_benchmarks()
     files = {digest for benchmark in benchmarks.values() for digest in benchmark.files}
@@ -133,7 +133,7 @@ def self_check(recognition: Recognition, scale: int, psnr: float, ssim: float) -
         return []
     finding = (
         f"{known.name} x{scale}: bicubic gives {psnr:.3f} dB / {ssim:.4f}, the reference is {reference[0]:.3f} dB / "
-        f"{reference[1]:.4f}, though every picture is right"
+        f"{reference[1]:.4f}, though every image is right"
     )
     others = {what: row for what, row in known.otherwise.get(scale, {}).items() if _equals((psnr, ssim), row)}
     if others:
@@ -163,40 +163,40 @@ def _is_used_as(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 
 def _matches(seen: Sequence[_Seen], benchmark: Benchmark) -> tuple[dict[int, str], dict[int, tuple[str, str]]]:
-    """Index -> name of the picture that a file is, and index -> name of the one it was made from, and how."""
-    by_pixels = {picture.pixels: name for name, picture in benchmark.pictures.items()}
+    """Index -> name of the image that a file is, and index -> name of the one it was made from, and how."""
+    by_pixels = {image.pixels: name for name, image in benchmark.images.items()}
     exact: dict[int, str] = {}
     for i, file in enumerate(seen):
         names = [benchmark.files.get(file.file), *(by_pixels.get(pixels) for pixels in file.pixels)]
         name = next((name for name in names if name), None)
         if name and name not in exact.values():
             exact[i] = name
-    left = [name for name in benchmark.pictures if name not in exact.values()]
+    left = [name for name in benchmark.images if name not in exact.values()]
     pairs = sorted(pair for i, file in enumerate(seen) if i not in exact for pair in _near(i, file, left, benchmark))
     altered: dict[int, tuple[str, str]] = {}
     for _, i, name, turn in pairs:
         if i not in altered and name not in [taken for taken, _ in altered.values()]:
-            altered[i] = name, _how(seen[i], benchmark.pictures[name], turn)
+            altered[i] = name, _how(seen[i], benchmark.images[name], turn)
     return exact, altered
 
 
 def _near(i: int, file: _Seen, names: Sequence[str], benchmark: Benchmark) -> list[tuple[int, int, str, int]]:
-    """(distance, i, name, turn) of the pictures that a file may have been made from."""
+    """(distance, i, name, turn) of the images that a file may have been made from."""
     if file.bits is None or not names:
         return []
-    wanted = hash_bits([benchmark.pictures[name].phash for name in names])
+    wanted = hash_bits([benchmark.images[name].phash for name in names])
     distances = hash_distances(file.bits, wanted)  # (8, names)
     nearest = distances.argmin(0)
     found = [(int(distances[turn, j]), i, names[j], int(turn)) for j, turn in enumerate(nearest)]
     return [pair for pair in found if pair[0] <= HASH_RADIUS]
 
 
-def _how(file: _Seen, picture: KnownPicture, turn: int) -> str:
-    (height, width), (own_height, own_width) = picture.size, file.size
+def _how(file: _Seen, image: KnownImage, turn: int) -> str:
+    (height, width), (own_height, own_width) = image.size, file.size
     sizes = f"from {width}x{height} to {own_width}x{own_height}"
-    if multiple := next((picture.crops[pixels] for pixels in file.pixels if pixels in picture.crops), None):
+    if multiple := next((image.crops[pixels] for pixels in file.pixels if pixels in image.crops), None):
         return f"cropped to a multiple of {multiple} ({sizes})"
-    resized = f"resized {sizes}" if sorted(file.size) != sorted(picture.size) else ""
+    resized = f"resized {sizes}" if sorted(file.size) != sorted(image.size) else ""
     return ", ".join(what for what in (TURNS[turn], resized) if what) or "other pixels: re-encoded or retouched"
 
 
@@ -206,14 +206,14 @@ def set_findings(recognition: Recognition) -> list[str]:
     findings = []
     if recognition.missing:
         n = len(known.files)
-        there = f"{n - len(recognition.missing)} of {n} pictures are there"
+        there = f"{n - len(recognition.missing)} of {n} images are there"
         findings.append(f"{known.name} is incomplete: {there}; missing: {enumerated(recognition.missing)}")
     if recognition.altered:
         changes = [f"{file} ({how})" for file, how in recognition.altered.items()]
         findings.append(f"{known.name} was altered: {enumerated(changes)}")
     if recognition.foreign:
-        only = "" if known.pictures else " (its pictures are known by their files only: one saved again counts as such)"
-        findings.append(f"{known.name} holds pictures that are not its own{only}: {enumerated(recognition.foreign)}")
+        only = "" if known.images else " (its images are known by their files only: one saved again counts as such)"
+        findings.append(f"{known.name} holds images that are not its own{only}: {enumerated(recognition.foreign)}")
     return findings
 
 

@@ -1,4 +1,4 @@
-"""What is known of the benchmarks: their pictures, the rows that bicubic gives on them, and published rows.
+"""What is known of the benchmarks: their images, the rows that bicubic gives on them, and published rows.
 
 `scripts/benchmark_tables.py` makes `benchmarks.json`; the hashes of the files come from `downloads.json`. No pixel of a
 benchmark is stored.
@@ -17,8 +17,8 @@ _DATA = Path(__file__).parent
 
 
 @dataclass(frozen=True)
-class KnownPicture:
-    """A picture of a benchmark."""
+class KnownImage:
+    """An image of a benchmark."""
 
     size: tuple[int, int]
     """(H, W)."""
@@ -37,8 +37,8 @@ class Benchmark:
     name: str
     files: Mapping[str, str]
     """SHA-256 of each file -> its name."""
-    pictures: Mapping[str, KnownPicture]
-    """Name -> picture; empty where only the files are known."""
+    images: Mapping[str, KnownImage]
+    """Name -> image; empty where only the files are known."""
     bicubic: Mapping[int, tuple[float, float]]
     """Scale -> PSNR in dB and SSIM of MATLAB's bicubic on Y."""
     otherwise: Mapping[int, Mapping[str, tuple[float, float]]]
@@ -68,14 +68,14 @@ def known_benchmarks() -> dict[str, Benchmark]:
         name: Benchmark(
             name,
             files={digest: file for file, (digest, _) in downloads[name]["files"].items()},
-            pictures={
-                file: KnownPicture(
-                    size=(picture["size"][0], picture["size"][1]),
-                    pixels=picture["pixels"],
-                    phash=picture["phash"],
-                    crops={digest: int(multiple) for multiple, digest in picture["crops"].items()},
+            images={
+                file: KnownImage(
+                    size=(image["size"][0], image["size"][1]),
+                    pixels=image["pixels"],
+                    phash=image["phash"],
+                    crops={digest: int(multiple) for multiple, digest in image["crops"].items()},
                 )
-                for file, picture in entry["pictures"].items()
+                for file, image in entry["pictures"].items()
             },
             bicubic={int(scale): (row[0], row[1]) for scale, row in entry["bicubic"].items()},
             otherwise={

@@ -1,4 +1,4 @@
-"""Decodes pictures into one file that is whole or not there, or only looks at them where it would be too large."""
+"""Decodes images into one file that is whole or not there, or only looks at them where it would be too large."""
 
 from __future__ import annotations
 
@@ -20,76 +20,76 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from sr_lightning.data.bad_files import BadPicturesError
+from sr_lightning.data.bad_files import BadImagesError
 from sr_lightning.data.cache.content_key import SourceFile
 from sr_lightning.data.cache.disk import free_bytes, one_at_a_time
 from sr_lightning.data.cache.prefetch import ahead, watched
 from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically
-from sr_lightning.image.decoder import BadPictureError, decode, header_pixels
+from sr_lightning.image.decoder import BadImageError, decode, header_pixels
 from sr_lightning.image.resize import resize
 
 log = logging.getLogger(__name__)
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_Picture = tuple[list[NDArray[np.uint8]], tuple[str, ...]]
+_Image = tuple[list[NDArray[np.uint8]], tuple[str, ...]]
 
 
 @dataclass(frozen=True)
 class Shrink:
-    """Further copies of each picture, made smaller by MATLAB's bicubic."""
+    """Further copies of each image, made smaller by MATLAB's bicubic."""
 
     factors: tuple[float, ...]
     """Between 0 and 1."""
     least: int
     """Copies with a shorter side below this many pixels are left out."""
 
-    def copies(self, picture: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-        """The copies of one picture, (H, W, 3) each."""
-        pixels = torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))  # (3, H, W)
+    def copies(self, image: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+        """The copies of one image, (H, W, 3) each."""
+        pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (3, H, W)
         for factor in self.factors:
             exact = Fraction(str(factor))  # 0.8 is meant as 4/5
-            if min(picture.shape[:2]) * exact >= self.least:
+            if min(image.shape[:2]) * exact >= self.least:
                 yield resize(pixels, exact).permute(1, 2, 0).numpy()
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of decoded pictures."""
+    """What is known of decoded images."""
 
-    pictures: list[tuple[int, int, int, int]]
-    """Offset in the store, height, width and number of the file, of each picture; a file's copies follow it."""
+    images: list[tuple[int, int, int, int]]
+    """Offset in the store, height, width and number of the file, of each image; a file's copies follow it."""
     lost: dict[str, int]
     """What of the files is not in the pixels -> how many files it is about."""
     is_stored: bool
-    """False: there are no pixels on the disk, and each picture is decoded when it is asked for."""
+    """False: there are no pixels on the disk, and each image is decoded when it is asked for."""
 
 
-def with_copies(file: SourceFile, shrink: Shrink | None) -> _Picture:
-    """A file's picture and its copies, and what of the file is lost.
+def with_copies(file: SourceFile, shrink: Shrink | None) -> _Image:
+    """A file's image and its copies, and what of the file is lost.
 
     Raises:
-        BadPictureError: It is no picture.
+        BadImageError: It is no image.
         UserError: It cannot be read, or has changed.
     """
     try:
-        picture = decode(file.path)
+        image = decode(file.path)
     finally:
         file.check()
-    return [picture.rgb, *(shrink.copies(picture.rgb) if shrink else ())], picture.lost
+    return [image.rgb, *(shrink.copies(image.rgb) if shrink else ())], image.lost
 
 
 def prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, limit: int | None) -> Content:
     """Makes a store, or finds the one that is there.
 
     Args:
-        files: The picture files.
+        files: The image files.
         store: The file of pixels; its index lies beside it.
-        shrink: Copies that follow each picture.
+        shrink: Copies that follow each image.
         limit: A store of more bytes than these is not made, nor one for which the disk has no room.
 
     Raises:
-        BadPicturesError: Files cannot be read as pictures; it names all of them.
+        BadImagesError: Files cannot be read as images; it names all of them.
         UserError: A file changes meanwhile, or nothing can be written beside the store.
     """
     if (found := _complete(store)) is not None:
@@ -99,23 +99,23 @@ def prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, lim
         with one_at_a_time(store):
             return _complete(store) or _prepare(files, store, shrink, limit)
     except OSError as error:
-        raise UserError(f"paths.cache: cannot write decoded pictures to {store.parent}: {error.strerror}") from None
+        raise UserError(f"paths.cache: cannot write decoded images to {store.parent}: {error.strerror}") from None
 
 
 def _prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, limit: int | None) -> Content:
     looked_at = store.with_suffix(".sizes.json")
     known = _read(looked_at, is_stored=False)
-    needed = sum(h * w * 3 for _, h, w, _ in known.pictures) if known else _estimate(files, shrink)
+    needed = sum(h * w * 3 for _, h, w, _ in known.images) if known else _estimate(files, shrink)
     if not (reason := _too_much(needed, limit, store.parent)):
         try:
-            log.info("decoding %d pictures once into %s", len(files), store)
+            log.info("decoding %d images once into %s", len(files), store)
             return _build(store, lambda out: _decoded(files, shrink, out))
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
             reason = f"no room is left in {store.parent}"
     log.info(
-        "%d pictures are %.3g GB when decoded, but %s: each is decoded when it is needed, which gives the same samples "
+        "%d images are %.3g GB when decoded, but %s: each is decoded when it is needed, which gives the same samples "
         "more slowly",
         *(len(files), needed / 1e9, reason),
     )
@@ -130,7 +130,7 @@ def _prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, li
 
 
 def _estimate(files: Sequence[SourceFile], shrink: Shrink | None) -> int:
-    """Bytes of the decoded pictures, from the headers of their files."""
+    """Bytes of the decoded images, from the headers of their files."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         pixels = sum(pool.map(lambda file: header_pixels(file.path), files))
     return int(pixels * 3 * (1 + sum(factor**2 for factor in (shrink.factors if shrink else ()))))
@@ -168,41 +168,41 @@ def _looked_at(files: Sequence[SourceFile], shrink: Shrink | None) -> Content:
 
 
 def _decoded(files: Sequence[SourceFile], shrink: Shrink | None, out: BinaryIO | None) -> Content:
-    def one(file: SourceFile) -> _Picture | BadPictureError:
+    def one(file: SourceFile) -> _Image | BadImageError:
         try:
             return with_copies(file, shrink)
-        except BadPictureError as error:
+        except BadImageError as error:
             return error
 
     entries: list[tuple[int, int, int, int]] = []
     lost: Counter[str] = Counter()
     bad: dict[Path, str] = {}
-    for number, found in enumerate(watched(ahead(one, files), len(files), "decoding pictures")):
-        if isinstance(found, BadPictureError):
+    for number, found in enumerate(watched(ahead(one, files), len(files), "decoding images")):
+        if isinstance(found, BadImageError):
             bad[files[number].path] = found.reason
         elif not bad:  # else only the others that are bad are still of interest
-            pictures, gone = found
+            images, gone = found
             lost.update(gone)
-            entries += [_entry(picture, number, out) for picture in pictures]
+            entries += [_entry(image, number, out) for image in images]
     if bad:
-        raise BadPicturesError(bad)
+        raise BadImagesError(bad)
     return Content(entries, dict(lost), is_stored=out is not None)
 
 
-def _entry(picture: NDArray[np.uint8], number: int, out: BinaryIO | None) -> tuple[int, int, int, int]:
-    """Writes a picture of file `number`."""
+def _entry(image: NDArray[np.uint8], number: int, out: BinaryIO | None) -> tuple[int, int, int, int]:
+    """Writes an image of file `number`."""
     offset = out.tell() if out else 0
     if out:
-        out.write(np.ascontiguousarray(picture).data)
-    return offset, picture.shape[0], picture.shape[1], number
+        out.write(np.ascontiguousarray(image).data)
+    return offset, image.shape[0], image.shape[1], number
 
 
 def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, needed: int, doing: str) -> Content | None:
-    """Makes a store of pictures that are worked out from others, or finds the one that is there.
+    """Makes a store of images that are worked out from others, or finds the one that is there.
 
     Args:
         store: The file of pixels; its index lies beside it.
-        make: Picture by number, (H, W, 3) uint8; large ones are best worked on by all cores, one after the other.
+        make: Image by number, (H, W, 3) uint8; large ones are best worked on by all cores, one after the other.
         n: How many there are.
         needed: Their bytes.
         doing: What is being done to them, for the log.
@@ -212,8 +212,8 @@ def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, nee
     """
 
     def write(out: BinaryIO) -> Content:
-        pictures = watched(map(make, range(n)), n, f"{doing} pictures")
-        return Content([_entry(picture, number, out) for number, picture in enumerate(pictures)], {}, is_stored=True)
+        images = watched(map(make, range(n)), n, f"{doing} images")
+        return Content([_entry(image, number, out) for number, image in enumerate(images)], {}, is_stored=True)
 
     if (found := _complete(store)) is not None:
         return found
@@ -224,7 +224,7 @@ def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, nee
             if needed > (free := free_bytes(store.parent)):
                 log.info("%s: has %.3g GB, and there is room for %.3g", store, needed / 1e9, free / 1e9)
                 return None
-            log.info("%s %d pictures once into %s", doing, n, store)
+            log.info("%s %d images once into %s", doing, n, store)
             return _build(store, write)
     except OSError as error:
         log.info("%s: cannot be written (%s)", store, error.strerror)
@@ -232,7 +232,7 @@ def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, nee
 
 
 def _as_text(content: Content, size: int) -> str:
-    return json.dumps({"pictures": content.pictures, "lost": content.lost, "bytes": size})
+    return json.dumps({"pictures": content.images, "lost": content.lost, "bytes": size})
 
 
 def _read(index: Path, *, is_stored: bool, store: Path | None = None) -> Content | None:

@@ -1,4 +1,4 @@
-"""What files hold: a store of decoded pictures goes by it, not by names and dates."""
+"""What files hold: a store of decoded images goes by it, not by names and dates."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Pictures decoded once into one uint8 memory map, shared by all workers, runs and ranks.
+"""Images decoded once into one uint8 memory map, shared by all workers, runs and ranks.
 
 Cutting a patch is then a copy of a few kilobytes instead of decoding a whole file. A store is keyed by the
-content of its files, so a changed picture makes a new store and a renamed folder does not. A store that is damaged
-is made again. Where it would be larger than it may be, each process decodes pictures when they are asked for: the same
+content of its files, so a changed image makes a new store and a renamed folder does not. A store that is damaged
+is made again. Where it would be larger than it may be, each process decodes images when they are asked for: the same
 pixels under the same key, so that a run may continue with either.
 """
 
@@ -25,35 +25,35 @@ from sr_lightning.data.sampling.crops import Grouping
 from sr_lightning.errors import UserError
 
 DECODER = "rgb8-3"  # part of every key: a decoder that reads differently must not reuse old stores
-_KEPT_BYTES = 2**28  # of decoded pictures, in each process that decodes on demand
+_KEPT_BYTES = 2**28  # of decoded images, in each process that decodes on demand
 
 
-class PictureSource(Protocol):
-    """Decoded pictures by number: `source[i]` is (H, W, 3) uint8."""
+class ImageSource(Protocol):
+    """Decoded images by number: `source[i]` is (H, W, 3) uint8."""
 
     key: str
     """Stands for the pixels, in this order."""
     grouping: Grouping | None
-    """Which pictures are best read one after the other; None: any order is as good."""
+    """Which images are best read one after the other; None: any order is as good."""
 
     @property
     def sizes(self) -> Sequence[tuple[int, int]]:
-        """(H, W) of each picture."""
+        """(H, W) of each image."""
 
     @property
     def paths(self) -> Sequence[Path]:
-        """The file of each picture."""
+        """The file of each image."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
 
     def beside(self, suffix: str) -> Path:
-        """A file for what else is worth keeping of these pictures; it goes by their content, as the source does."""
+        """A file for what else is worth keeping of these images; it goes by their content, as the source does."""
 
 
-class MappedPictures:
-    """Pictures in one file of pixels: `pictures[i]` is (H, W, 3) uint8 and cannot be written to.
+class MappedImages:
+    """Images in one file of pixels: `images[i]` is (H, W, 3) uint8 and cannot be written to.
 
     Args:
         file: The pixels.
@@ -62,7 +62,7 @@ class MappedPictures:
 
     def __init__(self, file: Path, content: Content) -> None:
         self.file = file
-        self._places = [(offset, height, width) for offset, height, width, _ in content.pictures]
+        self._places = [(offset, height, width) for offset, height, width, _ in content.images]
         self._pixels: NDArray[np.uint8] | None = None
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
@@ -80,22 +80,22 @@ class MappedPictures:
         return self.__dict__ | {"_pixels": None}
 
 
-class PictureStore:
-    """Read-only access to decoded pictures: `store[i]` is (H, W, 3) uint8.
+class ImageStore:
+    """Read-only access to decoded images: `store[i]` is (H, W, 3) uint8.
 
     Args:
-        paths: The picture files, in the order in which they are numbered.
+        paths: The image files, in the order in which they are numbered.
         cache_dir: Where decoded stores are kept; created if needed.
-        shrink: Copies that follow each picture.
-        limit: Pictures of more bytes than these are decoded on demand, as are those for which the disk has no room.
+        shrink: Copies that follow each image.
+        limit: Images of more bytes than these are decoded on demand, as are those for which the disk has no room.
 
     Attributes:
-        paths: The file of each picture; a file with copies stands there several times.
+        paths: The file of each image; a file with copies stands there several times.
         lost: What of the files is not in the store -> how many files it is about.
         is_stored: Whether the pixels lie on the disk; else they are decoded on demand.
 
     Raises:
-        BadPicturesError: Files cannot be read as pictures; it names all of them.
+        BadImagesError: Files cannot be read as images; it names all of them.
         UserError: A file is not there or changes meanwhile, or the store cannot be written.
     """
 
@@ -109,33 +109,33 @@ class PictureStore:
         self._file = Path(cache_dir) / f"{self.key}.rgb8"
         content = prepare(files, self._file, shrink, limit)
         self.lost = content.lost
-        self.paths = [paths[file] for _, _, _, file in content.pictures]
-        self.sizes: list[tuple[int, int]] = [(height, width) for _, height, width, _ in content.pictures]
-        """(H, W) of each picture."""
+        self.paths = [paths[file] for _, _, _, file in content.images]
+        self.sizes: list[tuple[int, int]] = [(height, width) for _, height, width, _ in content.images]
+        """(H, W) of each image."""
         self.is_stored = content.is_stored
-        self._pictures: MappedPictures | OnDemand = (
-            MappedPictures(self._file, content)
+        self._images: MappedImages | OnDemand = (
+            MappedImages(self._file, content)
             if content.is_stored
-            else OnDemand(files, [file for _, _, _, file in content.pictures], shrink)
+            else OnDemand(files, [file for _, _, _, file in content.images], shrink)
         )
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def beside(self, suffix: str) -> Path:
-        """A file for what else is worth keeping of these pictures; it goes by their content, as the store does."""
+        """A file for what else is worth keeping of these images; it goes by their content, as the store does."""
         return self._file.with_suffix(suffix)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        return self._pictures[index]
+        return self._images[index]
 
 
 class OnDemand:
-    """Decodes pictures when they are asked for, and keeps those that were asked for last.
+    """Decodes images when they are asked for, and keeps those that were asked for last.
 
     Args:
-        files: The picture files.
-        owners: The number of the file of each picture; a file's copies follow its picture.
+        files: The image files.
+        owners: The number of the file of each image; a file's copies follow its image.
         shrink: The copies.
         kept_bytes: Pixels that are kept; at least the last file's.
     """
@@ -160,24 +160,24 @@ class OnDemand:
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         owner = self.owners[index]
         with self._lock:
-            if (pictures := self._kept.get(owner)) is not None:
+            if (images := self._kept.get(owner)) is not None:
                 self._kept.move_to_end(owner)
-        if pictures is None:
-            pictures, _ = with_copies(self.files[owner], self.shrink)
-            for picture in pictures:
-                picture.setflags(write=False)  # as the store's are
-            self._keep(owner, pictures)
-        return pictures[index - self._first[owner]]
+        if images is None:
+            images, _ = with_copies(self.files[owner], self.shrink)
+            for image in images:
+                image.setflags(write=False)  # as the store's are
+            self._keep(owner, images)
+        return images[index - self._first[owner]]
 
-    def _keep(self, owner: int, pictures: list[NDArray[np.uint8]]) -> None:
+    def _keep(self, owner: int, images: list[NDArray[np.uint8]]) -> None:
         with self._lock:
             if owner in self._kept:
                 return
-            self._kept[owner] = pictures
-            self._bytes += sum(picture.nbytes for picture in pictures)
+            self._kept[owner] = images
+            self._bytes += sum(image.nbytes for image in images)
             while self._bytes > self.kept_bytes and len(self._kept) > 1:
                 _, gone = self._kept.popitem(last=False)
-                self._bytes -= sum(picture.nbytes for picture in gone)
+                self._bytes -= sum(image.nbytes for image in gone)
 
     def __reduce__(self) -> tuple[type[OnDemand], tuple[Any, ...]]:
         return OnDemand, (self.files, self.owners, self.shrink)

@@ -9,13 +9,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from sr_lightning.data.batch import EvalBatch, EvalPicture, TrainBatch, TrainWindows
+from sr_lightning.data.batch import EvalBatch, EvalImage, TrainBatch, TrainWindows
 from sr_lightning.image.color import turned
 from sr_lightning.image.resize import Kernel, margin, resize
 
 
 class Degradation(Protocol):
-    """What makes LR pictures; a class of your own fits too (`data.degradation._target_`)."""
+    """What makes LR images; a class of your own fits too (`data.degradation._target_`)."""
 
     def margin(self, scale: int) -> int:
         """LR pixels of context that a window needs on each side; 0: it works on the window alone."""
@@ -38,7 +38,7 @@ class Downscale:
         self.kernel: Kernel = kernel
 
     def margin(self, scale: int) -> int:
-        """LR pixels of context a window needs on each side to be equal to the whole picture's LR."""
+        """LR pixels of context a window needs on each side to be equal to the whole image's LR."""
         return margin(self.kernel, Fraction(1, scale))
 
     def describe(self) -> str:
@@ -63,10 +63,10 @@ def to_train_batch(windows: TrainWindows, degrade: Degradation) -> TrainBatch:
     return TrainBatch(_turned_batch(lr, windows.turns), _turned_batch(hr, windows.turns), scale)
 
 
-def to_eval_batch(picture: EvalPicture, degrade: Degradation) -> EvalBatch:
-    """Makes the LR picture if the set has none of its own."""
-    lr = degrade(picture.hr, picture.scale, (picture.key,)) if picture.lr is None else picture.lr
-    return EvalBatch(_unit(lr), picture.hr, picture.scale, picture.set, picture.name, picture.key)
+def to_eval_batch(image: EvalImage, degrade: Degradation) -> EvalBatch:
+    """Makes the LR image if the set has none of its own."""
+    lr = degrade(image.hr, image.scale, (image.key,)) if image.lr is None else image.lr
+    return EvalBatch(_unit(lr), image.hr, image.scale, image.set, image.name, image.key)
 
 
 def _turned_batch(x: Tensor, turns: tuple[int, ...]) -> Tensor:

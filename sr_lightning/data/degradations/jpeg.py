@@ -1,4 +1,4 @@
-"""What JPEG compression does to a picture, on the picture's device: the lossy steps without the coding."""
+"""What JPEG compression does to an image, on the image's device: the lossy steps without the coding."""
 
 from __future__ import annotations
 

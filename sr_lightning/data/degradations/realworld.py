@@ -1,6 +1,6 @@
 """Degradations of real photographs: blur, noise and JPEG, once or twice over.
 
-Every parameter of a sample is drawn from (seed, k): the same picture is degraded the same way with any number of
+Every parameter of a sample is drawn from (seed, k): the same image is degraded the same way with any number of
 workers or devices and after a resume. A sample is worked on by itself, so that what it looks like does not depend on
 the batch it is in; its noise is drawn on its device.
 """

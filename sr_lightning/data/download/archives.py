@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 
 
 class ArchiveError(Exception):
-    """The archive is damaged, or holds what no archive of pictures holds."""
+    """The archive is damaged, or holds what no archive of images holds."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Limits:
     members: int = 200_000
     bytes: int = 200 * 2**30
     ratio: float = 20
-    """Bytes that come out for each byte of the archive; pictures hardly shrink any further."""
+    """Bytes that come out for each byte of the archive; images hardly shrink any further."""
 
 
 def extract(archive: Path, target: Path, *, digest: str, limits: Limits | None = None) -> None:
@@ -126,7 +126,7 @@ def _written(archive: Path, folder: Path, limits: Limits) -> dict[PurePosixPath,
         if count > limits.members:
             raise ArchiveError(f"{archive.name} holds more than {limits.members} members")
         path = _checked_path(member.name)
-        for part in (*reversed(path.parents), path):  # Pictures/a.png after pictures/a.png is one place on some systems
+        for part in (*reversed(path.parents), path):  # Images/a.png after images/a.png is one place on some systems
             key = unicodedata.normalize("NFC", str(part)).casefold()
             if seen.setdefault(key, str(part)) != str(part) or (part in files):
                 raise ArchiveError(f"{archive.name}: {member.name!r} and {seen[key]!r} are the same place")

@@ -1,4 +1,4 @@
-"""Where a picture lies in another that looks like it, and how well the two agree there: the last step of `hashes`."""
+"""Where an image lies in another that looks like it, and how well the two agree there: the last step of `hashes`."""
 
 from __future__ import annotations
 

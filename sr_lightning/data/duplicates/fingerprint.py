@@ -1,9 +1,9 @@
-"""Finds a picture again: by its pixels exactly, and re-encoded, resized, flipped, turned or cropped.
+"""Finds an image again: by its pixels exactly, and re-encoded, resized, flipped, turned or cropped.
 
 Three steps, each on fewer pairs than the one before: the SHA-256 of the pixels; correlation of 8x8 descriptors of
-the whole picture and of each window that holds 60 % of it or more; and, for the few pairs that look alike, an
-alignment after which their gradients have to agree. On the classic sets (491 training pictures against 19) copies
-correlate by 0.95 and more in the last step, and pictures that are none by less than 0.45.
+the whole image and of each window that holds 60 % of it or more; and, for the few pairs that look alike, an
+alignment after which their gradients have to agree. On the classic sets (491 training images against 19) copies
+correlate by 0.95 and more in the last step, and images that are none by less than 0.45.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TURNS = ("", "a quarter turn", "a half turn", "a quarter turn", *_MIRRORED)
 """What each of the eight turns is called."""
 HASH_BITS = 256
 HASH_RADIUS = 48
-"""Bits by which two pHashes of one picture may differ: 30 at a quarter of its size as JPEG 30, 82 if unrelated."""
+"""Bits by which two pHashes of one image may differ: 30 at a quarter of its size as JPEG 30, 82 if unrelated."""
 
 _CELLS = 8  # of a window, each way; a step is as many pixels, so that every cell is whole pixels
 _LEAST_AREA = 0.575  # of a window: 60 %, less what lies between two steps
@@ -39,7 +39,7 @@ _SAME = 0.75  # correlation of aligned gradients
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is kept of a picture to find it again."""
+    """What is kept of an image to find it again."""
 
     size: tuple[int, int]
     """(H, W)."""
@@ -51,7 +51,7 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Copy:
-    """`first[i]` and `second[j]` show the same picture."""
+    """`first[i]` and `second[j]` show the same image."""
 
     i: int
     j: int
@@ -60,7 +60,7 @@ class Copy:
 
 
 def pixel_hash(rgb: NDArray[np.uint8]) -> str:
-    """SHA-256 over the size and the pixels of (H, W, 3) uint8: the same for every lossless file of a picture."""
+    """SHA-256 over the size and the pixels of (H, W, 3) uint8: the same for every lossless file of an image."""
     digest = hashlib.sha256(f"{rgb.shape[0]}x{rgb.shape[1]}".encode())
     digest.update(np.ascontiguousarray(rgb).data)
     return digest.hexdigest()
@@ -88,7 +88,7 @@ def turned(square: NDArray[Any], turn: int) -> NDArray[Any]:
 
 
 def find_copies(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> Iterator[Copy]:
-    """Pairs that show the same picture, also where one holds only a part of the other (60 % and more)."""
+    """Pairs that show the same image, also where one holds only a part of the other (60 % and more)."""
     found: dict[tuple[int, int], str] = {}
     known: dict[str, list[int]] = {}
     for j, print_ in enumerate(second):
@@ -118,7 +118,7 @@ def find_repeats(prints: Sequence[Fingerprint]) -> Iterator[Copy]:
 
 
 def is_same(first: Thumbnail, second: Thumbnail, turn: int) -> bool:
-    """Whether two whole pictures, the second turned first, are the same: the last of the three steps alone."""
+    """Whether two whole images, the second turned first, are the same: the last of the three steps alone."""
     return aligned(first, turned(second, turn), (0, 0, STEPS, STEPS))[0] > _SAME
 
 
@@ -179,7 +179,7 @@ def _descriptors(thumb: Thumbnail) -> NDArray[np.float32]:
 
 
 def _whole_descriptors(prints: Sequence[Fingerprint]) -> NDArray[np.float32]:
-    """(64, 8 · N): the descriptors of whole pictures, each in its eight turns."""
+    """(64, 8 · N): the descriptors of whole images, each in its eight turns."""
     cells = [p.thumb.reshape(_CELLS, -1, _CELLS, SIDE // _CELLS).mean((1, 3), dtype=np.float32) for p in prints]
     turns = np.array([turned(cell, turn) for cell in cells for turn in range(8)], dtype=np.float32)
     return np.ascontiguousarray(_normalised(turns.reshape(-1, _CELLS**2)).T)
@@ -194,7 +194,7 @@ def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _within(large: Sequence[Fingerprint], small: Sequence[Fingerprint]) -> Iterator[tuple[int, int, float, str]]:
-    """Where a picture of `small` is one of `large` or a part of it: indices, share of the area, turn."""
+    """Where an image of `small` is one of `large` or a part of it: indices, share of the area, turn."""
     if not small:
         return
     wanted = _whole_descriptors(small)
@@ -207,7 +207,7 @@ def _within(large: Sequence[Fingerprint], small: Sequence[Fingerprint]) -> Itera
 def _parts_of(
     whole: Fingerprint, small: Sequence[Fingerprint], wanted: NDArray[np.float32]
 ) -> Iterator[tuple[int, float, str]]:
-    """Those of `small`, whose descriptors are `wanted`, that are the whole picture or a part of it."""
+    """Those of `small`, whose descriptors are `wanted`, that are the whole image or a part of it."""
     boxes, _ = _windows()
     coarse = np.nonzero((boxes % 2 == 0).all(1))[0]
     descriptors = _descriptors(whole.thumb)

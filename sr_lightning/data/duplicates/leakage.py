@@ -1,6 +1,6 @@
-"""Warns when pictures are trained on that are tested on; cheap enough for every start of a run.
+"""Warns when images are trained on that are tested on; cheap enough for every start of a run.
 
-The decoded stores are at hand, so one pass over their pixels gives an exact hash and a perceptual one for each picture.
+The decoded stores are at hand, so one pass over their pixels gives an exact hash and a perceptual one for each image.
 Both are kept beside the store, and cost nothing at the next start. Crops are found by `check_data` only.
 """
 
@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_lightning.data.cache.store import PictureSource
-from sr_lightning.data.datasets import Pictures
+from sr_lightning.data.cache.store import ImageSource
+from sr_lightning.data.datasets import Images
 from sr_lightning.data.duplicates.fingerprint import (
     HASH_RADIUS,
     TURNS,
@@ -35,36 +35,36 @@ from sr_lightning.text import listed
 log = logging.getLogger(__name__)
 
 _SHOWN = 5
-_BLOCK = 10_000  # training pictures that are compared at once: a set in shards may hold millions
+_BLOCK = 10_000  # training images that are compared at once: a set in shards may hold millions
 
 
 @dataclass(frozen=True)
 class Hashes:
-    """Of the pictures of a store."""
+    """Of the images of a store."""
 
     pixels: list[str]
     bits: NDArray[np.bool_]
     """(N, turns, 256)."""
 
 
-def warn_of_leakage(train: Pictures, val: Sequence[Pictures], test: Sequence[Pictures]) -> None:
-    """Logs a warning that names the training pictures which are validated or tested on, if there are any."""
+def warn_of_leakage(train: Images, val: Sequence[Images], test: Sequence[Images]) -> None:
+    """Logs a warning that names the training images which are validated or tested on, if there are any."""
     leaks: dict[str, dict[Path, str]] = {}
-    for pictures in [*test, *(pictures for pictures in val if pictures not in test)]:
-        for i, j, how in _leaks(train.hr, pictures.hr):
+    for images in [*test, *(images for images in val if images not in test)]:
+        for i, j, how in _leaks(train.hr, images.hr):
             path = train.hr.paths[i]  # once, also where shrunk copies of it follow
-            leaks.setdefault(pictures.name, {}).setdefault(path, f"{path} is {pictures.hr.paths[j].name} ({how})")
+            leaks.setdefault(images.name, {}).setdefault(path, f"{path} is {images.hr.paths[j].name} ({how})")
     for name, found in leaks.items():
         lines = list(found.values())
         log.warning(
-            "%s holds %d of the training pictures, so its figures will be better than they should be:\n%s",
+            "%s holds %d of the training images, so its figures will be better than they should be:\n%s",
             name,
             len(lines),
             listed(lines, most=_SHOWN, indent="  "),
         )
 
 
-def _leaks(train: PictureSource, tested: PictureSource) -> Iterator[tuple[int, int, str]]:
+def _leaks(train: ImageSource, tested: ImageSource) -> Iterator[tuple[int, int, str]]:
     ours, theirs = store_hashes(train, turns=1), store_hashes(tested, turns=8)
     known = {digest: j for j, digest in enumerate(theirs.pixels)}
     for i, digest in enumerate(ours.pixels):
@@ -82,8 +82,8 @@ def _leaks(train: PictureSource, tested: PictureSource) -> Iterator[tuple[int, i
                 yield i, j, ", ".join(part for part in (TURNS[turn], how) if part)
 
 
-def store_hashes(store: PictureSource, *, turns: int) -> Hashes:
-    """Of each picture, the perceptual one in so many turns; kept beside the store."""
+def store_hashes(store: ImageSource, *, turns: int) -> Hashes:
+    """Of each image, the perceptual one in so many turns; kept beside the store."""
     file = store.beside(f".hashes{turns}.json")
     if not file.is_file():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -95,6 +95,6 @@ def store_hashes(store: PictureSource, *, turns: int) -> Hashes:
 
 
 def hashes_of(rgb: NDArray[np.uint8], turns: int) -> tuple[str, list[str]]:
-    """The hash of a picture's pixels, and its perceptual one in so many turns."""
+    """The hash of an image's pixels, and its perceptual one in so many turns."""
     thumb = thumbnail(rgb)
     return pixel_hash(rgb), [perceptual_hash(thumb, turn) for turn in range(turns)]

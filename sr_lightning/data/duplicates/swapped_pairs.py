@@ -1,4 +1,4 @@
-"""Notices ready-made LR pictures that lie under another picture's name; their sizes may fit all the same."""
+"""Notices ready-made LR images that lie under another image's name; their sizes may fit all the same."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from sr_lightning.errors import UserError
 from sr_lightning.text import listed
 
 if TYPE_CHECKING:
-    from sr_lightning.data.cache.store import PictureSource
+    from sr_lightning.data.cache.store import ImageSource
 
 Bits = NDArray[np.bool_]
 
 
 def find_swapped(lr: Bits, hr: Bits, is_alike: Callable[[int, int], bool]) -> Iterator[tuple[int, int]]:
-    """LR pictures i that are not the HR picture i made smaller, but another one, j.
+    """LR images i that are not the HR image i made smaller, but another one, j.
 
-    A degradation may make an LR picture unlike its own HR picture. So one is told only where another is found.
+    A degradation may make an LR image unlike its own HR image. So one is told only where another is found.
 
     Args:
         lr: (N, 256) perceptual hashes.
         hr: (N, 256), in the same order.
-        is_alike: A closer look at LR picture i and HR picture j.
+        is_alike: A closer look at LR image i and HR image j.
     """
     for i in np.nonzero((lr != hr).sum(1) > HASH_RADIUS)[0].tolist():
         distances = hash_distances(lr[i : i + 1], hr)[0]
@@ -35,11 +35,11 @@ def find_swapped(lr: Bits, hr: Bits, is_alike: Callable[[int, int], bool]) -> It
             yield i, nearest
 
 
-def refuse_swapped(hr: PictureSource, lr: PictureSource) -> None:
+def refuse_swapped(hr: ImageSource, lr: ImageSource) -> None:
     """Compares hashes that are kept beside the stores, so that it costs nothing at the next start.
 
     Raises:
-        UserError: LR pictures show another HR picture than that of their name; it names them.
+        UserError: LR images show another HR image than that of their name; it names them.
     """
     from sr_lightning.data.duplicates.leakage import store_hashes  # stores bring torch, which `check_data` does without
 
@@ -49,4 +49,4 @@ def refuse_swapped(hr: PictureSource, lr: PictureSource) -> None:
     found = find_swapped(store_hashes(lr, turns=1).bits[:, 0], store_hashes(hr, turns=1).bits[:, 0], is_alike)
     lines = [f"{lr.paths[i]}: shows {hr.paths[j]}, but pairs with {hr.paths[i]}" for i, j in found]
     if lines:
-        raise UserError(f"{listed(lines)}\nallowed: each LR picture under the name of its own HR picture")
+        raise UserError(f"{listed(lines)}\nallowed: each LR image under the name of its own HR image")

@@ -1,4 +1,4 @@
-"""Looks at every picture of a data set and reports everything that is wrong, not only the first."""
+"""Looks at every image of a data set and reports everything that is wrong, not only the first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sr_lightning.data.duplicates.fingerprint import (
     perceptual_hash,
 )
 from sr_lightning.data.duplicates.swapped_pairs import find_swapped
-from sr_lightning.data.files import find_pictures, match_pairs, walk
+from sr_lightning.data.files import find_images, match_pairs, walk
 from sr_lightning.data.inspection.report import Finding, Report, SetSpec, SetSummary
 from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, least_side
 from sr_lightning.errors import UserError
@@ -30,7 +30,7 @@ from sr_lightning.text import printable
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _Image:
     print_: Fingerprint | None
     mode: str = ""
     error: str = ""
@@ -49,12 +49,12 @@ class DataCheck:
     """Checks the sets of one run together.
 
     Args:
-        scales: Scales at which pictures have to fit.
+        scales: Scales at which images have to fit.
         patch_size: Side of the LR training patch; None where nothing is trained.
-        on_small: What training would do about pictures smaller than the patch.
-        on_bad_image: What training would do about files that are no pictures.
-        extensions: Endings that count as pictures.
-        holdout: Training pictures that a run would keep out and validate on.
+        on_small: What training would do about images smaller than the patch.
+        on_bad_image: What training would do about files that are no images.
+        extensions: Endings that count as images.
+        holdout: Training images that a run would keep out and validate on.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class DataCheck:
     def _found(self, spec: SetSpec, report: Report) -> _Set:
         found = _Set(spec, [])
         try:
-            found.paths = find_pictures(spec.folder, extensions=self.extensions, files=spec.files, key=spec.key)
+            found.paths = find_images(spec.folder, extensions=self.extensions, files=spec.files, key=spec.key)
             if spec.files is None:
                 endings = tuple(f".{ending.lower().lstrip('.')}" for ending in self.extensions)
                 others = [p for p in walk(Path(spec.folder)) if p.suffix.lower() not in endings]
@@ -111,7 +111,7 @@ class DataCheck:
             report.findings.append(Finding("files", spec.name, (spec.folder,), str(error)))
         return found
 
-    def _split(self, sets: list[_Set], seen: dict[Path, _Picture], report: Report) -> list[_Set]:
+    def _split(self, sets: list[_Set], seen: dict[Path, _Image], report: Report) -> list[_Set]:
         """Takes out of the training sets what a run would validate on."""
         skipped = {path for path, found in seen.items() if found.error} if self.on_bad_image == "skip" else set()
         train = [path for s in sets if s.spec.role == "train" for path in s.paths if path not in skipped]
@@ -130,7 +130,7 @@ class DataCheck:
 
     # -- one set -------------------------------------------------------------------------------------
 
-    def _judge(self, s: _Set, seen: dict[Path, _Picture], report: Report) -> None:
+    def _judge(self, s: _Set, seen: dict[Path, _Image], report: Report) -> None:
         lr = [path for pairs in s.pairs.values() for path in pairs.values()]
         for path in [*s.paths, *lr]:
             if error := seen[path].error:
@@ -160,9 +160,9 @@ class DataCheck:
                 report.findings.append(Finding("benchmark", s.spec.name, (s.spec.folder,), text))
 
     def _judge_pairs(
-        self, spec: SetSpec, scale: int, pairs: dict[Path, Path], seen: dict[Path, _Picture], report: Report
+        self, spec: SetSpec, scale: int, pairs: dict[Path, Path], seen: dict[Path, _Image], report: Report
     ) -> None:
-        """Whether LR pictures have the size and the content that their HR pictures ask for."""
+        """Whether LR images have the size and the content that their HR images ask for."""
         files: list[tuple[str, str]] = []
         prints: list[tuple[Fingerprint, Fingerprint]] = []
         for path, small in pairs.items():
@@ -179,7 +179,7 @@ class DataCheck:
             return
         lr, hr = (hash_bits([perceptual_hash(pair[side].thumb) for pair in prints]) for side in (0, 1))
         for i, j in find_swapped(lr, hr, lambda i, j: is_same(prints[i][0].thumb, prints[j][1].thumb, 0)):
-            message = f"shows another picture, {files[j][1]}"
+            message = f"shows another image, {files[j][1]}"
             report.findings.append(Finding("pairs", spec.name, files[i], message))
 
     def _judge_size(self, spec: SetSpec, path: Path, size: tuple[int, int], report: Report) -> None:
@@ -199,7 +199,7 @@ class DataCheck:
 
     # -- sets against each other ---------------------------------------------------------------------
 
-    def _compare(self, sets: Sequence[_Set], seen: dict[Path, _Picture], report: Report) -> None:
+    def _compare(self, sets: Sequence[_Set], seen: dict[Path, _Image], report: Report) -> None:
         groups: dict[str, list[_Set]] = {}
         for s in sets:
             groups.setdefault(s.spec.role if s.spec.role in ("train", "folder") else s.spec.name, []).append(s)
@@ -216,13 +216,13 @@ class DataCheck:
         self,
         others: Sequence[_Set],
         tested: Sequence[_Set],
-        seen: dict[Path, _Picture],
+        seen: dict[Path, _Image],
         report: Report,
         use: str,
         *,
         is_wrong: bool,
     ) -> None:
-        """Looks at all of them together: comparing a picture costs little beside preparing it for that."""
+        """Looks at all of them together: comparing an image costs little beside preparing it for that."""
         paths, prints = _readable(tested, seen)
         names = [s.spec.name for s in tested for path in s.paths if seen[path].print_]
         known, known_prints = _readable(others, seen)
@@ -231,19 +231,19 @@ class DataCheck:
             report.findings.append(Finding("leakage", names[copy.j], files, f"{use}: {copy.how}", is_wrong))
 
 
-def _readable(sets: Iterable[_Set], seen: dict[Path, _Picture]) -> tuple[list[Path], list[Fingerprint]]:
+def _readable(sets: Iterable[_Set], seen: dict[Path, _Image]) -> tuple[list[Path], list[Fingerprint]]:
     found = [(path, print_) for s in sets for path in s.paths if (print_ := seen[path].print_)]
     return [path for path, _ in found], [print_ for _, print_ in found]
 
 
-def _examined(path: Path) -> _Picture:
+def _examined(path: Path) -> _Image:
     try:
-        picture = decode(path)
-        return _Picture(fingerprint(picture.rgb), picture.kind)
+        image = decode(path)
+        return _Image(fingerprint(image.rgb), image.kind)
     except UserError as error:
-        return _Picture(None, error=str(error).removeprefix(printable(f"{path}: ")))
+        return _Image(None, error=str(error).removeprefix(printable(f"{path}: ")))
     except OSError as error:  # gone since, or not ours to read
-        return _Picture(None, error=error.strerror or str(error))
+        return _Image(None, error=error.strerror or str(error))
 
 
 def _size(size: tuple[int, int]) -> str:

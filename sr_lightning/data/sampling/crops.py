@@ -1,4 +1,4 @@
-"""What sample k is: a pure function of (seed, k), given the pictures' sizes.
+"""What sample k is: a pure function of (seed, k), given the images' sizes.
 
 Nothing is remembered from sample to sample, so the batch at a step is the same with 0 or 8 workers, on 1 or 8
 devices, and after a resume.
@@ -45,7 +45,7 @@ def _below(bits: int, n: int) -> int:
 class Crop:
     """One training sample."""
 
-    picture: int
+    image: int
     top: int
     """In LR pixels, like `left`."""
     left: int
@@ -57,39 +57,39 @@ class Crop:
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
-    """Pictures that lie together in files, which are best read one after the other."""
+    """Images that lie together in files, which are best read one after the other."""
 
     of: NDArray[np.int64]
-    """(N,): the number of the file of each picture."""
+    """(N,): the number of the file of each image."""
     spread: int
     """So many files lie open at a time: the more, the better mixed."""
 
 
 @functools.lru_cache(maxsize=4)
-def _order(seed: int, n_pictures: int, pass_index: int, grouping: Grouping | None = None) -> NDArray[np.int64]:
-    """The pictures of one pass, each once.
+def _order(seed: int, n_images: int, pass_index: int, grouping: Grouping | None = None) -> NDArray[np.int64]:
+    """The images of one pass, each once.
 
-    Where they are grouped, each file gets a place in the pass, and each of its pictures a random one of the `spread`
+    Where they are grouped, each file gets a place in the pass, and each of its images a random one of the `spread`
     places from there on: a file is needed during one stretch of the pass only, and the files begin one by one.
     """
     key = (_ORDER << 64) | seed
     generator = np.random.Generator(np.random.Philox(key=key, counter=pass_index << 64))
     if grouping is None:
-        return generator.permutation(n_pictures)
+        return generator.permutation(n_images)
     places = generator.permutation(int(grouping.of.max()) + 1)
-    return np.argsort(places[grouping.of] + grouping.spread * generator.random(n_pictures), kind="stable")
+    return np.argsort(places[grouping.of] + grouping.spread * generator.random(n_images), kind="stable")
 
 
 class CropPlan:
     """Which window sample k is.
 
     Args:
-        sizes: (H, W) of each HR picture.
+        sizes: (H, W) of each HR image.
         patch_size: Side of the LR patch in pixels.
         seed: Together with k it decides everything.
         augment: Draw one of the eight flips and turns; otherwise code 0.
         permute_channels: Draw one of the six orders of the channels; otherwise RGB.
-        grouping: Which pictures lie together in a file; None: they are shown in any order.
+        grouping: Which images lie together in a file; None: they are shown in any order.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class CropPlan:
         grouping: Grouping | None = None,
     ) -> None:
         if not sizes:
-            raise UserError("data.train_dir: no picture is left to train on")
+            raise UserError("data.train_dir: no image is left to train on")
         self.sizes = list(sizes)
         self.patch_size = patch_size
         self.seed = seed
@@ -112,9 +112,9 @@ class CropPlan:
         self.grouping = grouping
 
     def crop(self, k: int, scale: int) -> Crop:
-        """Sample k at a scale. Each pass shows every picture once, in a new order.
+        """Sample k at a scale. Each pass shows every image once, in a new order.
 
-        A picture smaller than the patch gives the window at its origin (the rest is mirrored by `window`).
+        An image smaller than the patch gives the window at its origin (the rest is mirrored by `window`).
         """
         return self._crop(k, scale, _bits(self.seed, _WINDOW, k, 4))
 
@@ -125,11 +125,11 @@ class CropPlan:
 
     def _crop(self, k: int, scale: int, bits: list[int]) -> Crop:
         pass_index, position = divmod(k, len(self.sizes))
-        picture = int(_order(self.seed, len(self.sizes), pass_index, self.grouping)[position])
-        height, width = self.sizes[picture]
+        image = int(_order(self.seed, len(self.sizes), pass_index, self.grouping)[position])
+        height, width = self.sizes[image]
         top, left, turn, order = bits
         return Crop(
-            picture=picture,
+            image=image,
             top=_below(top, max(height // scale - self.patch_size, 0) + 1),
             left=_below(left, max(width // scale - self.patch_size, 0) + 1),
             turn=_below(turn, 8) if self.augment else 0,
@@ -144,11 +144,11 @@ def scale_of_batch(seed: int, batch: int, scales: Sequence[int]) -> int:
     return scales[_below(_bits(seed, _SCALE, batch, 1)[0], len(scales))]
 
 
-def window(picture: NDArray[np.uint8], top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Cuts a window that may reach over the border, where the picture is mirrored (edge pixel included).
+def window(image: NDArray[np.uint8], top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
+    """Cuts a window that may reach over the border, where the image is mirrored (edge pixel included).
 
     Args:
-        picture: (H, W, 3).
+        image: (H, W, 3).
         top: First row, may be negative; `left` likewise.
         left: First column.
         height: Rows of the window.
@@ -157,13 +157,13 @@ def window(picture: NDArray[np.uint8], top: int, left: int, height: int, width: 
     Returns:
         (height, width, 3); a view where the window lies inside.
     """
-    rows, columns = picture.shape[:2]
+    rows, columns = image.shape[:2]
     if top >= 0 and left >= 0 and top + height <= rows and left + width <= columns:
-        return picture[top : top + height, left : left + width]
+        return image[top : top + height, left : left + width]
     row, column = _mirrored(top, height, rows), _mirrored(left, width, columns)
     first = int(column.min())
     # Rows, then columns: whole rows are copied at once, and both at once would be pixel by pixel.
-    return picture[:, first : int(column.max()) + 1].take(row, axis=0).take(column - first, axis=1)
+    return image[:, first : int(column.max()) + 1].take(row, axis=0).take(column - first, axis=1)
 
 
 def _mirrored(start: int, length: int, size: int) -> NDArray[np.int64]:

@@ -1,6 +1,6 @@
-"""Training pictures in shards, for sets that fit no machine: on a disk, or streamed from an object store.
+"""Training images in shards, for sets that fit no machine: on a disk, or streamed from an object store.
 
-A shard is mapped and windows are cut out of it as out of the decoded store. Each picture is shown once in a pass, in an
+A shard is mapped and windows are cut out of it as out of the decoded store. Each image is shown once in a pass, in an
 order that follows from (seed, pass) alone and needs each shard during one stretch only (`crops.Grouping`), so that a
 pass fetches each about once. Every rank takes its share of each batch, and so every machine reads every shard.
 """
@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr_lightning.data.cache.content_key import key_of
-from sr_lightning.data.datasets import Pictures
-from sr_lightning.data.picture_sets import OnSmall
+from sr_lightning.data.datasets import Images
+from sr_lightning.data.image_sets import OnSmall
 from sr_lightning.data.sampling.crops import Grouping
 from sr_lightning.data.shards.index import HASHES, PackedIndex
 from sr_lightning.data.shards.storage import ShardFiles
@@ -32,7 +32,7 @@ _SHOWN = 5
 
 
 class Shards:
-    """Where packed pictures lie, and how they are read.
+    """Where packed images lie, and how they are read.
 
     Args:
         folder: What `python -m sr_lightning.pack` has written: a local folder, or its address in an object store
@@ -55,16 +55,16 @@ class Shards:
         self.spread = spread
         self.files = ShardFiles(folder, cache_dir, int(max_cache_gb * 1e9))
 
-    def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> tuple[Pictures, int]:
-        """The training pictures, and how many files were left out when they were packed.
+    def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> tuple[Images, int]:
+        """The training images, and how many files were left out when they were packed.
 
         Args:
             patch_size: Side of the LR patch.
             scale: The largest.
-            on_small: What to do about pictures smaller than the patch.
+            on_small: What to do about images smaller than the patch.
 
         Raises:
-            UserError: There is no packed set, the cache is too small for it, or pictures are too small.
+            UserError: There is no packed set, the cache is too small for it, or images are too small.
         """
         index = self.files.index()
         largest = max(shard.bytes for shard in index.shards)
@@ -75,30 +75,30 @@ class Shards:
                 f"{largest / 1e6:.0f} MB need {needed / 1e9:.2g}; allowed: that and more, or less of data.shards.spread"
             )
         for lost, count in index.lost.items():
-            log.warning("train: %d of %d pictures have %s", count, len(index.names), lost)
+            log.warning("train: %d of %d images have %s", count, len(index.names), lost)
         numbers = _large_enough(index, patch_size, scale, on_small)
-        return Pictures("train", ShardedPictures(index, self.files, self.spread, numbers)), index.left_out
+        return Images("train", ShardedImages(index, self.files, self.spread, numbers)), index.left_out
 
 
-class ShardedPictures:
-    """Read-only access to packed pictures: `pictures[i]` is (H, W, 3) uint8, a view of a mapped shard.
+class ShardedImages:
+    """Read-only access to packed images: `images[i]` is (H, W, 3) uint8, a view of a mapped shard.
 
     Args:
         index: What the set holds.
         files: Where its files lie.
         spread: Shards that are open at a time.
-        numbers: (N,) the pictures that are used, ascending.
+        numbers: (N,) the images that are used, ascending.
     """
 
     def __init__(self, index: PackedIndex, files: ShardFiles, spread: int, numbers: NDArray[np.int64]) -> None:
-        counts = [shard.pictures for shard in index.shards]
+        counts = [shard.images for shard in index.shards]
         self.shards = index.shards
         self.files = files
         is_whole = len(numbers) == len(index.names)
         parts = [index.key, f"spread {spread}"]
         self.key = key_of(parts if is_whole else [*parts, hashlib.sha256(numbers.tobytes()).hexdigest()])
         self.sizes: list[tuple[int, int]] = [index.sizes[i] for i in numbers]
-        """(H, W) of each picture."""
+        """(H, W) of each image."""
         self.names = [index.names[i] for i in numbers]
         self.grouping: Grouping | None = Grouping(np.repeat(np.arange(len(counts)), counts)[numbers], spread)
         self._numbers = None if is_whole else numbers
@@ -107,14 +107,14 @@ class ShardedPictures:
 
     @property
     def paths(self) -> list[Path]:
-        """The file of each picture, below the folder that was packed."""
+        """The file of each image, below the folder that was packed."""
         return [Path(name) for name in self.names]
 
     def __len__(self) -> int:
         return len(self.names)
 
     def beside(self, suffix: str) -> Path:
-        """The hashes that were packed with the pictures; anything else is kept here."""
+        """The hashes that were packed with the images; anything else is kept here."""
         part = self.files.cache_dir / f"{self.key}{suffix}"
         if not HASHES.endswith(suffix):
             return part
@@ -166,7 +166,7 @@ def _large_enough(index: PackedIndex, patch_size: int, scale: int, on_small: OnS
     is_small = np.array([min(size) for size in index.sizes]) < needed
     if on_small == "mirror" or not is_small.any():
         return numbers
-    what = f"data.patch_size {patch_size} at x{scale} needs pictures of {needed} pixels and more"
+    what = f"data.patch_size {patch_size} at x{scale} needs images of {needed} pixels and more"
     small = [index.names[i] for i in numbers[is_small]]
     shown = enumerated(small, most=_SHOWN)
     if on_small == "error" or is_small.all():

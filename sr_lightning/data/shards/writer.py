@@ -1,4 +1,4 @@
-"""Packs folders of pictures into shards of litdata's format, for `data=streaming`.
+"""Packs folders of images into shards of litdata's format, for `data=streaming`.
 
 Pixels are stored as they are. On BSD200 that is 1.8 times the bytes of PNG; but a PNG takes 3.7 ms to decode, and a
 window is cut out of mapped pixels in 0.005 ms.
@@ -26,19 +26,19 @@ from sr_lightning.data.cache.disk import free_bytes
 from sr_lightning.data.cache.prefetch import ahead, watched
 from sr_lightning.data.cache.store import DECODER
 from sr_lightning.data.duplicates.leakage import hashes_of
-from sr_lightning.data.files import EXTENSIONS, find_pictures
-from sr_lightning.data.picture_sets import OnBadImage
+from sr_lightning.data.files import EXTENSIONS, find_images
+from sr_lightning.data.image_sets import OnBadImage
 from sr_lightning.data.shards.index import HASHES, PackedIndex, Shard
 from sr_lightning.data.shards.storage import NEEDS_LITDATA
 from sr_lightning.errors import UserError
 from sr_lightning.files import sha256
-from sr_lightning.image.decoder import BadPictureError, decode, header_pixels
+from sr_lightning.image.decoder import BadImageError, decode, header_pixels
 from sr_lightning.text import listed
 
 _LARGEST_MB = 2048  # a shard's offsets have 32 bits
 
 
-def pack_pictures(
+def pack_images(
     *,
     input: str | list[str],
     output: str,
@@ -47,15 +47,15 @@ def pack_pictures(
     on_bad_image: OnBadImage = "error",
     shard_mb: int = 64,
 ) -> tuple[PackedIndex, dict[Path, str]]:
-    """Packs pictures; the folder is there when all of it is.
+    """Packs images; the folder is there when all of it is.
 
     Args:
-        input: A folder of pictures, or several.
+        input: A folder of images, or several.
         output: The folder that is made; it must not be there.
         files: Only these files of each folder.
-        extensions: Endings that count as pictures; None for the usual ones.
-        on_bad_image: `error` refuses files that are no pictures, all in one message; `skip` leaves them out.
-        shard_mb: 10^6 bytes of a shard; a larger picture gets one of its own.
+        extensions: Endings that count as images; None for the usual ones.
+        on_bad_image: `error` refuses files that are no images, all in one message; `skip` leaves them out.
+        shard_mb: 10^6 bytes of a shard; a larger image gets one of its own.
 
     Returns:
         The index, and the files that were left out with the reason for each.
@@ -75,7 +75,7 @@ def pack_pictures(
         folder.absolute().parent.mkdir(parents=True, exist_ok=True)
         if needed > (free := free_bytes(folder.absolute().parent)):
             raise UserError(
-                f"output: {len(named)} pictures need {needed / 1e9:.3g} GB, but {folder.absolute().parent} has room "
+                f"output: {len(named)} images need {needed / 1e9:.3g} GB, but {folder.absolute().parent} has room "
                 f"for {free / 1e9:.3g}; allowed: a folder on another disk"
             )
         with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f"{folder.name}.part-") as part:
@@ -95,7 +95,7 @@ def _named(folders: Sequence[str], files: list[str] | None, extensions: list[str
     found: dict[Path, str] = {}
     for number, folder in enumerate(folders):
         before = f"{number}-{Path(folder).name}/" if len(folders) > 1 else ""
-        for path in find_pictures(folder, extensions=extensions or EXTENSIONS, files=files, key="input"):
+        for path in find_images(folder, extensions=extensions or EXTENSIONS, files=files, key="input"):
             found[path] = before + path.relative_to(folder).as_posix()
     return found
 
@@ -118,11 +118,11 @@ def _pack(
     done = _Packed()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="An item was larger than the target chunk size")
-        for path, picture in zip(named, watched(ahead(_looked_at, named), len(named), "packing"), strict=True):
-            if isinstance(picture, BadPictureError):
-                done.bad[path] = picture.reason
+        for path, image in zip(named, watched(ahead(_looked_at, named), len(named), "packing"), strict=True):
+            if isinstance(image, BadImageError):
+                done.bad[path] = image.reason
             elif not done.bad or on_bad_image == "skip":
-                rgb, lost, hashes = picture
+                rgb, lost, hashes = image
                 writer[len(done.names)] = rgb
                 done.names.append(named[path])
                 done.sizes.append((rgb.shape[0], rgb.shape[1]))
@@ -131,14 +131,14 @@ def _pack(
         if done.bad and (on_bad_image == "error" or not done.names):
             lines = listed([f"{path}: {reason}" for path, reason in done.bad.items()])
             raise UserError(
-                f"{lines}\n{len(done.bad)} of {len(named)} files cannot be used; allowed: pictures, or "
+                f"{lines}\n{len(done.bad)} of {len(named)} files cannot be used; allowed: images, or "
                 "on_bad_image=skip, which packs the others"
             )
         writer.done()
         writer.merge()
     shards = _shards(part)
     digests = [pixels for pixels, _ in done.hashes]
-    key = key_of([DECODER, *digests, *(str(shard.pictures) for shard in shards)])
+    key = key_of([DECODER, *digests, *(str(shard.images) for shard in shards)])
     index = PackedIndex(key, shards, done.names, done.sizes, dict(done.lost), len(done.bad))
     index.write(part)
     (part / HASHES).write_text(json.dumps(done.hashes), encoding="utf-8")
@@ -147,12 +147,12 @@ def _pack(
 
 def _looked_at(
     path: Path,
-) -> tuple[NDArray[np.uint8], tuple[str, ...], tuple[str, list[str]]] | BadPictureError:
+) -> tuple[NDArray[np.uint8], tuple[str, ...], tuple[str, list[str]]] | BadImageError:
     try:
-        picture = decode(path)
-    except BadPictureError as error:
+        image = decode(path)
+    except BadImageError as error:
         return error
-    return picture.rgb, picture.lost, hashes_of(picture.rgb, 1)
+    return image.rgb, image.lost, hashes_of(image.rgb, 1)
 
 
 def _writer(folder: Path, shard_bytes: int) -> Any:

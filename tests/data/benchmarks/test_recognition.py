@@ -11,7 +11,7 @@ from PIL import Image
 
 from sr_lightning.data.benchmarks import recognition as benchmarks
 from sr_lightning.data.benchmarks.recognition import published, recognise, reference_bicubic, self_check
-from sr_lightning.data.benchmarks.reference import Benchmark, KnownPicture
+from sr_lightning.data.benchmarks.reference import Benchmark, KnownImage
 from sr_lightning.data.duplicates.fingerprint import perceptual_hash, pixel_hash, thumbnail
 from sr_lightning.errors import UserError
 from sr_lightning.image.color import read_rgb
@@ -25,7 +25,7 @@ def known(rgb):
     height, width, _ = rgb.shape
     crop = rgb[: height // 12 * 12, : width // 12 * 12]
     crops = {pixel_hash(crop): 12} if crop.shape != rgb.shape else {}
-    return KnownPicture((height, width), pixel_hash(rgb), perceptual_hash(thumbnail(rgb)), crops)
+    return KnownImage((height, width), pixel_hash(rgb), perceptual_hash(thumbnail(rgb)), crops)
 
 
 @pytest.fixture
@@ -33,14 +33,14 @@ def four(tmp_path, monkeypatch):
     """A benchmark of four photographs, and a copy of it under another name."""
     folder = tmp_path / "holiday"
     folder.mkdir()
-    pictures, files = {}, {}
+    images, files = {}, {}
     for name, source in SCENES.items():
         rgb = read_rgb(SKIMAGE / source)
         rgb = rgb[: rgb.shape[0] // 2 * 2, : rgb.shape[1] // 2 * 2]
         Image.fromarray(rgb).save(folder / name)
-        pictures[name] = known(rgb)
+        images[name] = known(rgb)
         files[hashlib.sha256((folder / name).read_bytes()).hexdigest()] = name
-    four = Benchmark("Four", files, pictures, {4: (28.0, 0.8)}, {4: {"LR made by something else": (27.5, 0.79)}})
+    four = Benchmark("Four", files, images, {4: (28.0, 0.8)}, {4: {"LR made by something else": (27.5, 0.79)}})
     hidden = Benchmark("Hidden", {digest[::-1]: name for digest, name in files.items()}, {}, {4: (25.0, 0.7)}, {})
     monkeypatch.setattr(benchmarks, "known_benchmarks", lambda: {"Four": four, "Hidden": hidden})
     return folder
@@ -64,10 +64,10 @@ def test_an_incomplete_set_names_what_is_missing(four):
     (four / "c.png").unlink()
     found = look(four)
     assert (found.benchmark, found.is_exact, found.missing) == ("Four", False, ("c.png",))
-    assert self_check(found, 4, 28.0, 0.8) == ["Four is incomplete: 3 of 4 pictures are there; missing: c.png"]
+    assert self_check(found, 4, 28.0, 0.8) == ["Four is incomplete: 3 of 4 images are there; missing: c.png"]
 
 
-def test_altered_pictures_are_told_apart(four):
+def test_altered_images_are_told_apart(four):
     images = {path.name: Image.open(path).convert("RGB") for path in sorted(four.iterdir())}
     for path in list(four.iterdir()):
         path.unlink()
@@ -99,13 +99,13 @@ def test_an_odd_last_row_that_no_scale_uses_is_no_difference(four):
     assert list(look(four).altered) == ["b.png"]
 
 
-def test_further_pictures_are_named(four):
+def test_further_images_are_named(four):
     Image.open(SKIMAGE / "motorcycle_left.png").save(four / "mine.png")
     Image.open(four / "a.png").save(four / "z.jpg")  # a.png is there already
     found = look(four)
     assert found.benchmark == "Four"
     assert found.foreign == ("mine.png", "z.jpg")
-    assert self_check(found, 4, 28.0, 0.8) == ["Four holds pictures that are not its own: mine.png, z.jpg"]
+    assert self_check(found, 4, 28.0, 0.8) == ["Four holds images that are not its own: mine.png, z.jpg"]
 
 
 def test_another_row_than_bicubics_is_explained(four):
@@ -131,11 +131,11 @@ def test_files_alone_are_enough_to_recognise_a_set(four, monkeypatch):
     assert any("known by their files only" in finding for finding in self_check(found, 4, 25.0, 0.7))
 
 
-def test_other_pictures_are_no_benchmark(four, folder, tmp_path):
+def test_other_images_are_no_benchmark(four, folder, tmp_path):
     assert look(folder) is None
     assert recognise([four / "a.png"]) is None  # one of four
     assert recognise([four / "a.png", *sorted(folder.iterdir())]) is None
-    (folder / "img_0.png").write_bytes(b"no picture")
+    (folder / "img_0.png").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"img_0\.png"):
         look(folder)
 
@@ -149,7 +149,7 @@ def test_the_tables_of_the_benchmarks_are_whole():
         "Urban100": 100,
     }
     for known in sets.values():
-        assert set(known.pictures) in (set(), set(known.files.values()))
+        assert set(known.images) in (set(), set(known.files.values()))
         assert set(known.bicubic) == {2, 3, 4}
     assert reference_bicubic("Urban100", 3) == (24.46, 0.7353)
     assert reference_bicubic("Set5", 8) is None
@@ -193,7 +193,7 @@ def test_set5_made_smaller_and_incomplete(sr_data, tmp_path):
     assert len(self_check(found, 4, 28.431, 0.8113)) == 2
 
 
-def test_training_pictures_are_no_benchmark(sr_data):
+def test_training_images_are_no_benchmark(sr_data):
     assert recognise(sorted((sr_data / "train/T91").iterdir())[:40]) is None
 
 

@@ -1,4 +1,4 @@
-"""From windows to batches: LR patches equal to the whole picture's, and the eight turns."""
+"""From windows to batches: LR patches equal to the whole image's, and the eight turns."""
 
 from fractions import Fraction
 
@@ -7,23 +7,23 @@ import pytest
 import torch
 
 from sr_lightning.data.batch import TrainWindows
-from sr_lightning.data.cache.store import PictureStore
-from sr_lightning.data.datasets import BatchRequest, Pictures, TrainSamples
+from sr_lightning.data.cache.store import ImageStore
+from sr_lightning.data.datasets import BatchRequest, Images, TrainSamples
 from sr_lightning.data.degradations.base import Downscale, to_train_batch
-from sr_lightning.data.files import find_pictures
+from sr_lightning.data.files import find_images
 from sr_lightning.image.color import turned
 from sr_lightning.image.resize import resize
 
 
 def samples(folder, tmp_path, kernel, **settings):
-    pictures = Pictures("train", PictureStore(find_pictures(folder), tmp_path / "cache"))
+    images = Images("train", ImageStore(find_images(folder), tmp_path / "cache"))
     defaults = {"patch_size": 9, "seed": 5, "augment": False, "degrade": Downscale(kernel)}
-    return TrainSamples(pictures, **(defaults | settings))
+    return TrainSamples(images, **(defaults | settings))
 
 
 @pytest.mark.parametrize("kernel", ["bicubic", "bilinear", "nearest", "box", "lanczos3"])
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
-def test_lr_patches_are_cut_from_the_whole_pictures_lr_bit_for_bit(folder, tmp_path, scale, kernel):
+def test_lr_patches_are_cut_from_the_whole_images_lr_bit_for_bit(folder, tmp_path, scale, kernel):
     data = samples(folder, tmp_path, kernel)
     batch = to_train_batch(data[BatchRequest(range(60), scale, 60)], data.degrade)
     assert batch.lr.shape == (60, 3, 9, 9)
@@ -31,7 +31,7 @@ def test_lr_patches_are_cut_from_the_whole_pictures_lr_bit_for_bit(folder, tmp_p
     at_border = 0
     for k in range(60):
         crop = data.plan.crop(k, scale)
-        hr = data.pictures.hr[crop.picture]
+        hr = data.images.hr[crop.image]
         hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
         whole = resize(torch.from_numpy(hr.transpose(2, 0, 1).copy()), Fraction(1, scale), kernel=kernel)
         top, left = crop.top, crop.left
@@ -42,11 +42,11 @@ def test_lr_patches_are_cut_from_the_whole_pictures_lr_bit_for_bit(folder, tmp_p
     assert at_border > 3
 
 
-def test_pictures_smaller_than_the_patch_are_mirrored(folder, tmp_path):
-    data = samples(folder, tmp_path, "bicubic", patch_size=40)  # 160 pixels at x4; the pictures have 96 to 130
+def test_images_smaller_than_the_patch_are_mirrored(folder, tmp_path):
+    data = samples(folder, tmp_path, "bicubic", patch_size=40)  # 160 pixels at x4; the images have 96 to 130
     batch = to_train_batch(data[BatchRequest(range(6), 4, 6)], data.degrade)
     for k in range(6):
-        hr = data.pictures.hr[data.plan.crop(k, 4).picture]
+        hr = data.images.hr[data.plan.crop(k, 4).image]
         hr = hr[: hr.shape[0] // 4 * 4, : hr.shape[1] // 4 * 4]
         padded = np.pad(
             hr, ((0, 160 - hr.shape[0] if hr.shape[0] < 160 else 0), (0, 160 - hr.shape[1]), (0, 0)), "symmetric"

@@ -22,8 +22,8 @@ def photo(size=96):
 
 
 def batch(n=4, size=64):
-    pictures = torch.from_numpy(photo(256)).permute(2, 0, 1)
-    return torch.stack([pictures[:, 8 * i : 8 * i + size, 4 * i : 4 * i + size] for i in range(n)])
+    images = torch.from_numpy(photo(256)).permute(2, 0, 1)
+    return torch.stack([images[:, 8 * i : 8 * i + size, 4 * i : 4 * i + size] for i in range(n)])
 
 
 def psnr(a, b):
@@ -32,16 +32,16 @@ def psnr(a, b):
 
 @pytest.mark.parametrize("quality", [10, 30, 60, 90])
 def test_jpeg_is_pillows(quality):
-    picture = photo()
+    image = photo()
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, format="JPEG", quality=quality, subsampling="4:2:0")
+    Image.fromarray(image).save(buffer, format="JPEG", quality=quality, subsampling="4:2:0")
     theirs = np.asarray(Image.open(buffer))
-    x = torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255
+    x = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     ours = (jpeg(x, quality)[0].permute(1, 2, 0) * 255).round().numpy()
-    assert ours.shape == picture.shape
-    # The same loss, and nearer to Pillow's result than to the picture.
-    assert psnr(ours, picture) == pytest.approx(psnr(theirs, picture), abs=0.35)
-    assert psnr(ours, theirs) > psnr(theirs, picture) + 5
+    assert ours.shape == image.shape
+    # The same loss, and nearer to Pillow's result than to the image.
+    assert psnr(ours, image) == pytest.approx(psnr(theirs, image), abs=0.35)
+    assert psnr(ours, theirs) > psnr(theirs, image) + 5
 
 
 def test_a_gaussians_moments():
@@ -103,14 +103,14 @@ def test_noise_has_the_deviation_asked_for():
     assert lr.std().item() == pytest.approx((10**2 + 1 / 12) ** 0.5, rel=0.02)
 
 
-def test_the_second_order_degrades_more_than_bicubic_but_keeps_the_picture():
+def test_the_second_order_degrades_more_than_bicubic_but_keeps_the_image():
     hr = torch.from_numpy(photo(256)[:, :256]).permute(2, 0, 1)[None].repeat(6, 1, 1, 1)
     lr = SecondOrder()(hr, 4, range(6)).float()
     plain = Downscale()(hr[:1], 4).float()
     errors = (lr - plain).square().mean((1, 2, 3)).sqrt()
     assert (errors > 1).all()
-    for picture in lr:
-        assert np.corrcoef(picture.flatten(), plain.flatten())[0, 1] > 0.7
+    for image in lr:
+        assert np.corrcoef(image.flatten(), plain.flatten())[0, 1] > 0.7
     assert errors.std() > 0.5
 
 

@@ -69,7 +69,7 @@ ALTERATIONS = {
 
 
 @pytest.mark.parametrize("alteration", ALTERATIONS)
-def test_an_altered_picture_is_found_and_no_other(photographs, alteration):
+def test_an_altered_image_is_found_and_no_other(photographs, alteration):
     altered = [fingerprint(np.ascontiguousarray(ALTERATIONS[alteration](x))) for x in photographs]
     originals = [fingerprint(x) for x in photographs]
     expected = [(i, i) for i in range(len(NAMES))]
@@ -103,7 +103,7 @@ def test_repeats_within_a_set(photographs):
     assert found == {(7, 2): "same pixels", (8, 3): "mirrored left-right, re-encoded"}
 
 
-def test_flat_pictures_are_like_nothing():
+def test_flat_images_are_like_nothing():
     flat = [fingerprint(np.full((50, 60, 3), level, np.uint8)) for level in (0, 90, 255)]
     assert list(find_copies(flat[:2], flat[2:])) == []
     assert list(find_repeats(flat)) == []
@@ -133,7 +133,7 @@ def test_turns_are_those_of_pillow(photographs):
 
 def test_perceptual_hashes_agree_over_encodings_only(photographs):
     made = (photographs, [resized(jpeg(x), 0.5) for x in photographs])
-    texts = [[perceptual_hash(thumbnail(x)) for x in pictures] for pictures in made]
+    texts = [[perceptual_hash(thumbnail(x)) for x in images] for images in made]
     distances = hash_distances(hash_bits(texts[0]), hash_bits(texts[1]))
     expected = [[imagehash.hex_to_hash(a) - imagehash.hex_to_hash(b) for b in texts[1]] for a in texts[0]]
     np.testing.assert_array_equal(distances, expected)
@@ -148,7 +148,7 @@ def test_no_false_alarm_on_the_classic_sets(sr_data):
 
     train, test = prints("train/T91", "train/BSD200", "train/BSD200-extra"), prints("test/Set5", "test/Set14")
     copies = list(find_copies(list(train.values()), list(test.values())))
-    # Set5's woman really is a picture of BSD200, made smaller.
+    # Set5's woman really is an image of BSD200, made smaller.
     assert [(list(train)[c.i], list(test)[c.j]) for c in copies] == [("BSD200/302003.jpg", "Set5/img_005.png")]
     repeats = list(find_repeats(list(train.values())))
     assert [(list(train)[c.i], list(train)[c.j], c.how) for c in repeats] == [

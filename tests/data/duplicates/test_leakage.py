@@ -11,7 +11,7 @@ from PIL import Image
 
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.data import SRDataModule
-from sr_lightning.data.cache.store import PictureStore
+from sr_lightning.data.cache.store import ImageStore
 from sr_lightning.data.duplicates import leakage
 
 SKIMAGE = Path(skimage.data.__file__).parent
@@ -37,7 +37,7 @@ def warnings(caplog, trained, tested, **settings):
     return [record.getMessage() for record in caplog.records]
 
 
-def test_other_pictures_give_no_warning(photographs, caplog):
+def test_other_images_give_no_warning(photographs, caplog):
     assert warnings(caplog, *photographs) == []
 
 
@@ -51,17 +51,17 @@ def test_other_pictures_give_no_warning(photographs, caplog):
     ],
 )
 @pytest.mark.fault("D21", "a warning names both")
-def test_a_planted_picture_is_named_once(photographs, caplog, change, said):
+def test_a_planted_image_is_named_once(photographs, caplog, change, said):
     train, test = photographs
     change(Image.open(test / "astronaut.png")).save(train / "planted.png")
     first, second = warnings(caplog, train, test)  # once for the test set, once for the validation set
     assert f"{train}/planted.png is astronaut.png ({said})" in first
-    assert "Mine holds 1 of the training pictures" in first
-    assert "Val holds 1 of the training pictures" in second
+    assert "Mine holds 1 of the training images" in first
+    assert "Val holds 1 of the training images" in second
 
 
 @pytest.mark.fault("D21", "a warning names both")
-def test_a_jpeg_of_a_test_picture_is_named(photographs, caplog):
+def test_a_jpeg_of_a_test_image_is_named(photographs, caplog):
     train, test = photographs
     Image.open(test / "chelsea.png").save(train / "planted.jpg", quality=75)
     assert "planted.jpg is chelsea.png (re-encoded)" in warnings(caplog, train, test)[0]
@@ -73,7 +73,7 @@ def test_a_set_that_is_validated_and_tested_on_is_told_once(photographs, caplog)
     assert len(warnings(caplog, train, test, test=None)) == 1
 
 
-def test_held_out_pictures_are_no_leak(photographs, caplog):
+def test_held_out_images_are_no_leak(photographs, caplog):
     train, _ = photographs
     assert warnings(caplog, train, train, val=None, val_holdout=1, test=None) == []
 
@@ -90,7 +90,7 @@ def test_hashes_are_computed_once_for_the_same_content(photographs, caplog, monk
 def test_what_is_kept_is_what_another_decoder_gives(photographs):
     train, _ = photographs
     paths = sorted(train.iterdir())
-    store = PictureStore(paths, "cache")
+    store = ImageStore(paths, "cache")
     fresh, kept = leakage.store_hashes(store, turns=8), leakage.store_hashes(store, turns=8)
     assert fresh.pixels == kept.pixels
     np.testing.assert_array_equal(fresh.bits, kept.bits)
@@ -106,7 +106,7 @@ def test_the_default_data_gives_no_warning(caplog):
     assert warnings(caplog, SKIMAGE, SKIMAGE, train_files=names, val=val, test=test) == []
 
 
-def test_the_classic_training_set_holds_a_picture_of_set5(sr_data, caplog):
+def test_the_classic_training_set_holds_a_image_of_set5(sr_data, caplog):
     (said,) = warnings(
         caplog,
         sr_data / "train/BSD200",

@@ -45,7 +45,7 @@ def test_a_clean_set(photographs, capsys):
     assert found("out/re port.json") == {}
     said = capsys.readouterr().out
     assert "nothing is wrong" in said
-    assert "5 pictures in" in said
+    assert "5 images in" in said
     sets = {s["name"]: s for s in json.loads(Path("out/re port.json").read_text())["sets"]}
     assert {name: (s["role"], s["pictures"]) for name, s in sets.items()} == {
         "train": ("train", 2),
@@ -66,12 +66,12 @@ def test_every_fault_is_found_at_once(photographs, capsys):
     chelsea.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(train / "p flipped.png")
     chelsea.crop((30, 10, 230, 160)).save(train / "p cropped.jpg", quality=75)  # 69 % of it
     (train / "truncated.png").write_bytes((train / "coins.png").read_bytes()[:9000])
-    (train / "text.png").write_text("no picture")
+    (train / "text.png").write_text("no image")
     Image.fromarray(np.random.default_rng(0).random((150, 150), np.float32)).save(train / "float.tif")
     Image.new("1", (20000, 20000)).save(train / "bomb.png")
     Image.open(train / "rocket.png").crop((0, 0, 100, 100)).save(train / "small.png")
     Image.open(train / "coffee.png").transpose(Image.Transpose.ROTATE_180).save(train / "turned.png")
-    (train / "notes.txt").write_text("not a picture, and no mistake")
+    (train / "notes.txt").write_text("not an image, and no mistake")
     Image.open(test / "astronaut.png").crop((0, 0, 200, 20)).save(test / "flat.png")
     assert main([*arguments(train, test), "data.val_holdout=0"]) == 2
     kinds = found()
@@ -121,7 +121,7 @@ def test_pairs_of_every_scale_are_judged(photographs, tmp_path):
     assert len(said) == 3
 
 
-@pytest.mark.fault("D19", "check_data names both pictures")
+@pytest.mark.fault("D19", "check_data names both images")
 def test_pairs_whose_names_are_swapped(photographs, tmp_path):
     train, test = photographs
     (tmp_path / "X4").mkdir()
@@ -135,7 +135,7 @@ def test_pairs_whose_names_are_swapped(photographs, tmp_path):
     assert main(pairs) == 2
     assert sorted(found()["pairs"]) == [("coffee.png", "coffee.png"), ("coins.png", "coins.png")]
     said = [finding["message"] for finding in json.loads(Path("check_data.json").read_text())["findings"]]
-    assert f"shows another picture, {train}/coins.png" in said
+    assert f"shows another image, {train}/coins.png" in said
 
 
 def test_folders_by_name(photographs, capsys):
@@ -181,4 +181,4 @@ def test_an_altered_benchmark_is_told(sr_data, tmp_path, photographs):
         Image.open(path).save(tmp_path / "five" / f"{path.stem}.bmp")
     assert main(arguments(photographs[0], tmp_path / "five")) == 2
     (finding,) = json.loads(Path("check_data.json").read_text())["findings"]
-    assert finding["message"] == "Set5 is incomplete: 4 of 5 pictures are there; missing: img_005.png"
+    assert finding["message"] == "Set5 is incomplete: 4 of 5 images are there; missing: img_005.png"

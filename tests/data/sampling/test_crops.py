@@ -12,9 +12,9 @@ from sr_lightning.data.sampling.crops import CropPlan, scale_of_batch, window
 SIZES = [(100, 90), (64, 64), (77, 131), (128, 128)]
 
 
-def test_each_pass_shows_every_picture_once_in_another_order():
+def test_each_pass_shows_every_image_once_in_another_order():
     plan = CropPlan(SIZES * 5, patch_size=16, seed=3)
-    orders = [[plan.crop(k, 2).picture for k in range(p * 20, p * 20 + 20)] for p in range(3)]
+    orders = [[plan.crop(k, 2).image for k in range(p * 20, p * 20 + 20)] for p in range(3)]
     assert all(sorted(order) == list(range(20)) for order in orders)
     assert orders[0] != orders[1] != orders[2]
 
@@ -71,7 +71,7 @@ def test_scales_of_batches_are_mixed_evenly():
 
 @pytest.mark.parametrize(("top", "left"), [(0, 0), (-5, 3), (-30, -31), (14, 20), (33, -2), (50, 60)])
 def test_window_equals_numpys_symmetric_padding(top, left):
-    picture = np.random.default_rng(0).integers(0, 255, (17, 23, 3), dtype=np.uint8)
-    padded = np.pad(picture, ((80, 80), (80, 80), (0, 0)), mode="symmetric")
+    image = np.random.default_rng(0).integers(0, 255, (17, 23, 3), dtype=np.uint8)
+    padded = np.pad(image, ((80, 80), (80, 80), (0, 0)), mode="symmetric")
     expected = padded[80 + top : 80 + top + 12, 80 + left : 80 + left + 15]
-    np.testing.assert_array_equal(window(picture, top, left, 12, 15), expected)
+    np.testing.assert_array_equal(window(image, top, left, 12, 15), expected)

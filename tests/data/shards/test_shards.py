@@ -1,4 +1,4 @@
-"""Packed pictures: what litdata reads, what a run sees, and what is refused."""
+"""Packed images: what litdata reads, what a run sees, and what is refused."""
 
 import http.server
 import itertools
@@ -32,19 +32,19 @@ pytestmark = [
 
 
 @pytest.fixture
-def many(tmp_path, picture):
-    """Twenty-four pictures in two sub-folders with the same names, of 27 to 41 KB when decoded."""
+def many(tmp_path, image):
+    """Twenty-four images in two sub-folders with the same names, of 27 to 41 KB when decoded."""
     folder = tmp_path / "many"
     for i in range(24):
         path = folder / "ab"[i % 2] / f"{i // 2:02}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture(96 + i, 97 + i % 5, i)).save(path)
+        Image.fromarray(image(96 + i, 97 + i % 5, i)).save(path)
     return folder
 
 
 @pytest.fixture
 def packed(many, tmp_path, monkeypatch):
-    """Their shards, of four pictures or less."""
+    """Their shards, of four images or less."""
     from sr_lightning.data.shards import writer as packing
 
     real = packing._writer
@@ -70,7 +70,7 @@ def same(first, second):
     return all(torch.equal(a.lr, b.lr) and torch.equal(a.hr, b.hr) for a, b in zip(first, second, strict=True))
 
 
-def test_litdata_itself_reads_the_pictures(many, packed):
+def test_litdata_itself_reads_the_images(many, packed):
     from litdata import StreamingDataset
 
     dataset = StreamingDataset(str(packed))
@@ -83,16 +83,16 @@ def test_litdata_itself_reads_the_pictures(many, packed):
 
 
 def test_what_a_run_reads_are_the_files(many, packed, tmp_path):
-    pictures = module(packed, tmp_path).train_pictures.hr
-    assert len({shard.name for shard in pictures.shards}) > 5
+    images = module(packed, tmp_path).train_images.hr
+    assert len({shard.name for shard in images.shards}) > 5
     for i, path in enumerate(sorted(many.rglob("*.png"))):
-        np.testing.assert_array_equal(pictures[i], np.asarray(Image.open(path)))
-        assert pictures.sizes[i] == pictures[i].shape[:2]
+        np.testing.assert_array_equal(images[i], np.asarray(Image.open(path)))
+        assert images.sizes[i] == images[i].shape[:2]
     with pytest.raises(ValueError, match="read-only"):
-        pictures[0][0, 0] = 1
+        images[0][0, 0] = 1
 
 
-def test_a_pass_shows_each_picture_once_and_needs_a_shard_during_one_stretch():
+def test_a_pass_shows_each_image_once_and_needs_a_shard_during_one_stretch():
     grouping = Grouping(np.repeat(np.arange(40), 25), 4)
     first, again, second = (_order(7, 1000, number, grouping) for number in (0, 0, 1))
     assert np.array_equal(first, again)
@@ -133,9 +133,9 @@ def test_a_remote_set_is_fetched_shard_by_shard_into_a_bounded_cache(packed, tmp
     monkeypatch.setattr(ShardFiles, "_download", lambda *a: (fetched.append(a[1]), real(*a)))
     here = batches(module(packed, tmp_path), 12)
     away = module(f"local:{packed}", tmp_path)
-    pictures = away.train_pictures.hr
-    largest = max(shard.bytes for shard in pictures.shards)
-    pictures.files.max_bytes = 4 * largest
+    images = away.train_images.hr
+    largest = max(shard.bytes for shard in images.shards)
+    images.files.max_bytes = 4 * largest
     fetched.clear()
     found = []
     for windows in itertools.islice(away.train_dataloader(), 12):  # two passes
@@ -143,7 +143,7 @@ def test_a_remote_set_is_fetched_shard_by_shard_into_a_bounded_cache(packed, tmp
         assert sum(path.stat().st_size for path in (tmp_path / "kept").glob("*/*.bin")) <= 4 * largest
     assert same(here, found)
     shards = [name for name in fetched if name.endswith(".bin")]
-    assert len(pictures.shards) <= len(shards) <= 2 * len(pictures.shards)
+    assert len(images.shards) <= len(shards) <= 2 * len(images.shards)
     assert {path.suffix for path in (tmp_path / "kept").glob("*/*")} == {".bin", ".json"}  # no lock, nothing half-done
     workers = batches(module(f"local:{packed}", tmp_path, num_workers=2), 12)
     assert same(here, workers)
@@ -189,16 +189,16 @@ def test_workers_fetch_each_shard_from_a_bucket_once(packed, tmp_path, bucket, w
     away = module(f"s3://bucket/{packed.name}", tmp_path, spread=2, num_workers=workers)
     assert same(here, batches(away, 6))
     fetched = [name for command, name in bucket if command == "GET"]
-    assert len(set(fetched)) == len(fetched) == 1 + len(away.train_pictures.hr.shards)
+    assert len(set(fetched)) == len(fetched) == 1 + len(away.train_images.hr.shards)
 
 
 def test_a_bucket_that_is_not_there_or_not_reached_is_told_after_seconds(tmp_path, bucket, monkeypatch):
     monkeypatch.setattr(shard_files.time, "sleep", lambda _: None)
-    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/pictures\.json: ClientError.*404"):
+    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/images\.json: ClientError.*404"):
         module("s3://bucket/other", tmp_path)
     shard_files._downloader.cache_clear()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/pictures\.json: EndpointConnectionError"):
+    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/images\.json: EndpointConnectionError"):
         module("s3://bucket/other", tmp_path)
 
 
@@ -207,33 +207,33 @@ def test_a_shard_that_is_not_what_was_packed_is_told(packed, tmp_path):
     content = bytearray(shard.read_bytes())
     content[-7] ^= 1
     shard.write_bytes(content)
-    pictures = module(f"local:{packed}", tmp_path).train_pictures.hr
+    images = module(f"local:{packed}", tmp_path).train_images.hr
     with pytest.raises(TrainingFailedError, match=r"chunk-0-0\.bin is not what was packed"):
-        pictures[0]
+        images[0]
     assert not list((tmp_path / "kept").glob("*/chunk*"))
     shard.write_bytes(content[:-1])
     with pytest.raises(TrainingFailedError, match=r"has \d+ bytes, packed were"):
-        module(packed, tmp_path).train_pictures.hr[0]
+        module(packed, tmp_path).train_images.hr[0]
     shard.unlink()
     with pytest.raises(TrainingFailedError, match=r"cannot fetch local:.*chunk-0-0\.bin"):
-        pictures[0]
+        images[0]
 
 
 def test_what_a_run_refuses(packed, many, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"needs pictures of 400 pixels.*smaller: a/00\.png"):
+    with pytest.raises(UserError, match=r"needs images of 400 pixels.*smaller: a/00\.png"):
         module(packed, tmp_path, patch_size=100)
     data = module(packed, tmp_path, patch_size=25, on_small="skip")
     large = [i for i in range(24) if 96 + i >= 100 and 97 + i % 5 >= 100]
-    assert len(data.train_pictures.hr) == len(large)
-    assert {min(size) for size in data.train_pictures.hr.sizes} == {100, 101}
-    assert len(json.loads(data.train_pictures.hr.beside(".hashes1.json").read_text())) == len(large)
+    assert len(data.train_images.hr) == len(large)
+    assert {min(size) for size in data.train_images.hr.sizes} == {100, 101}
+    assert len(json.loads(data.train_images.hr.beside(".hashes1.json").read_text())) == len(large)
     with pytest.raises(UserError, match=r"data\.shards: found beside .*shrink"):
         module(packed, tmp_path, shrink=[0.5])
     with pytest.raises(UserError, match=r"data\.train_dir, data\.shards: allowed: one of the two"):
         module(packed, tmp_path, train_dir=str(many))
     with pytest.raises(UserError, match=r"data\.shards\.max_cache_gb: found 0\.0001.* need 0\.00097; allowed: that"):
         module(f"local:{packed}", tmp_path, spread=100, kept_gb=1e-4)
-    with pytest.raises(UserError, match=r"cannot fetch local:.*nowhere/pictures\.json"):
+    with pytest.raises(UserError, match=r"cannot fetch local:.*nowhere/images\.json"):
         module(f"local:{tmp_path}/nowhere", tmp_path)
     shard_files._downloader.cache_clear()
     monkeypatch.setitem(sys.modules, "litdata.streaming.downloader", None)
@@ -241,24 +241,24 @@ def test_what_a_run_refuses(packed, many, tmp_path, monkeypatch):
         module(f"local:{packed}", tmp_path)
 
 
-def test_a_tested_picture_among_the_packed_ones_is_told(packed, many, tmp_path, caplog):
+def test_a_tested_image_among_the_packed_ones_is_told(packed, many, tmp_path, caplog):
     module(packed, tmp_path, val={"Mine": str(many / "a")})
-    assert "Mine holds 12 of the training pictures" in caplog.text
+    assert "Mine holds 12 of the training images" in caplog.text
 
 
 def test_packing_leaves_a_whole_folder_or_none(many, tmp_path, capsys):
-    (many / "a" / "03.png").write_bytes(b"no picture")
+    (many / "a" / "03.png").write_bytes(b"no image")
     (many / "b" / "05.png").write_bytes((many / "b" / "05.png").read_bytes()[:500])
     assert main([f"input={many}", "output=out"]) == 2
     err = capsys.readouterr().err
-    assert "03.png: is not a picture" in err
+    assert "03.png: is not an image" in err
     assert "05.png: cannot be decoded" in err
     assert "2 of 24 files cannot be used" in err
     assert [path.name for path in tmp_path.iterdir()] == ["many"]
     assert main([f"input={many}", "output=out", "on_bad_image=skip"]) == 0
     out = capsys.readouterr().out
     assert "left out 2 of 24 files" in out
-    assert "22 pictures" in out
+    assert "22 images" in out
     assert main([f"input={many}", "output=out"]) == 2
     assert "output: out is there already" in capsys.readouterr().err
     assert os.stat("out").st_mode & 0o777 == 0o777 & ~os.umask(os.umask(0o22) and 0o22)
@@ -284,7 +284,7 @@ def test_a_run_is_told_what_is_wrong_before_anything_is_imported(many, capsys, m
     assert "data.shards.spread: found 0, allowed: 1 and more" in err
     assert "data.store_limit_gb: found -1.0, allowed: 0 and more" in err
     assert train(["data=streaming", f"data.shards.folder={many}"]) == 2
-    assert f"data.shards.folder: {many} holds no packed pictures; allowed: what `python -m" in capsys.readouterr().err
+    assert f"data.shards.folder: {many} holds no packed images; allowed: what `python -m" in capsys.readouterr().err
     monkeypatch.setattr(checks, "find_spec", lambda name: None)
     assert train(["data=streaming", "data.shards.folder=s3://bucket/set"]) == 2
     assert "needs litdata; allowed: pip install 'sr_lightning[streaming]'" in capsys.readouterr().err
@@ -294,7 +294,7 @@ def test_a_full_disk_is_told_before_packing(many, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr("sr_lightning.data.shards.writer.free_bytes", lambda folder: 1000)
     needed = sum((96 + i) * (97 + i % 5) * 3 for i in range(24)) / 1e9
     assert main([f"input={many}", "output=out"]) == 2
-    assert f"24 pictures need {needed:.3g} GB, but" in capsys.readouterr().err
+    assert f"24 images need {needed:.3g} GB, but" in capsys.readouterr().err
     assert not Path("out").exists()
 
 
@@ -329,4 +329,4 @@ def test_a_request_is_cut_from_as_many_shards_as_it_needs(packed, tmp_path):
     data = module(packed, tmp_path)
     samples = data.train_dataloader().dataset
     samples[BatchRequest(range(48), 4, 48)]
-    assert len(data.train_pictures.hr._open) <= 4  # spread and two more
+    assert len(data.train_images.hr._open) <= 4  # spread and two more

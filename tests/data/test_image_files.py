@@ -1,11 +1,11 @@
-"""Which files are pictures, in which order, and which belong together."""
+"""Which files are images, in which order, and which belong together."""
 
 import os
 
 import pytest
 from PIL import Image
 
-from sr_lightning.data.files import find_pictures, pair_pictures
+from sr_lightning.data.files import find_images, pair_images
 from sr_lightning.errors import UserError
 
 
@@ -22,17 +22,17 @@ def names(paths, root):
 
 def test_recursive_sorted_and_case_ignored(tmp_path):
     touch(tmp_path, "b.PNG", "a.JpEg", "sub/c.png", "sub/notes.txt", "A.tif")
-    assert names(find_pictures(tmp_path), tmp_path) == ["A.tif", "a.JpEg", "b.PNG", "sub/c.png"]
+    assert names(find_images(tmp_path), tmp_path) == ["A.tif", "a.JpEg", "b.PNG", "sub/c.png"]
 
 
 def test_extension_filter_with_and_without_dot(tmp_path):
     touch(tmp_path, "a.png", "b.jpg", "c.bmp")
-    assert names(find_pictures(tmp_path, extensions=["PNG", ".bmp"]), tmp_path) == ["a.png", "c.bmp"]
+    assert names(find_images(tmp_path, extensions=["PNG", ".bmp"]), tmp_path) == ["a.png", "c.bmp"]
 
 
 def test_order_does_not_depend_on_the_disk(tmp_path, monkeypatch):
     touch(tmp_path, *(f"{i}.png" for i in range(9)), "x/1.png")
-    expected = find_pictures(tmp_path)
+    expected = find_images(tmp_path)
     real = os.scandir
 
     class Reversed:
@@ -57,7 +57,7 @@ def test_order_does_not_depend_on_the_disk(tmp_path, monkeypatch):
             pass
 
     monkeypatch.setattr(os, "scandir", Reversed)
-    assert find_pictures(tmp_path) == expected
+    assert find_images(tmp_path) == expected
 
 
 def test_hidden_files_and_links_are_left_out(tmp_path):
@@ -65,7 +65,7 @@ def test_hidden_files_and_links_are_left_out(tmp_path):
     (tmp_path / "z_link.png").symlink_to(tmp_path / "a.png")
     (tmp_path / "sub" / "up").symlink_to(tmp_path)
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere.png")
-    assert names(find_pictures(tmp_path), tmp_path) == ["a.png", "sub/b.png"]
+    assert names(find_images(tmp_path), tmp_path) == ["a.png", "sub/b.png"]
 
 
 @pytest.mark.parametrize(
@@ -75,15 +75,15 @@ def test_hidden_files_and_links_are_left_out(tmp_path):
 def test_nothing_found_says_what_is_there(tmp_path, content, said):
     touch(tmp_path, *content)
     with pytest.raises(UserError, match=said):
-        find_pictures(tmp_path, key="data.train_dir")
+        find_images(tmp_path, key="data.train_dir")
 
 
 def test_missing_folder_and_missing_file_are_named(tmp_path):
     with pytest.raises(UserError, match=r"data.train_dir: .*nowhere is not a folder"):
-        find_pictures(tmp_path / "nowhere", key="data.train_dir")
+        find_images(tmp_path / "nowhere", key="data.train_dir")
     touch(tmp_path, "a.png")
     with pytest.raises(UserError, match=r"lacks b\.png"):
-        find_pictures(tmp_path, files=["a.png", "b.png"])
+        find_images(tmp_path, files=["a.png", "b.png"])
 
 
 @pytest.mark.parametrize(
@@ -92,19 +92,19 @@ def test_missing_folder_and_missing_file_are_named(tmp_path):
 )
 def test_pairs_by_the_usual_names(tmp_path, hr, lr):
     touch(tmp_path, f"HR/{hr}", f"X4/{lr}")
-    files = find_pictures(tmp_path / "HR")
-    assert names(pair_pictures(files, str(tmp_path / "X{scale}"), 4), tmp_path) == [f"X4/{lr}"]
+    files = find_images(tmp_path / "HR")
+    assert names(pair_images(files, str(tmp_path / "X{scale}"), 4), tmp_path) == [f"X4/{lr}"]
 
 
 def test_missing_extra_and_ambiguous_pairs_are_named(tmp_path):
     touch(tmp_path, "HR/a.png", "HR/b.png", "LR/a.png", "LR/c.png")
-    files = find_pictures(tmp_path / "HR")
+    files = find_images(tmp_path / "HR")
     with pytest.raises(UserError, match=r"b\.png: expected one LR file.*found none\n.*belongs to c\.png"):
-        pair_pictures(files, str(tmp_path / "LR"), 2)
+        pair_images(files, str(tmp_path / "LR"), 2)
     touch(tmp_path, "LR/b.png")
-    with pytest.raises(UserError, match=r"no HR picture belongs to c\.png"):
-        pair_pictures(files, str(tmp_path / "LR"), 2)
+    with pytest.raises(UserError, match=r"no HR image belongs to c\.png"):
+        pair_images(files, str(tmp_path / "LR"), 2)
     (tmp_path / "LR" / "c.png").unlink()
     touch(tmp_path, "LR/b.jpg")
     with pytest.raises(UserError, match=r"found several: b\.jpg, b\.png"):
-        pair_pictures(files, str(tmp_path / "LR"), 2)
+        pair_images(files, str(tmp_path / "LR"), 2)

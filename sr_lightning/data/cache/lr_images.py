@@ -1,0 +1,69 @@
+"""LR images of a store's HR images, made once, so that a training step does not make LR patches again and again.
+
+What `resize` makes of a window with its margin is, bit for bit, the same window of the whole image's LR (tested for
+every kernel that is allowed here), so the samples are the same with these images and without.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sr_lightning.data.cache.builder import derive
+from sr_lightning.data.cache.store import ImageStore, MappedImages
+from sr_lightning.data.datasets import Images, multiple_of
+from sr_lightning.data.degradations.base import Degradation, Downscale
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1  # of the arithmetic; part of the name: a `resize` that gives another image must not find the old ones
+_EXACT = ("bicubic", "bilinear", "box")
+"""Kernels whose sums are exact, and the same for a mirrored image: windows may reach over the border."""
+
+
+def made_lr(
+    images: Images, scales: Sequence[int], degrade: Degradation, *, limit: int | None = None
+) -> dict[int, MappedImages]:
+    """Finds or makes them, beside the HR images' store.
+
+    Args:
+        images: The training images.
+        scales: Scales at which they are needed.
+        degrade: What makes LR; any but a plain `Downscale` may do another thing to each sample.
+        limit: Bytes that HR and LR together may take.
+
+    Returns:
+        Scale -> LR images, numbered as the HR images are. Scales are missing where LR has to be made from each
+        window: it is ready-made, the HR images are not in a store, or there is no room for more.
+    """
+    hr = images.hr
+    # A class derived from it may draw another LR for each sample.
+    if images.lr or type(degrade) is not Downscale or degrade.kernel not in _EXACT:
+        return {}
+    if not isinstance(hr, ImageStore) or not hr.is_stored:
+        return {}
+    left = None if limit is None else limit - sum(height * width * 3 for height, width in hr.sizes)
+    found: dict[int, MappedImages] = {}
+    for scale in scales:
+        needed = sum((height // scale) * (width // scale) * 3 for height, width in hr.sizes)
+        if left is not None and needed > left:
+            log.info("x%d: LR is made of each window, because data.store_limit_gb has no room for more", scale)
+            continue
+        file = hr.beside(f".x{scale}.{degrade.describe()}-{_VERSION}.rgb8")
+        make = partial(_shrunken, hr, scale, degrade)
+        content = derive(file, make, len(hr), needed=needed, doing="shrinking")
+        if content is not None:
+            found[scale] = MappedImages(file, content)
+            left = None if left is None else left - needed
+    return found
+
+
+def _shrunken(hr: ImageStore, scale: int, degrade: Downscale, index: int) -> NDArray[np.uint8]:
+    """(H, W, 3) -> (H // s, W // s, 3)."""
+    image = np.ascontiguousarray(multiple_of(hr[index], scale).transpose(2, 0, 1))  # (3, H, W)
+    return degrade(torch.from_numpy(image), scale).permute(1, 2, 0).numpy()
