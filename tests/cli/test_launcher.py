@@ -35,7 +35,7 @@ def test_how_many_processes(monkeypatch):
     assert processes(config(devices=8, num_nodes=2)) == 1
 
 
-@pytest.mark.parametrize(("pictures", "ranks"), [(1, 2), (5, 2), (3, 8), (6, 3), (0, 2)])
+@pytest.mark.parametrize(("images", "ranks"), [(1, 2), (5, 2), (3, 8), (6, 3), (0, 2)])
 @pytest.mark.fault("P4", "each image once, no process waits")
 def test_each_image_on_one_rank_and_equally_many_steps_on_each(images, ranks):
     class Set(list):
