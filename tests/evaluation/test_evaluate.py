@@ -172,7 +172,7 @@ def test_ready_made_pairs_and_images_of_the_same_name_in_sub_folders(image, tmp_
     assert (a["set"], b["set"], c["set"]) == ("A", "B", "B")
     assert a["psnr_y"] == b["psnr_y"] != c["psnr_y"]
     assert document()["protocol"]["lr_ready_made"] == ["A"]
-    saved = {str(p.relative_to(only_run() / "images/bicubic")) for p in only_run().rglob("*.png")}
+    saved = {str(p.relative_to(only_run() / "pictures/bicubic")) for p in only_run().rglob("*.png")}
     assert saved == {"A/x4/same.png", "B/x4/same_0.png", "B/x4/same_1.png"}
 
 
@@ -337,7 +337,7 @@ def test_scores_do_not_depend_on_the_number_of_threads():
 
 
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf])
-def test_a_image_that_is_not_finite_has_no_number(broken, folder, tmp_path, monkeypatch, capsys):
+def test_an_image_that_is_not_finite_has_no_number(broken, folder, tmp_path, monkeypatch, capsys):
     from sr_lightning.inference import predict as inference
 
     real = inference.super_resolve
@@ -361,7 +361,7 @@ def test_a_image_that_is_not_finite_has_no_number(broken, folder, tmp_path, monk
     assert found["refused"] == [what]
     assert all(np.isfinite(row["psnr_y"]) for row in found["rows"])
     assert {row["method"] for row in per_image()} == {"bicubic", "a"}
-    assert not (only_run() / "images/b/Mine/x4/img_1.png").exists()
+    assert not (only_run() / "pictures/b/Mine/x4/img_1.png").exists()
 
 
 def test_a_sweeps_job_without_a_row_fails_and_is_not_done(folder, tmp_path):
@@ -478,7 +478,7 @@ def test_shipped_weights_are_weights_of_a_typed_model_too(folder):
     assert a == b
 
 
-def test_a_image_that_both_make_exactly_gains_nothing(tmp_path):
+def test_an_image_that_both_make_exactly_gains_nothing(tmp_path):
     """inf - inf is no number, and a flat image is no reason for a table without gains."""
     (tmp_path / "flat").mkdir()
     for name in "ab":

@@ -186,7 +186,7 @@ def test_skip_keeps_pairs_together_and_its_key_is_that_of_the_good_ones(folder, 
 
 
 @pytest.mark.fault("D23", "looked at anew")
-def test_skip_sees_a_image_that_was_mended_and_one_that_went_bad(folder, tmp_path):
+def test_skip_sees_an_image_that_was_mended_and_one_that_went_bad(folder, tmp_path):
     spoil(folder, "D1_jpeg_cut")
     assert setup(folder, tmp_path, on_bad_image="skip").left_out == 1
     (folder / "img_9.png").write_bytes(encoded("PNG"))

@@ -64,7 +64,7 @@ def test_I9_names_that_differ_in_their_ending_only_or_lead_elsewhere(tmp_path, i
         Image.fromarray(image(40, 40, i)).save(source / name, "JPEG" if name == "a.jpg" else "PNG")
     before = {path for path in tmp_path.rglob("*") if "runs" not in path.parts}
     assert main([*BICUBIC, *mine(source), "save_pictures=true"]) == 0
-    saved = [path.name for path in (only_run() / "images/bicubic/Mine/x2").iterdir()]
+    saved = [path.name for path in (only_run() / "pictures/bicubic/Mine/x2").iterdir()]
     assert len(saved) == len(names)
     assert sum(name.startswith("a_") for name in saved) == 2
     after = {path for path in tmp_path.rglob("*") if "runs" not in path.parts and "cache" not in path.parts}

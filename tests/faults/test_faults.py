@@ -79,7 +79,7 @@ def no_memory(trainer, module):
 CONF = ("--config-dir", "conf")
 SETTINGS = (
     "data=folder",
-    "data.train_dir=images",
+    "data.train_dir=pictures",
     "data.val_holdout=2",
     "data.batch_size=4",
     "data.patch_size=8",
@@ -422,7 +422,7 @@ class Spoiling(Callback):
 
 
 @pytest.mark.fault("T7", "stopped, the best finite")
-def test_a_image_that_is_no_number_never_becomes_the_best():
+def test_an_image_that_is_no_number_never_becomes_the_best():
     """In the validation only: PSNR is taken of 8 bits, which hold no NaN."""
 
     def spoil(trainer, module):
@@ -580,7 +580,7 @@ def test_an_accepted_batch_size_is_used_and_other_images_only_if_allowed():
     config = checked("data.batch_size=2")
     go_on(config, "a", allowed=["data.batch_size"])
     assert content("a")["SRDataModule"]["k"] == 4 * 4 + 3 * 2
-    Image.fromarray(make_image(60, 60, 9)).save("images/new.png")
+    Image.fromarray(make_image(60, 60, 9)).save("pictures/new.png")
     with pytest.raises(UserError, match=r"have changed since.*allow_change=\[data\]"):
         go_on(checked("data.batch_size=2", "trainer.max_steps=8"), "a")
     go_on(checked("data.batch_size=2", "trainer.max_steps=8"), "a", allowed=["data"])

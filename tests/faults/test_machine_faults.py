@@ -101,7 +101,7 @@ def test_a_cache_that_may_not_grow(tmp_path):
 @FORKS
 @pytest.mark.fault("I5", "no part of an image under its name")
 @pytest.mark.parametrize("call", ["save", "replace"])
-def test_a_kill_while_a_image_is_written(tmp_path, call):
+def test_a_kill_while_an_image_is_written(tmp_path, call):
     path = tmp_path / "a.png"
     write_png(path, np.zeros((40, 40, 3), np.uint8))
     before = path.read_bytes()

@@ -123,7 +123,7 @@ def test_S1_a_command_that_is_given_an_evil_file_runs_nothing(tmp_path, tiny, mo
 
 
 @pytest.mark.fault("S1", "refused, nothing is executed")
-def test_S1_a_image_is_never_a_program(tmp_path, monkeypatch):
+def test_S1_an_image_is_never_a_program(tmp_path, monkeypatch):
     """PostScript is one, and Pillow would hand it to Ghostscript under any name."""
     monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was called"))
     (tmp_path / "a.png").write_text(

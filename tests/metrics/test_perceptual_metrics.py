@@ -87,7 +87,7 @@ def test_ms_ssim(pair):
     assert "Y" in metric.protocol
 
 
-def test_a_image_that_is_too_small_is_said(pair, caplog):
+def test_an_image_that_is_too_small_is_said(pair, caplog):
     (metric,) = build_quality(["ms_ssim"]).values()
     small = [x[..., :175, :] for x in pair]
     assert math.isnan(metric(*small))

@@ -56,7 +56,7 @@ def test_ssim_equals_scikit_images_in_the_valid_region(image, border):
     assert ssim(tensor(sr), tensor(hr), shave=border).item() == pytest.approx(expected, abs=1e-9)
 
 
-def test_ssim_of_a_image_that_is_worked_on_in_bands(image):
+def test_ssim_of_an_image_that_is_worked_on_in_bands(image):
     sr, hr = (image(300, 40, seed) for seed in (0, 1))
     ya, yb = rgb2ycbcr(sr)[..., 0], rgb2ycbcr(hr)[..., 0]
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}

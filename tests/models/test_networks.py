@@ -212,7 +212,7 @@ def test_swinir_takes_any_size():
     assert net(torch.rand(1, 3, 1, 19)).shape == (1, 3, 2, 38)
 
 
-def test_a_image_too_small_for_rfdn_is_refused():
+def test_an_image_too_small_for_rfdn_is_refused():
     with pytest.raises(UserError, match="RFDN needs 15 LR pixels"):
         RFDN(2)(torch.rand(1, 3, 14, 40))
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_DATA = Path(__file__).parent
+_TABLES = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class PublishedRow:
 @functools.cache
 def known_benchmarks() -> dict[str, Benchmark]:
     """All benchmarks of which something is known."""
-    downloads = json.loads((_DATA / "downloads.json").read_text(encoding="utf-8"))
-    table = json.loads((_DATA / "benchmarks.json").read_text(encoding="utf-8"))
+    downloads = json.loads((_TABLES.parent / "download" / "downloads.json").read_text(encoding="utf-8"))
+    table = json.loads((_TABLES / "benchmarks.json").read_text(encoding="utf-8"))
     return {
         name: Benchmark(
             name,
@@ -95,7 +95,7 @@ def reference_bicubic(benchmark: str, scale: int) -> tuple[float, float] | None:
 
 def published(benchmark: str, scale: int) -> list[PublishedRow]:
     """Published rows, in the order of their age; a training set of `291` is T91 + BSD200."""
-    with (_DATA / "published.tsv").open(encoding="utf-8", newline="") as file:
+    with (_TABLES / "published.tsv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["scale"] == str(scale)]
     found = []
     for row in rows:

@@ -106,7 +106,7 @@ def test_the_default_data_gives_no_warning(caplog):
     assert warnings(caplog, SKIMAGE, SKIMAGE, train_files=names, val=val, test=test) == []
 
 
-def test_the_classic_training_set_holds_a_image_of_set5(sr_data, caplog):
+def test_the_classic_training_set_holds_an_image_of_set5(sr_data, caplog):
     (said,) = warnings(
         caplog,
         sr_data / "train/BSD200",
