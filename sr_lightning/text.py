@@ -1,4 +1,4 @@
-"""Text for people: printable names, paths as typed, the nearest known name, the first few of many."""
+"""Text for people: printable names, paths as typed, the nearest known name, the first few of many, natural order."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ def listed(lines: Sequence[str], *, most: int = 10, indent: str = "") -> str:
     """The first lines, each indented, and below them how many more there are."""
     more = [f"… and {len(lines) - most} more"] if len(lines) > most else []
     return "\n".join(f"{indent}{line}" for line in [*lines[:most], *more])
+
+
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """Sorts numbers inside names by their value: `Set5` before `Set14`, `…_2` before `…_10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
 class Formatter(logging.Formatter):

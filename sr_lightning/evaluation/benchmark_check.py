@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sr_lightning.data.benchmarks.recognition import recognise, reference_bicubic, self_check
 from sr_lightning.data.benchmarks.reference import known_benchmarks
-from sr_lightning.data.datasets import Images
+from sr_lightning.data.images import Images
 from sr_lightning.evaluation.results import SetScore
 
 PROTOCOLS_KERNEL = "matlab_bicubic"

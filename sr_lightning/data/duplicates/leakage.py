@@ -17,8 +17,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_lightning.data.cache.store import ImageSource
-from sr_lightning.data.datasets import Images
 from sr_lightning.data.duplicates.fingerprint import (
     HASH_RADIUS,
     TURNS,
@@ -29,6 +27,7 @@ from sr_lightning.data.duplicates.fingerprint import (
     pixel_hash,
     thumbnail,
 )
+from sr_lightning.data.images import Images, ImageSource
 from sr_lightning.files import write_atomically
 from sr_lightning.text import listed
 
@@ -84,7 +83,7 @@ def _leaks(train: ImageSource, tested: ImageSource) -> Iterator[tuple[int, int, 
 
 def store_hashes(store: ImageSource, *, turns: int) -> Hashes:
     """Of each image, the perceptual one in so many turns; kept beside the store."""
-    file = store.beside(f".hashes{turns}.json")
+    file = store.derived_file(f".hashes{turns}.json")
     if not file.is_file():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             rows = list(pool.map(lambda i: hashes_of(store[i], turns), range(len(store))))
