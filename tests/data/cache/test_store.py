@@ -33,6 +33,7 @@ def test_pixels_are_those_of_the_files(folder, tmp_path):
 
 def test_a_second_store_decodes_nothing(folder, tmp_path, caplog):
     ImageStore(find_images(folder), tmp_path / "cache")
+    caplog.clear()
     with caplog.at_level(logging.INFO):
         ImageStore(find_images(folder), tmp_path / "cache")
     assert "decoding" not in caplog.text
