@@ -1,4 +1,4 @@
-"""One call of a command under Hydra: runs its jobs, records how each ended, and derives the exit status."""
+"""The jobs of one call under Hydra, how each ended, and the exit status that follows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds out which overrides of a command line are wrong, and says what would be right."""
+"""Explains which overrides of a command line do not compose, and what is allowed in their place."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _unknown_key(name: str, key: str, overrides: list[str]) -> str:
 
 
 def summarise(error: Exception) -> str:
-    """What Hydra says, without its pointers to itself."""
+    """Hydra's message without its references to its own documentation."""
     if isinstance(error, YAMLError):
         return describe_yaml_error(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

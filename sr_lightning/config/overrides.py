@@ -1,11 +1,11 @@
-"""Overrides as typed: values that name files are quoted before Hydra's grammar sees them."""
+"""Overrides as typed: quotes values that name files before Hydra parses them."""
 
 from __future__ import annotations
 
 import os
 import re
 
-# Keys whose values are names of files or folders: they may hold anything a file system allows.
+# Keys whose values are names of files or folders, which may hold any character that a file system allows.
 PATH_KEYS = re.compile(
     r"(ckpt_path|checkpoint(\.[^.]+)?|data\.train_dir|data\.train_lr_dir|data\.(val|test)\.[^.]+(\.(hr|lr))?"
     r"|data\.shards\.(folder|cache_dir)|input|output"
