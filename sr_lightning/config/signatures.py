@@ -1,8 +1,8 @@
 """Constructor signatures read from the source text: the schema of every `_target_` section.
 
-A typo in a config has to be answered in a second, but importing torch takes three and lightning twelve. So the signature
-is taken from the file's syntax tree; the module itself is never imported. The schema of `model:` thereby is the
-constructor of the network, and nothing is declared twice.
+A typo in a config has to be answered in a second, but importing torch takes three and lightning twelve. So the
+signature is taken from the file's syntax tree; the module itself is never imported. The schema of `model:` thereby is
+the constructor of the network, and nothing is declared twice.
 """
 
 from __future__ import annotations
