@@ -15,6 +15,7 @@ from sr_lightning.data.image_sets import Pairs, SetFinder
 from sr_lightning.data.images import Images
 from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, large_enough
 from sr_lightning.errors import UserError
+from sr_lightning.image.resize import Kernel
 from sr_lightning.text import listed
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class FolderSource:
         holdout: Images to hold out, evenly spread over the sorted list.
         shrink: Factors of further copies of each training image, made by MATLAB's bicubic (Kim et al. 2016, VDSR; Lai
             et al. 2017, LapSRN). Copies smaller than a patch are left out.
+        shrink_kernel: What makes them; `bicubic_double` is the rule of older versions.
 
     Raises:
         UserError: The arguments do not fit each other.
@@ -77,6 +79,7 @@ class FolderSource:
         on_bad_image: OnBadImage = "error",
         holdout: int = 0,
         shrink: Sequence[float] = (),
+        shrink_kernel: Kernel = "bicubic",
     ) -> None:
         if lr_folders is not None and len(lr_folders) != len(folders):
             raise UserError(
@@ -94,11 +97,12 @@ class FolderSource:
         self.on_bad_image = on_bad_image
         self.holdout = holdout
         self.shrink = tuple(shrink)
+        self.shrink_kernel: Kernel = shrink_kernel
 
     def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> TrainingSet:
         """As `TrainingSource` says."""
         found, pairs = self._found()
-        copies = Shrink(self.shrink, patch_size * scale) if self.shrink else None
+        copies = Shrink(self.shrink, patch_size * scale, self.shrink_kernel) if self.shrink else None
 
         def stored(files: Sequence[Path]) -> TrainingSet:
             held = held_out(files, self.holdout)
@@ -165,6 +169,7 @@ def one_source(
     shrink: list[float],
     on_bad_image: OnBadImage,
     holdout: int,
+    shrink_kernel: Kernel,
     others: Mapping[str, TrainingSource | None],
 ) -> TrainingSource:
     """The one source of training images that a config names.
@@ -177,6 +182,7 @@ def one_source(
         shrink: Of `FolderSource`.
         on_bad_image: Of `FolderSource`.
         holdout: Of `FolderSource`.
+        shrink_kernel: Of `FolderSource`.
         others: Config key below `data` -> source, in place of folders.
 
     Raises:
@@ -203,4 +209,5 @@ def one_source(
         on_bad_image=on_bad_image,
         holdout=holdout,
         shrink=shrink,
+        shrink_kernel=shrink_kernel,
     )

@@ -96,6 +96,25 @@ def test_other_data_than_the_checkpoints_is_refused(folder, tmp_path, change):
         other.train_dataloader()
 
 
+OLD_FINGERPRINT = "31e998ee15666b4d35f1aae0d41093b0"  # what the version wrote that rounded bicubic once, for two grey images
+
+
+def test_a_run_from_when_bicubic_was_rounded_once_goes_on_with_it(tmp_path, folder, caplog):
+    grey = tmp_path / "grey"
+    grey.mkdir()
+    for i in range(2):
+        Image.fromarray(np.full((60, 70, 3), 50 * i, np.uint8)).save(grey / f"{i}.png")
+    settings = {"val": {"Mine": str(folder)}, "val_holdout": 0}
+    data = module(grey, tmp_path, **settings)
+    assert data.fingerprint() != OLD_FINGERPRINT
+    data.load_state_dict({"k": 8, "fingerprint": OLD_FINGERPRINT})
+    data.train_dataloader()  # not refused
+    assert data.degrade.describe() == "matlab_bicubic_double"
+    assert "data.kernel=bicubic_double" in caplog.text
+    assert data.state_dict() == {"k": 8, "fingerprint": OLD_FINGERPRINT}  # and so does its next continuation
+    assert module(grey, tmp_path, kernel="bicubic_double", **settings).fingerprint() == OLD_FINGERPRINT
+
+
 def test_a_batch_size_that_cannot_be_shared_is_refused(folder, tmp_path):
     data = module(folder, tmp_path, batch_size=5, world_size=2)
     with pytest.raises(UserError, match=r"data\.batch_size: found 5, allowed: a multiple of 2"):
