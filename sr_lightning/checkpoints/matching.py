@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
+from sr_lightning.models.base import SRNetwork
 
 # What stands before a network's names: our module's, and what others' modules and wrappers put there.
 _PREFIXES = ("net.", "net_g.", "generator.", "model.", "module.", "_orig_mod.")
@@ -51,11 +52,11 @@ def candidate_states(
         UserError: The network knows the names, but not what is done there.
     """
     yield state, {}
-    convert = getattr(net, "from_official", None)
-    if convert is None:
+    network = net if isinstance(net, type) else type(net)
+    if not issubclass(network, SRNetwork):
         return
     try:
-        official = convert(state)
+        official = network.from_official(state)
     except (KeyError, IndexError, ValueError, ArithmeticError, RuntimeError):
         return  # some of the names are known, but parts or shapes are not what belongs to them
     if official is not None:
