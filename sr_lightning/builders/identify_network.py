@@ -28,7 +28,7 @@ class Identified:
     model: dict[str, Any]
     """The config's section, without `weights`."""
     overrides: str
-    """What to type for it."""
+    """The overrides that select it on a command line."""
 
 
 def identify_network(file: WeightsFile) -> Identified | None:

@@ -1,4 +1,4 @@
-"""The config section `model` to a network with its weights."""
+"""Builds the network of the config section `model`, with its weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The config sections of a training run to its loss, optimizers, module and Trainer."""
+"""Builds the parts of a training run: loss, optimizers, module, Trainer."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def _check_patch(config: TrainConfig, module: nn.Module, *, scale: int, unit: st
 def build_trainer(
     config: TrainConfig, folder: Path, *, callbacks: list[pl.Callback], loggers: list[Logger]
 ) -> pl.Trainer:
-    """The Trainer, counted in steps, with what the project fixes."""
+    """Builds the Trainer: counted in steps, with the arguments that no config sets."""
     from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
     from sr_lightning.training.profiler import NoProfiler
 

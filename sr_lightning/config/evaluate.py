@@ -115,8 +115,8 @@ def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
         check_target(known, "model", findings, extra=EXTRA["model"])
         model |= {key: value for key, value in known.items() if key not in unscaled}
         if (weights := model.get("weights")) is not None and not find_pretrained(weights).is_file():
-            shipped = ", ".join(pretrained_names())
-            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights, or one of {shipped}")
+            names = ", ".join(pretrained_names())
+            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights, or one of {names}")
         if model.get("fresh"):
             findings.append(
                 f"model.fresh: found {model['fresh']}, allowed: nothing; that part would hold random weights"
@@ -149,7 +149,7 @@ def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
         elif (file := _checkpoint_file(path)) is None:
             what = "holds no checkpoints/best.ckpt" if os.path.isdir(path) else "is not there"
             hint = nearest(path, pretrained_names())
-            findings.append(f"{key}: {path} {what}; a checkpoint, a run's folder, or shipped weights; {hint}")
+            findings.append(f"{key}: {path} {what}; a checkpoint, a run's folder, or pretrained weights; {hint}")
         elif file in found:
             findings.append(f"{key}: {path} is named twice")
         else:
@@ -160,7 +160,7 @@ def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
 
 
 def _checkpoint_file(path: str) -> str | None:
-    """A run's folder stands for its best checkpoint, or its last where nothing was validated; shipped names stay."""
+    """A run's folder stands for its best checkpoint, or its last where nothing was validated; pretrained names stay."""
     candidates = [Path(path), Path(path, "checkpoints", "best.ckpt"), Path(path, "checkpoints", "last.ckpt")]
     file = next((str(file) for file in candidates if file.is_file()), None)
     return file or (path if path in pretrained_names() and not os.path.exists(path) else None)
