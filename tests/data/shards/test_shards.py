@@ -194,11 +194,11 @@ def test_workers_fetch_each_shard_from_a_bucket_once(packed, tmp_path, bucket, w
 
 def test_a_bucket_that_is_not_there_or_not_reached_is_told_after_seconds(tmp_path, bucket, monkeypatch):
     monkeypatch.setattr(shard_files.time, "sleep", lambda _: None)
-    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/images\.json: ClientError.*404"):
+    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/pictures\.json: ClientError.*404"):
         module("s3://bucket/other", tmp_path)
     shard_files._downloader.cache_clear()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/images\.json: EndpointConnectionError"):
+    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/pictures\.json: EndpointConnectionError"):
         module("s3://bucket/other", tmp_path)
 
 
@@ -233,7 +233,7 @@ def test_what_a_run_refuses(packed, many, tmp_path, monkeypatch):
         module(packed, tmp_path, train_dir=str(many))
     with pytest.raises(UserError, match=r"data\.shards\.max_cache_gb: found 0\.0001.* need 0\.00097; allowed: that"):
         module(f"local:{packed}", tmp_path, spread=100, kept_gb=1e-4)
-    with pytest.raises(UserError, match=r"cannot fetch local:.*nowhere/images\.json"):
+    with pytest.raises(UserError, match=r"cannot fetch local:.*nowhere/pictures\.json"):
         module(f"local:{tmp_path}/nowhere", tmp_path)
     shard_files._downloader.cache_clear()
     monkeypatch.setitem(sys.modules, "litdata.streaming.downloader", None)
