@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.check_data data=…`: everything that is wrong with the images, before a run begins."""
+"""Command `check_data`: finds everything that is wrong with the images before a run begins."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SHOWN = 20  # findings of a kind; the file has all
 
 
 def check_data(config: TrainConfig, folders: list[str] | None) -> Report:
-    """Checks the sets of a config, or folders in place of them.
+    """Checks the data sets of a config, or any folders instead.
 
     Args:
-        config: Checked.
+        config: A validated training config.
         folders: None for the config's training, validation and test sets.
     """
     from sr_lightning.data.files import EXTENSIONS

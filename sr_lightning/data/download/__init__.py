@@ -1,1 +1,1 @@
-"""Fetches the public data sets, with checksums and without trust in archives."""
+"""Downloads of data sets: verified, resumable transfers and safe extraction of archives."""

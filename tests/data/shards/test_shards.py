@@ -212,7 +212,7 @@ def test_a_shard_that_is_not_what_was_packed_is_told(packed, tmp_path):
         images[0]
     assert not list((tmp_path / "kept").glob("*/chunk*"))
     shard.write_bytes(content[:-1])
-    with pytest.raises(TrainingFailedError, match=r"has \d+ bytes, packed were"):
+    with pytest.raises(TrainingFailedError, match=r"has \d+ bytes, but "):
         module(packed, tmp_path).train_images.hr[0]
     shard.unlink()
     with pytest.raises(TrainingFailedError, match=r"cannot fetch local:.*chunk-0-0\.bin"):
