@@ -13,7 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_TABLES = Path(__file__).parent
+from sr_lightning.data.download import DOWNLOADS
+
+BENCHMARKS = Path(__file__).parent / "benchmarks.json"
+_PUBLISHED = Path(__file__).parent / "published.tsv"
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,8 @@ class PublishedRow:
 @functools.cache
 def load_benchmarks() -> dict[str, Benchmark]:
     """All benchmarks, by name; an entry of `benchmarks.json` is enough for each."""
-    downloads = json.loads((_TABLES.parent / "download" / "downloads.json").read_text(encoding="utf-8"))
-    table = json.loads((_TABLES / "benchmarks.json").read_text(encoding="utf-8"))
+    downloads = json.loads(DOWNLOADS.read_text(encoding="utf-8"))
+    table = json.loads(BENCHMARKS.read_text(encoding="utf-8"))
     return {
         name: Benchmark(
             name,
@@ -100,7 +103,7 @@ def reference_bicubic(benchmark: str, scale: int) -> tuple[float, float] | None:
 
 def published_rows(benchmark: str, scale: int) -> list[PublishedRow]:
     """Published results on a benchmark, oldest first; the training set `291` is T91 + BSD200."""
-    with (_TABLES / "published.tsv").open(encoding="utf-8", newline="") as file:
+    with _PUBLISHED.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["scale"] == str(scale)]
     found = []
     for row in rows:

@@ -14,7 +14,8 @@ from urllib.parse import urljoin, urlsplit
 import pooch  # type: ignore[import-untyped]  # it ships no types
 import requests  # pooch's own dependency
 
-TABLE = Path(__file__).parent / "downloads.json"
+from sr_lightning.data.download import DOWNLOADS
+
 _TIMEOUT = (10.0, 30.0)  # seconds: to connect, and without a byte
 _ATTEMPTS = 3
 _CHUNK = 1 << 16
@@ -65,7 +66,7 @@ class RemoteSet:
 def remote_sets() -> dict[str, RemoteSet]:
     """The data sets that can be downloaded, from `downloads.json`."""
     found = {}
-    for name, entry in json.loads(TABLE.read_text(encoding="utf-8")).items():
+    for name, entry in json.loads(DOWNLOADS.read_text(encoding="utf-8")).items():
         files = [
             RemoteFile(file, entry["url"] + file, digest, size, entry["folder"])
             for file, (digest, size) in entry["files"].items()

@@ -10,7 +10,7 @@ from typing import Any
 from sr_lightning.errors import UserError
 
 INDEX = "pictures.json"
-HASHES = "images.hashes1.json"
+HASHES = "pictures.hashes1.json"
 """Hashes of each image, in the form of `stored_hashes`."""
 FORMAT = 1
 

@@ -1,6 +1,7 @@
 """Benchmarks are recognised by content, and what is wrong with them is said."""
 
 import hashlib
+import importlib
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import skimage.data
 from PIL import Image
 
 from sr_lightning.data.benchmarks import recognition as benchmarks
+from sr_lightning.data.benchmarks import reference
 from sr_lightning.data.benchmarks.recognition import comparability_findings, recognise
 from sr_lightning.data.benchmarks.reference import Benchmark, BenchmarkImage, published_rows, reference_bicubic
 from sr_lightning.data.duplicates.fingerprint import perceptual_hash, pixel_hash, thumbnail
@@ -156,6 +158,31 @@ def test_the_tables_of_the_benchmarks_are_whole():
     assert reference_bicubic("Urban100", 3) == (24.46, 0.7353)
     assert reference_bicubic("Set5", 8) is None
     assert reference_bicubic("Mine", 2) is None
+
+
+def test_a_benchmark_costs_one_entry(four, tmp_path, monkeypatch, capsys):
+    """The script adds it from a folder of images; nothing else names it."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "scripts"))
+    script = importlib.import_module("benchmark_tables")
+    table = tmp_path / "benchmarks.json"
+    table.write_text(reference.BENCHMARKS.read_text())
+    for module in (script, reference):
+        monkeypatch.setattr(module, "BENCHMARKS", table)
+    for path in four.iterdir():
+        Image.open(path).crop((0, 0, 72, 72)).save(path)
+    monkeypatch.setattr("sys.argv", ["benchmark_tables", f"Mine={four}"])
+    script.main()
+    monkeypatch.setattr(benchmarks, "load_benchmarks", reference.load_benchmarks.__wrapped__)
+    assert len(benchmarks.load_benchmarks()) == 5
+    found = look(four)
+    assert (found.benchmark, found.is_exact) == ("Mine", True)
+    bicubic = benchmarks.load_benchmarks()["Mine"].bicubic
+    assert set(bicubic) == {2, 3, 4}
+    assert comparability_findings(found, 4, *bicubic[4]) == []
+    (four / "a.png").unlink()
+    assert comparability_findings(look(four), 4, 0, 0) == [
+        "Mine is incomplete: 3 of 4 images are there; missing: a.png"
+    ]
 
 
 def test_published_rows():
