@@ -1,6 +1,6 @@
 """Reference data of the benchmarks: hashes of their images, bicubic's rows, published rows.
 
-`scripts/benchmark_tables.py` writes `benchmarks.json`; checksums of files that can be downloaded come from
+`scripts/maintenance/benchmark_tables.py` writes `benchmarks.json`; checksums of files that can be downloaded come from
 `downloads.json`. No pixels of a benchmark are stored.
 """
 

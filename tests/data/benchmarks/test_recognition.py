@@ -162,7 +162,7 @@ def test_the_tables_of_the_benchmarks_are_whole():
 
 def test_a_benchmark_costs_one_entry(four, tmp_path, monkeypatch, capsys):
     """The script adds it from a folder of images; nothing else names it."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "scripts"))
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "scripts/maintenance"))
     script = importlib.import_module("benchmark_tables")
     table = tmp_path / "benchmarks.json"
     table.write_text(reference.BENCHMARKS.read_text())

@@ -1,7 +1,7 @@
 """Writes `sr_lightning/data/benchmarks/benchmarks.json`: hashes of the benchmarks' images, and bicubic's rows.
 
-    SR_DATA=<root> python scripts/benchmark_tables.py       # the four classic sets
-    python scripts/benchmark_tables.py Manga109=<folder>    # adds a benchmark, or replaces its entry
+    SR_DATA=<root> python scripts/maintenance/benchmark_tables.py       # the four classic sets
+    python scripts/maintenance/benchmark_tables.py Manga109=<folder>    # adds a benchmark, or replaces its entry
 
 The rows are computed with NumPy, Pillow and scikit-image only, none of the project's resizing or metrics, so that
 they can convict the project itself. `otherwise` holds what other kernels and protocols give: it tells a user why a
