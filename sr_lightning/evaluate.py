@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from sr_lightning.data.batch import EvalBatch
-    from sr_lightning.data.datasets import Images
     from sr_lightning.data.degradations.base import Degradation
+    from sr_lightning.data.images import Images
     from sr_lightning.distributed.process_group import Place
     from sr_lightning.evaluation.benchmark_check import Checked
     from sr_lightning.evaluation.evaluator import Bench

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import torch.distributed
 
 from sr_lightning.files import write_atomically
 from sr_lightning.metrics.psnr_ssim import PROTOCOL
+from sr_lightning.text import natural_key
 
 BICUBIC = "bicubic"
 """The method that stands in every table, and from which gains are counted."""
@@ -81,13 +81,8 @@ def gathered(scores: list[ImageScore]) -> list[ImageScore]:
         parts: list[list[ImageScore] | None] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(parts, scores)
         scores = [score for part in parts for score in part or []]
-    return sorted(scores, key=_natural)
-
-
-def _natural(score: ImageScore) -> list[Any]:
-    """Set5 before Set14, x2 before x4; the methods of an image stay in their order."""
-    parts = [re.split(r"(\d+)", text) for text in (score.set, str(score.scale), score.name, str(score.key))]
-    return [[(int(part), "") if part.isdigit() else (-1, part) for part in found] for found in parts]
+    # The methods of an image stay in their order.
+    return sorted(scores, key=lambda s: [natural_key(text) for text in (s.set, str(s.scale), s.name, str(s.key))])
 
 
 def baselines(scores: Iterable[ImageScore]) -> dict[tuple[str, int, int], ImageScore]:
