@@ -26,14 +26,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from sr_lightning.checkpoints.integrity import Seal
 from sr_lightning.cli.commands import COMMANDS, Config, hardware
 from sr_lightning.distributed.environment import is_launched
 from sr_lightning.distributed.environment import ranks as environment_ranks
 from sr_lightning.errors import FailedError, InterruptedRun, TrainingFailedError, UserError
-from sr_lightning.runs.resume import Resume
 from sr_lightning.runs.run import Run
 from sr_lightning.text import Formatter
 
@@ -89,12 +85,7 @@ def run_ranks(n: int, name: str, config: Config, run: Run) -> float | None:
     job.mkdir(exist_ok=True)
     for old in job.iterdir():
         old.unlink()
-    resume = run.resume and {key: getattr(run.resume, key) for key in ("changes", "allowed", "differing")}
-    if resume and run.resume:
-        resume["checkpoint"] = run.resume.checkpoint and str(run.resume.checkpoint)
-        resume["step"] = run.resume.seal and run.resume.seal.step
-    plain = {"config": asdict(config), "command": run.command, "group": run.group, "resume": resume}
-    (job / "job.json").write_text(json.dumps(plain), encoding="utf-8")
+    (job / "job.json").write_text(json.dumps({"config": asdict(config), "run": run.to_plain()}), encoding="utf-8")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -178,16 +169,7 @@ def _passed_on(ranks: list[subprocess.Popen[bytes]]) -> Iterator[None]:
 
 def _read_job(folder: Path, name: str) -> tuple[Any, Run]:
     plain: dict[str, Any] = json.loads((folder / "ranks" / "job.json").read_text(encoding="utf-8"))
-    resume = plain["resume"] and Resume(
-        folder,
-        plain["resume"]["checkpoint"] and Path(plain["resume"]["checkpoint"]),
-        DictConfig({}),
-        plain["resume"]["changes"],
-        seal=None if plain["resume"]["step"] is None else Seal(plain["resume"]["step"], None),
-        allowed=tuple(plain["resume"]["allowed"]),
-        differing=tuple(plain["resume"]["differing"]),
-    )
-    return COMMANDS[name].restore(plain["config"]), Run(folder, plain["command"], plain["group"], resume or None)
+    return COMMANDS[name].restore(plain["config"]), Run.from_plain(plain["run"])
 
 
 def _log_to(folder: Path, name: str, rank: int) -> None:

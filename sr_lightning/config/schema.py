@@ -12,7 +12,8 @@ SCALES = (2, 3, 4, 8)
 LOSS = "sr_lightning.losses.CompositeLoss"
 PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
 ADVERSARY = "sr_lightning.training.adversarial.Adversary"
-OFFERED = ("folder", "group")  # what a run gives to the callbacks and loggers that ask for it
+OFFERED = ("folder", "group", "resets_best", "accepts_other_data")
+"""Arguments that a run gives to the data, the callbacks and the loggers whose constructors have them."""
 # Keys that the project adds to those of a section's constructor.
 EXTRA = {
     "model": {"weights": "str | None", "fresh": "list[str]", "adam_lr": "float"},

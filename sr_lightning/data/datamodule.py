@@ -69,6 +69,7 @@ class SRDataModule(pl.LightningDataModule):
         val_holdout: Without `val`: this many training images, evenly spread over the sorted list, are
             kept out of training and validated on.
         test: Like `val`; always whole images. Without any, the validation sets are tested, whole.
+        accepts_other_data: When a run is resumed, accept other images, or other crops of them, than it began with.
 
     Raises:
         UserError: Folders or images do not fit what was asked for.
@@ -101,6 +102,7 @@ class SRDataModule(pl.LightningDataModule):
         val_crop: int | None = None,
         val_holdout: int = 0,
         test: dict[str, Any] | None = None,
+        accepts_other_data: bool = False,
     ) -> None:
         super().__init__()
         self.scales = sorted(scale) if isinstance(scale, list) else [scale]
@@ -145,8 +147,7 @@ class SRDataModule(pl.LightningDataModule):
         self.test_sets: list[Images] = []
         self.train_loader: TimedLoader | None = None
         self._restored_fingerprint: str | None = None
-        self.may_differ = False
-        """Whether a continued run accepts other images, or other crops of them, than it began with."""
+        self.accepts_other_data = accepts_other_data
 
     def setup(self, stage: str) -> None:
         """Finds, decodes and checks the images, once; every stage needs the same ones."""
@@ -211,7 +212,7 @@ class SRDataModule(pl.LightningDataModule):
         assert self.train_images is not None
         assert self.trainer is not None
         self._check_ranks_agree()
-        if not self.may_differ and self._restored_fingerprint not in (None, self.fingerprint()):
+        if not self.accepts_other_data and self._restored_fingerprint not in (None, self.fingerprint()):
             raise UserError(
                 "data: the training images or how they are cut have changed since the checkpoint was written, so "
                 "the run cannot continue where it stopped; allowed: the same data, a new run that starts from "
