@@ -19,6 +19,7 @@ from torch import nn
 
 import sr_lightning.train as command
 from sr_lightning.builders import training
+from sr_lightning.training import final_test
 from sr_lightning.callbacks import ExactResume, NonFiniteGuard
 from sr_lightning.checkpoints.integrity import find_resumable
 from sr_lightning.config.compose import compose_jobs
@@ -282,7 +283,7 @@ def test_a_run_killed_before_its_test_keeps_its_objective(monkeypatch):
     config = checked()
     objective = run(config, "straight")
     with monkeypatch.context() as patch:
-        patch.setattr(command, "_finish", lambda *_: kill(None, None))
+        patch.setattr(final_test, "final_test", lambda *_, **__: kill(None, None))
         with pytest.raises(Killed):
             run(config, "stopped")
     assert go_on(config, "stopped") == objective
