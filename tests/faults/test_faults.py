@@ -19,7 +19,6 @@ from torch import nn
 
 import sr_lightning.train as command
 from sr_lightning.builders import training
-from sr_lightning.training import final_test
 from sr_lightning.callbacks import ExactResume, NonFiniteGuard
 from sr_lightning.checkpoints.integrity import find_resumable
 from sr_lightning.config.compose import compose_jobs
@@ -31,6 +30,7 @@ from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import Resume, accept_differences, prepare
 from sr_lightning.runs.run import Run
 from sr_lightning.train import main
+from sr_lightning.training import final_test
 
 
 class Net(nn.Module):
