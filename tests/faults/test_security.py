@@ -24,7 +24,7 @@ from sr_lightning.image.decoder import decode
 from sr_lightning.losses import LPIPSLoss
 from sr_lightning.losses.backbones import VGGFeatures
 from sr_lightning.runs.resume import find_resume
-from sr_lightning.runs.saved_config import own_targets, read_saved_config, typed_again
+from sr_lightning.runs.saved_config import own_targets, read_saved_config, required_overrides
 from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -276,7 +276,7 @@ def test_a_run_that_was_killed_while_its_config_was_written_begins_again(tmp_pat
 def test_S2_to_continue_a_run_of_ours_nothing_has_to_be_typed_again(choice):
     register_resolvers()
     (job,) = compose_jobs("train", list(choice), config_dir=None, config_name=None, is_sweep=False)
-    assert typed_again(asdict(check_train(job.config))) == []
+    assert required_overrides(asdict(check_train(job.config))) == []
 
 
 def test_S2_examples_in_comments_are_not_ours():
