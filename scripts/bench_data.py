@@ -40,11 +40,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sr_lightning.data.cache.lr_images import made_lr
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from sr_lightning.data.batch import TrainBatch, TrainWindows
+from sr_lightning.data.cache.lr_images import made_lr
 from sr_lightning.data.cache.store import ImageStore
 from sr_lightning.data.datasets import BatchSampler, Images, TrainSamples
 from sr_lightning.data.degradations.base import Downscale, to_train_batch

@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from sr_lightning.evaluation.results import BICUBIC, SetScore
+from sr_lightning.evaluation.scores import BICUBIC, MethodId, SetScore
 from sr_lightning.text import printable
 
 Kind = Literal["baseline", "own", "published"]
@@ -48,12 +48,12 @@ class Record:
     more: Mapping[str, float | None] = field(default_factory=dict)
 
 
-def records(rows: Iterable[SetScore], facts: Mapping[str, Mapping[str, Any]]) -> list[Record]:
+def records(rows: Iterable[SetScore], facts: Mapping[MethodId, Mapping[str, Any]]) -> list[Record]:
     """What was measured, as lines of a table.
 
     Args:
         rows: Bicubic's first in each set.
-        facts: What is known of each method besides: `method` (its name in tables), `params`, `trained_on`.
+        facts: Further facts of each method: `params`, `trained_on`.
     """
     return [_record(row, facts.get(row.method, {})) for row in rows]
 
@@ -63,7 +63,7 @@ def _record(row: SetScore, facts: Mapping[str, Any]) -> Record:
     return Record(
         set=row.set,
         scale=row.scale,
-        method=facts.get("method", row.method),
+        method=row.method.label,
         kind="baseline" if is_baseline else "own",
         psnr_y=row.psnr_y,
         ssim_y=row.ssim_y,

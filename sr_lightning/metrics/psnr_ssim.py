@@ -172,9 +172,10 @@ def _blurred(x: Tensor) -> Tensor:
 
 @functools.cache
 def _gaussian() -> Tensor:
-    distance = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
-    window = torch.exp(-(distance**2) / (2 * _SIGMA**2))
-    return window / window.sum()
+    with torch.inference_mode(False):  # it is kept, and a loss may need it after an evaluation
+        distance = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
+        window = torch.exp(-(distance**2) / (2 * _SIGMA**2))
+        return window / window.sum()
 
 
 def _compared(sr: Tensor, hr: Tensor, border: int, channel: Channel) -> tuple[Tensor, Tensor]:

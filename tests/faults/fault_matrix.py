@@ -79,6 +79,7 @@ MATRIX = {
     "I7": "16 bits in, 16 bits out",
     "I8": "one bad image of ten",
     "I9": "two files of one name",
+    "I11": "predictions of other programs: missing, ambiguous, of another size, scale or kind",
     "I10": "1x1, 1x5000, one pixel more than a tile",
     "I11": "EXIF and ICC of what is written",
     "P1": "a killed process of several",
