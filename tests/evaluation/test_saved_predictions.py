@@ -167,7 +167,7 @@ def damaged(theirs):
         (damaged, "img_3.png: cannot be decoded"),
     ],
 )
-@pytest.mark.fault("I11", "refused, the file is named")
+@pytest.mark.fault("I12", "refused, the file is named")
 def test_images_that_cannot_be_scored_are_refused_by_name(change, said, folder, theirs, capsys):
     change(theirs)
     assert scored(theirs, folder) == 2
