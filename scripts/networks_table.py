@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 
-from sr_lightning.builders import components as build
+from sr_lightning.builders.network import build_network
 from sr_lightning.config.conf_files import conf_dir, register_resolvers
 from sr_lightning.config.train import check_train
 from sr_lightning.inference.cost import multiply_adds
@@ -35,7 +35,7 @@ def main() -> None:
         with initialize_config_dir(conf_dir(), version_base="1.3"):
             config = check_train(compose("train", [f"model={name}", f"scale={arguments.scale}"]))
         torch.manual_seed(0)
-        net = build.build_network(config.model).eval()
+        net = build_network(config.model).eval()
         count = multiply_adds(net, arguments.scale) or 0  # bicubic's, which the counter does not see: 0.04 G
         columns = receptive_field(net, arguments.scale)
         cells = [

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from sr_lightning.builders.components import build_optimizer
+from sr_lightning.builders.training import build_optimizer
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.train import main
 

@@ -1,4 +1,4 @@
-"""Whether weights fit a network: under which names, in which shapes, and made with which settings."""
+"""Matching of state dicts to networks: wrappers' prefixes, published names, shapes and settings."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFIXES = ("net.", "net_g.", "generator.", "model.", "module.", "_orig_mod.")
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of what keeps weights from fitting."""
+    """One kind of difference between weights and a network."""
 
     what: str
     names: list[str]
@@ -26,23 +26,23 @@ class Finding:
         return f"{self.what} ({len(self.names)}): {'; '.join(self.names[:3])}"
 
 
-def unwrapped(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """A state, and each part of it that a wrapper's prefix marks, without the prefix.
+def without_prefixes(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Yields a state dict, and each part of it that bears a wrapper's prefix, without the prefix.
 
-    So a module's discriminator, or its loss's weights, are left. Which part is meant the network decides: it must
-    fit name by name.
+    A module's discriminator and its loss's weights are left behind that way. The network decides which part is
+    meant: it must fit name by name.
     """
     yield state
     for prefix in _PREFIXES:
         part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         if part:
-            yield from unwrapped(part)
+            yield from without_prefixes(part)
 
 
-def readings(
+def candidate_states(
     net: nn.Module | type[nn.Module], state: dict[str, Tensor]
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
-    """A state in its own names; and where the network knows them as another project's, in ours.
+    """Yields a state dict in its own names, and in ours where the network knows them as a published implementation's.
 
     Yields:
         The state, and arguments of the network that it was made with.
@@ -62,11 +62,11 @@ def readings(
         yield official
 
 
-def kept_fresh(net: nn.Module, weights: Mapping[str, Tensor], fresh: Sequence[str]) -> dict[str, Tensor]:
-    """The weights, but what belongs to the parts named in `fresh` as it is in the network.
+def keep_fresh_layers(net: nn.Module, weights: Mapping[str, Tensor], fresh: Sequence[str]) -> dict[str, Tensor]:
+    """The weights, except the layers named in `fresh`: those stay as they are in the network.
 
     Raises:
-        UserError: A name that is no part of the network.
+        UserError: A name in `fresh` that is no layer of the network.
     """
     own = net.state_dict()
     for part in fresh:
@@ -82,7 +82,7 @@ def _belongs(name: str, part: str) -> bool:
 
 
 def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
-    """What keeps weights from fitting a network; empty if they fit."""
+    """Names and shapes in which weights differ from a network; empty if they fit."""
     expected = net.state_dict()
     missing = [key for key in expected if key not in weights]
     unexpected = [key for key in weights if key not in expected]
@@ -95,8 +95,8 @@ def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
     return [finding for finding in found if finding.names]
 
 
-def other_settings(net: nn.Module, settings: Mapping[str, Any]) -> list[Finding]:
-    """Arguments with which the file was made and the network was not."""
+def setting_differences(net: nn.Module, settings: Mapping[str, Any]) -> list[Finding]:
+    """Constructor arguments that the file decides and the network was built without."""
     found = []
     for name, value in settings.items():
         own = torch.as_tensor(getattr(net, name)).flatten().double().cpu()

@@ -23,7 +23,7 @@ from sr_lightning.evaluation import benchmark_check as self_check
 from sr_lightning.image.color import read_rgb
 from sr_lightning.image.resize import resize
 from sr_lightning.models import EDSR, IMDN
-from sr_lightning.weights.pretrained import find_weights
+from sr_lightning.weights.pretrained import find_pretrained
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
@@ -461,7 +461,7 @@ def test_what_only_the_files_can_tell(folder, tmp_path, capsys):
     ],
 )
 def test_a_bare_file_that_nearly_fits_names_the_key_and_the_config(change, said, folder, tmp_path, capsys):
-    state = load_file(find_weights("edsr_tiny_y_x4"))
+    state = load_file(find_pretrained("edsr_tiny_y_x4"))
     change(state)
     torch.save(state, tmp_path / "nearly.pth")
     assert main([f"checkpoint={tmp_path / 'nearly.pth'}", *mine(folder), *QUICK]) == 2
@@ -470,7 +470,18 @@ def test_a_bare_file_that_nearly_fits_names_the_key_and_the_config(change, said,
     assert "of ours model=edsr_tiny_y scale=4 is nearest" in err
 
 
-def test_shipped_weights_are_weights_of_a_typed_model_too(folder):
+def test_evaluation_reads_and_checksums_a_checkpoint_once(folder, tmp_path, monkeypatch):
+    from sr_lightning.checkpoints import plain_data
+
+    path, read = save(tmp_path / "a.ckpt"), []
+    for part, name in ((plain_data, "read_seal"), (torch, "load")):
+        original = getattr(part, name)
+        monkeypatch.setattr(part, name, lambda *a, f=original, n=name, **k: (read.append(n), f(*a, **k))[1])
+    assert main([f"checkpoint={path}", *mine(folder), *QUICK]) == 0
+    assert read == ["read_seal", "load"]
+
+
+def test_pretrained_weights_are_weights_of_a_typed_model_too(folder):
     typed = ["model=edsr_tiny_y", "scale=4", "model.weights=edsr_tiny_y_x4"]
     assert main([*typed, *mine(folder), *QUICK, "hydra.run.dir=typed"]) == 0
     assert main(["checkpoint=edsr_tiny_y_x4", *mine(folder), *QUICK, "hydra.run.dir=named"]) == 0
