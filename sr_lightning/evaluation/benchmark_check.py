@@ -21,7 +21,7 @@ class BenchmarkCheck:
     benchmark: str | None = None
     """The benchmark that its images and its bicubic rows are, so that published rows may stand beside ours."""
     findings: list[str] = field(default_factory=list)
-    """Why it is not the benchmark that it looks like."""
+    """Reasons why it is not the benchmark that it looks like."""
 
     @property
     def title(self) -> str:
@@ -35,7 +35,7 @@ def check_benchmark(images: Images, rows: Iterable[SetScore], *, degradation: st
     Args:
         images: The set.
         rows: Bicubic's, at every scale that is evaluated.
-        degradation: What made the LR images.
+        degradation: The degradation that made the LR images.
     """
     recognition = recognise(images.hr.paths)
     if recognition is None or recognition.benchmark != images.name:

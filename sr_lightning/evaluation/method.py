@@ -20,7 +20,7 @@ from sr_lightning.inference.predict import bicubic, super_resolve
 
 @dataclass(frozen=True)
 class Method:
-    """What all methods have: a name in tables and an image for each LR image."""
+    """What all methods have: a name in tables, and an SR image for each LR image."""
 
     label: str
     """Its name in tables; checkpoints that differ only in their training seed share it."""
@@ -48,7 +48,7 @@ class Method:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the table has to know about it."""
+        """Remarks below the table."""
         return []
 
     @property
@@ -126,7 +126,7 @@ class NetworkMethod(Method):
 def network_method(
     label: str, net: nn.Module, scales: tuple[int, ...], checkpoint: str | None, config: dict[str, Any]
 ) -> NetworkMethod:
-    """A network with what its training config says about it."""
+    """A network with the facts of its training config."""
     return NetworkMethod(
         label=label,
         net=net,

@@ -52,13 +52,13 @@ def write_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str]
 
 
 def print_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str]) -> None:
-    """Prints the tables, what they were measured with, and what may be said about the differences."""
+    """Prints the tables, the protocol and notes, and the differences with their intervals."""
     console = Console(highlight=False, markup=False)
     sources = list(dict.fromkeys(line.source for line in evaluation.table_rows if line.source))
     lines = [_cited(line, sources) for line in evaluation.table_rows]
-    is_said = any(line.trained_on for line in lines)
+    has_training = any(line.trained_on for line in lines)
     title = "PSNR (dB) and SSIM on Y; gain over bicubic" + (" and spread over seeds (±)" if evaluation.seeded else "")
-    console.print(terminal(lines, (*QUALITY, "trained on") if is_said else QUALITY, title=title))
+    console.print(terminal(lines, (*QUALITY, "trained on") if has_training else QUALITY, title=title))
     if evaluation.metrics:
         own = [line for line in lines if line.kind != "published"]
         console.print(terminal(own, list(evaluation.metrics), title="Further metrics"))
@@ -66,7 +66,7 @@ def print_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str]
         cost = next(iter(evaluation.costs.values()))
         latency = "latency: 8 x a pass's median" if evaluation.settings["self_ensemble"] else "latency: median"
         title = f"Cost of one image of 1280x720 on {cost.device}, {cost.precision}; {latency}"
-        console.print(terminal(_once_each(lines), COST, title=title))
+        console.print(terminal(_costs_only(lines), COST, title=title))
     for text in [*protocol(evaluation), *evaluation.notes]:
         console.print(printable(text))
     for number, source in enumerate(sources, 1):
@@ -81,7 +81,7 @@ def print_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str]
 
 
 def protocol(evaluation: Evaluation) -> list[str]:
-    """How the numbers were made, in a line or two."""
+    """The measurement protocol in a sentence."""
     settings = evaluation.settings
     ready = settings["lr_ready_made"]
     lr = f"LR by {settings['lr_kernel']}, 8 bit" + (f" (ready-made: {', '.join(ready)})" if ready else "")
@@ -96,8 +96,14 @@ def protocol(evaluation: Evaluation) -> list[str]:
 def _columns(evaluation: Evaluation) -> list[str]:
     lines = evaluation.table_rows
     cost = [name for name in COST if name not in QUALITY] if evaluation.costs else []
-    said = ["trained on"] if any(line.trained_on for line in lines) else []
-    return [*QUALITY, *evaluation.metrics, *cost, *said, *(["source"] if any(line.source for line in lines) else [])]
+    training = ["trained on"] if any(line.trained_on for line in lines) else []
+    return [
+        *QUALITY,
+        *evaluation.metrics,
+        *cost,
+        *training,
+        *(["source"] if any(line.source for line in lines) else []),
+    ]
 
 
 def _cited(line: Record, sources: Sequence[str]) -> Record:
@@ -107,7 +113,8 @@ def _cited(line: Record, sources: Sequence[str]) -> Record:
     return replace(line, trained_on=f"{line.trained_on} [{sources.index(line.source) + 1}]".strip())
 
 
-def _once_each(lines: Sequence[Record]) -> list[Record]:
+def _costs_only(lines: Sequence[Record]) -> list[Record]:
     """One line for each network and scale, without the sets."""
-    own = {(line.scale, line.method): replace(line, set="") for line in lines if line.kind == "own"}
+    measured = [line for line in lines if line.kind == "own" and line.latency_seconds is not None]
+    own = {(line.scale, line.method): replace(line, set="") for line in measured}
     return [own[key] for key in sorted(own, key=lambda key: key[0])]

@@ -65,7 +65,7 @@ def run_evaluation(
         bench: The images and metrics.
         methods: The methods; the first is compared with all others.
         keep_altered: Evaluate a set that is not the benchmark it looks like, and call it altered.
-        costs: Measure what each network costs.
+        costs: Measure multiply-adds, latency and memory of each network.
         settings: The protocol besides its fixed part.
         show_published: Published rows stand beside ours.
         seed: Of the bootstrap.
@@ -120,7 +120,7 @@ def _with_titles(scores: Sequence[ImageScore], checks: Sequence[BenchmarkCheck])
 
 
 def _measure_costs(methods: Sequence[Method], place: Place) -> Mapping[tuple[MethodId, int], Cost]:
-    """Of each network at each of its scales; checkpoints that share a label cost the same."""
+    """Costs of each network at each of its scales, measured once for checkpoints that share a label."""
     costs: dict[tuple[MethodId, int], Cost] = {}
     known: dict[tuple[str, int], Cost] = {}
     for method in methods:
@@ -129,7 +129,7 @@ def _measure_costs(methods: Sequence[Method], place: Place) -> Mapping[tuple[Met
         for scale in method.scales:
             same = (method.label, scale)
             if same not in known:
-                log.info("measuring what %s costs at x%d", method.label, scale)
+                log.info("measuring the cost of %s at x%d", method.label, scale)
                 cost = measure_cost(method.net, scale, device=str(place.device))
                 known[same] = cost.repeated(SYMMETRIES) if method.self_ensemble else cost
             costs[method.id, scale] = known[same]

@@ -1,4 +1,4 @@
-"""Predictions: the images that a method makes of a test set, timed, and saved where asked for."""
+"""Predictions of a method on the test images: computed, timed, saved."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def quantised(sr: Tensor) -> Tensor | None:
 
 
 def measure_time(enlarge: Callable[[], Tensor]) -> tuple[Tensor, float]:
-    """The result of a call, and the seconds that it took, on a GPU until it is computed."""
+    """The result of a call and its duration in seconds, including what a GPU still computes."""
     start = time.perf_counter()
     enlarged = enlarge()
     if enlarged.is_cuda:

@@ -1,4 +1,4 @@
-"""Writers of `results.json` and `per_image.csv`."""
+"""The files `results.json` and `per_image.csv`."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +13,8 @@ from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch
 from sr_lightning.data.datasets import EvalImages
-from sr_lightning.data.files import find_images
 from sr_lightning.errors import UserError
+from sr_lightning.evaluation.file_matching import candidate_files, match_files, possible_names
 from sr_lightning.evaluation.method import Method
 from sr_lightning.evaluation.predictions import image_names
 from sr_lightning.evaluation.scores import BICUBIC, MethodId
@@ -24,10 +23,6 @@ from sr_lightning.text import enumerated, listed
 
 Wanted = tuple[str, int, int]
 """Set, scale, and number in the set of a test image."""
-_SCALE = re.compile(r"(?<![a-z0-9])(?:x([2-9])|([2-9])x)(?![a-z0-9])", re.IGNORECASE)
-_SCALE_BEHIND_NAME = re.compile(r"^x([2-9])(?![a-z0-9])", re.IGNORECASE)  # DIV2K: 0801x4
-_SCALE_FOLDER = re.compile(r"x?([2-9])x?", re.IGNORECASE)
-_NOT_SR = re.compile(r"(?<![a-z])(lr|lq|hr|gt|bicubic|bic|nearest|bilinear|error|diff)(?![a-z])", re.IGNORECASE)
 LOSSY = (".jpg", ".jpeg", ".webp")
 
 
@@ -53,7 +48,7 @@ class SavedImages(Method):
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the table has to know about the files."""
+        """Remarks below the table."""
         lossy = [path.name for path in self.files.values() if path.suffix.lower() in LOSSY]
         return [f"{self.label}: {enumerated(lossy, most=2)} may be compressed with losses"] if lossy else []
 
@@ -130,10 +125,10 @@ def match_saved_images(label: str, folder: str, images: EvalImages) -> SavedImag
     for name, scale in dict.fromkeys((found.name, scale) for found, scale, _ in images.items):
         hr = sets[name].hr
         root = Path(folder.replace("{set}", name).replace("{scale}", str(scale)))
-        stems = [_possible_names(path, names[name, i]) for i, path in enumerate(hr.paths)]
-        candidates = _candidates(root, name, scale, others=[other for other in sets if other != name])
+        stems = [possible_names(path, names[name, i]) for i, path in enumerate(hr.paths)]
+        candidates = candidate_files(root, name, scale, others=[other for other in sets if other != name])
         try:
-            found = _match(stems, candidates, scale)
+            found = match_files(stems, candidates, scale)
         except UserError as error:
             findings.append(f"{name} x{scale}: {error}")
             continue
@@ -148,86 +143,6 @@ def match_saved_images(label: str, folder: str, images: EvalImages) -> SavedImag
     return SavedImages(
         label=label, source=folder, files=files, scales=tuple(sorted({scale for _, scale, _ in images.items}))
     )
-
-
-@dataclass(frozen=True)
-class _Name:
-    """What an image made of a test image may be called, without suffix; in a sub-folder, where names repeat."""
-
-    stem: str
-    folder: str | None = None
-
-    def suffix(self, path: Path) -> str | None:
-        """What stands behind the name; None where the file is called otherwise."""
-        is_there = self.folder is None or path.parent.name == self.folder
-        return path.stem[len(self.stem) :] if is_there and path.stem.startswith(self.stem) else None
-
-
-def _possible_names(path: Path, unique: str) -> list[_Name]:
-    names = [_Name(unique)]
-    if unique != path.stem:
-        names.append(_Name(path.stem, path.parent.name))
-    if path.stem.endswith("HR"):
-        names.append(_Name(path.stem.removesuffix("HR") + "LR"))
-    return names
-
-
-def _candidates(root: Path, name: str, scale: int, *, others: Sequence[str]) -> list[Path]:
-    """Files below a folder that no sub-folder's name assigns to another set or scale."""
-    other_sets = {other.lower() for other in others} - {name.lower()}
-    found, in_its_own = [], []
-    for path in find_images(root, key="predictions"):
-        parts = [part.lower() for part in path.relative_to(root).parts[:-1]]
-        scales = [int(tag[1]) for part in parts if (tag := _SCALE_FOLDER.fullmatch(part))]
-        if not any(part in other_sets for part in parts) and all(tag == scale for tag in scales):
-            found.append(path)
-            in_its_own += [path] if name.lower() in parts else []
-    return in_its_own or found
-
-
-def _match(stems: Sequence[Sequence[_Name]], candidates: Sequence[Path], scale: int) -> list[Path]:
-    """The file of each image: its name, and behind it one suffix that all images of the set share."""
-    by_suffix = _by_suffix(stems, candidates, scale)
-    first = stems[0][0].stem
-    if not by_suffix:
-        raise UserError(f"no file is named after a test image; expected {first}.png, {first}_x{scale}.png and the like")
-    complete = {suffix: found for suffix, found in by_suffix.items() if len(found) == len(stems)}
-    if not complete:
-        found = max(by_suffix.values(), key=len)
-        missing = [names[0].stem for i, names in enumerate(stems) if i not in found]
-        example = next(iter(found.values()))[0].name
-        raise UserError(f"no image for {enumerated(missing)}, though there is {example}")
-    if len(complete) > 1:  # LR and HR copies often lie beside the results
-        complete = {suffix: found for suffix, found in complete.items() if not _NOT_SR.search(suffix)} or complete
-    for i, names in enumerate(stems):
-        fitting = [path for found in complete.values() for path in found[i]]
-        if len(fitting) > 1:
-            files = enumerated(list(map(str, fitting)))
-            raise UserError(f"several files fit {names[0].stem}: {files}; allowed: one for each image")
-    (found,) = complete.values()
-    return [found[i][0] for i in range(len(stems))]
-
-
-def _by_suffix(
-    stems: Sequence[Sequence[_Name]], candidates: Sequence[Path], scale: int
-) -> dict[str, dict[int, list[Path]]]:
-    """Suffix -> image -> the files that are called so."""
-    found: dict[str, dict[int, list[Path]]] = {}
-    for image, names in enumerate(stems):
-        for path in candidates:
-            suffixes = {suffix for name in names if (suffix := name.suffix(path)) is not None}
-            for suffix in suffixes:
-                if _is_suffix(suffix, scale):
-                    found.setdefault(suffix, {}).setdefault(image, []).append(path)
-    return found
-
-
-def _is_suffix(text: str, scale: int) -> bool:
-    """Whether a text may stand behind an image's name: separated from it, and not of another scale."""
-    tags = [int(tag[1] or tag[2]) for tag in _SCALE.finditer(text.replace("_", "-"))]
-    if behind := _SCALE_BEHIND_NAME.match(text.replace("_", "-")):
-        tags.append(int(behind[1]))
-    return (not text or not text[0].isalnum() or behind is not None) and all(tag == scale for tag in tags)
 
 
 def _size(path: Path) -> tuple[int, int] | None:

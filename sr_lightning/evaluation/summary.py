@@ -1,4 +1,4 @@
-"""What an evaluation says: spreads over seeds, differences with their intervals, and the lines of its tables."""
+"""Summary of an evaluation: table rows, spreads over seeds, differences with their intervals, notes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of all methods on all images, and what they are read with."""
+    """The scores of all methods on all images, with everything that tables and files show beside them."""
 
     scores: Sequence[ImageScore]
     methods: Sequence[Method]
@@ -58,7 +58,7 @@ class Evaluation:
     costs: Mapping[tuple[MethodId, int], Cost]
     metrics: Mapping[str, QualityMetric | UnavailableMetric]
     settings: Mapping[str, Any]
-    """What the protocol says besides its fixed part."""
+    """The protocol besides its fixed part."""
     show_published: bool
     seed: int
     """Of the bootstrap."""
@@ -146,7 +146,7 @@ class Evaluation:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the table has to know besides the protocol."""
+        """Remarks below the table besides the protocol."""
         notes = [f"{check.title}: {'; '.join(check.findings)}" for check in self.checks if check.findings]
         notes += [note for method in self.methods for note in method.notes]
         notes += self.refusals
@@ -167,11 +167,11 @@ class Evaluation:
 
     @property
     def refusals(self) -> list[str]:
-        """Which rows are not there, and why."""
+        """The rows that are left out, and why."""
         told = []
         for (method, name, scale), images in self.non_finite.items():
             where = f"{method.label} has no row for {name} x{scale}"
-            told.append(f"{where}: what it makes of {enumerated(images, most=1)} is not finite (NaN or infinity)")
+            told.append(f"{where}: its output for {enumerated(images, most=1)} is not finite (NaN or infinity)")
         return told
 
     @property
@@ -191,7 +191,7 @@ class Evaluation:
 
 
 def _over_seeds(members: Sequence[Record]) -> Record:
-    """One line for the checkpoints that differ only in their seed."""
+    """One row for the checkpoints that differ only in their seed."""
     first, n = members[0], len(members)
     if n == 1:
         return first

@@ -1,4 +1,4 @@
-"""Tables of results: on the terminal, as Markdown, as LaTeX and as CSV, all from the same records."""
+"""Result tables for the terminal, Markdown, LaTeX and CSV, all from the same records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Kind = Literal["baseline", "own", "published"]
 
 @dataclass(frozen=True)
 class Record:
-    """One line of a table: one method on one set at one scale. None: unknown, or it does not apply."""
+    """One row of a table: one method on one set at one scale. None: unknown or not applicable."""
 
     set: str
     scale: int
@@ -41,7 +41,7 @@ class Record:
     params: int | str | None = None
     trained_on: str = ""
     source: str = ""
-    """Who says so; empty for what was measured here."""
+    """Publication of the figures; empty for what was measured here."""
     multiply_adds: int | None = None
     latency_seconds: float | None = None
     peak_memory_bytes: int | None = None
@@ -49,7 +49,7 @@ class Record:
 
 
 def records(rows: Iterable[SetScore], facts: Mapping[MethodId, Mapping[str, Any]]) -> list[Record]:
-    """What was measured, as lines of a table.
+    """Measured scores as rows of a table.
 
     Args:
         rows: Bicubic's first in each set.
@@ -98,7 +98,7 @@ _TEXTS = ("set", "method", "trained on", "source")
 
 
 def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TITLE) -> Group:
-    """A table that fits 80 columns; what others have published stands apart, below ours."""
+    """A table that fits 80 columns; published rows stand apart, below ours."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
     for name in ("set", "method", *columns):
         is_text = name in _TEXTS
@@ -106,7 +106,7 @@ def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TIT
     for _, group in _groups(rows):
         before: Kind | None = None
         for i, row in enumerate(group):
-            head = where(row) if i == 0 else "published" if row.kind == "published" != before else ""
+            head = set_and_scale(row) if i == 0 else "published" if row.kind == "published" != before else ""
             cells = [escape(printable(text)) for text in (head, row.method, *_cells(row, columns))]
             table.add_row(
                 *cells, style="dim italic" if row.kind == "published" else "", end_section=i == len(group) - 1
@@ -120,7 +120,7 @@ def markdown(rows: Sequence[Record], columns: Sequence[str]) -> str:
     names = ["set", "method", *columns]
     lines = [f"| {' | '.join(names)} |", f"| {' | '.join('---' if n in _TEXTS else '---:' for n in names)} |"]
     for row in rows:
-        cells = [_markdown(text) for text in (where(row), row.method, *_cells(row, columns))]
+        cells = [_markdown(text) for text in (set_and_scale(row), row.method, *_cells(row, columns))]
         if row.kind == "published":
             cells = [f"*{cell}*" if cell else "" for cell in cells]
         lines.append(f"| {' | '.join(cells)} |")
@@ -139,7 +139,7 @@ def latex(rows: Sequence[Record], columns: Sequence[str]) -> str:
     for _, group in _groups(rows):
         lines.append(r"\midrule")
         for i, row in enumerate(group):
-            cells = [_latex(text) for text in (where(row) if i == 0 else "", row.method, *_cells(row, columns))]
+            cells = [_latex(text) for text in (set_and_scale(row) if i == 0 else "", row.method, *_cells(row, columns))]
             if row.kind == "published":
                 cells = [rf"\textit{{{cell}}}" if cell else "" for cell in cells]
             lines.append(" & ".join(cells) + r" \\")
@@ -158,17 +158,17 @@ def write_csv(path: Path, rows: Sequence[Record]) -> None:
         writer.writerows(plain)
 
 
-def where(row: Record) -> str:
+def set_and_scale(row: Record) -> str:
     """`Set5 x4`."""
     return f"{row.set} x{row.scale}".strip()
 
 
 def _groups(rows: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
-    return ((name, list(group)) for name, group in itertools.groupby(rows, where))
+    return ((name, list(group)) for name, group in itertools.groupby(rows, set_and_scale))
 
 
 def _cells(row: Record, columns: Sequence[str]) -> list[str]:
-    """Columns that are not ours are further metrics."""
+    """The row's cells; a column that is not in `COLUMNS` is a further metric."""
     return [COLUMNS[name](row) if name in COLUMNS else _metric(row, name) for name in columns]
 
 

@@ -352,7 +352,7 @@ def test_an_image_that_is_not_finite_has_no_number(broken, folder, tmp_path, mon
     monkeypatch.setattr(inference, "super_resolve", breaks)
     assert main([f"checkpoint={{a: {good}, b: {bad}}}", "save_pictures=true", *mine(folder), *QUICK]) == 1
     said = capsys.readouterr()
-    what = "b has no row for Mine x4: what it makes of img_1.png is not finite (NaN or infinity)"
+    what = "b has no row for Mine x4: its output for img_1.png is not finite (NaN or infinity)"
     assert what in said.err
     assert "Traceback" not in said.err
     assert what in " ".join(said.out.split())
