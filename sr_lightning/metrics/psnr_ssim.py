@@ -172,7 +172,8 @@ def _blurred(x: Tensor) -> Tensor:
 
 @functools.cache
 def _gaussian() -> Tensor:
-    with torch.inference_mode(False):  # it is kept, and a loss may need it after an evaluation
+    # A validation may be the first to ask for it, and autograd refuses what inference mode has made.
+    with torch.inference_mode(mode=False):
         distance = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
         window = torch.exp(-(distance**2) / (2 * _SIGMA**2))
         return window / window.sum()
