@@ -16,7 +16,7 @@ from sr_lightning.data.batch import EvalImage, NoImage, TrainWindows
 from sr_lightning.data.cache.lr_images import cached_lr
 from sr_lightning.data.datasets import EvalImages, TrainSamples
 from sr_lightning.data.degradations.base import Degradation, Downscale, sample_rule, to_eval_batch, to_train_batch
-from sr_lightning.data.duplicates.leakage import warn_of_leakage
+from sr_lightning.data.duplicates.leakage import warn_about_leakage
 from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.image_sets import SetFinder
 from sr_lightning.data.images import DecodedImages, Images
@@ -72,6 +72,7 @@ class SRDataModule(pl.LightningDataModule):
         val: Name -> HR folder, or `{hr: folder, lr: folder, files: [names]}`.
         val_crop: Validate on a centre crop of this many HR pixels; None for whole images.
         test: Like `val`; always whole images. Without any, the validation sets are tested, whole.
+        accepts_other_data: When a run is resumed, accept other images, or other crops of them, than it began with.
 
     Raises:
         UserError: Folders or images do not fit what was asked for.
@@ -105,6 +106,7 @@ class SRDataModule(pl.LightningDataModule):
         val: dict[str, Any] | None = None,
         val_crop: int | None = None,
         test: dict[str, Any] | None = None,
+        accepts_other_data: bool = False,
     ) -> None:
         super().__init__()
         self.scales = sorted(scale) if isinstance(scale, list) else [scale]
@@ -143,8 +145,7 @@ class SRDataModule(pl.LightningDataModule):
         """Bad training images that are done without."""
         self.train_loader: TimedLoader | None = None
         self._restored_fingerprint: str | None = None
-        self.may_differ = False
-        """Whether a continued run accepts other images, or other crops of them, than it began with."""
+        self.accepts_other_data = accepts_other_data
 
     def setup(self, stage: str) -> None:
         """Finds, decodes and checks the images, once; every stage needs the same ones."""
@@ -168,7 +169,7 @@ class SRDataModule(pl.LightningDataModule):
             _listed(self.test_sets),
         )
         if self.trainer is None or self.trainer.global_rank == 0:  # it reads every pixel: once is enough
-            warn_of_leakage(self.train_images, self.val_sets, self.test_sets)
+            warn_about_leakage(self.train_images, self.val_sets, self.test_sets)
 
     # -- loaders -------------------------------------------------------------------------------------
 
@@ -178,7 +179,7 @@ class SRDataModule(pl.LightningDataModule):
         assert self.trainer is not None
         own = [self.fingerprint(), *(images.hr.key for images in [*self.val_sets, *self.test_sets])]
         refuse_different("data: process 0 and the processes {others} see different images or settings", own)
-        if not self.may_differ and self._restored_fingerprint not in (None, self.fingerprint()):
+        if not self.accepts_other_data and self._restored_fingerprint not in (None, self.fingerprint()):
             raise UserError(
                 "data: the training images or how they are cut have changed since the checkpoint was written, so "
                 "the run cannot continue where it stopped; allowed: the same data, a new run that starts from "

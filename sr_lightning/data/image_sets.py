@@ -9,7 +9,7 @@ from typing import Any
 
 from sr_lightning.data.bad_files import BadImagesError, Findings, measured
 from sr_lightning.data.cache.store import ImageStore, Shrink
-from sr_lightning.data.duplicates.swapped_pairs import refuse_swapped
+from sr_lightning.data.duplicates.mismatched_pairs import refuse_mismatched
 from sr_lightning.data.files import find_images, pair_images
 from sr_lightning.data.images import Images, Size, mismatches
 from sr_lightning.data.requirements import refuse_too_small
@@ -140,7 +140,7 @@ class SetFinder:
         images = Images(name, hr_store, lr or None)
         images.check_pairs()
         for store in lr.values():
-            refuse_swapped(hr_store, store)
+            refuse_mismatched(hr_store, store)
         for store in (hr_store, *lr.values()):
             for lost, count in store.lost.items():
                 log.warning("%s: %d of %d images have %s", name, count, len(set(store.paths)), lost)

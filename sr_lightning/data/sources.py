@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from sr_lightning.data.bad_files import BadImagesError, Remembered
+from sr_lightning.data.bad_files import BadFileRecord, BadImagesError
 from sr_lightning.data.cache.content_key import content_key
 from sr_lightning.data.cache.store import Shrink
 from sr_lightning.data.files import find_images
@@ -146,7 +146,7 @@ class FolderSource:
     ) -> TrainingSet:
         """Stores the good ones: as if all were, then without those that turned out not to be."""
         files = list(owner)
-        known = Remembered(files, Path(self.sets.cache_dir, f"{content_key(files)}.bad.json"))
+        known = BadFileRecord(files, Path(self.sets.cache_dir, f"{content_key(files)}.bad.json"))
         bad = known.read()
         while True:
             without = {owner[path] for path in bad}

@@ -1,4 +1,4 @@
-"""This process's place among those that share an evaluation, and the device that it computes on."""
+"""Process group of an evaluation: rank, number of processes, device."""
 
 from __future__ import annotations
 
