@@ -1,6 +1,6 @@
-"""Writes `sr_lightning/data/benchmarks.json`: how the images of Set5 and Set14 are known again, and bicubic's rows.
+"""Writes `sr_lightning/data/benchmarks/benchmarks.json`: fingerprints of Set5 and Set14, and bicubic's rows.
 
-    SR_DATA=<root> python scripts/benchmark_tables.py
+    SR_DATA=<root> python scripts/maintenance/benchmark_tables.py
 
 The rows are computed with NumPy, Pillow and scikit-image only, none of the project's resizing or metrics, so that
 they can convict the project itself. `otherwise` holds what other kernels and protocols give: it tells a user why a
@@ -9,6 +9,7 @@ row differs.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 from collections.abc import Callable
@@ -141,6 +142,7 @@ def rows_of_image(hr: np.ndarray, scale: int) -> dict[str, tuple[float, float]]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     document: dict[str, dict] = {}
     for name, bicubic in BICUBIC.items():
         document[name] = {"bicubic": bicubic, "otherwise": {}, "pictures": {}}
@@ -162,7 +164,7 @@ def main() -> None:
             means = {key: np.mean([r[key] for r in rows], axis=0).round(4).tolist() for key in rows[0]}
             print(name, scale, "measured", means.pop(""), "stored", bicubic[scale])
             document[name]["otherwise"][scale] = means
-    target = Path(sr_lightning.__file__).parent / "data" / "benchmarks.json"
+    target = Path(sr_lightning.__file__).parent / "data" / "benchmarks" / "benchmarks.json"
     target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 

@@ -1,7 +1,7 @@
 """What is known of the benchmarks: their images, the rows that bicubic gives on them, and published rows.
 
-`scripts/benchmark_tables.py` makes `benchmarks.json`; the hashes of the files come from `downloads.json`. No pixel of a
-benchmark is stored.
+`scripts/maintenance/benchmark_tables.py` makes `benchmarks.json`; the hashes of the files come from
+`downloads.json`. No pixel of a benchmark is stored.
 """
 
 from __future__ import annotations
