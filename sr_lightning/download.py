@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_lightning.errors import UserError
-from sr_lightning.text import enumerated, nearest
+from sr_lightning.text import Table, enumerated, nearest
 
 if TYPE_CHECKING:
     from sr_lightning.data.download.fetcher import Fetcher, RemoteFile, RemoteSet
@@ -112,20 +112,13 @@ def _list(sets: Sequence[RemoteSet], *, in_full: bool) -> None:
             for file in chosen.files:
                 print(f"  {file.folder}/{file.name}\n    {file.hash_text}\n    {file.url}")
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in ("set", "files", "MB", "made by", "licence", "folder"):
-        is_number = column in ("files", "MB")
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=column == "folder")
+    table = Table(["set", "files", "MB", "made by", "licence", "folder"], ["files", "MB"])
     for chosen in sets:
         sizes = [file.bytes for file in chosen.files]
         size = "?" if None in sizes else f"{sum(s or 0 for s in sizes) / 1e6:.1f}"
         folder = chosen.files[0].folder + ("/…" if chosen.files[0].is_archive else "")
-        table.add_row(chosen.name.lower(), str(len(sizes)), size, chosen.origin, chosen.licence, folder)
-    Console().print(table)
+        table.add(chosen.name.lower(), str(len(sizes)), size, chosen.origin, chosen.licence, folder)
+    table.show()
     print(f"{PROGRAM} set5 set14   fetches these two\n{PROGRAM} --list set5   names every file, hash and address")
 
 

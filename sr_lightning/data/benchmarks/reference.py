@@ -1,7 +1,12 @@
 """What is known of the benchmarks: their images, the rows that bicubic gives on them, and published rows.
 
+<<<<<<< HEAD
 `scripts/maintenance/benchmark_tables.py` makes `benchmarks.json`; the hashes of the files come from
 `downloads.json`. No pixel of a benchmark is stored.
+=======
+`scripts/maintenance/benchmark_tables.py` makes `benchmarks.json`; the hashes of the files come from `downloads.json`.
+No pixel of a benchmark is stored.
+>>>>>>> df109cbd047df8fe4e3a3a9481f4851fb2c700c0
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ def test_names_and_lists(capsys):
     assert main([]) == 0
     listed = capsys.readouterr().out
     for name in ("set5", "set14", "bsd100", "urban100", "t91", "bsd200", "bsd200-extra", "div2k"):
-        assert f" {name} " in listed
+        assert f"\n{name} " in listed
     assert max(len(line) for line in listed.splitlines()) <= 80
     assert main(["--list", "div2k-lr"]) == 0
     listed = capsys.readouterr().out

@@ -276,7 +276,7 @@ def test_packing_names_what_is_wrong_before_anything_is_imported(capsys):
 
 
 def test_a_run_is_told_what_is_wrong_before_anything_is_imported(many, capsys, monkeypatch):
-    from sr_lightning.config import value_check as checks
+    from sr_lightning.config import path_check
     from sr_lightning.train import main as train
 
     assert train(["data=streaming", "data.shards.folder=x", "data.shards.spread=0", "data.store_limit_gb=-1"]) == 2
@@ -285,7 +285,7 @@ def test_a_run_is_told_what_is_wrong_before_anything_is_imported(many, capsys, m
     assert "data.store_limit_gb: found -1.0, allowed: 0 and more" in err
     assert train(["data=streaming", f"data.shards.folder={many}"]) == 2
     assert f"data.shards.folder: {many} holds no packed images; allowed: what `python -m" in capsys.readouterr().err
-    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    monkeypatch.setattr(path_check, "find_spec", lambda name: None)
     assert train(["data=streaming", "data.shards.folder=s3://bucket/set"]) == 2
     assert "needs litdata; allowed: pip install 'sr_lightning[streaming]'" in capsys.readouterr().err
 
