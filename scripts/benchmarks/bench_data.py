@@ -4,8 +4,8 @@
     python scripts/benchmarks/bench_data.py --images DIV2K_train_HR --out data.json
     python scripts/benchmarks/bench_data.py sizes workers --quick
 
-Every method gives the same batches of 16 (same images, crops, flips and rotations). Ours copies windows out of the decoded
-store, and out of the LR images that it made once; the others decode a file for each patch, with Pillow, or OpenCV
+Every method gives the same batches of 16 (same images, crops, flips and rotations). Ours copies windows out of the
+decoded store, and out of the LR images that it made once; the others decode a file for each patch, with Pillow, OpenCV
 where it is importable, in a DataLoader, and make LR of each window.
 
     patches    patches per second and core: uint8 windows, then LR and HR as floats (also ours with LR made of each
