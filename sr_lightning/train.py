@@ -171,7 +171,8 @@ def _finish(
     from rich.console import Console
 
     from sr_lightning.checkpoints.weights import load_weights
-    from sr_lightning.evaluation.results import BICUBIC, logged, summarise, write_results
+    from sr_lightning.evaluation.results import write_results
+    from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
     from sr_lightning.evaluation.tables import TRAINING, records, terminal
     from sr_lightning.loggers.weights_and_biases import log_table
 
@@ -184,7 +185,7 @@ def _finish(
     rows = summarise(scores)
     gains = {f"test/{row.set}/x{row.scale}/gain": row.gain for row in rows if row.method != BICUBIC}
     for logger in trainer.loggers:
-        logger.log_metrics(logged(rows, "test") | gains, step=trainer.global_step)
+        logger.log_metrics(logged_values(rows, "test") | gains, step=trainer.global_step)
     minutes = (time.perf_counter() - started) / 60
     if trainer.is_global_zero:
         checkpoint = "checkpoints/best.ckpt" if best.is_file() else None

@@ -17,8 +17,9 @@ from sr_lightning.checkpoints.matching import differences
 from sr_lightning.checkpoints.weights import FORMAT
 from sr_lightning.data.batch import EvalBatch, NoImage, TrainBatch
 from sr_lightning.errors import UserError
-from sr_lightning.evaluation.evaluator import bicubic_score, score, timed
-from sr_lightning.evaluation.results import ImageScore, gathered, logged, summarise
+from sr_lightning.evaluation.evaluator import bicubic_score, score_output
+from sr_lightning.evaluation.predictions import measure_time
+from sr_lightning.evaluation.scores import ImageScore, MethodId, gather_scores, logged_values, summarise
 from sr_lightning.image.color import rgb_to_y
 from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
@@ -60,7 +61,7 @@ class SRModule(pl.LightningModule):
                 f"loss.beta: {type(net).__name__} works on Y only, and a perceptual loss needs colours; "
                 "allowed: loss.beta=0, or a network of three channels such as model=edsr_tiny"
             )
-        self.method = type(net).__name__
+        self.method = MethodId(type(net).__name__)
         """How results name it."""
         self.results: list[ImageScore] = []
         """The network's and bicubic's score of each image of the last evaluation, complete on every rank."""
@@ -179,23 +180,23 @@ class SRModule(pl.LightningModule):
         """Scores one image; returns the SR image for callbacks."""
         if isinstance(batch, NoImage):
             return None
-        sr, seconds = timed(lambda: super_resolve(self.net, batch.lr, batch.scale))
+        sr, seconds = measure_time(lambda: super_resolve(self.net, batch.lr, batch.scale))
         # Bicubic never changes; an image is validated as a crop and tested whole.
         key = (batch.set, batch.scale, batch.key, batch.hr.shape)
         if key not in self._baseline:
             self._baseline[key] = bicubic_score(batch)
-        self.results += [score(sr, batch, method=self.method, seconds=seconds), self._baseline[key]]
+        self.results += [score_output(sr, batch, method=self.method, seconds=seconds), self._baseline[key]]
         return sr
 
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
         """Means over the images of each set, the same on every rank."""
-        self.results = gathered(self.results)
+        self.results = gather_scores(self.results)
         if not self.results:
             return
         rows = summarise(self.results)
-        self.log_dict(logged(rows, "val"))
+        self.log_dict(logged_values(rows, "val"))
         own = [row for row in rows if row.method == self.method]
         mean, gain = (sum(getattr(row, name) for row in own) / len(own) for name in ("psnr_y", "gain"))
         self.log("val/psnr_y", mean)
@@ -204,4 +205,4 @@ class SRModule(pl.LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Completes the rows; what is done with them is the caller's business."""
-        self.results = gathered(self.results)
+        self.results = gather_scores(self.results)
