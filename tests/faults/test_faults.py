@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_image
 from lightning.pytorch import Callback
 from omegaconf import DictConfig
 from PIL import Image
 from torch import nn
 
 import sr_lightning.train as command
+from helpers.images import make_image
 from sr_lightning.callbacks import Continuation, NonFiniteGuard
 from sr_lightning.checkpoints.integrity import find_kept
 from sr_lightning.config.compose import compose_jobs

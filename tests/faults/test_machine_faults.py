@@ -15,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 from test_faults import Fault, Killed, _surroundings, checked, content, go_on, kill, run  # noqa: F401
-from test_integrity import save
 
+from helpers.checkpoints import save_checkpoint
 from sr_lightning.callbacks.pictures import write_png
 from sr_lightning.checkpoints.integrity import find_kept, read_seal
 from sr_lightning.data.cache.store import ImageStore
@@ -70,7 +70,7 @@ def open_folder():
 def test_no_folder_for_temporary_files_is_needed(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
-    save(tmp_path / "a", 1)
+    save_checkpoint(tmp_path / "a", 1)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"last.ckpt"}
     assert read_seal(tmp_path / "a/last.ckpt").step == 1
 
@@ -218,7 +218,7 @@ SPOILED = {
 @pytest.mark.parametrize("kind", SPOILED)
 def test_a_spoiled_last_checkpoint(tmp_path, kind):
     for step in (1, 2):
-        save(tmp_path / "checkpoints", step)
+        save_checkpoint(tmp_path / "checkpoints", step)
     last = tmp_path / "checkpoints/last.ckpt"
     SPOILED[kind](last)
     kept = find_kept(last.parent)
