@@ -23,6 +23,8 @@ def _keep_compiled_modules():
 _keep_compiled_modules()  # before torch is imported
 
 import pytest  # noqa: E402
+
+pytest.register_assert_rewrite("helpers.faulty_runs")  # before it is imported
 from PIL import Image  # noqa: E402
 
 from helpers.images import make_image  # noqa: E402

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_faults import Fault, Killed, _surroundings, checked, content, go_on, kill, run  # noqa: F401
 
 from helpers.checkpoints import save_checkpoint
+from helpers.faulty_runs import Fault, Killed, checked, content, go_on, kill, run
 from sr_lightning.callbacks.pictures import write_png
 from sr_lightning.checkpoints.integrity import find_resumable, read_trailer
 from sr_lightning.data.cache.store import ImageStore
@@ -25,6 +25,7 @@ from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import Resume, prepare
 
+pytestmark = pytest.mark.usefixtures("_small_runs")
 FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12, where there are threads
 
 
