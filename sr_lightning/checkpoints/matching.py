@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
 from sr_lightning.models.base import SRNetwork
+from sr_lightning.models.conversion import Official
 
 # Prefixes of a network's names: our module's, and those of others' modules and wrappers.
 _PREFIXES = ("net.", "net_g.", "generator.", "model.", "module.", "_orig_mod.")
@@ -40,18 +41,16 @@ def without_prefixes(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
             yield from without_prefixes(part)
 
 
-def candidate_states(
-    net: nn.Module | type[nn.Module], state: dict[str, Tensor]
-) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
+def candidate_states(net: nn.Module | type[nn.Module], state: dict[str, Tensor]) -> Iterator[Official]:
     """Yields a state dict in its own names, and in ours where the network knows them as a published implementation's.
 
     Yields:
-        The state, and arguments of the network that it was made with.
+        Each with the arguments of the network that it was made with.
 
     Raises:
         UserError: The names are known, but the architecture behind them is not the network's.
     """
-    yield state, {}
+    yield Official(state, {})
     network = net if isinstance(net, type) else type(net)
     if not issubclass(network, SRNetwork):
         return

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from sr_lightning.checkpoints.matching import without_prefixes
 from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.errors import UserError
+from sr_lightning.inference.plausibility import lr_consistency, warn_if_implausible
 from sr_lightning.models.base import SRNetwork
 
 if TYPE_CHECKING:
@@ -71,4 +72,6 @@ def load_third_party(file: WeightsFile) -> ThirdPartyNetwork:
         raise UserError(f"{path}: {name} at x{found.scale} is made for {found.purpose}, allowed: super-resolution")
     if channels != (3, 3):
         raise UserError(f"{path}: {name} makes {channels[1]} channels of {channels[0]}, allowed: 3 of 3 (RGB)")
-    return ThirdPartyNetwork(found).eval()
+    net = ThirdPartyNetwork(found).eval()
+    warn_if_implausible(lr_consistency(net, net.scales[0]), path)
+    return net
