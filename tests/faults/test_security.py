@@ -14,8 +14,9 @@ from PIL import Image
 import sr_lightning.train
 from sr_lightning.callbacks.pictures import safe_stem
 from sr_lightning.checkpoints.weights import WeightsFile
-from sr_lightning.config.compose import compose_jobs, quote_path
+from sr_lightning.config.compose import compose_jobs
 from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.config.overrides import quote_path
 from sr_lightning.config.secrets import secret_findings, typed_secrets
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError

@@ -1,7 +1,7 @@
 """Lists every network as a Markdown table: parameters, multiply-adds, receptive field.
 
-    python scripts/networks_table.py                 # at x4
-    python scripts/networks_table.py --scale 2 edsr_baseline rcan
+    python scripts/maintenance/networks_table.py                 # at x4
+    python scripts/maintenance/networks_table.py --scale 2 edsr_baseline rcan
 
 Multiply-adds are torch's own count for one image of 1280x720 pixels that comes out. The receptive field is
 measured: the LR pixels of a row on which one SR pixel depends, "whole" where a mean over the image is taken.

@@ -1,8 +1,8 @@
 """What the framework costs, and what its settings gain: steps of ours beside plain loops, in turn.
 
-    python scripts/bench_train.py
-    python scripts/bench_train.py price --out train.json
-    python scripts/bench_train.py waiting --networks all     # each shipped network; minutes
+    python scripts/benchmarks/bench_train.py
+    python scripts/benchmarks/bench_train.py price --out train.json
+    python scripts/benchmarks/bench_train.py waiting --networks all     # each shipped network; minutes
 
 Ours is what `python -m sr_lightning.train logger=csv` runs: the Trainer with its module, callbacks, log and progress
 bar (on a terminal that nobody sees). It is timed from a step to a later one; validation and saving are left out.

@@ -1,8 +1,8 @@
 """How fast training patches come, and what a worker costs: ours beside decoding a file for each patch.
 
-    python scripts/bench_data.py                     # photographs that come with scikit-image
-    python scripts/bench_data.py --images DIV2K_train_HR --out data.json
-    python scripts/bench_data.py sizes workers --quick
+    python scripts/benchmarks/bench_data.py                     # photographs that come with scikit-image
+    python scripts/benchmarks/bench_data.py --images DIV2K_train_HR --out data.json
+    python scripts/benchmarks/bench_data.py sizes workers --quick
 
 Every method gives the same batches of 16 (same images, windows, turns). Ours copies windows out of the decoded
 store, and out of the LR images that it made once; the others decode a file for each patch, with Pillow, or OpenCV

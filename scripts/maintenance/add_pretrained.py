@@ -1,6 +1,6 @@
 """Puts the best weights of a finished run into the package, without anything of the machine that trained them.
 
-python scripts/ship_weights.py runs/train/<run> edsr_tiny_y_x4
+python scripts/maintenance/add_pretrained.py runs/train/<run> edsr_tiny_y_x4
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 from sr_lightning.builders.network import build_network
 from sr_lightning.checkpoints.weights import WeightsFile, load_weights, write_weights
 
-FOLDER = Path(__file__).resolve().parent.parent / "sr_lightning" / "weights"
+FOLDER = Path(__file__).resolve().parents[2] / "sr_lightning" / "weights"
 
 
 def main() -> None:

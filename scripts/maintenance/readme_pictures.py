@@ -1,7 +1,7 @@
 """Draws the README's images from finished runs: the same place of one photograph for each run.
 
     python -m sr_lightning.train -m loss.beta=0,0.01,0.1 hydra.sweep.dir=runs/readme
-    python scripts/readme_pictures.py .github/loss_weights.png runs/readme/0 runs/readme/1 runs/readme/2
+    python scripts/maintenance/readme_pictures.py .github/loss_weights.png runs/readme/0 runs/readme/1 runs/readme/2
 
 Each panel is labelled with the run's weights, PSNR-Y and its distance between the features of EfficientNet-Lite0.
 """
