@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from sr_lightning.checkpoints.matching import (
     Finding,
     candidate_states,
+    check_finite,
     differences,
     keep_fresh_layers,
     setting_differences,
@@ -116,6 +117,7 @@ def load_weights(
                 weights = keep_fresh_layers(net, candidate.state, fresh)
                 findings = differences(net, weights) or setting_differences(net, candidate.settings)
                 if not findings:
+                    check_finite(weights)
                     others = [keep_fresh_layers(net, other, fresh) for other in candidate.alternatives]
                     _load_most_plausible(net, [weights, *others], file, judge=not fresh)
                     return
