@@ -47,7 +47,10 @@ def _definitions(module: str) -> dict[str, ast.stmt]:
     found: dict[str, ast.stmt] = {}
     if path is None:
         return found
-    body = ast.parse(path.read_text(encoding="utf-8")).body
+    try:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+    except (SyntaxError, UnicodeDecodeError):  # of a user's module; building it tells
+        return found
     for node in (inner for outer in body for inner in (outer.body if isinstance(outer, ast.If) else [outer])):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             found[node.name] = node
