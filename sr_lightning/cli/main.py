@@ -1,4 +1,4 @@
-"""The line that every command takes: arguments, composed jobs, their checks, the run's folder, and then Hydra.
+"""Entry point shared by all commands: arguments, composed jobs, their checks, the run's folder, and then Hydra.
 
 Hydra composes and sweeps. What is added: a user's mistake is answered in a second with everything that is wrong, all
 jobs of a sweep are checked before the first one starts, and the exit status says what happened.

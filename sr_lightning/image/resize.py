@@ -1,4 +1,4 @@
-"""The one bicubic of the project, equal to MATLAB's `imresize`.
+"""Image resizing equal to MATLAB's `imresize`: bicubic and other kernels, antialiased.
 
 For 8-bit images and rational scales the arithmetic is exact: kernel weights at rational distances are
 rational, so they are brought to whole numbers, and sums of whole numbers below 2^53 are exact in float64,
