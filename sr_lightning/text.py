@@ -1,4 +1,4 @@
-"""Text for people: printable names, paths as typed, nearest names, short lists, tables that fit."""
+"""Text for people: printable names, paths as typed, nearest names, short lists, natural order, tables that fit."""
 
 from __future__ import annotations
 

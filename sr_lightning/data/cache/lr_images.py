@@ -21,8 +21,8 @@ from sr_lightning.data.images import Images, multiple_of
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1  # of the arithmetic; part of the name: a `resize` that gives another image must not find the old ones
-_EXACT = ("bicubic", "bilinear", "box")
+_VERSION = 2  # of the arithmetic; part of the name: a `resize` that gives another image must not find the old ones
+_EXACT = ("bicubic", "bicubic_double", "bilinear", "box")
 """Kernels whose sums are exact, and the same for a mirrored image: windows may reach over the border."""
 
 
