@@ -30,9 +30,10 @@ from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch
 from sr_lightning.data.cache.store import ImageStore
-from sr_lightning.data.datasets import EvalImages, Images
+from sr_lightning.data.datasets import EvalImages
 from sr_lightning.data.degradations.base import Downscale, to_eval_batch
 from sr_lightning.data.files import find_images
+from sr_lightning.data.images import Images
 from sr_lightning.evaluation.evaluator import score_output
 from sr_lightning.evaluation.scores import MethodId
 from sr_lightning.inference.predict import bicubic, super_resolve

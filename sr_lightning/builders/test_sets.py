@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from sr_lightning.builders.components import build
 from sr_lightning.config.schema import EvaluateConfig
-from sr_lightning.data.datasets import Images
 from sr_lightning.data.degradations.base import Degradation, Downscale
 from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.image_sets import SetFinder
+from sr_lightning.data.images import Images
 
 
 def find_test_sets(config: EvaluateConfig, scales: Sequence[int]) -> list[Images]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sr_lightning.data.benchmarks.recognition import comparability_findings, recognise
 from sr_lightning.data.benchmarks.reference import load_benchmarks, reference_bicubic
-from sr_lightning.data.datasets import Images
+from sr_lightning.data.images import Images
 from sr_lightning.evaluation.scores import SetScore
 
 PROTOCOLS_KERNEL = "matlab_bicubic"

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sr_lightning.data.datasets import EvalImages, Images
+from sr_lightning.data.datasets import EvalImages
 from sr_lightning.data.degradations.base import Degradation
+from sr_lightning.data.images import Images
 from sr_lightning.distributed.process_group import Place
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.benchmark_check import BenchmarkCheck, check_benchmark

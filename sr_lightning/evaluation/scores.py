@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch.distributed
 
-from sr_lightning.text import enumerated
+from sr_lightning.text import enumerated, natural_key
 
 
 class MethodId(NamedTuple):
@@ -106,13 +105,8 @@ def gather_scores(scores: list[ImageScore]) -> list[ImageScore]:
         parts: list[list[ImageScore] | None] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(parts, scores)
         scores = [score for part in parts for score in part or []]
-    return sorted(scores, key=_natural_order)
-
-
-def _natural_order(score: ImageScore) -> list[Any]:
-    """Set5 before Set14, x2 before x4; the methods of an image keep their order."""
-    parts = [re.split(r"(\d+)", text) for text in (score.set, str(score.scale), score.name, str(score.key))]
-    return [[(int(part), "") if part.isdigit() else (-1, part) for part in found] for found in parts]
+    # The methods of an image stay in their order.
+    return sorted(scores, key=lambda s: [natural_key(text) for text in (s.set, str(s.scale), s.name, str(s.key))])
 
 
 def bicubic_scores(scores: Iterable[ImageScore]) -> dict[tuple[str, int, int], ImageScore]:

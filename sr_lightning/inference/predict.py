@@ -7,7 +7,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from sr_lightning.image.color import SYMMETRIES, to_uint8, turned, turned_back
+from sr_lightning.image.color import SYMMETRIES, dihedral, inverse_dihedral, to_uint8
 from sr_lightning.image.resize import resize
 from sr_lightning.inference.forward import apply_network, apply_to_rgb
 from sr_lightning.inference.tiling import super_resolve_tiled
@@ -48,7 +48,7 @@ def super_resolve(
     height, width = lr.shape[-2] * scale, lr.shape[-1] * scale
     total = torch.zeros(*lr.shape[:-2], height, width, device=lr.device)
     for code in range(SYMMETRIES):
-        total += turned_back(super_resolve(net, turned(lr, code), scale, tile=tile, overlap=overlap), code)
+        total += inverse_dihedral(super_resolve(net, dihedral(lr, code), scale, tile=tile, overlap=overlap), code)
     return total / SYMMETRIES
 
 

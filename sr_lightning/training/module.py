@@ -1,4 +1,4 @@
-"""The LightningModule: a network, its loss, the metrics, and how it is optimised."""
+"""LightningModule of a network, its loss, its metrics and its optimizer."""
 
 from __future__ import annotations
 
@@ -36,8 +36,10 @@ class SRModule(pl.LightningModule):
         net: See `models.base.SRNetwork`.
         loss: Gives the total and every term.
         optimizer: Builds the optimizer from the parameters.
-        scheduler: Builds the schedule from the optimizer and the number of steps; None: the rate is constant.
+        scheduler: Builds the schedule from the optimizer and the number of steps; None: a constant learning rate.
         config: The resolved config as plain data; goes into every checkpoint.
+        resets_optimizers: When a run is resumed, take learning rates, schedules and other settings of the optimizers
+            from the arguments, not from the checkpoint; the moments of the gradients stay.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class SRModule(pl.LightningModule):
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
         config: dict[str, Any] | None = None,
+        resets_optimizers: bool = False,
     ) -> None:
         super().__init__()
         self.net = net
@@ -55,6 +58,7 @@ class SRModule(pl.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.config = config or {}
+        self.resets_optimizers = resets_optimizers
         self.channels = network_traits(net).channels
         if self.channels == 1 and loss is not None and "perceptual" in loss.weights:
             raise UserError(
@@ -62,17 +66,15 @@ class SRModule(pl.LightningModule):
                 "allowed: loss.beta=0, or a network of three channels such as model=edsr_tiny"
             )
         self.method = MethodId(type(net).__name__)
-        """How results name it."""
+        """Its name in results."""
         self.results: list[ImageScore] = []
         """The network's and bicubic's score of each image of the last evaluation, complete on every rank."""
         self.validation: dict[str, float] | None = None
         """Mean PSNR on Y of the last validation, `psnr_y`, and bicubic's, `bicubic_psnr_y`."""
-        self.renews_optimizers = False
-        """Whether a continued run takes rates and the like from the config, not from the checkpoint."""
         self._baseline: dict[tuple[object, ...], ImageScore] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Lightning notes here 40 times a step which hook runs, and torch would look whether that is a layer."""
+        """Sets `_current_fx_name`, as Lightning does 40 times a step, without torch's search for layers."""
         if name == "_current_fx_name":
             self.__dict__[name] = value
         else:
@@ -81,7 +83,7 @@ class SRModule(pl.LightningModule):
     # -- training ------------------------------------------------------------------------------------
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
-        """Forward, loss, and every n steps the log."""
+        """Forward pass, loss, and every n steps the log."""
         assert self.loss is not None
         terms = self.loss(*self.enlarged(batch))
         total = terms.pop("total")
@@ -105,7 +107,7 @@ class SRModule(pl.LightningModule):
 
     @property
     def is_logged_step(self) -> bool:
-        """Whether what the coming optimizer step logs will be written: logging costs 2 ms a step."""
+        """Whether the values of the coming optimizer step are written: logging costs 2 ms a step."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         return (self.global_step + 1) % every == 0
 
@@ -129,11 +131,11 @@ class SRModule(pl.LightningModule):
         return optimizers, [{"scheduler": schedule, "interval": "step"} for schedule in schedules]  # type: ignore[return-value]  # dicts, not the TypedDict
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what is needed to build the network again, as plain data."""
+        """Adds the config, as plain data, from which the network can be built again."""
         checkpoint["sr_lightning"] = {"format": FORMAT, "config": self.config, "validation": self.validation}
 
     def check_state(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses what is no state of this training, before anything of it is taken over.
+        """Refuses a checkpoint that is no state of this training, before anything of it is restored.
 
         Raises:
             UserError: The file holds weights only, or those of another network.
@@ -148,14 +150,14 @@ class SRModule(pl.LightningModule):
             raise UserError("\n  ".join(["ckpt_path: does not fit the network of the config", *map(str, findings)]))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes over what is not Lightning's business."""
+        """Restores the state that Lightning does not."""
         self.check_state(checkpoint)
         self.validation = checkpoint.get("sr_lightning", {}).get("validation")
-        if self.renews_optimizers:
-            self._renew_optimizers(checkpoint)
+        if self.resets_optimizers:
+            self._reset_optimizers(checkpoint)
 
-    def _renew_optimizers(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves the moments of the gradients as they are, and sets everything else as if it had been so all along."""
+    def _reset_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the moments of the gradients, and replaces every setting as if it had been so from the start."""
         built: Any = self.configure_optimizers()
         optimizers, schedules = built if isinstance(built, tuple) else (built, [])
         with warnings.catch_warnings():
@@ -171,7 +173,7 @@ class SRModule(pl.LightningModule):
     # -- evaluation ----------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets the rows of the evaluation before."""
+        """Forgets the scores of the previous evaluation."""
         self.results = []
 
     on_test_epoch_start = on_validation_epoch_start
@@ -204,5 +206,5 @@ class SRModule(pl.LightningModule):
         self.validation = {"psnr_y": mean, "bicubic_psnr_y": mean - gain}
 
     def on_test_epoch_end(self) -> None:
-        """Completes the rows; what is done with them is the caller's business."""
+        """Gathers the scores of all ranks; the caller reports them."""
         self.results = gather_scores(self.results)

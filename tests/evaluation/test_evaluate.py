@@ -474,11 +474,11 @@ def test_evaluation_reads_and_checksums_a_checkpoint_once(folder, tmp_path, monk
     from sr_lightning.checkpoints import plain_data
 
     path, read = save(tmp_path / "a.ckpt"), []
-    for part, name in ((plain_data, "read_seal"), (torch, "load")):
+    for part, name in ((plain_data, "read_trailer"), (torch, "load")):
         original = getattr(part, name)
         monkeypatch.setattr(part, name, lambda *a, f=original, n=name, **k: (read.append(n), f(*a, **k))[1])
     assert main([f"checkpoint={path}", *mine(folder), *QUICK]) == 0
-    assert read == ["read_seal", "load"]
+    assert read == ["read_trailer", "load"]
 
 
 def test_pretrained_weights_are_weights_of_a_typed_model_too(folder):
