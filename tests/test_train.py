@@ -257,10 +257,9 @@ def test_a_perceptual_loss_of_a_y_only_network_is_refused(tiny, capsys):
 
 def test_warm_start(tiny, capsys):
     assert main(tiny) == 0
-    best = only_run() / "checkpoints" / "best.ckpt"
     again = [
         *tiny,
-        f"model.weights={best}",
+        f"model.weights={only_run()}",
         "optimizer.lr=1e-12",
         "trainer.max_steps=1",
         "trainer.val_check_interval=1",

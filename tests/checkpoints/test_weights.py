@@ -247,6 +247,42 @@ def test_a_network_may_itself_call_its_part_net(tmp_path):
         assert equal(outer, other)
 
 
+def scaled(value):
+    """As a quantiser leaves weights, without its scales."""
+    return (value * 100).to(torch.int8)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (scaled, r"numbers of another kind \(10\): head\.weight int8, the network has float32"),
+        (lambda v: v > 0, r"another kind \(10\): head\.weight bool"),
+        (lambda v: torch.full_like(v, torch.nan), r"holds weights that are not finite \(10\): head\.weight"),
+        (lambda v: torch.full_like(v, torch.inf), r"not finite .*\. A training that diverged leaves such a file"),
+    ],
+    ids=["int8", "bool", "nan", "inf"],
+)
+@pytest.mark.fault("T11", "refused before training, the file is named")
+def test_weights_that_are_no_finite_floats_are_refused(tmp_path, suffix, change, said):
+    state = {key: change(value) for key, value in small(1).state_dict().items()}
+    path = tmp_path / f"a.{suffix}"
+    (safetensors.torch.save_file if suffix == "safetensors" else torch.save)(state, path)
+    net = small()
+    with pytest.raises(UserError, match=rf"a\.{suffix}[\s\S]*{said}"):
+        load_weights(net, path)
+    assert equal(net, small())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_other_precisions_are_converted(tmp_path, dtype):
+    torch.save({key: value.to(dtype) for key, value in small(1).state_dict().items()}, tmp_path / "a.pth")
+    net = small()
+    load_weights(net, tmp_path / "a.pth")
+    for ours, theirs in zip(net.state_dict().values(), small(1).state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs.to(dtype).float())
+
+
 def test_safetensors_by_content(tmp_path):
     safetensors.torch.save_file(small(0).state_dict(), tmp_path / "a.pth")
     other = small(1)

@@ -23,7 +23,7 @@ from sr_lightning.evaluation import benchmark_check as self_check
 from sr_lightning.image.color import read_rgb
 from sr_lightning.image.resize import resize
 from sr_lightning.models import EDSR, IMDN
-from sr_lightning.weights.pretrained import find_pretrained
+from sr_lightning.weights.pretrained import pretrained_file
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
@@ -367,7 +367,7 @@ def test_an_image_that_is_not_finite_has_no_number(broken, folder, tmp_path, mon
 def test_a_sweeps_job_without_a_row_fails_and_is_not_done(folder, tmp_path):
     path = save(tmp_path / "bad.ckpt")
     state = torch.load(path, weights_only=True)
-    state["state_dict"] = {key: value * torch.nan for key, value in state["state_dict"].items()}
+    state["state_dict"] = {key: value * 1e30 for key, value in state["state_dict"].items()}
     torch.save(state, path)
     settings = ["-m", f"checkpoint={path}", "seed=1,2", *mine(folder), *QUICK, "hydra.sweep.dir=sweep"]
     assert main(settings) == 1
@@ -461,7 +461,7 @@ def test_what_only_the_files_can_tell(folder, tmp_path, capsys):
     ],
 )
 def test_a_bare_file_that_nearly_fits_names_the_key_and_the_config(change, said, folder, tmp_path, capsys):
-    state = load_file(find_pretrained("edsr_tiny_y_x4"))
+    state = load_file(pretrained_file("edsr_tiny_y_x4"))
     change(state)
     torch.save(state, tmp_path / "nearly.pth")
     assert main([f"checkpoint={tmp_path / 'nearly.pth'}", *mine(folder), *QUICK]) == 2
