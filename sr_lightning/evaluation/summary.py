@@ -64,6 +64,8 @@ class Evaluation:
     """Of the bootstrap."""
     non_finite: Mapping[tuple[MethodId, str, int], Sequence[str]] = field(default_factory=dict)
     """See `scores.non_finite`; `scores` holds none of these."""
+    diagnoses: Sequence[str] = ()
+    """Of methods that are far below bicubic."""
 
     @property
     def objective(self) -> float | None:
@@ -151,7 +153,7 @@ class Evaluation:
         notes = [f"{check.title}: {'; '.join(check.findings)}" for check in self.checks if check.findings]
         notes += [text for row in summarise(self.scores) if (text := row.exactness)]
         notes += [note for method in self.methods for note in method.notes]
-        notes += self.refusals
+        notes += [*self.diagnoses, *self.refusals]
         for name, metric in self.metrics.items():
             if isinstance(metric, UnavailableMetric):
                 notes.append(f"{name}: n/a, {metric.reason}")
