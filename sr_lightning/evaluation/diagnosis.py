@@ -55,6 +55,11 @@ def diagnose(method: Method, prediction: Prediction, gain: float) -> str:
     convention, best = max(tried.items(), key=lambda entry: entry[1], default=("", -1.0))
     if best > own + FAR_BELOW:
         return f"{message}; cause: with {convention} it would reach {best:.1f} dB, not {own:.1f}"
+    if isinstance(method, NetworkMethod):
+        return (
+            f"{message}; likely causes: a range of values, colour order, mean or scale other than in its training, "
+            "or weights that were hardly trained"
+        )
     return f"{message}; likely causes: images of another method or scale, shifted or cropped ones, another colour order"
 
 
