@@ -58,6 +58,10 @@ def test_a_run_leaves_what_the_contract_names(tiny, capsys):
     assert {p.name for p in (run / "samples").iterdir()} >= {"test_heldout_x4_img_1.png", "test_heldout_x4_img_4.png"}
     best = max(float(row["val/gain"]) for row in metrics(run) if row["val/gain"])
     assert document["objective"] == pytest.approx(best, abs=1e-5)
+    # No test set is named: what chose the checkpoint is not called a test.
+    assert "test: none (the validation images are scored at the end)" in (run / "train.log").read_text()
+    assert "Validation images, which chose the checkpoint (no data.test)" in out
+    assert document["split"] == "validation"
 
 
 def test_bicubics_row_is_an_independent_bicubic(tiny, folder):

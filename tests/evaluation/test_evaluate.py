@@ -451,6 +451,41 @@ def test_an_image_that_both_make_exactly_gains_nothing(tmp_path):
     assert "gives the same as bicubic, on 2 images" in (only_run() / "results.md").read_text()
 
 
+@pytest.mark.fault("T7", "out of the means, named")
+def test_an_exact_image_is_named_and_the_mean_of_the_others_stands_beside(folder, tmp_path, capsys):
+    """One flat image made every mean, gain and difference of its set infinite."""
+    Image.new("RGB", (96, 96), (90, 90, 90)).save(folder / "flat.png")
+    zero = save(tmp_path / "zero.ckpt")
+    content = torch.load(zero)
+    for value in content["state_dict"].values():  # all that is left is the bicubic skip
+        value.zero_()
+    torch.save(content, zero)
+    settings = [*mine(folder), *QUICK]
+    assert main([f"checkpoint={{noisy: {save(tmp_path / 'a.ckpt')}, zero: {zero}}}", *settings]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    found = rows()
+    base, noisy = found["Mine", 4, "bicubic", None], found["Mine", 4, "noisy", str(tmp_path / "a.ckpt")]
+    figures = [row for row in per_image() if row["method"] == "bicubic"]
+    others = np.mean([float(row["psnr_y"]) for row in figures if row["name"] != "flat.png"])
+    assert (base["psnr_y"], base["exact_images"]) == (None, ["flat.png"])
+    assert base["psnr_y_without_exact"] == pytest.approx(others)
+    both = [row for row in per_image() if row["method"] == "noisy" and row["name"] != "flat.png"]
+    assert noisy["gain"] == pytest.approx(np.mean([float(row["gain"]) for row in both]))
+    assert document()["objective"] == pytest.approx(noisy["gain"])
+    (compared,) = [c for c in document()["comparisons"] if c["than"] == "bicubic"]
+    assert (compared["mean"], compared["n"]) == (pytest.approx(noisy["gain"]), 6)
+    said = "Mine x4, bicubic: 1 of 7 images is identical to HR (infinite PSNR): flat.png; mean of the other 6: "
+    assert said + f"{others:.2f} dB" in out
+    assert f"inf ({others:.2f})" in out
+    run = only_run()
+    assert f"inf ({others:.2f})" in (run / "results.md").read_text()
+    assert f"inf ({others:.2f})" in (run / "results.tex").read_text()
+    with (run / "results.csv").open() as file:
+        first = next(csv.DictReader(file))
+    assert (first["psnr_y"], first["exact_images"]) == ("inf", "1")
+    assert float(first["psnr_y_without_exact"]) == pytest.approx(others)
+
+
 def test_intervals_over_few_images_say_so(folder, tmp_path):
     assert main([f"checkpoint={save_network(tmp_path / 'a.ckpt')}", *mine(folder), *QUICK]) == 0
     assert "intervals over fewer than 30 images are too narrow" in (only_run() / "results.md").read_text()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
-from scipy.ndimage import convolve1d
+from scipy.ndimage import convolve1d, correlate
 from skimage.color import rgb2ycbcr
 from torch import nn
 
@@ -64,9 +64,20 @@ def ms_ssim_by_hand(a, b):
         if level == 4:
             part = part * (2 * mean_a * mean_b + 6.5025) / (mean_a**2 + mean_b**2 + 6.5025)
         result *= part.mean() ** exponent
-        height, width = a.shape[0] // 2 * 2, a.shape[1] // 2 * 2
-        a, b = (x[:height, :width].reshape(height // 2, 2, width // 2, 2).mean((1, 3)) for x in (a, b))
+        # The authors' imfilter(x, ones(2) / 4, 'symmetric'), then every second pixel.
+        a, b = (correlate(x, np.ones((2, 2)) / 4, mode="reflect", origin=-1)[::2, ::2] for x in (a, b))
     return result
+
+
+def test_ms_ssim_of_odd_sides_is_the_authors(image):
+    """Sides that are odd at the first, and at several levels: the last row and column count."""
+    (metric,) = build_metrics(["ms_ssim"]).values()
+    for height, width in ((177, 191), (181, 239), (353, 206)):
+        hr = image(height, width, 1)
+        sr = np.asarray(Image.fromarray(hr).filter(ImageFilter.GaussianBlur(2)))
+        expected = ms_ssim_by_hand(*(rgb2ycbcr(x)[..., 0] for x in (sr, hr)))
+        a, b = (torch.from_numpy(x.copy()).permute(2, 0, 1)[None] for x in (sr, hr))
+        assert metric(a, b) == pytest.approx(expected, abs=1e-9)
 
 
 def test_ms_ssim(pair):
