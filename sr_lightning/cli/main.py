@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from sr_lightning.cli.arguments import Arguments, parse_arguments
 from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.exit_status import exit_status
 from sr_lightning.cli.jobs import Session, Task, lock_for_all_ranks
-from sr_lightning.config.compose import ComposedJob, compose_jobs
+from sr_lightning.config.compose import ComposedJob, compose_jobs, translate_overrides
 from sr_lightning.config.conf_files import register_resolvers
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.config.train import check_train
@@ -44,18 +45,17 @@ def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
 
 def _run(name: str, task: Task, typed: list[str], program: str) -> int:
     _prepare_environment()
-    arguments, command = parse_arguments(typed), COMMANDS[name]
+    arguments, command = parse_arguments(typed, name), COMMANDS[name]
     session = Session(name, task, " ".join([program, *typed]))
-    if arguments.is_question:
-        session.call_hydra(typed)
-        return 0
-    if command.schema is None:
-        return _run_once(name, task, arguments, program)
-    if command.can_resume:
+    if command.can_resume and not arguments.is_question:
         folder = find_folder(arguments.overrides, is_sweep=arguments.is_sweep)
         if folder is not None:
             return _resume(session, folder, arguments)
-    return _begin(session, arguments)
+    arguments = _translate(name, arguments)
+    if arguments.is_question:
+        session.call_hydra([*arguments.overrides, *arguments.flags])
+        return 0
+    return _begin(session, arguments) if command.schema else _run_once(name, task, arguments, program)
 
 
 def _prepare_environment() -> None:
@@ -109,6 +109,13 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         own = [o for o in arguments.overrides if o.lstrip("+").startswith("hydra.")]
         own += [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
         return session.start([*arguments.flags, *own])
+
+
+def _translate(name: str, arguments: Arguments) -> Arguments:
+    translated = translate_overrides(
+        name, arguments.overrides, config_dir=arguments.config_dir, config_name=arguments.config_name
+    )
+    return replace(arguments, overrides=translated)
 
 
 def _compose(name: str, arguments: Arguments) -> list[ComposedJob]:

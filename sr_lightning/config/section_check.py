@@ -7,8 +7,8 @@ from collections.abc import Collection
 from typing import Any
 
 from sr_lightning.config.signatures import Parameter, parameters
+from sr_lightning.config.suggestions import suggest_argument
 from sr_lightning.config.type_check import TypeMismatch, convert
-from sr_lightning.text import nearest
 
 
 def check_section(
@@ -45,7 +45,7 @@ def check_section(
         if name.startswith("_") and name.endswith("_"):
             continue
         if name not in accepted:
-            findings.append(f"{key}.{name}: no such key; {nearest(name, accepted)}")
+            findings.append(f"{key}.{name}: no such key; {suggest_argument(name, accepted)}")
         elif isinstance(value, dict) and "_target_" in value:
             check_section(value, f"{key}.{name}", findings)
         else:

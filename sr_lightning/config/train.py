@@ -17,12 +17,17 @@ from sr_lightning.config.schema import (
     PERCEPTUAL,
     RUN_ARGUMENTS,
     SCALES,
+    STEP_ARGUMENTS,
     PathsConfig,
     TrainConfig,
 )
 from sr_lightning.config.secrets import secret_findings
 from sr_lightning.config.section_check import check_section
+from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.value_check import range_findings
+
+# Arguments that are known only when the section is built.
+_GIVEN = {"optimizer": ("params",), "scheduler": ("optimizer", *STEP_ARGUMENTS)}
 
 
 def check_train(config: DictConfig) -> TrainConfig:
@@ -41,10 +46,10 @@ def check_train(config: DictConfig) -> TrainConfig:
     if isinstance(scale, ListConfig) and len(scale) == 1:
         config = config.copy()
         config.scale = scale[0]  # what refers to it wants the number
-    plain = resolved(config)
+    plain = {"callbacks": {}, "logger": {}} | resolved(config)  # callbacks=null and logger=null choose none
     known = {field.name for field in fields(TrainConfig)}
     required = {field.name for field in fields(TrainConfig) if field.default is field.default_factory is MISSING}
-    findings = unknown_keys(plain, known)
+    findings = [f"{key}: no such key; {suggest_key(key, plain)}" for key in plain if key not in known]
     if missing := [f"{key}: must be given" for key in sorted(required - set(plain))]:
         refuse(findings + missing)
     findings += secret_findings(plain)
@@ -87,7 +92,7 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
     for name in ("data", "model", "optimizer", "scheduler", "trainer"):
         section = getattr(config, name)
         if isinstance(section, dict):
-            check_section(section, name, findings, extra=EXTRA_KEYS.get(name))
+            check_section(section, name, findings, extra=EXTRA_KEYS.get(name), given=_GIVEN.get(name, ()))
         else:
             findings.append(f"{name}: found {section!r}, allowed: a section with a _target_")
     config.loss = _checked_loss(config.loss, findings)
