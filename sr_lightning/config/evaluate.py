@@ -19,7 +19,7 @@ from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.train import checked_paths
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
-from sr_lightning.weights.pretrained import find_weights, shipped_weights
+from sr_lightning.weights.pretrained import find_pretrained, pretrained_names
 
 FORMATS = ("markdown", "latex", "csv")
 _DATA = "sr_lightning.data.SRDataModule"
@@ -114,9 +114,9 @@ def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
         known = model | {key: list(SCALES) if key == "scales" else SCALES[0] for key in unscaled}
         check_section(known, "model", findings, extra=EXTRA_KEYS["model"])
         model |= {key: value for key, value in known.items() if key not in unscaled}
-        if (weights := model.get("weights")) is not None and not find_weights(weights).is_file():
-            shipped = ", ".join(shipped_weights())
-            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights, or one of {shipped}")
+        if (weights := model.get("weights")) is not None and not find_pretrained(weights).is_file():
+            names = ", ".join(pretrained_names())
+            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights, or one of {names}")
         if model.get("fresh"):
             findings.append(
                 f"model.fresh: found {model['fresh']}, allowed: nothing; that part would hold random weights"
@@ -148,8 +148,8 @@ def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
             findings.append(f"{key}: bicubic stands in every table; allowed: another name")
         elif (file := _checkpoint_file(path)) is None:
             what = "holds no checkpoints/best.ckpt" if os.path.isdir(path) else "is not there"
-            hint = nearest(path, shipped_weights())
-            findings.append(f"{key}: {path} {what}; a checkpoint, a run's folder, or shipped weights; {hint}")
+            hint = nearest(path, pretrained_names())
+            findings.append(f"{key}: {path} {what}; a checkpoint, a run's folder, or pretrained weights; {hint}")
         elif file in found:
             findings.append(f"{key}: {path} is named twice")
         else:
@@ -163,7 +163,7 @@ def _checkpoint_file(path: str) -> str | None:
     """The file that a path stands for: of a run's folder the best checkpoint, or the last; pretrained names stay."""
     candidates = [Path(path), Path(path, "checkpoints", "best.ckpt"), Path(path, "checkpoints", "last.ckpt")]
     file = next((str(file) for file in candidates if file.is_file()), None)
-    return file or (path if path in shipped_weights() and not os.path.exists(path) else None)
+    return file or (path if path in pretrained_names() and not os.path.exists(path) else None)
 
 
 def _check_sets(config: EvaluateConfig, findings: list[str]) -> None:
