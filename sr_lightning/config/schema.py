@@ -13,8 +13,6 @@ LOSS = "sr_lightning.losses.CompositeLoss"
 PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
 ADVERSARY = "sr_lightning.training.adversarial.Adversary"
 RUN_ARGUMENTS = ("folder", "group")  # passed to callbacks and loggers that have such an argument
-STEP_ARGUMENTS = ("max_steps", "total_steps", "T_max")
-"""What schedules call the length of the training, in the order in which it is looked for."""
 # Keys that the project adds to those of a section's constructor.
 EXTRA_KEYS = {
     "model": {"weights": "str | None", "fresh": "list[str]", "adam_lr": "float"},

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, open_dict
 from sr_lightning.config.conf_files import resolved
 from sr_lightning.config.findings import refuse, unknown_keys
 from sr_lightning.config.path_check import path_findings
+from sr_lightning.config.schedule_length import length_argument
 from sr_lightning.config.schema import (
     ADVERSARY,
     EXTRA_KEYS,
@@ -17,7 +18,6 @@ from sr_lightning.config.schema import (
     PERCEPTUAL,
     RUN_ARGUMENTS,
     SCALES,
-    STEP_ARGUMENTS,
     PathsConfig,
     TrainConfig,
 )
@@ -25,9 +25,7 @@ from sr_lightning.config.secrets import secret_findings
 from sr_lightning.config.section_check import check_section
 from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.value_check import range_findings
-
-# Arguments that are known only when the section is built.
-_GIVEN = {"optimizer": ("params",), "scheduler": ("optimizer", *STEP_ARGUMENTS)}
+from sr_lightning.config.wandb_check import wandb_findings
 
 
 def check_train(config: DictConfig) -> TrainConfig:
@@ -56,6 +54,7 @@ def check_train(config: DictConfig) -> TrainConfig:
     checked = TrainConfig(**{key: value for key, value in plain.items() if key in known})
     _check_sections(checked, findings)
     findings += range_findings(checked)
+    findings += wandb_findings(checked.logger)
     if not findings:  # a value of another type is no path to look for
         findings += path_findings(checked)
     refuse(findings)
@@ -92,7 +91,8 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
     for name in ("data", "model", "optimizer", "scheduler", "trainer"):
         section = getattr(config, name)
         if isinstance(section, dict):
-            check_section(section, name, findings, extra=EXTRA_KEYS.get(name), given=_GIVEN.get(name, ()))
+            given = _known_when_built(name, section)
+            check_section(section, name, findings, extra=EXTRA_KEYS.get(name), given=given)
         else:
             findings.append(f"{name}: found {section!r}, allowed: a section with a _target_")
     config.loss = _checked_loss(config.loss, findings)
@@ -106,6 +106,13 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
                 check_section(node, f"{name}.{key}", findings, given=RUN_ARGUMENTS)
             else:
                 findings.append(f"{name}.{key}: found {node!r}, allowed: a section with a _target_, or null")
+
+
+def _known_when_built(name: str, section: dict[str, Any]) -> tuple[str, ...]:
+    """Arguments that a section's class gets when it is built."""
+    if name == "optimizer":
+        return ("params",)
+    return ("optimizer", str(length_argument(section))) if name == "scheduler" else ()
 
 
 def _check_resume(config: TrainConfig, findings: list[str]) -> None:
