@@ -33,6 +33,7 @@ _ASCII = {
     "\u2191": "^",
     "\u2193": "v",
     "\u2500": "-",
+    "\u2502": "|",
     "\u2501": "-",
     "\u2578": "-",
     "\u257a": "-",
@@ -207,12 +208,18 @@ class Table:
             cells = dict(zip(self.columns, row.cells, strict=True))
             names = [cell for name, cell in cells.items() if cell and name not in self.figures]
             lines, line = fold("  ".join(names), width), ""
-            for item in (f"{name} {cell}" for name, cell in cells.items() if cell and name in self.figures):
+            for name, cell in cells.items():
+                item = f"{name} {cell}"
+                if not cell or name not in self.figures:
+                    continue
                 if line and cell_len(f"  {line}, {item},") > width:
                     lines.append(f"  {line},")
                     line = ""
+                if cell_len(f"  {item},") > width:  # its head on a line of its own, rather than a figure cut
+                    lines.append(f"  {name}")
+                    item = cell
                 line = f"{line}, {item}" if line else item
-            lines += fold(f"  {line}", width) if line else []
+            lines += [f"  {line}"] if line else []
             yield Text("\n".join(lines), style=row.style)
             if row.ends_section:
                 yield Text()

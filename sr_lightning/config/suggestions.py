@@ -73,12 +73,12 @@ def suggest_key(key: str, config: DictConfig | Mapping[str, Any]) -> str:
         key: Dotted, as typed.
         config: The composed config.
     """
-    tree = dict(dotted_keys(config))
+    tree = {path: name for path, name in dotted_keys(config) if path != key and not path.startswith(f"{key}.")}
     parent, _, leaf = key.rpartition(".")
     siblings = [name for path, name in tree.items() if path == (f"{parent}.{name}" if parent else name)]
     if parent and parent not in tree and (section := difflib.get_close_matches(parent, tree, n=1, cutoff=0.75)):
         return f"did you mean {f'{section[0]}.{leaf}'!r}?"
-    if meant := find_key(leaf, config):
+    if meant := _find(leaf, tree):
         remark = _MEANT.get(_normalised(leaf), {}).get(meant)
         shown = meant.removeprefix(f"{parent}.") if parent else meant
         return f"did you mean {shown!r}?" + (f" ({remark})" if remark else "")
@@ -98,7 +98,11 @@ def find_key(word: str, config: DictConfig | Mapping[str, Any]) -> str | None:
         word: `lr`, `epochs`, `batch_size`, …
         config: The composed config.
     """
-    tree, word = dict(dotted_keys(config)), _normalised(word)
+    return _find(word, dict(dotted_keys(config)))
+
+
+def _find(word: str, tree: Mapping[str, str]) -> str | None:
+    word = _normalised(word)
     meant = [key for key in _MEANT.get(word, {}) if key in tree]
     meant += sorted((path for path, name in tree.items() if name == word), key=_by_depth)
     return meant[0] if meant else None
