@@ -142,13 +142,13 @@ def test_names_continue_after_slashes_and_spaces(text, width, lines):
 
 @pytest.mark.parametrize(
     ("encoding", "shown"),
-    [("ascii", "+-0.02 ...\n| x \\xfc"), ("latin-1", "±0.02 ...\n| × ü"), ("utf-8", "±0.02 …\n│ × ü")],
+    [("ascii", "+-0.02 ...\n| \\xfc"), ("latin-1", "±0.02 ...\n| ü"), ("utf-8", "±0.02 …\n│ ü")],
 )
 def test_an_encoding_without_a_character_shows_another(encoding, shown, monkeypatch):
     page = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
     monkeypatch.setattr(sys, "stdout", page)
     tolerate_encodings()
-    print("±0.02 …\n│ × ü")
+    print("±0.02 …\n│ ü")
     assert page.buffer.getvalue().decode(encoding) == f"{shown}\n"
 
 
