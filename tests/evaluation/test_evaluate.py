@@ -455,13 +455,13 @@ def test_an_image_that_both_make_exactly_gains_nothing(tmp_path):
 def test_an_exact_image_is_named_and_the_mean_of_the_others_stands_beside(folder, tmp_path, capsys):
     """One flat image made every mean, gain and difference of its set infinite."""
     Image.new("RGB", (96, 96), (90, 90, 90)).save(folder / "flat.png")
-    zero = save(tmp_path / "zero.ckpt")
+    zero = save_network(tmp_path / "zero.ckpt")
     content = torch.load(zero)
     for value in content["state_dict"].values():  # all that is left is the bicubic skip
         value.zero_()
     torch.save(content, zero)
     settings = [*mine(folder), *QUICK]
-    assert main([f"checkpoint={{noisy: {save(tmp_path / 'a.ckpt')}, zero: {zero}}}", *settings]) == 0
+    assert main([f"checkpoint={{noisy: {save_network(tmp_path / 'a.ckpt')}, zero: {zero}}}", *settings]) == 0
     out = " ".join(capsys.readouterr().out.split())
     found = rows()
     base, noisy = found["Mine", 4, "bicubic", None], found["Mine", 4, "noisy", str(tmp_path / "a.ckpt")]
