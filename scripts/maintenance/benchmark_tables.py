@@ -10,9 +10,9 @@ row differs.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -182,8 +182,10 @@ def entry(name: str, folder: Path, bicubic: dict[int, tuple[float, float]]) -> d
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("added", nargs="*", metavar="NAME=FOLDER", help="instead of the four sets below $SR_DATA")
     document: dict[str, dict] = {}
-    if added := dict(argument.split("=", 1) for argument in sys.argv[1:]):
+    if added := dict(argument.split("=", 1) for argument in parser.parse_args().added):
         document = json.loads(BENCHMARKS.read_text(encoding="utf-8"))
         document |= {name: entry(name, Path(folder), BICUBIC.get(name, {})) for name, folder in added.items()}
     for name, bicubic in ({} if added else BICUBIC).items():

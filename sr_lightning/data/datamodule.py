@@ -71,7 +71,8 @@ class SRDataModule(pl.LightningDataModule):
             (named in the log), or mirror them up to its size.
         val: Name -> HR folder, or `{hr: folder, lr: folder, files: [names]}`.
         val_crop: Validate on a centre crop of this many HR pixels; None for whole images.
-        test: Like `val`; always whole images. Without any, the validation sets are tested, whole.
+        test: Like `val`; always whole images. Without any, the validation sets are scored at the end, whole; they have
+            chosen the checkpoint, and are called validation (`has_test_sets`).
         accepts_other_data: When a run is resumed, accept other images, or other crops of them, than it began with.
 
     Raises:
@@ -166,10 +167,15 @@ class SRDataModule(pl.LightningDataModule):
             "%d training images; validation: %s; test: %s",
             len(self.train_images.hr),
             _listed(self.val_sets),
-            _listed(self.test_sets),
+            _listed(self.test_sets) if self.has_test_sets else "none (the validation images are scored at the end)",
         )
         if self.trainer is None or self.trainer.global_rank == 0:  # it reads every pixel: once is enough
             warn_about_leakage(self.train_images, self.val_sets, self.test_sets)
+
+    @property
+    def has_test_sets(self) -> bool:
+        """False: what is scored at the end are the validation images, which have chosen the checkpoint."""
+        return bool(self.test)
 
     # -- loaders -------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Image file -> 8-bit RGB: the one decoder. It says what is wrong with a file, and what of it is lost."""
+"""Decoder of image files to 8-bit RGB, with what is wrong with a file and what of it is lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MATLAB's `imresize`, for 8-bit and floating-point images.
+"""Image resizing equal to MATLAB's `imresize`, for 8-bit and floating-point images.
 
 MATLAB resizes the height, then the width, and an 8-bit image is rounded half up to 8 bits after each of the two
 passes. `bicubic_double` is what it makes of the same image as doubles: one rounding, at the end.

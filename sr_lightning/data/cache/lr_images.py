@@ -1,4 +1,4 @@
-"""Cached LR images of a store's HR images, so that a training step does not make LR patches again and again.
+"""Cache of the LR images of a store, made once, so that a training step need not make LR patches.
 
 What `resize` makes of a window with its margin is, bit for bit, the same window of the whole image's LR (tested for
 every kernel that is allowed here), so the samples are the same with these images and without.
