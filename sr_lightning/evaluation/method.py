@@ -81,7 +81,7 @@ class BicubicMethod(Method):
 
     def predict(self, batch: EvalBatch) -> Tensor:
         """See `Method.predict`."""
-        return bicubic(batch.lr, batch.scale)
+        return bicubic(batch.lr, batch.scale, kernel=batch.baseline)
 
 
 @dataclass(frozen=True, kw_only=True)

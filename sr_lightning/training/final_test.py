@@ -12,6 +12,7 @@ from rich.console import Console
 from sr_lightning.callbacks import Checkpoints
 from sr_lightning.checkpoints.weights import load_weights
 from sr_lightning.data import SRDataModule
+from sr_lightning.data.degradations.base import lr_protocol
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
 from sr_lightning.evaluation.tables import TITLE, TRAINING, records, terminal
@@ -55,7 +56,7 @@ def final_test(
         folder,
         scores,
         facts=facts,
-        protocol={"lr_kernel": data.degrade.describe()},
+        protocol=lr_protocol(data.degrade),
         extra={"objective": reached, "steps": trainer.global_step, "minutes": minutes, "run": info}
         | {"training_pictures_left_out": data.left_out}
         | {"split": "test" if data.has_test_sets else "validation"},
