@@ -16,6 +16,7 @@ from sr_lightning.data.requirements import OnBadImage as OnBadImage
 from sr_lightning.data.requirements import OnSmall as OnSmall
 from sr_lightning.data.requirements import held_out, least_side
 from sr_lightning.errors import UserError
+from sr_lightning.files import UnsafeNameError, inside
 from sr_lightning.text import enumerated, listed
 
 log = logging.getLogger(__name__)
@@ -130,6 +131,10 @@ class SetFinder:
         Raises:
             UserError: No images, pairs that do not fit, or images too small to evaluate.
         """
+        try:
+            inside(Path(), name, r"[^/]+")  # files of results bear it
+        except UnsafeNameError as error:
+            raise UserError(f"{key}: the set's name {error}; allowed: a plain name") from None
         entry = entry if isinstance(entry, dict) else {"hr": entry}
         hr = find_images(entry["hr"], extensions=self.extensions, files=entry.get("files"), key=key)
         pairs: Pairs = {}

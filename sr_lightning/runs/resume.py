@@ -17,6 +17,7 @@ from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
 from sr_lightning.runs.allowed_changes import OWN, apply_changes, differing_keys
+from sr_lightning.runs.folder import refuse_outward_links
 from sr_lightning.runs.saved_config import read_saved_config
 
 
@@ -97,6 +98,7 @@ def find_resume(folder: Path, overrides: list[str]) -> Resume:
     Raises:
         UserError: None of its checkpoints is whole, or something typed now may not change.
     """
+    refuse_outward_links(folder, "ckpt_path")
     typed = [o for o in overrides if not o.lstrip("+~").startswith((*(f"{key}=" for key in OWN), "hydra."))]
     config = read_saved_config(_saved_config(folder), typed)
     file, allowed = Path(str(_typed(overrides, "ckpt_path"))), _allowed(overrides)
@@ -120,6 +122,7 @@ def find_jobs(folder: Path, configs: Sequence[DictConfig]) -> dict[str, Resume |
         job = folder / str(number)
         if not _saved_config(job).is_file():
             continue
+        refuse_outward_links(job, "hydra.sweep.dir")
         if _without_own(OmegaConf.load(_saved_config(job))) != _without_own(config):
             raise UserError(
                 f"hydra.sweep.dir: {job} was run with another config; allowed: the sweep's own command, or a new folder"
