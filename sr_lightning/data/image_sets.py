@@ -12,6 +12,7 @@ from sr_lightning.data.cache.store import ImageStore, Shrink, content_key
 from sr_lightning.data.datasets import Images
 from sr_lightning.data.duplicates.mismatched_pairs import refuse_mismatched
 from sr_lightning.data.files import find_images, pair_images
+from sr_lightning.data.inspection.pair_shift import warn_about_shifts
 from sr_lightning.data.requirements import OnBadImage as OnBadImage
 from sr_lightning.data.requirements import OnSmall as OnSmall
 from sr_lightning.data.requirements import held_out, least_side
@@ -170,8 +171,9 @@ class SetFinder:
         hr_store = self._stored(hr, shrink)
         images = Images(name, hr_store, lr or None)
         images.check_pairs()
-        for store in lr.values():
+        for scale, store in lr.items():
             refuse_mismatched(hr_store, store)
+            warn_about_shifts(name, hr_store, store, scale)
         for store in (hr_store, *lr.values()):
             for lost, count in store.lost.items():
                 log.warning("%s: %d of %d images have %s", name, count, len(set(store.paths)), lost)

@@ -34,6 +34,7 @@ MATRIX = {
     "D21": "training images that are tested on",
     "D22": "another order on the disk",
     "D23": "files replaced or deleted meanwhile",
+    "D24": "LR that is shifted against its HR",
     "T1": "SIGKILL at any moment",
     "T2": "stops after every step, and several in one run",
     "T3": "SIGKILL within a save, $TMPDIR elsewhere",
