@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from PIL import Image, ImageDraw, ImageFont
 from skimage.data import astronaut
 
-from sr_lightning.builders import components as build
+from sr_lightning.builders.network import build_network
 from sr_lightning.checkpoints.weights import load_weights
 from sr_lightning.config.conf_files import register_resolvers
 from sr_lightning.config.train import check_train
@@ -63,7 +63,7 @@ def main() -> None:
 def super_resolved(run: Path, lr: torch.Tensor) -> tuple[str, torch.Tensor]:
     """A run's label and its image: (1, 3, H, W) uint8."""
     config = check_train(OmegaConf.load(run / ".hydra" / "config.yaml"))
-    net = build.build_network(config.model).eval()
+    net = build_network(config.model).eval()
     load_weights(net, run / "checkpoints" / "best.ckpt")
     with torch.no_grad():
         sr = super_resolve(net, lr, 4)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.config.signatures import constant
-from sr_lightning.weights.pretrained import find_weights, shipped_weights
+from sr_lightning.weights.pretrained import find_pretrained, pretrained_names
 
 _DATA_HINT = "; the data sets' root is paths.data or $SR_DATA, and `python -m sr_lightning.download` fills it"
 _SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -32,13 +32,13 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
     weights = config.model.get("weights")
     if config.model.get("fresh") and weights is None:
         yield f"model.fresh: found {config.model['fresh']}, but model.weights names nothing to start from"
-    files = {"model.weights": weights and find_weights(weights)}
+    files = {"model.weights": weights and find_pretrained(weights)}
     if config.loss.get("beta", 0.0) > 0:
         files["loss.perceptual.weights"] = (config.loss["perceptual"] or {}).get("weights")
     for key, file in files.items():
         if file is not None and not os.path.isfile(file):
-            shipped = f", or one of {', '.join(shipped_weights())}" if key == "model.weights" else ""
-            yield f"{key}: {file} is not there; allowed: a file of weights{shipped}"
+            names = f", or one of {', '.join(pretrained_names())}" if key == "model.weights" else ""
+            yield f"{key}: {file} is not there; allowed: a file of weights{names}"
 
 
 def _shards(section: Any) -> Iterator[str]:

@@ -18,7 +18,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically
 
 if TYPE_CHECKING:
-    from sr_lightning.data.cache.store import ImageSource
+    from sr_lightning.data.images import ImageSource
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def stored_hashes(store: ImageSource, *, orientations: int) -> StoredHashes:
     Raises:
         UserError: The file of hashes holds something else; packed sets bring theirs along.
     """
-    file = store.beside(f".hashes{orientations}.json")
+    file = store.derived_file(f".hashes{orientations}.json")
     if not file.is_file():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             rows = list(pool.map(lambda i: image_hashes(store[i], orientations), range(len(store))))

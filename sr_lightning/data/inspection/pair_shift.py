@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from skimage.filters import window
-from skimage.registration import phase_cross_correlation
 
 from sr_lightning.text import listed
 
 if TYPE_CHECKING:
-    from sr_lightning.data.cache.store import ImageSource
+    from sr_lightning.data.images import ImageSource
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +60,9 @@ def measure_shift(lr: NDArray[np.uint8], hr: NDArray[np.uint8], scale: int) -> S
     Returns:
         None where nothing can be told: the images are too small, flat, or not the same.
     """
+    from skimage.filters import window  # few runs have ready-made LR, and none should wait for this import
+    from skimage.registration import phase_cross_correlation
+
     height, width = (min(side, _SIDE) for side in lr.shape[:2])
     top, left = (lr.shape[0] - height) // 2, (lr.shape[1] - width) // 2
     found = _grey(lr[top : top + height, left : left + width])
