@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.train`: trains a network and tests it."""
+"""Command `train`: trains a network and tests it."""
 
 from __future__ import annotations
 

@@ -75,9 +75,9 @@ def factory(section: dict[str, Any], path: str) -> Callable[..., Any]:
     """A partial target that turns a constructor's complaint into one about the config."""
     partial = build(section | {"_partial_": True}, path)
 
-    def make(*args: Any) -> Any:
+    def make(*args: Any, **given: Any) -> Any:
         try:
-            return partial(*args)
+            return partial(*args, **given)
         except (TypeError, ValueError) as error:
             raise UserError(f"{path}: {section['_target_']} refuses its arguments: {error}") from None
         except Exception as error:

@@ -6,10 +6,12 @@ by a console script, inside a sweep or by a launcher plugin.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -22,7 +24,7 @@ from sr_lightning.cli.commands import COMMANDS, RunConfig
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import FailedError, InterruptedRun, UserError
 from sr_lightning.runs.run import Run
-from sr_lightning.text import Formatter
+from sr_lightning.text import Formatter, tolerate_encodings
 
 RANKS = "ranks"
 """The folder in a run's folder that holds the job, and what each rank reports."""
@@ -32,6 +34,15 @@ def write_job(config: RunConfig, run: Run) -> None:
     """Writes what each process needs as `<run folder>/ranks/job.json`."""
     plain = {"config": asdict(config), "run": run.to_plain()}
     (run.folder / RANKS / "job.json").write_text(json.dumps(plain), encoding="utf-8")
+
+
+def remove_job(folder: Path) -> None:
+    """Removes what a job and its ranks have written; anything else in their folder stays, and so does the folder."""
+    for path in (folder / RANKS).iterdir():
+        if re.fullmatch(r"job\.json|rank\d+\.(json|log)", path.name) and not path.is_dir():
+            path.unlink()
+    with contextlib.suppress(OSError):  # it holds something else
+        (folder / RANKS).rmdir()
 
 
 def read_job(folder: Path, name: str) -> tuple[RunConfig, Run]:
@@ -67,6 +78,7 @@ def main() -> int:
     name, folder, rank = sys.argv[1], Path(sys.argv[2]), ranks().rank
     report = folder / RANKS / f"rank{rank}.json"
     _end_with_parent()
+    tolerate_encodings()
     _log_to(folder, name, rank)
     config, run = read_job(folder, name)
     task = getattr(importlib.import_module(f"sr_lightning.{name}"), name)

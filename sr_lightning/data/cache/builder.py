@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
 import os
-import shutil
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from sr_lightning.data.cache.prefetch import prefetched, with_progress
 from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically
 from sr_lightning.image.decoder import BadImageError, decode, header_pixels
-from sr_lightning.image.resize import resize
+from sr_lightning.image.resize import Kernel, resize
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,14 @@ class Shrink:
     """Between 0 and 1."""
     least: int
     """Copies with a shorter side below this many pixels are left out."""
+    kernel: Kernel = "bicubic"
+    """`bicubic_double` makes the copies of versions that rounded once."""
+
+    @property
+    def key(self) -> str:
+        """Stands for the copies of an image; the older rule has the name that it had when it was the only one."""
+        rule = "" if self.kernel == "bicubic_double" else ", rounded after each pass"
+        return f"Shrink(factors={self.factors}, least={self.least}{rule})"
 
     def copies(self, image: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         """The copies of one image, (H, W, 3) each."""
@@ -50,7 +59,7 @@ class Shrink:
         for factor in self.factors:
             exact = Fraction(str(factor))  # 0.8 is meant as 4/5
             if min(image.shape[:2]) * exact >= self.least:
-                yield resize(pixels, exact).permute(1, 2, 0).numpy()
+                yield resize(pixels, exact, kernel=self.kernel).permute(1, 2, 0).numpy()
 
 
 @dataclass(frozen=True)
@@ -146,10 +155,7 @@ def _too_much(needed: int, limit: int | None, folder: Path) -> str:
 def _build(store: Path, write: Callable[[BinaryIO], Content]) -> Content:
     """Writes beside the final names and renames: a reader sees a whole store or none."""
     index = store.with_suffix(".json")
-    for left in store.parent.glob(f"part-{store.stem}-*"):  # of a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    for derived in store.parent.glob(f"{store.stem}.x*"):  # from pixels that are no longer there
-        derived.unlink(missing_ok=True)
+    _remove_leftovers(store)
     with tempfile.TemporaryDirectory(dir=store.parent, prefix=f"part-{store.stem}-") as folder:
         pixels = Path(folder, store.name)
         with pixels.open("wb") as out:
@@ -160,6 +166,22 @@ def _build(store: Path, write: Callable[[BinaryIO], Content]) -> Content:
             index, _as_text(content, size), is_shared=True
         )  # last: its presence says that the pixels are complete
     return content
+
+
+def _remove_leftovers(store: Path) -> None:
+    """Removes what a killed process has begun, and what was derived from pixels that are no longer there.
+
+    The folder may be used by other programs: only names that this module gives are removed, each for itself.
+    """
+    part = re.compile(rf"part-{re.escape(store.stem)}-[a-z0-9_]{{8}}")
+    derived = re.compile(rf"{re.escape(store.stem)}\.x\d+\.[\w-]+\.(rgb8|json)")
+    for path in store.parent.iterdir():
+        if derived.fullmatch(path.name) and not path.is_dir():
+            path.unlink(missing_ok=True)
+        elif part.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            (path / store.name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it holds something else, which is not ours
+                path.rmdir()
 
 
 def _looked_at(files: Sequence[SourceFile], shrink: Shrink | None) -> Content:
