@@ -70,6 +70,8 @@ MATRIX = {
     "S6": "names and values in tables and on the terminal",
     "S7": "YAML that makes objects",
     "S8": "names of written files made of names of read ones",
+    "S9": "names in results that are formulas, markup, TeX or several lines",
+    "S10": "checkpoints that claim anything about their training",
     "I1": "tiles against the whole image",
     "I2": "very large images",
     "I3": "mixed sizes and modes in one folder",
