@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from torch import nn
 
+from helpers.equality import bit_identical
 from sr_lightning.builders.training import build_optimizer
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.train import main
@@ -34,10 +35,6 @@ def metrics(run):
 
 def weights(run, name="last"):
     return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
-
-
-def equal(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_a_run_leaves_what_the_contract_names(tiny, capsys):
@@ -99,8 +96,8 @@ def test_continued_is_as_if_never_stopped(tiny):
     assert not (stopped / "results.json").exists()
     assert main(["ckpt_path=last"]) == 0
     assert only_run() == stopped
-    assert equal(weights(stopped), weights(straight))
-    assert equal(weights(stopped, "best"), weights(straight, "best"))
+    assert bit_identical(weights(stopped), weights(straight))
+    assert bit_identical(weights(stopped, "best"), weights(straight, "best"))
     columns = ("step", "train/loss", "val/psnr_y", "lr")
     rows = [[[row[c] for c in columns] for row in metrics(run)] for run in (straight, stopped)]
     assert rows[0] == rows[1]
@@ -164,7 +161,7 @@ def test_a_signal_saves_the_step_and_is_the_exit_status(tiny, capsys, number):
     assert main([f"ckpt_path={run}"]) == 0
     assert (run / "results.json").exists()
     assert main([*tiny, "paths.runs=straight"]) == 0
-    assert equal(weights(run), weights(next(Path("straight/train").iterdir())))
+    assert bit_identical(weights(run), weights(next(Path("straight/train").iterdir())))
 
 
 @pytest.mark.fault("T7", "status 1, checkpoints finite")
@@ -538,11 +535,11 @@ def test_the_average_of_the_weights_is_validated_kept_beside_the_raw_ones_and_re
     for key, value in average.items():
         torch.testing.assert_close(checkpoint["state_dict"][key], value)
         torch.testing.assert_close(checkpoint["current_model_state"][key], raw[-1][key])
-    assert not equal(checkpoint["state_dict"], checkpoint["current_model_state"])
+    assert not bit_identical(checkpoint["state_dict"], checkpoint["current_model_state"])
     assert main([*settings, "trainer.max_steps=2"]) == 0
     run = only_run()
     assert main([f"ckpt_path={run}", "trainer.max_steps=4"]) == 0
-    assert equal(weights(run), checkpoint["state_dict"])
+    assert bit_identical(weights(run), checkpoint["state_dict"])
 
 
 def test_compiled_training_leaves_the_names_of_the_weights(tiny, monkeypatch):

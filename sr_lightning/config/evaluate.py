@@ -16,6 +16,7 @@ from sr_lightning.config.path_check import missing_folder_findings, set_findings
 from sr_lightning.config.schema import BICUBIC, EXTRA_KEYS, SCALES, EvaluateConfig
 from sr_lightning.config.section_check import check_section, check_value
 from sr_lightning.config.signatures import parameters, table_keys
+from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.train import checked_paths
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
@@ -41,7 +42,7 @@ def check_evaluate(config: DictConfig) -> EvaluateConfig:
     """
     plain = _resolved(config)
     known = {field.name for field in fields(EvaluateConfig)}
-    findings = unknown_keys(plain, known)
+    findings = [f"{key}: no such key; {suggest_key(key, plain)}" for key in plain if key not in known]
     findings += [f"{key}: must be given" for key in sorted(known - set(plain))]
     refuse(findings)
     found = EvaluateConfig(**plain)

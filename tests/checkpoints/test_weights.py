@@ -1,9 +1,6 @@
 """Weights in and out: atomic, plain data only, all or none."""
 
-import io
 import os
-import pickle
-import tarfile
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -14,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
+from helpers.hostile_files import PLACES, bare, legacy, tarred, zipped
 from sr_lightning.builders.identify_network import suggest_overrides
 from sr_lightning.builders.network import build_network
 from sr_lightning.callbacks import EMA
@@ -69,48 +67,6 @@ def test_weights_that_do_not_fit_change_nothing(tmp_path):
     ):
         assert part in str(caught.value)
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
-
-
-class Evil:
-    """Makes a file where it is run."""
-
-    def __reduce__(self):
-        return Path("canary").write_text, ("executed",)
-
-
-def zipped(content, path):
-    torch.save(content, path)
-
-
-def legacy(content, path):
-    torch.save(content, path, _use_new_zipfile_serialization=False)
-
-
-def bare(content, path):
-    path.write_bytes(pickle.dumps(content))
-
-
-def tarred(content, path):
-    """torch's first format: an archive of three pickles."""
-    with tarfile.open(path, "w") as archive:
-        for name in ("storages", "tensors", "pickle"):
-            data = pickle.dumps(content) * 3
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-
-
-WEIGHTS = {"a": torch.zeros(1)}
-PLACES = {
-    "itself": lambda: Evil(),
-    "value": lambda: {**WEIGHTS, "b": Evil()},
-    "key": lambda: {Evil(): torch.zeros(1)},
-    "state_dict": lambda: {"state_dict": {**WEIGHTS, "b": Evil()}},
-    "beside": lambda: {"state_dict": WEIGHTS, "optimizer_states": [{"lr": Evil()}]},
-    "list": lambda: [Evil()],
-    "tuple": lambda: {"params_ema": (1, Evil())},
-    "config": lambda: {"state_dict": WEIGHTS, "sr_lightning": {"format": 1, "config": {"model": Evil()}}},
-}
 
 
 @pytest.mark.parametrize("forced", [False, True])

@@ -1,6 +1,5 @@
 """Further metrics against other implementations; what is missing is said, never downloaded and never executed."""
 
-import hashlib
 import inspect
 import io
 import math
@@ -16,6 +15,7 @@ from scipy.ndimage import convolve1d, correlate
 from skimage.color import rgb2ycbcr
 from torch import nn
 
+from helpers.metric_weights import place
 from sr_lightning.errors import UserError
 from sr_lightning.metrics import dists, lpips
 from sr_lightning.metrics import niqe as niqe_module
@@ -38,16 +38,6 @@ def hub(tmp_path, monkeypatch):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     return folder
-
-
-OWNER = {"ALEXNET": lpips, "VGG16": dists, "PRISTINE": niqe_module}
-
-
-def place(folder, monkeypatch, constant, content):
-    """A file of our own where another one is looked for."""
-    name, _ = getattr(OWNER[constant], constant)
-    (folder / name).write_bytes(content)
-    monkeypatch.setattr(OWNER[constant], constant, (name, hashlib.sha256(content).hexdigest()))
 
 
 @pytest.fixture
