@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.text import Text
 
 from sr_lightning.evaluation.scores import BICUBIC, MethodId, SetScore
-from sr_lightning.text import Table, one_line
+from sr_lightning.text import Table, single_line
 
 Kind = Literal["baseline", "own", "published"]
 
@@ -111,7 +111,7 @@ def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TIT
         for i, row in enumerate(group):
             head = set_and_scale(row) if i == 0 else "published" if row.kind == "published" != before else ""
             table.add(
-                *map(one_line, (head, row.method, *_cells(row, columns))),
+                *map(single_line, (head, row.method, *_cells(row, columns))),
                 style="dim italic" if row.kind == "published" else "",
                 ends_section=i == len(group) - 1,
             )
@@ -172,7 +172,7 @@ def spreadsheet_cell(value: Any) -> Any:
     """
     if not isinstance(value, str):
         return value
-    text = one_line(value)
+    text = single_line(value)
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
@@ -220,7 +220,7 @@ def _count(n: int | str | None) -> str:
 
 def markdown_text(text: str) -> str:
     """Text that means nothing to Markdown, HTML in it included."""
-    text = one_line(text)
+    text = single_line(text)
     for character in "\\`*_[]<>|":
         text = text.replace(character, f"\\{character}")
     return text
@@ -237,4 +237,4 @@ _LATEX = {
 
 def latex_text(text: str) -> str:
     """Text that means nothing to TeX."""
-    return "".join(_LATEX.get(character, character) for character in one_line(text))
+    return "".join(_LATEX.get(character, character) for character in single_line(text))

@@ -12,8 +12,8 @@ import torch
 from PIL import Image
 from rich.console import Console
 from safetensors.torch import save as safe_bytes
-from test_evaluate import QUICK, document, mine, only_run, per_image, save
 
+from helpers.evaluations import QUICK, document, mine, only_run, per_image, save_network
 from sr_lightning.builders.methods import build_methods
 from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main
@@ -86,8 +86,8 @@ def test_S9_hostile_names_in_every_file_of_an_evaluation(tmp_path, image, capsys
     source.mkdir()
     for i, name in enumerate(["=cmd|'calc'!A0", "a\nb\n\\input{x}", "<b>&amp;", "\x1b[2J", "@x", "-x", "plain"]):
         Image.new("RGB", (48, 48), (10 * i, 9, 9)).save(source / f"{name}.png")  # flat: the notes name them
-    checkpoint = save(tmp_path / "=1+1\n\\write18{x}<i>.ckpt", data={"train_dir": ["/x/=HYPERLINK(1)\n|x|<b>"]})
-    other = save(tmp_path / "other.ckpt", n_feats=2)
+    checkpoint = save_network(tmp_path / "=1+1\n\\write18{x}<i>.ckpt", data={"train_dir": ["/x/=HYPERLINK(1)\n|x|<b>"]})
+    other = save_network(tmp_path / "other.ckpt", n_feats=2)
     settings = [*mine(source), *QUICK, "save_pictures=true"]
     assert main([f"checkpoint=['{checkpoint}',{other}]", *settings]) == 0
     out = capsys.readouterr().out
@@ -172,7 +172,7 @@ CLAIMS = {
 @pytest.mark.fault("S10", "taken without what it says, or refused")
 @pytest.mark.parametrize("claim", CLAIMS)
 def test_S10_a_checkpoint_that_claims_anything_about_its_training(claim, tmp_path):
-    path = save(tmp_path / "a.ckpt")
+    path = save_network(tmp_path / "a.ckpt")
     content = torch.load(path)
     content["sr_lightning"]["config"] |= CLAIMS[claim]
     torch.save(content, path)
@@ -219,7 +219,7 @@ def test_I12_files_that_are_no_images_among_predictions(folder, tmp_path, capsys
 
 @pytest.mark.fault("D17", "refused, or written as it can be")
 def test_D17_a_checkpoint_whose_name_is_no_text(folder, tmp_path, capfd):
-    path = save(tmp_path / "a.ckpt")
+    path = save_network(tmp_path / "a.ckpt")
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.ckpt")
     path.rename(odd)
     status = main([f"checkpoint={odd}", *mine(folder), *QUICK])
