@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.data.batch import EvalBatch
-from sr_lightning.errors import UserError
+from sr_lightning.errors import FailedError, UserError, is_out_of_memory, one_line, user_place
 from sr_lightning.evaluation.scores import BICUBIC, MethodId
 from sr_lightning.inference.predict import bicubic, super_resolve
 
@@ -127,12 +127,24 @@ class NetworkMethod(Method):
         """See `Method.predict`.
 
         Raises:
-            UserError: The network returned another size.
+            UserError: The network returned another size, or code of the user's own failed.
+            FailedError: Not enough memory for the image.
         """
         try:
             return super_resolve(self.net, batch.lr, batch.scale, self_ensemble=self.self_ensemble, tile=self.tile)
-        except ValueError as error:
-            raise UserError(f"{self.checkpoint or self.label}: {error}") from None
+        except UserError:
+            raise
+        except Exception as error:
+            height, width = batch.lr.shape[-2:]
+            where = f"{self.checkpoint or self.label}: {batch.name} ({width}x{height} LR pixels) at x{batch.scale}"
+            if is_out_of_memory(error):
+                smaller = (self.tile or max(height, width)) // 2
+                raise FailedError(f"{where}: not enough memory ({one_line(error)}); try tile={smaller}") from None
+            if isinstance(error, ValueError):
+                raise UserError(f"{where}: {error}") from None
+            if (place := user_place(error)) is not None:
+                raise UserError(f"{where}: {one_line(error)} ({place})") from None
+            raise
 
 
 def network_method(

@@ -52,9 +52,9 @@ def lines_of(name):
     ]
 
 
-@pytest.mark.fault("S9", "a text in one cell")
+@pytest.mark.fault("S13", "a text in one cell")
 @pytest.mark.parametrize("name", NAMES)
-def test_S9_a_name_stays_in_its_cell(name, tmp_path, capsys):
+def test_S13_a_name_stays_in_its_cell(name, tmp_path, capsys):
     columns = ("PSNR-Y", "trained on", "source")
     rows = markdown(lines_of(name), columns).splitlines()
     assert len(rows) == 4
@@ -80,8 +80,8 @@ def test_S9_a_name_stays_in_its_cell(name, tmp_path, capsys):
     assert (first["psnr_y"], first["gain"]) == ("-1.5", "-0.25")  # figures stay figures
 
 
-@pytest.mark.fault("S9", "no line, no command, no formula of their own")
-def test_S9_hostile_names_in_every_file_of_an_evaluation(tmp_path, image, capsys):
+@pytest.mark.fault("S13", "no line, no command, no formula of their own")
+def test_S13_hostile_names_in_every_file_of_an_evaluation(tmp_path, image, capsys):
     source = tmp_path / "in"
     source.mkdir()
     for i, name in enumerate(["=cmd|'calc'!A0", "a\nb\n\\input{x}", "<b>&amp;", "\x1b[2J", "@x", "-x", "plain"]):
@@ -169,9 +169,9 @@ CLAIMS = {
 }
 
 
-@pytest.mark.fault("S10", "taken without what it says, or refused")
+@pytest.mark.fault("S14", "taken without what it says, or refused")
 @pytest.mark.parametrize("claim", CLAIMS)
-def test_S10_a_checkpoint_that_claims_anything_about_its_training(claim, tmp_path):
+def test_S14_a_checkpoint_that_claims_anything_about_its_training(claim, tmp_path):
     path = save_network(tmp_path / "a.ckpt")
     content = torch.load(path)
     content["sr_lightning"]["config"] |= CLAIMS[claim]
@@ -190,9 +190,9 @@ def test_S10_a_checkpoint_that_claims_anything_about_its_training(claim, tmp_pat
         assert "a.ckpt" in refused
 
 
-@pytest.mark.fault("S10", "refused, the file is named")
+@pytest.mark.fault("S14", "refused, the file is named")
 @pytest.mark.parametrize("where", ["config", "model", "n_feats"])
-def test_S10_a_checkpoint_nested_without_end(where, tmp_path):
+def test_S14_a_checkpoint_nested_without_end(where, tmp_path):
     deep = "[" * 100_000 + "]" * 100_000
     model = f'{{"_target_": "sr_lightning.models.EDSR", "scale": 4, "n_feats": {deep if where == "n_feats" else 4}}}'
     model = deep if where == "model" else model
