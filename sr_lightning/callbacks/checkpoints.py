@@ -56,13 +56,14 @@ class Checkpoints(ModelCheckpoint):
         """Nothing: the last step is saved already, and by now the weights may have been replaced by their average."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the best so far, also in a folder that was moved: Lightning would forget it there."""
+        """Restores the best so far, also in a folder that was moved: Lightning would forget it there.
+
+        The checkpoint's own paths are not used: Lightning removes what they name, and whole folders with it.
+        """
         if self.resets_best:
             return
-        names = ("best_model_path", "kth_best_model_path", "last_model_path")
-        paths = {name: self._here(state_dict[name]) for name in names if name in state_dict}
-        best = {self._here(path): score for path, score in state_dict.get("best_k_models", {}).items()}
-        super().load_state_dict(state_dict | paths | {"best_k_models": best, "dirpath": self.dirpath})
-
-    def _here(self, path: str) -> str:
-        return str(Path(str(self.dirpath), Path(path).name)) if path else path
+        best, last = (str(Path(str(self.dirpath), name)) for name in ("best.ckpt", LAST))
+        names = {"best_model_path": best, "kth_best_model_path": best, "last_model_path": last}
+        paths = {name: path if state_dict[name] else "" for name, path in names.items() if name in state_dict}
+        scores = {best: max(found)} if (found := state_dict.get("best_k_models", {}).values()) else {}
+        super().load_state_dict(state_dict | paths | {"best_k_models": scores, "dirpath": self.dirpath})

@@ -98,6 +98,8 @@ def _checked(path: Path, file: BinaryIO, content: mmap.mmap) -> Trailer:
                     raise DamagedError(path, f"the checksum of {name} differs")
         length = int(content[end - 8 : end], 16)
         facts = json.loads(content[end - 8 - length : end - 8])
+        if type(facts["step"]) is not int or not isinstance(facts["config"], dict | None):
+            raise DamagedError(path, "its step is no number, or its config no mapping")
         return Trailer(facts["step"], facts["config"])
     except DamagedError:
         raise
@@ -182,7 +184,8 @@ def tidy(folder: Path, *, damaged: Sequence[Path] = (), after: int | None = None
     Returns:
         What was done, one message each.
     """
-    parts = [*folder.glob("checkpoints/*.ckpt.part"), folder / "metrics.csv.part", folder / "results.json.part"]
+    checkpoints = [folder / "checkpoints" / f"{name}.part" for name in (LAST, PREVIOUS, "best.ckpt")]
+    parts = [*checkpoints, folder / "metrics.csv.part", folder / "results.json.part"]
     messages = []
     for part in parts:
         if part.is_file():

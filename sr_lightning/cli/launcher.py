@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sr_lightning.cli.commands import RunConfig
-from sr_lightning.cli.rank import RANKS, write_job
+from sr_lightning.cli.rank import RANKS, remove_job, write_job
 from sr_lightning.distributed.environment import is_launched
 from sr_lightning.errors import FailedError, InterruptedRun, TrainingFailedError, UserError
 from sr_lightning.runs.run import Run
@@ -74,8 +73,8 @@ def run_ranks(n: int, name: str, config: RunConfig, run: Run) -> float | None:
     """
     job = run.folder / RANKS
     job.mkdir(exist_ok=True)
-    for old in job.iterdir():
-        old.unlink()
+    remove_job(run.folder)
+    job.mkdir(exist_ok=True)
     write_job(config, run)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -85,14 +84,14 @@ def run_ranks(n: int, name: str, config: RunConfig, run: Run) -> float | None:
         failed = _first_failure(ranks)
     if failed is None:
         result: float | None = json.loads((job / "rank0.json").read_text(encoding="utf-8"))["objective"]
-        shutil.rmtree(job)
+        remove_job(run.folder)
         return result
     status = ranks[failed].returncode
     report = job / f"rank{failed}.json"
     if report.is_file():
         error = json.loads(report.read_text(encoding="utf-8"))
         if error["type"] == "UserError":
-            shutil.rmtree(job)  # nothing began, so nothing stays
+            remove_job(run.folder)  # nothing began, so nothing stays
         raise _ERRORS.get(error["type"], TrainingFailedError)(error["message"])
     if status - 128 in _SIGNALS:
         raise InterruptedRun(status - 128)

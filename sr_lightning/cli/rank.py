@@ -6,10 +6,12 @@ by a console script, inside a sweep or by a launcher plugin.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
 import os
+import re
 import sys
 import threading
 import time
@@ -32,6 +34,15 @@ def write_job(config: RunConfig, run: Run) -> None:
     """Writes what each process needs as `<run folder>/ranks/job.json`."""
     plain = {"config": asdict(config), "run": run.to_plain()}
     (run.folder / RANKS / "job.json").write_text(json.dumps(plain), encoding="utf-8")
+
+
+def remove_job(folder: Path) -> None:
+    """Removes what a job and its ranks have written; anything else in their folder stays, and so does the folder."""
+    for path in (folder / RANKS).iterdir():
+        if re.fullmatch(r"job\.json|rank\d+\.(json|log)", path.name) and not path.is_dir():
+            path.unlink()
+    with contextlib.suppress(OSError):  # it holds something else
+        (folder / RANKS).rmdir()
 
 
 def read_job(folder: Path, name: str) -> tuple[RunConfig, Run]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import netrc
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -18,6 +19,9 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.scores import ImageScore, MethodId, bicubic_scores, gain
+from sr_lightning.files import inside
+
+_MAX_ID = 64
 
 
 def wandb_logger(
@@ -77,9 +81,14 @@ def wandb_logger(
 def _run_id(file: Path) -> str:
     if ranks().rank != 0:
         return "unused"  # only the first process logs
+    file = inside(file.parent, file.name)
     if not file.exists():
         file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
-    return file.read_text(encoding="utf-8").strip()
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        found = opened.read(_MAX_ID + 2).strip()
+    if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{_MAX_ID}}}", found):  # W&B makes the names of its folders from it
+        raise UserError(f"{file}: found {ascii(found)[:80]}, allowed: letters, digits, _ and -, {_MAX_ID} at most")
+    return found
 
 
 def _check_online() -> None:

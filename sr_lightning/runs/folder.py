@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import re
-import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -16,9 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.distributed.environment import external_rank, is_torchrun
 from sr_lightning.errors import UserError
-from sr_lightning.files import write_atomically
+from sr_lightning.files import outward_links, write_atomically
 from sr_lightning.runs.lock import LOCK
-from sr_lightning.text import shown
+from sr_lightning.text import enumerated, shown
 
 _PATIENCE = 60.0  # seconds that ranks wait for the first to name the folder
 
@@ -53,6 +53,7 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
         if not is_sweep and any((folder / file).exists() for file in ("metrics.csv", "results.json")):
             way = f", or ckpt_path={folder} to continue it" if name == "train" else ""
             raise UserError(f"{key}: {folder} holds a run; allowed: a new folder{way}")
+        refuse_outward_links(folder, key)
         print(f"{what} folder: {folder}", flush=True)
         return []
     root = root / ("sweep" if is_sweep else name)
@@ -115,13 +116,28 @@ def _slurm_file(root: Path) -> Path:
     return root / f".slurm-{job}"
 
 
+def refuse_outward_links(folder: Path, key: str) -> None:
+    """A run's folder may come from anyone, and a log or a table that is a link is written where it leads.
+
+    Raises:
+        UserError: Files in it are links to files elsewhere.
+    """
+    links = [path for path in outward_links(folder) if path.relative_to(folder).parts[0] != "wandb"]
+    if links:  # W&B links to its own logs, and makes all names in its folder
+        told = enumerated([str(path) for path in links])
+        raise UserError(f"{key}: found links that lead out of {folder}: {told}; allowed: the files themselves")
+
+
 def remove_unused(folder: Path, name: str) -> None:
     """Removes the folder of a run that never began, unless it holds other files."""
-    logs = re.compile(rf"{re.escape(name)}(_rank\d+)?\.log")
-    own = (".hydra", LOCK)
-    if external_rank() > 0 or any(path.name not in own and not logs.fullmatch(path.name) for path in folder.iterdir()):
+    own = re.compile(rf"{re.escape(name)}(_rank\d+)?\.log|{re.escape(LOCK)}|\.hydra/(config|hydra|overrides)\.yaml")
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    if external_rank() > 0 or any(path != ".hydra" and not own.fullmatch(path) for path in found):
         return
-    shutil.rmtree(folder)
+    for path in sorted(found.values(), reverse=True):  # a folder after its files
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    with contextlib.suppress(OSError):  # another process has written into it meanwhile
+        folder.rmdir()
     print(f"the run did not begin; its folder {shown(folder)} is removed", flush=True)
 
 

@@ -16,6 +16,7 @@ from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
 from sr_lightning.runs.allowed_changes import OWN, ResumePolicy, apply_changes, differing_keys, unequal_keys
+from sr_lightning.runs.folder import refuse_outward_links
 from sr_lightning.runs.saved_config import read_saved_config, with_current_names
 from sr_lightning.text import natural_key
 
@@ -131,6 +132,7 @@ def find_resume(folder: Path, overrides: list[str]) -> Resume:
     Raises:
         UserError: All of its checkpoints are damaged, or a key typed now may not change.
     """
+    refuse_outward_links(folder, "ckpt_path")
     typed = [o for o in overrides if not o.lstrip("+~").startswith((*(f"{key}=" for key in OWN), "hydra."))]
     config = read_saved_config(_saved_config(folder), typed)
     file, allowed = Path(str(_typed(overrides, "ckpt_path"))), _allowed(overrides)
@@ -158,6 +160,7 @@ def find_jobs(folder: Path, configs: Sequence[DictConfig]) -> dict[str, Resume |
         job = folder / str(number)
         if not _saved_config(job).is_file():
             continue
+        refuse_outward_links(job, "hydra.sweep.dir")
         saved = with_current_names(_without_own(OmegaConf.load(_saved_config(job))))
         if unequal_keys(saved, _without_own(config)):
             raise UserError(

@@ -15,6 +15,7 @@ import pooch  # type: ignore[import-untyped]  # it ships no types
 import requests  # pooch's own dependency
 
 from sr_lightning.data.download import DOWNLOADS
+from sr_lightning.files import inside
 
 _TIMEOUT = (10.0, 30.0)  # seconds: to connect, and without a byte
 _ATTEMPTS = 3
@@ -105,7 +106,7 @@ class Fetcher:
         Raises:
             FetchError: No connection, an error response, a wrong checksum, or another file of this name.
         """
-        target = folder / file.name
+        target = inside(folder, file.name, r"[^/]+")
         if target.exists():
             if not (target.is_file() and pooch.file_hash(str(target), _kind(file)) == file.hash.rpartition(":")[2]):
                 raise FetchError("there is another file of this name, which is kept; move it away")

@@ -15,6 +15,7 @@ from sr_lightning.data.duplicates.fingerprint import Fingerprint, hash_bits, per
 from sr_lightning.data.duplicates.mismatched_pairs import find_mismatched
 from sr_lightning.data.duplicates.search import find_duplicates, find_duplicates_within, is_same_image
 from sr_lightning.data.files import find_images, match_pairs, walk
+from sr_lightning.data.inspection.pair_shift import CONVENTION, Shift, common_shift, measure_shift
 from sr_lightning.data.inspection.report import Finding, Report, SetSpec, SetSummary
 from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, least_side
 from sr_lightning.errors import UserError
@@ -163,6 +164,7 @@ class DataCheck:
         """Compares size and content of LR images with their HR images."""
         files: list[tuple[str, str]] = []
         fingerprints: list[tuple[Fingerprint, Fingerprint]] = []
+        fitting: list[tuple[Path, Path]] = []
         for path, small in pairs.items():
             found, whole = seen[small].fingerprint, seen[path].fingerprint
             if not found or not whole:
@@ -170,17 +172,37 @@ class DataCheck:
             files.append((str(small), str(path)))
             fingerprints.append((found, whole))
             expected = (whole.size[0] // scale, whole.size[1] // scale)
-            if found.size != expected:
+            if found.size == expected:
+                fitting.append((small, path))
+            else:
                 message = f"{_size(found.size)} does not pair with {_size(whole.size)} at x{scale}, which asks for "
                 report.findings.append(Finding("pairs", spec.name, files[-1], message + _size(expected)))
         if not fingerprints:
             return
+        self._check_shifts(spec, scale, fitting, report)
         lr, hr = (hash_bits([perceptual_hash(pair[side].thumb) for pair in fingerprints]) for side in (0, 1))
         for i, j in find_mismatched(
             lr, hr, lambda i, j: is_same_image(fingerprints[i][0].thumb, fingerprints[j][1].thumb, 0)
         ):
             message = f"shows another image, {files[j][1]}"
             report.findings.append(Finding("pairs", spec.name, files[i], message))
+
+    def _check_shifts(self, spec: SetSpec, scale: int, pairs: Sequence[tuple[Path, Path]], report: Report) -> None:
+        """Decodes LR and HR again, since all images at once may not fit into memory."""
+
+        def measure(pair: tuple[Path, Path]) -> Shift | None:
+            lr, hr = (decode(path).rgb for path in pair)
+            return measure_shift(lr, hr, scale)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            shifts = list(pool.map(measure, pairs))
+        for (lr, hr), shift in zip(pairs, shifts, strict=True):
+            if shift and shift.is_misaligned:
+                message = f"the LR image is shifted by {shift}, in HR pixels"
+                report.findings.append(Finding("pairs", spec.name, (str(lr), str(hr)), message))
+        if (common := common_shift([shift for shift in shifts if shift])) is not None:
+            message = f"x{scale}: {CONVENTION.format(shift=common)}"
+            report.findings.append(Finding("pairs", spec.name, (), message, is_wrong=False))
 
     def _check_size(self, spec: SetSpec, path: Path, size: tuple[int, int], report: Report) -> None:
         scale, is_wrong = max(self.scales), True

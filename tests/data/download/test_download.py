@@ -376,7 +376,7 @@ def test_an_evil_archive_fails_the_command(server, tmp_path, monkeypatch, capsys
     server.content["/set/x.zip"] = EVIL["parent"]
     offer(server, tmp_path, monkeypatch, {"/set/x.zip": EVIL["parent"]})
     assert main(["tiny", "--root", "r"]) == 1
-    assert "'../evil.png', which may lead out of the folder" in capsys.readouterr().err
+    assert "'../evil.png' may lead out of its folder" in capsys.readouterr().err
     assert not list(tmp_path.rglob("evil.png"))
 
 
