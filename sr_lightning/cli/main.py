@@ -97,6 +97,7 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         else:
             print(f"beginning {folder} again: it was interrupted before its first checkpoint", flush=True)
         own = [o for o in arguments.overrides if o.lstrip("+").startswith("hydra.")]
+        _compose(session.name, replace(arguments, overrides=own))  # Hydra has these of the command line, not of the run
         own += [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
         return session.start([*arguments.flags, *own])
 

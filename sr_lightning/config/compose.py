@@ -14,11 +14,13 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 
 from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.findings import refuse
 from sr_lightning.config.override_errors import COMPOSITION_ERRORS, find_wrong_overrides, summarise
 from sr_lightning.config.overrides import empty_group
+from sr_lightning.config.secrets import composed_secrets
 from sr_lightning.errors import UserError
 
 
@@ -151,7 +153,11 @@ def _parse(overrides: list[str]) -> list[Override]:
 
 def _compose_job(primary: str, overrides: list[str], *, is_sweep: bool) -> ComposedJob:
     own = [o for o in overrides if not o.lstrip("+~").startswith("hydra")]
-    return ComposedJob(own, compose(primary, overrides), is_sweep)
+    config = compose(primary, overrides, return_hydra_config=True)
+    refuse(list(composed_secrets(config)))
+    with flag_override(config, ["struct", "readonly"], False):
+        del config["hydra"]
+    return ComposedJob(own, config, is_sweep)
 
 
 def _combinations(parsed: list[Override]) -> list[list[str]]:
