@@ -101,7 +101,12 @@ class DataCheck:
         for scale in self.scales if spec.lr else ():
             with _reporting(spec, report):
                 found.pairs[scale], findings = match_pairs(
-                    found.paths, str(spec.lr), scale, extensions=self.extensions, key=f"{spec.key} LR"
+                    found.paths,
+                    str(spec.lr),
+                    scale,
+                    hr_folder=spec.folder,
+                    extensions=self.extensions,
+                    key=f"{spec.key} LR",
                 )
                 report.findings += [Finding("pairs", spec.name, (), f"x{scale}: {text}") for text in findings]
         return found
