@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.check_data data=…`: everything that is wrong with the images, before a run begins."""
+"""Command `check_data`: finds everything that is wrong with the images before a run begins."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _SHOWN = 20  # findings of a kind; the file has all
 
 
 def check_data(config: CheckDataConfig) -> None:
-    """Checks the sets of a config, or folders in place of them, shows the findings and writes them all into a file.
+    """Checks the data sets of a config, or any folders instead; shows the findings and writes all into a file.
 
     Args:
-        config: Checked.
+        config: Validated.
 
     Raises:
         UserError: Something is wrong with the images.

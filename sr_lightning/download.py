@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.download set5 set14 …`: fetches data sets to where the configs expect them."""
+"""Command `download`: fetches data sets to where the configs expect them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHOWN = 5  # files of a set that are named one by one
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file."""
+    """Result for one file."""
 
     file: RemoteFile
     fetched: bool = False
@@ -32,18 +32,18 @@ class Outcome:
 
 
 def download(sets: Sequence[RemoteSet], root: Path, *, jobs: int) -> list[Outcome]:
-    """Fetches sets, several files at once, and shows how far it is.
+    """Downloads data sets, several files at once, with progress bars.
 
     Args:
-        sets: What to fetch.
+        sets: The data sets to download.
         root: Root of the data sets.
-        jobs: Files that are fetched at once.
+        jobs: Number of concurrent downloads.
 
     Returns:
         One outcome for each file, in the order of the sets.
 
     Raises:
-        KeyboardInterrupt: The user stopped it; what has arrived is continued by the next call.
+        KeyboardInterrupt: The user stopped it; the next call resumes.
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -95,17 +95,17 @@ def _outcome(fetcher: Fetcher, file: RemoteFile, folder: Path, advance: Callable
 
 
 def _chosen(names: Sequence[str], sets: dict[str, RemoteSet]) -> list[RemoteSet]:
-    known = {name.lower(): chosen for name, chosen in sets.items()}
+    by_name = {name.lower(): chosen for name, chosen in sets.items()}
     unknown = [
-        f"{name}: no such set; {nearest(name.lower(), list(known))}" for name in names if name.lower() not in known
+        f"{name}: no such set; {nearest(name.lower(), list(by_name))}" for name in names if name.lower() not in by_name
     ]
     if unknown:
         raise UserError("\n".join(unknown))
-    return [known[name] for name in dict.fromkeys(name.lower() for name in names)]
+    return [by_name[name] for name in dict.fromkeys(name.lower() for name in names)]
 
 
 def _list(sets: Sequence[RemoteSet], *, in_full: bool) -> None:
-    """All sets in a line each, or every file of some."""
+    """Prints one line for each set, or every file of the named sets."""
     if in_full:
         for chosen in sets:
             print(f"{chosen.name}: {chosen.origin}; {chosen.licence}")
@@ -123,7 +123,7 @@ def _list(sets: Sequence[RemoteSet], *, in_full: bool) -> None:
 
 
 def _report(sets: Sequence[RemoteSet], outcomes: Sequence[Outcome], root: Path) -> int:
-    """Says what is there now; the exit status."""
+    """Prints the result and returns the exit status."""
     by_file = {outcome.file: outcome for outcome in outcomes}
     status = 0
     for chosen in sets:
@@ -131,7 +131,7 @@ def _report(sets: Sequence[RemoteSet], outcomes: Sequence[Outcome], root: Path) 
         failed = [outcome for outcome in mine if outcome.error]
         if failed:
             status = 1
-            _tell_failed(chosen, failed, root)
+            _report_failed(chosen, failed, root)
             continue
         fetched = sum(outcome.fetched for outcome in mine)
         print(f"{chosen.name}: {len(mine)} files in {_places(chosen, root)}, {fetched} of them fetched now")
@@ -142,7 +142,7 @@ def _places(chosen: RemoteSet, root: Path) -> str:
     return ", ".join(dict.fromkeys(str(root / file.folder) for file in chosen.files))
 
 
-def _tell_failed(chosen: RemoteSet, failed: Sequence[Outcome], root: Path) -> None:
+def _report_failed(chosen: RemoteSet, failed: Sequence[Outcome], root: Path) -> None:
     lines = [f"{PROGRAM}: {len(failed)} of {len(chosen.files)} files of {chosen.name} are missing"]
     reasons: dict[str, list[str]] = {}
     for outcome in failed:

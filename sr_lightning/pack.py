@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.pack input=<images> output=<folder>`: packs images into shards for `data=streaming`."""
+"""Command `pack`: packs folders of images into shards for `data=streaming`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from sr_lightning.cli.main import run_command
 
 
 def pack(arguments: dict[str, Any]) -> None:
-    """Packs, and says what came of it.
+    """Packs images and prints a summary.
 
     Args:
-        arguments: Those of `pack_images`, checked.
+        arguments: Validated arguments of `pack_images`.
     """
     from sr_lightning.data.shards.writer import pack_images
     from sr_lightning.text import listed

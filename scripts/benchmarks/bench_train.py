@@ -50,6 +50,7 @@ from sr_lightning.config.schema import TrainConfig
 from sr_lightning.config.train import check_train
 from sr_lightning.data.batch import TrainBatch
 from sr_lightning.loggers.metrics_csv import MetricsCsv
+from sr_lightning.models.base import network_traits
 from sr_lightning.runs.environment import quiet
 from sr_lightning.runs.run import Run
 from sr_lightning.train import _callbacks
@@ -182,7 +183,7 @@ def bare(work: Work, *, plain: bool = False, batches: Iterator[TrainBatch] | Non
     """
     config, device = work.config, work.device
     net = work.net().to(device)
-    channels, precision = getattr(net, "channels", 3), resolve_precision(config.trainer["precision"], "auto")
+    channels, precision = network_traits(net).channels, resolve_precision(config.trainer["precision"], "auto")
     layout = torch.contiguous_format if plain else torch.channels_last
     net = net.to(memory_format=layout)
     section = {**config.optimizer, "fused": None} if plain else config.optimizer

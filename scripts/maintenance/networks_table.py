@@ -1,4 +1,4 @@
-"""Lists every shipped network as a Markdown table: parameters, multiply-adds, receptive field.
+"""Lists every network as a Markdown table: parameters, multiply-adds, receptive field.
 
     python scripts/maintenance/networks_table.py                 # at x4
     python scripts/maintenance/networks_table.py --scale 2 edsr_baseline rcan
@@ -20,6 +20,7 @@ from sr_lightning.config.conf_files import conf_dir, register_resolvers
 from sr_lightning.config.train import check_train
 from sr_lightning.inference.cost import multiply_adds
 from sr_lightning.inference.tiling import receptive_field
+from sr_lightning.models.base import network_traits
 
 
 def main() -> None:
@@ -40,7 +41,7 @@ def main() -> None:
         columns = receptive_field(net, arguments.scale)
         cells = [
             f"`{name}`",
-            "Y" if getattr(net, "channels", 3) == 1 else "RGB",
+            "Y" if network_traits(net).channels == 1 else "RGB",
             f"{sum(p.numel() for p in net.parameters()):,}",
             f"{count / 1e9:.1f} G",
             "whole" if columns is None else str(columns),

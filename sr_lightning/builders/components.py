@@ -1,4 +1,4 @@
-"""Config sections to objects, one at a time; `hydra.utils.instantiate` is called here and nowhere else."""
+"""Instantiation of single config sections; `hydra.utils.instantiate` is called here and nowhere else."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sr_lightning.errors import UserError
 
 
 def build(section: dict[str, Any], path: str, **given: Any) -> Any:
-    """Builds what a section's `_target_` names.
+    """Builds the object that a section's `_target_` names.
 
     Args:
         section: Plain containers.
@@ -72,6 +72,6 @@ def factory(section: dict[str, Any], path: str) -> Callable[..., Any]:
 
 
 def check_kind(part: Any, kind: type[Any], section: dict[str, Any], path: str) -> None:
-    """Raises UserError unless what a section named is of the kind that its key asks for."""
+    """Raises UserError unless the object is of the kind that its section's key asks for."""
     if not isinstance(part, kind):
         raise UserError(f"{path}: {section['_target_']} is a {type(part).__name__}, allowed: a {kind.__name__}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from torch import Tensor, nn
+from torch import Tensor
 
 from sr_lightning import models
 from sr_lightning.checkpoints.matching import candidate_states, differences, without_prefixes
@@ -18,6 +18,7 @@ from sr_lightning.checkpoints.network_config import BESIDE_THE_NETWORK
 from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.errors import UserError
+from sr_lightning.models.base import SRNetwork
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Identified:
     model: dict[str, Any]
     """The config's section, without `weights`."""
     overrides: str
-    """What to type for it."""
+    """The overrides that select it on a command line."""
 
 
 def identify_network(file: WeightsFile) -> Identified | None:
@@ -73,14 +74,13 @@ def _candidates(file: WeightsFile) -> Iterator[tuple[dict[str, Any], int]]:
                     yield {"_target_": f"{models.__name__}.{name}", **arguments}, count
 
 
-def _tried(network: type[nn.Module], state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Any], int]]:
+def _tried(network: type[SRNetwork], state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Any], int]]:
     """Arguments of a network that come nearest to these weights, and how many names still differ."""
-    infer = getattr(network, "infer", None)
-    if infer is None:
-        return
     for weights, settings in _candidate_states(network, state):
         try:
-            arguments: dict[str, Any] = infer(weights) | settings
+            if (inferred := network.infer(weights)) is None:
+                return
+            arguments = inferred | settings
             with torch.device("meta"), warnings.catch_warnings(action="ignore"):
                 net = network(**arguments)
         except (KeyError, IndexError, ArithmeticError, ValueError, RuntimeError, UserError):
@@ -89,7 +89,7 @@ def _tried(network: type[nn.Module], state: dict[str, Tensor]) -> Iterator[tuple
 
 
 def _candidate_states(
-    network: type[nn.Module], state: dict[str, Tensor]
+    network: type[SRNetwork], state: dict[str, Tensor]
 ) -> list[tuple[dict[str, Tensor], dict[str, Any]]]:
     try:
         return list(candidate_states(network, state))

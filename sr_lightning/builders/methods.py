@@ -13,11 +13,12 @@ from torch import nn
 
 from sr_lightning.builders.identify_network import identify_network, nearest_network
 from sr_lightning.builders.network import build_network
-from sr_lightning.checkpoints.third_party import load_third_party
+from sr_lightning.checkpoints.third_party import ThirdPartyNetwork, load_third_party
 from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.config.schema import BICUBIC, EvaluateConfig
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.method import Method
+from sr_lightning.models.base import network_traits
 from sr_lightning.weights.pretrained import find_pretrained
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ def _from_checkpoint(checkpoint: str, label: str, typed: dict[str, Any] | None) 
         section = found.model
     if section is None:
         net = _third_party(file).eval()
-        return Method(label or getattr(net, "name", file.path.stem), net, _scales(net, {}), checkpoint, {})
+        name = net.name if isinstance(net, ThirdPartyNetwork) else file.path.stem
+        return Method(label or name, net, _scales(net, {}), checkpoint, {})
     net = build_network(section, weights=file).eval()
     training = _training(file)
     return Method(label or type(net).__name__, net, _scales(net, training), checkpoint, training)
@@ -86,7 +88,7 @@ def _training(file: WeightsFile) -> dict[str, Any]:
 
 
 def _scales(net: nn.Module, config: dict[str, Any]) -> tuple[int, ...]:
-    found = config.get("scale") or getattr(net, "scales", None) or getattr(net, "scale", None) or ()
+    found = config.get("scale") or network_traits(net).scales
     return (found,) if isinstance(found, int) else tuple(int(scale) for scale in found)
 
 

@@ -1,4 +1,4 @@
-"""The config section `model` to a network with its weights."""
+"""Builds the network of the config section `model`, with its weights."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sr_lightning.builders.identify_network import suggest_overrides
 from sr_lightning.checkpoints.network_config import BESIDE_THE_NETWORK
 from sr_lightning.checkpoints.weights import WeightsFile, load_weights
 from sr_lightning.errors import UserError
+from sr_lightning.models.base import check_network
 from sr_lightning.weights.pretrained import find_pretrained
 
 
@@ -29,6 +30,7 @@ def build_network(section: dict[str, Any], *, weights: WeightsFile | None = None
     net = build({key: value for key, value in section.items() if key not in BESIDE_THE_NETWORK}, "model")
     if not isinstance(net, nn.Module):
         raise UserError(f"model._target_: {section['_target_']} is a {type(net).__name__}, allowed: a torch.nn.Module")
+    check_network(net)
     if weights is None and section.get("weights") is not None:
         weights = WeightsFile.read(find_pretrained(section["weights"]))
     if weights is not None:

@@ -1,9 +1,9 @@
-"""The config sections of a training run to its loss, optimizers, module and Trainer."""
+"""Builds the parts of a training run: loss, optimizers, module, Trainer."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.config.signatures import parameters
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
+from sr_lightning.models.base import min_size, network_traits
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -28,10 +29,21 @@ if TYPE_CHECKING:
 
 
 def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool = False) -> SRModule:
-    """The LightningModule that trains the network, against a discriminator where the config names one."""
+    """Builds the LightningModule that trains the network, against a discriminator where the config names one.
+
+    Args:
+        config: Checked.
+        net: The network.
+        resets_optimizers: As in `SRModule`.
+
+    Raises:
+        UserError: A part cannot be built, or two of them do not go together.
+    """
     from sr_lightning.training.adversarial import AdversarialModule
     from sr_lightning.training.module import SRModule
 
+    _check_scales(config, net)
+    _check_patch(config, net, scale=1, unit="LR pixels")
     loss = build_loss(config.loss)
     optimizer, scheduler = build_optimizer(config.optimizer, "optimizer"), factory(config.scheduler, "scheduler")
     if config.adversarial is None:
@@ -87,15 +99,35 @@ def _adversary(config: TrainConfig, section: dict[str, Any]) -> Adversary:
     loss = build(section["loss"], "adversarial.loss")
     check_kind(discriminator, nn.Module, section["discriminator"], "adversarial.discriminator")
     check_kind(loss, AdversarialLoss, section["loss"], "adversarial.loss")
-    needed = getattr(discriminator, "min_size", 1)
-    patch, scale = config.data.get("patch_size"), min(config.scale)
-    if isinstance(patch, int) and patch * scale < needed:
-        raise UserError(
-            f"data.patch_size: found {patch}, {patch * scale} HR pixels at x{scale}, but "
-            f"{type(discriminator).__name__} needs {needed}; allowed: {-(-needed // scale)} and more"
-        )
+    scale = min(config.scale)
+    _check_patch(config, discriminator, scale=scale, unit=f"HR pixels at x{scale}")
     optimizer = build_optimizer(section["optimizer"], "adversarial.optimizer")
     return Adversary(discriminator, loss, optimizer, weight=section["weight"])
+
+
+def _check_scales(config: TrainConfig, net: nn.Module) -> None:
+    name, own = type(net).__name__, network_traits(net).scales
+    if own and not set(config.scale) <= set(own):
+        raise UserError(f"scale: found {_listed(config.scale)}, but {name} is for {_listed(own)}")
+    if len(config.scale) > 1 and len(own) < 2:
+        raise UserError(
+            f"scale: found {_listed(config.scale)}, but {name} names no scales; allowed: one scale, or a network "
+            "with an attribute scales and forward(x, scale)"
+        )
+
+
+def _listed(scales: Sequence[int]) -> str:
+    return ", ".join(f"x{scale}" for scale in scales)
+
+
+def _check_patch(config: TrainConfig, module: nn.Module, *, scale: int, unit: str) -> None:
+    """Raises UserError where training patches are smaller than a network, or a discriminator, takes."""
+    patch, needed = config.data.get("patch_size"), min_size(module)
+    if isinstance(patch, int) and patch * scale < needed:
+        raise UserError(
+            f"data.patch_size: found {patch}, {patch * scale} {unit}, but {type(module).__name__} needs {needed}; "
+            f"allowed: {-(-needed // scale)} and more"
+        )
 
 
 def build_callbacks(sections: dict[str, dict[str, Any]], run: Run) -> list[pl.Callback]:
@@ -120,7 +152,7 @@ def build_loggers(sections: dict[str, dict[str, Any]], run: Run) -> list[Logger]
 def build_trainer(
     config: TrainConfig, folder: Path, *, callbacks: list[pl.Callback], loggers: list[Logger]
 ) -> pl.Trainer:
-    """The Trainer, counted in steps, with what the project fixes."""
+    """Builds the Trainer: counted in steps, with the arguments that no config sets."""
     from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
     from sr_lightning.training.profiler import NoProfiler
 

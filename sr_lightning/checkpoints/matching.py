@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
+from sr_lightning.models.base import SRNetwork
 
-# What stands before a network's names: our module's, and what others' modules and wrappers put there.
+# Prefixes of a network's names: our module's, and those of others' modules and wrappers.
 _PREFIXES = ("net.", "net_g.", "generator.", "model.", "module.", "_orig_mod.")
 
 
@@ -48,16 +49,16 @@ def candidate_states(
         The state, and arguments of the network that it was made with.
 
     Raises:
-        UserError: The network knows the names, but not what is done there.
+        UserError: The names are known, but the architecture behind them is not the network's.
     """
     yield state, {}
-    convert = getattr(net, "from_official", None)
-    if convert is None:
+    network = net if isinstance(net, type) else type(net)
+    if not issubclass(network, SRNetwork):
         return
     try:
-        official = convert(state)
+        official = network.from_official(state)
     except (KeyError, IndexError, ValueError, ArithmeticError, RuntimeError):
-        return  # some of the names are known, but parts or shapes are not what belongs to them
+        return  # only some of the names are known, or shapes differ
     if official is not None:
         yield official
 

@@ -9,19 +9,18 @@ from torch import Tensor, nn
 from sr_lightning.checkpoints.matching import without_prefixes
 from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.errors import UserError
+from sr_lightning.models.base import SRNetwork
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
 
-class ThirdPartyNetwork(nn.Module):
+class ThirdPartyNetwork(SRNetwork):
     """Adapts a network of spandrel to our interface; for inference only, its output lies in [0, 1].
 
     Args:
         descriptor: It knows the sizes that the network takes; images are padded to them, and cut after.
     """
-
-    channels = 3
 
     def __init__(self, descriptor: ImageModelDescriptor) -> None:
         super().__init__()

@@ -39,7 +39,7 @@ class WeightsFile:
     weights: dict[str, Tensor]
     """As they are named in the file; the average, where the file holds one beside the weights."""
     note: Any
-    """What one of our files says about itself, not yet checked; None in others' files."""
+    """The metadata of one of our files, not yet checked; None in others' files."""
 
     @classmethod
     def read(cls, path: Path) -> WeightsFile:
@@ -70,7 +70,7 @@ class WeightsFile:
 
     @property
     def network_config(self) -> dict[str, Any] | None:
-        """What builds the network of one of our files again: `model` and `scale` (a list); None for any other file.
+        """What rebuilds the network of one of our files: `model` and `scale` (a list); None for any other file.
 
         Raises:
             UserError: The file was written in another format, or names something else than one of our networks.
@@ -127,7 +127,7 @@ def load_weights(
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Writes weights as `.safetensors`, with what builds their network again.
+    """Writes weights as `.safetensors`, with the config that rebuilds their network.
 
     Args:
         path: The file.

@@ -114,8 +114,8 @@ def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
         check_section(known, "model", findings, extra=EXTRA_KEYS["model"])
         model |= {key: value for key, value in known.items() if key not in unscaled}
         if (weights := model.get("weights")) is not None and not find_pretrained(weights).is_file():
-            shipped = ", ".join(pretrained_names())
-            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights, or one of {shipped}")
+            names = ", ".join(pretrained_names())
+            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights, or one of {names}")
         if model.get("fresh"):
             findings.append(
                 f"model.fresh: found {model['fresh']}, allowed: nothing; that part would hold random weights"
@@ -148,7 +148,7 @@ def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
         elif (file := _checkpoint_file(path)) is None:
             what = "holds no checkpoints/best.ckpt" if os.path.isdir(path) else "is not there"
             hint = nearest(path, pretrained_names())
-            findings.append(f"{key}: {path} {what}; a checkpoint, a run's folder, or shipped weights; {hint}")
+            findings.append(f"{key}: {path} {what}; a checkpoint, a run's folder, or pretrained weights; {hint}")
         elif file in found:
             findings.append(f"{key}: {path} is named twice")
         else:

@@ -37,8 +37,8 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
         files["loss.perceptual.weights"] = (config.loss["perceptual"] or {}).get("weights")
     for key, file in files.items():
         if file is not None and not os.path.isfile(file):
-            pretrained = f", or one of {', '.join(pretrained_names())}" if key == "model.weights" else ""
-            yield f"{key}: {file} is not there; allowed: a file of weights{pretrained}"
+            names = f", or one of {', '.join(pretrained_names())}" if key == "model.weights" else ""
+            yield f"{key}: {file} is not there; allowed: a file of weights{names}"
 
 
 def _shards(section: Any) -> Iterator[str]:

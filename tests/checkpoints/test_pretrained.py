@@ -1,4 +1,4 @@
-"""The weights that come with the package."""
+"""The pretrained weights in the package."""
 
 import json
 from pathlib import Path

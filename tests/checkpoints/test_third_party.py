@@ -1,4 +1,4 @@
-"""spandrel's networks behind our interface."""
+"""Third-party networks, run by spandrel behind our interface."""
 
 import sys
 

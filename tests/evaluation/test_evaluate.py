@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from sr_lightning.data.benchmarks.recognition import published
+from sr_lightning.data.benchmarks.reference import published_rows
 from sr_lightning.evaluate import main
 from sr_lightning.evaluation import benchmark_check as self_check
 from sr_lightning.image.color import read_rgb
@@ -245,10 +245,10 @@ class Known:
 
 
 def test_files_for_papers(folder, tmp_path, monkeypatch):
-    row = [replace(published("Set5", 4)[0], method="A_B & C|D", training="291", source="table 1 of 10% <x>")]
+    row = [replace(published_rows("Set5", 4)[0], method="A_B & C|D", training="291", source="table 1 of 10% <x>")]
     monkeypatch.setattr(self_check, "recognise", lambda paths: Known())
-    monkeypatch.setattr(self_check, "self_check", lambda *arguments: [])
-    monkeypatch.setattr("sr_lightning.evaluation.summary.published", lambda name, scale: row)
+    monkeypatch.setattr(self_check, "comparability_findings", lambda *arguments: [])
+    monkeypatch.setattr("sr_lightning.evaluation.summary.published_rows", lambda name, scale: row)
     assert main(["model=bicubic", "scale=4", *mine(folder, "Set5"), *QUICK]) == 0
     run = only_run()
     text = (run / "results.md").read_text()

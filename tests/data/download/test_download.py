@@ -79,7 +79,7 @@ def offer(server, tmp_path, monkeypatch, content, *, base="/set/", hashes="sha25
         files[path.rpartition("/")[2]] = [known, len(body) if sizes else None]
     entry = {"folder": "test/Tiny", "origin": "us", "licence": "none", "url": server.address + base, "files": files}
     (tmp_path / "table.json").write_text(json.dumps({"Tiny": entry}))
-    monkeypatch.setattr(fetch, "TABLE", tmp_path / "table.json")
+    monkeypatch.setattr(fetch, "DOWNLOADS", tmp_path / "table.json")
 
 
 def visible(root):

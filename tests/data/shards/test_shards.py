@@ -78,6 +78,7 @@ def test_litdata_itself_reads_the_images(many, packed):
     assert len(dataset) == len(paths) == 24
     index = json.loads((packed / "pictures.json").read_text())
     assert index["names"] == [path.relative_to(many).as_posix() for path in paths]
+    assert (packed / "pictures.hashes1.json").is_file()  # names are a format: sets that were packed once stay readable
     for i in (0, 5, 13, 23):
         np.testing.assert_array_equal(dataset[i], np.asarray(Image.open(paths[i])))
 
@@ -212,7 +213,7 @@ def test_a_shard_that_is_not_what_was_packed_is_told(packed, tmp_path):
         images[0]
     assert not list((tmp_path / "kept").glob("*/chunk*"))
     shard.write_bytes(content[:-1])
-    with pytest.raises(TrainingFailedError, match=r"has \d+ bytes, packed were"):
+    with pytest.raises(TrainingFailedError, match=r"has \d+ bytes, but "):
         module(packed, tmp_path).train_images.hr[0]
     shard.unlink()
     with pytest.raises(TrainingFailedError, match=r"cannot fetch local:.*chunk-0-0\.bin"):
@@ -260,7 +261,7 @@ def test_packing_leaves_a_whole_folder_or_none(many, tmp_path, capsys):
     assert "left out 2 of 24 files" in out
     assert "22 images" in out
     assert main([f"input={many}", "output=out"]) == 2
-    assert "output: out is there already" in capsys.readouterr().err
+    assert "output: out already exists" in capsys.readouterr().err
     assert os.stat("out").st_mode & 0o777 == 0o777 & ~os.umask(os.umask(0o22) and 0o22)
 
 
