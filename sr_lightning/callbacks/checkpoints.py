@@ -8,6 +8,7 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from sr_lightning.callbacks.ema import EMA
 from sr_lightning.checkpoints.integrity import LAST
 
 
@@ -46,8 +47,12 @@ class Checkpoints(ModelCheckpoint):
         self.resets_best = resets_best
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves `last` after every validation; Lightning does so only after the best one."""
-        super().on_validation_end(trainer, pl_module)
+        """Saves `last` after every validation; Lightning does so only after the best one.
+
+        A validation before the average of the weights has begun chooses no best: those are other weights.
+        """
+        if all(callback.has_begun for callback in trainer.callbacks if isinstance(callback, EMA)):  # type: ignore[attr-defined]  # set by a connector
+            super().on_validation_end(trainer, pl_module)
         if not self._should_skip_saving_checkpoint(trainer):  # nothing was saved at this step
             # Private: Lightning has no public way to save `last` without a new best.
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))

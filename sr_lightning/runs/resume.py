@@ -63,6 +63,7 @@ class Resume:
             "checkpoint": self.checkpoint and str(self.checkpoint),
             "changes": self.changes,
             "step": self.step,
+            "logged_rows": self.trailer and self.trailer.logged_rows,
             "allowed": self.allowed,
             "differing": self.differing,
         }
@@ -75,7 +76,7 @@ class Resume:
             plain["checkpoint"] and Path(plain["checkpoint"]),
             DictConfig({}),
             plain["changes"],
-            trailer=None if plain["step"] is None else Trailer(plain["step"], None),
+            trailer=None if plain["step"] is None else Trailer(plain["step"], None, plain["logged_rows"]),
             allowed=tuple(plain["allowed"]),
             differing=tuple(plain["differing"]),
         )

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from sr_lightning.callbacks.logged_steps import is_logged
 from sr_lightning.checkpoints.matching import differences
 from sr_lightning.checkpoints.weights import FORMAT
 from sr_lightning.data.batch import EvalBatch, NoImage, TrainBatch
@@ -70,6 +71,7 @@ class SRModule(pl.LightningModule):
         """The network's and bicubic's score of each image of the last evaluation, complete on every rank."""
         self.validation: dict[str, float] | None = None
         """Mean PSNR on Y of the last validation, `psnr_y`, and bicubic's, `bicubic_psnr_y`."""
+        self._accumulated: list[dict[str, Tensor]] = []
         self._baseline: dict[tuple[object, ...], ImageScore] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -92,9 +94,12 @@ class SRModule(pl.LightningModule):
         return {"loss": total, "terms": detached}
 
     def log_terms(self, total: Tensor, terms: dict[str, Tensor]) -> None:
-        """The loss and its terms, without their weights."""
-        self.log("train/loss", total, sync_dist=True)
-        self.log_dict({f"train/loss/{name}": term for name, term in terms.items()}, sync_dist=True)
+        """The loss and its terms, without their weights: means over the batches that a step accumulates."""
+        self._accumulated.append({"train/loss": total, **{f"train/loss/{name}": term for name, term in terms.items()}})
+        if len(self._accumulated) < self.trainer.accumulate_grad_batches:
+            return
+        parts, self._accumulated = self._accumulated, []
+        self.log_dict({name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}, sync_dist=True)
 
     def enlarged(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """SR and HR of a batch, (N, C, h·s, w·s) each, in the colours that the network works on."""
@@ -107,8 +112,7 @@ class SRModule(pl.LightningModule):
     @property
     def is_logged_step(self) -> bool:
         """Whether the values of the coming optimizer step are written: logging costs 2 ms a step."""
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
-        return (self.global_step + 1) % every == 0
+        return is_logged(self.trainer, self.global_step + 1)
 
     def build_optimizers(self) -> list[Optimizer]:
         """One over the network's weights (the loss has none)."""
