@@ -123,7 +123,7 @@ COMMANDS = {
     "evaluate": {"torch"},
     "check_data": set(),
     "download": set(),
-    "pack": {"torch"},
+    "pack": set(),
 }
 
 

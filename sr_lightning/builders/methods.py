@@ -1,4 +1,4 @@
-"""What an evaluation compares: networks from checkpoints, with names that a table can tell apart."""
+"""Networks to evaluate, from checkpoints or a typed model, with a unique label each."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sr_lightning.checkpoints.third_party import ThirdPartyNetwork, load_third_p
 from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.config.schema import BICUBIC, EvaluateConfig
 from sr_lightning.errors import UserError
-from sr_lightning.evaluation.method import Method
+from sr_lightning.evaluation.method import NetworkMethod, network_method
 from sr_lightning.models.base import network_traits
 from sr_lightning.weights.pretrained import find_pretrained
 
 log = logging.getLogger(__name__)
 
 
-def build_methods(config: EvaluateConfig) -> list[Method]:
+def build_methods(config: EvaluateConfig) -> list[NetworkMethod]:
     """Builds every network, with its weights.
 
     Args:
@@ -35,8 +35,10 @@ def build_methods(config: EvaluateConfig) -> list[Method]:
     """
     if config.checkpoint:
         methods = [_from_checkpoint(path, label, config.model) for path, label in config.checkpoint.items()]
-        methods = [_bounded(method, config.scale) for method in methods]
-        return methods if all(config.checkpoint.values()) else _told_apart(methods)
+        methods = [_with_supported_scales(method, config.scale) for method in methods]
+        if not all(config.checkpoint.values()):
+            methods = _with_unique_labels(methods)
+        return [replace(method, self_ensemble=config.self_ensemble, tile=config.tile) for method in methods]
     section = config.model
     if section is None or section["_target_"] == BICUBIC:
         return []  # bicubic is there anyway
@@ -46,10 +48,12 @@ def build_methods(config: EvaluateConfig) -> list[Method]:
             f"model.weights: {type(net).__name__} would be evaluated with random weights; allowed: "
             "model.weights=<file>, or checkpoint=<file>"
         )
-    return [_bounded(Method(type(net).__name__, net, _scales(net, {}), section.get("weights"), {}), config.scale)]
+    method = network_method(type(net).__name__, net, _scales(net, {}), section.get("weights"), {})
+    method = _with_supported_scales(method, config.scale)
+    return [replace(method, self_ensemble=config.self_ensemble, tile=config.tile)]
 
 
-def _from_checkpoint(checkpoint: str, label: str, typed: dict[str, Any] | None) -> Method:
+def _from_checkpoint(checkpoint: str, label: str, typed: dict[str, Any] | None) -> NetworkMethod:
     """A typed model is taken at its word; else the file's own, one of ours that fits, or spandrel's guess."""
     file = WeightsFile.read(find_pretrained(checkpoint))
     stored = file.network_config if typed is None else None
@@ -60,10 +64,10 @@ def _from_checkpoint(checkpoint: str, label: str, typed: dict[str, Any] | None) 
     if section is None:
         net = _third_party(file).eval()
         name = net.name if isinstance(net, ThirdPartyNetwork) else file.path.stem
-        return Method(label or name, net, _scales(net, {}), checkpoint, {})
+        return network_method(label or name, net, _scales(net, {}), checkpoint, {})
     net = build_network(section, weights=file).eval()
     training = _training(file)
-    return Method(label or type(net).__name__, net, _scales(net, training), checkpoint, training)
+    return network_method(label or type(net).__name__, net, _scales(net, training), checkpoint, training)
 
 
 def _third_party(file: WeightsFile) -> nn.Module:
@@ -92,8 +96,8 @@ def _scales(net: nn.Module, config: dict[str, Any]) -> tuple[int, ...]:
     return (found,) if isinstance(found, int) else tuple(int(scale) for scale in found)
 
 
-def _bounded(method: Method, asked: Iterable[int]) -> Method:
-    """With the scales that are asked for and that it can do."""
+def _with_supported_scales(method: NetworkMethod, asked: Iterable[int]) -> NetworkMethod:
+    """Keeps the scales that are asked for and supported."""
     asked = tuple(asked)
     scales = tuple(s for s in asked if not method.scales or s in method.scales) if asked else method.scales
     if not scales:
@@ -103,7 +107,7 @@ def _bounded(method: Method, asked: Iterable[int]) -> Method:
     return replace(method, scales=scales)
 
 
-def _told_apart(methods: list[Method]) -> list[Method]:
+def _with_unique_labels(methods: list[NetworkMethod]) -> list[NetworkMethod]:
     """Checkpoints that differ only in the seed share a label; others of one network get the names of their runs."""
     groups = _seed_groups(methods)
     for longer in (_with_run, _with_file, _with_path):
@@ -115,12 +119,12 @@ def _told_apart(methods: list[Method]) -> list[Method]:
     return [replace(method, seeds=len(group)) for group in groups for method in group]
 
 
-def _seed_groups(methods: list[Method]) -> list[list[Method]]:
-    groups: dict[str, list[Method]] = {}
+def _seed_groups(methods: list[NetworkMethod]) -> list[list[NetworkMethod]]:
+    groups: dict[Any, list[NetworkMethod]] = {}
     for method in methods:
-        key = method.name if not method.config else json.dumps(_without_seed(method.config), sort_keys=True)
+        key: Any = method.id if not method.config else json.dumps(_without_seed(method.config), sort_keys=True)
         groups.setdefault(key, []).append(method)
-    parts: list[list[Method]] = []
+    parts: list[list[NetworkMethod]] = []
     for group in groups.values():
         # The best and the last checkpoint of one run have the same seed: they are two methods.
         parts += [group] if len({method.seed for method in group}) == len(group) else [[method] for method in group]
@@ -133,22 +137,22 @@ def _without_seed(value: Any) -> Any:
     return value
 
 
-def _clashes(method: Method, others: list[Method]) -> bool:
+def _clashes(method: NetworkMethod, others: list[NetworkMethod]) -> bool:
     return any(
         method is not other and method.label == other.label and set(method.scales) & set(other.scales)
         for other in others
     )
 
 
-def _with_run(method: Method) -> str:
+def _with_run(method: NetworkMethod) -> str:
     """`EDSR (2026-11-24_10-00-00)`, or the file's name where it does not lie in a run's folder."""
     path = Path(method.checkpoint or "")
     return f"{method.label} ({path.parent.parent.name if path.parent.name == 'checkpoints' else path.stem})"
 
 
-def _with_file(method: Method) -> str:
+def _with_file(method: NetworkMethod) -> str:
     return f"{method.label.removesuffix(')')}/{Path(method.checkpoint or '').stem})"
 
 
-def _with_path(method: Method) -> str:
+def _with_path(method: NetworkMethod) -> str:
     return f"{method.label.partition(' (')[0]} ({method.checkpoint})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from sr_lightning.callbacks.ema import EMA
 from sr_lightning.checkpoints.integrity import LAST
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoints(ModelCheckpoint):
@@ -59,6 +62,14 @@ class Checkpoints(ModelCheckpoint):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Nothing: the last step is saved already, and by now the weights may have been replaced by their average."""
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Forgets the best so far where it was measured on other images; Lightning has restored the data by now."""
+        if getattr(trainer.datamodule, "has_other_validation", False):  # type: ignore[attr-defined]  # set by a connector
+            log.warning("the validation images are others than the checkpoint's: the best is chosen anew")
+            self.resets_best = True
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores the best so far, also in a folder that was moved: Lightning would forget it there."""

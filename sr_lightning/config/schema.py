@@ -76,6 +76,8 @@ class EvaluateConfig:
     """File -> name in the table, empty where the user gave none."""
     model: dict[str, Any] | None
     """Builds the networks of checkpoints that do not say how; without one, what is evaluated."""
+    predictions: dict[str, str]
+    """Folder of images that another program made -> its name in the table."""
     scale: list[int]
     """Empty: what each checkpoint was trained for."""
     sets: list[str] | None

@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
-from sr_lightning.evaluation.results import ImageScore, baselines, gain
+from sr_lightning.evaluation.scores import ImageScore, MethodId, bicubic_scores, gain
 
 
 def wandb_logger(
@@ -125,15 +125,15 @@ def replay(loggers: Sequence[Logger], rows: Sequence[Mapping[str, str]]) -> None
                 logger.log_metrics(values, step=int(row["step"]))
 
 
-def log_table(loggers: Sequence[Logger], scores: Sequence[ImageScore], method: str) -> None:
+def log_table(loggers: Sequence[Logger], scores: Sequence[ImageScore], method: MethodId) -> None:
     """Sends a method's figures of each image to W&B, with bicubic's beside them."""
-    bicubic = baselines(scores)
+    bicubic = bicubic_scores(scores)
     columns = ["method", "set", "scale", "name", "psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain"]
     data = []
     for score in (s for s in scores if s.method == method):
         base = bicubic[score.image]
         figures = [score.psnr_y, score.ssim_y, base.psnr_y, base.ssim_y, gain(score.psnr_y, base.psnr_y)]
-        data.append([method, score.set, score.scale, score.name, *figures])
+        data.append([method.label, score.set, score.scale, score.name, *figures])
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.log_table("results", columns=columns, data=data)

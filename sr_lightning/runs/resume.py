@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
 from sr_lightning.runs.allowed_changes import OWN, ResumePolicy, apply_changes, differing_keys
 from sr_lightning.runs.saved_config import read_saved_config, with_current_names
+from sr_lightning.text import natural_key
 
 
 @dataclass(frozen=True)
@@ -235,12 +235,7 @@ def _last_run(runs: Path) -> Path:
     unfinished = [folder for folder in begun if not (folder / "results.json").exists()]
     if not unfinished:
         raise UserError(f"ckpt_path=last: no unfinished run with a checkpoint in {runs}; allowed: a run's folder")
-    return max(unfinished, key=lambda folder: _natural(folder.name))
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """`…_10` after `…_2`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+    return max(unfinished, key=lambda folder: natural_key(folder.name))
 
 
 def _resumable_file(path: Path) -> Resumable:

@@ -11,7 +11,8 @@ from rich.console import Console
 from sr_lightning.callbacks import Checkpoints, Elapsed
 from sr_lightning.checkpoints.weights import load_weights
 from sr_lightning.data import SRDataModule
-from sr_lightning.evaluation.results import BICUBIC, logged, summarise, write_results
+from sr_lightning.evaluation.results import write_results
+from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
 from sr_lightning.evaluation.tables import TRAINING, records, terminal
 from sr_lightning.loggers.weights_and_biases import log_table
 from sr_lightning.training.module import SRModule
@@ -41,7 +42,7 @@ def final_test(
     rows = summarise(scores)
     gains = {f"test/{row.set}/x{row.scale}/gain": row.gain for row in rows if row.method != BICUBIC}
     for logger in trainer.loggers:
-        logger.log_metrics(logged(rows, "test") | gains, step=trainer.global_step)
+        logger.log_metrics(logged_values(rows, "test") | gains, step=trainer.global_step)
     if not trainer.is_global_zero:
         return reached
     minutes = next(c.seconds for c in trainer.callbacks if isinstance(c, Elapsed)) / 60  # type: ignore[attr-defined]  # set by a connector

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -18,12 +20,16 @@ from sr_lightning.checkpoints.matching import differences
 from sr_lightning.checkpoints.weights import FORMAT
 from sr_lightning.data.batch import EvalBatch, NoImage, TrainBatch
 from sr_lightning.errors import UserError
-from sr_lightning.evaluation.evaluator import bicubic_score, score, timed
-from sr_lightning.evaluation.results import ImageScore, gathered, logged, summarise
+from sr_lightning.evaluation.evaluator import bicubic_score, score_output
+from sr_lightning.evaluation.predictions import measure_time
+from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, gather_scores, logged_values, summarise
 from sr_lightning.image.color import rgb_to_y
 from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
 from sr_lightning.models.base import network_traits
+from sr_lightning.text import enumerated
+
+log = logging.getLogger(__name__)
 
 OptimizerFactory = Callable[[Any], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], LRScheduler]
@@ -65,12 +71,13 @@ class SRModule(pl.LightningModule):
                 f"loss.beta: {type(net).__name__} works on Y only, and a perceptual loss needs colours; "
                 "allowed: loss.beta=0, or a network of three channels such as model=edsr_tiny"
             )
-        self.method = type(net).__name__
+        self.method = MethodId(type(net).__name__)
         """Its name in results."""
         self.results: list[ImageScore] = []
         """The network's and bicubic's score of each image of the last evaluation, complete on every rank."""
         self.validation: dict[str, float] | None = None
         """Mean PSNR on Y of the last validation, `psnr_y`, and bicubic's, `bicubic_psnr_y`."""
+        self._exact: list[str] = []
         self._accumulated: list[dict[str, Tensor]] = []
         self._baseline: dict[tuple[object, ...], ImageScore] = {}
 
@@ -185,29 +192,50 @@ class SRModule(pl.LightningModule):
         """Scores one image; returns the SR image for callbacks."""
         if isinstance(batch, NoImage):
             return None
-        sr, seconds = timed(lambda: super_resolve(self.net, batch.lr, batch.scale))
+        sr, seconds = measure_time(lambda: super_resolve(self.net, batch.lr, batch.scale))
         # Bicubic never changes; an image is validated as a crop and tested whole.
         key = (batch.set, batch.scale, batch.key, batch.hr.shape)
         if key not in self._baseline:
             self._baseline[key] = bicubic_score(batch)
-        self.results += [score(sr, batch, method=self.method, seconds=seconds), self._baseline[key]]
+        self.results += [score_output(sr, batch, method=self.method, seconds=seconds), self._baseline[key]]
         return sr
 
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
-        """Means over the images of each set, the same on every rank."""
-        self.results = gathered(self.results)
+        """Means over the images of each set, the same on every rank.
+
+        Images for which the network or bicubic is exact are left out: a mean with an infinite PSNR says nothing of
+        the others, and no later validation could be better.
+
+        Raises:
+            UserError: Bicubic is exact for all images.
+        """
+        self.results = gather_scores(self.results)
         if not self.results:
             return
-        rows = summarise(self.results)
-        self.log_dict(logged(rows, "val"))
+        exact = {score.image: score.name for score in self.results if math.isinf(score.psnr_y)}
+        self._name_exact(sorted(set(exact.values())))
+        finite = [score for score in self.results if score.image not in exact]
+        if not finite and all(math.isinf(score.psnr_y) for score in self.results if score.method == BICUBIC):
+            raise UserError(
+                f"data.val: bicubic restores every image exactly ({enumerated(list(exact.values()))}), so that there is "
+                "nothing to gain; allowed: images that are not flat"
+            )
+        rows = summarise(finite or self.results)
+        self.log_dict(logged_values(rows, "val"))
         own = [row for row in rows if row.method == self.method]
         mean, gain = (sum(getattr(row, name) for row in own) / len(own) for name in ("psnr_y", "gain"))
         self.log("val/psnr_y", mean)
         self.log("val/gain", gain)
         self.validation = {"psnr_y": mean, "bicubic_psnr_y": mean - gain}
 
+    def _name_exact(self, names: list[str]) -> None:
+        """Names the images that are left out of the means, whenever they are others than before."""
+        if names != self._exact and self.trainer.is_global_zero:
+            log.warning("validation without the images that come out exactly: %s", enumerated(names) or "none any more")
+        self._exact = names
+
     def on_test_epoch_end(self) -> None:
         """Gathers the scores of all ranks; the caller reports them."""
-        self.results = gathered(self.results)
+        self.results = gather_scores(self.results)

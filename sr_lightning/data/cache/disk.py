@@ -1,4 +1,4 @@
-"""Files that several processes may make at once: one of them does, the others wait; and how much room there is."""
+"""Locks for cache files that several processes may want to write, and free disk space."""
 
 from __future__ import annotations
 
