@@ -26,7 +26,7 @@ class Progress(ProgressBar):
         self._bar: RichProgress | None = None
         self._shown_at = 0.0
         self._parts: list[Tensor] = []
-        """Losses of the batches that the current step has accumulated."""
+        """Losses of the batches that the current step has accumulated, each divided by their number."""
         self._losses: list[Tensor] = []
         """Those of the last step."""
 
@@ -82,7 +82,7 @@ class Progress(ProgressBar):
 
     def _loss(self) -> float:
         """Of the last step; reading it waits for the device."""
-        return float(torch.stack(self._losses).mean()) if self._losses else float("nan")
+        return float(torch.stack(self._losses).sum()) if self._losses else float("nan")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the validation's figures above the bar."""

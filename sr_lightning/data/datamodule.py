@@ -189,8 +189,8 @@ class SRDataModule(pl.LightningDataModule):
             )
         if not self.accepts_other_data and self.has_other_validation:
             raise UserError(
-                "data.val: the validation images, their LR or how they are cropped have changed since the checkpoint was "
-                "written, so that its best and what comes now cannot be compared; allowed: the same images, or, to "
+                "data.val: the validation images, their LR or how they are cropped have changed since the checkpoint "
+                "was written, so that its best and what comes now cannot be compared; allowed: the same images, or, to "
                 "choose the best anew, allow_change=[data.val]"
             )
         sampler = BatchSampler(

@@ -219,7 +219,7 @@ class SRModule(pl.LightningModule):
         finite = [score for score in self.results if score.image not in exact]
         if not finite and all(math.isinf(score.psnr_y) for score in self.results if score.method == BICUBIC):
             raise UserError(
-                f"data.val: bicubic restores every image exactly ({enumerated(list(exact.values()))}), so that there is "
+                f"data.val: bicubic restores every image exactly ({enumerated(list(exact.values()))}), so there is "
                 "nothing to gain; allowed: images that are not flat"
             )
         rows = summarise(finite or self.results)
