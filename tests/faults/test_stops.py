@@ -54,6 +54,37 @@ def test_a_kill_between_a_save_and_its_validation(hook):
     assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [2, 4, 6, 7]
 
 
+@pytest.mark.fault("T19", "each row once, as in a run that never stopped")
+def test_a_pending_validation_that_is_killed_before_its_checkpoint():
+    """Its row was written twice: rows were cut by their step, and this one belongs to the step before the next."""
+    config = checked()
+    run(config, "straight")
+    with pytest.raises(InterruptedRun):
+        run(config, "a", Fault("on_train_batch_end", 4, terminate))
+    for _ in range(2):
+        with pytest.raises(Killed):
+            go_on(config, "a", Fault("on_validation_end", 4, kill))  # the checkpoint comes after it
+        assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [2, 4]
+    go_on(config, "a")
+    assert_same("straight", "a")
+
+
+@pytest.mark.fault("T19", "each row once, as in a run that never stopped")
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_train_end"])
+def test_a_kill_right_after_a_signal_has_been_answered(hook, every):
+    """The step's row was still to be written; or one was that was not due, with the values of another step."""
+    config = checked(f"trainer.log_every_n_steps={every}")
+    run(config, "straight")
+    for step in (2, 3, 5):
+        folder = f"{hook} {step}"
+        with pytest.raises(Killed):
+            run(config, folder, Fault("on_before_backward", step - 1, terminate), Fault(hook, step, kill))
+        assert content(folder)["global_step"] == step
+        go_on(config, folder)
+        assert_same("straight", folder)
+
+
 class AtBatch(Callback):
     """Does something before a batch, of which two make a step here."""
 

@@ -156,6 +156,8 @@ def test_a_continued_run_stays_the_same_run_in_wandb():
     config = records["config"][0]["update"]
     assert (config["data"]["patch_size"], config["model"]["n_feats"], config["optimizer"]["lr"]) == (8, 4, 5e-3)
     assert {"train/loss", "val/gain"} <= set().union(*(record["item"] for record in records["history"]))
+    steps = [record["item"].get("trainer/global_step") for record in records["history"]]
+    assert set(range(1, 7)) <= set(steps)  # also those of the piece before, whose file is another
 
 
 def test_a_finished_run_is_evaluated():
