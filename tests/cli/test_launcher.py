@@ -12,7 +12,7 @@ from sr_lightning.cli.launcher import processes
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.data.datasets import EvalImages
 from sr_lightning.errors import UserError
-from sr_lightning.runs.folder import chosen_folder, claim_folder, remove_unused
+from sr_lightning.runs.folder import claim_folder, folder_overrides, remove_unused
 from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -53,10 +53,9 @@ def test_under_srun_all_ranks_use_the_folder_that_the_first_names(tmp_path, monk
         monkeypatch.setenv(f"SLURM_{key}", value)
     leave = []
     monkeypatch.setattr("atexit.register", lambda call, **arguments: leave.append(lambda: call(**arguments)))
-    (first,) = claim_folder("train", root, [], is_sweep=False)
+    folder = claim_folder("train", root, None, is_sweep=False)
     monkeypatch.setenv("SLURM_PROCID", "1")
-    assert claim_folder("train", root, [], is_sweep=False)[0] == first
-    folder = chosen_folder([first], is_sweep=False)
+    assert claim_folder("train", root, None, is_sweep=False) == folder
     for name in ("train.log", "train_rank1.log"):
         (folder / name).touch()
     remove_unused(folder, "train")
@@ -69,18 +68,20 @@ def test_under_srun_all_ranks_use_the_folder_that_the_first_names(tmp_path, monk
 
 
 def test_under_srun_only_the_first_rank_judges_and_writes_into_a_folder_that_the_user_names(tmp_path, monkeypatch):
-    typed = [f"hydra.run.dir={tmp_path / 'mine'}"]
+    mine = tmp_path / "mine"
     for key, value in (("STEP_NUM_TASKS", "2"), ("PROCID", "0")):
         monkeypatch.setenv(f"SLURM_{key}", value)
-    assert claim_folder("train", tmp_path, typed, is_sweep=False) == []
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "metrics.csv").touch()  # the first has begun
+    assert claim_folder("train", tmp_path, mine, is_sweep=False) == mine
+    assert folder_overrides("train", mine, is_sweep=False) == [f"hydra.run.dir='{mine}'"]
+    mine.mkdir()
+    (mine / "metrics.csv").touch()  # the first has begun
     monkeypatch.setenv("SLURM_PROCID", "1")
-    others = claim_folder("train", tmp_path, typed, is_sweep=False)
+    assert claim_folder("train", tmp_path, mine, is_sweep=False) == mine
+    others = folder_overrides("train", mine, is_sweep=False)[1:]
     assert others == ["hydra.output_subdir=null", "hydra.job.name=train_rank1"]
     monkeypatch.setenv("SLURM_PROCID", "0")
     with pytest.raises(UserError, match="holds a run"):
-        claim_folder("train", tmp_path, typed, is_sweep=False)
+        claim_folder("train", tmp_path, mine, is_sweep=False)
 
 
 @pytest.mark.fault("P4", "the figures of one process")
