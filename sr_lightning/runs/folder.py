@@ -77,7 +77,8 @@ def refuse_used(folder: Path, key: str, *, is_resumable: bool) -> None:
         key: The config key that names it, for the message.
         is_resumable: Whether the command could continue that run.
     """
-    if any((folder / file).exists() for file in ("metrics.csv", "results.json")):
+    real = folder.resolve()  # also where a part of the path, which `..` leaves again, does not exist yet
+    if any((real / file).exists() for file in ("metrics.csv", "results.json")):
         way = f", or ckpt_path={folder} to continue it" if is_resumable else ""
         raise UserError(f"{key}: {folder} holds a run; allowed: a new folder{way}")
 

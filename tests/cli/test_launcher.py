@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from sr_lightning.config.schema import TrainConfig
 from sr_lightning.data.datasets import EvalImages
 from sr_lightning.errors import UserError
 from sr_lightning.runs.folder import claim_folder, folder_overrides, remove_unused
+from sr_lightning.runs.lock import locked
 from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -133,3 +136,58 @@ def test_a_mistake_that_only_the_processes_find_is_told_once_and_leaves_no_folde
     assert err.count("needs images of 2000 pixels") == 1
     assert "Traceback" not in err
     assert list(Path("runs/train").iterdir()) == []
+
+
+PARENT = """
+import os, subprocess, sys, time
+from pathlib import Path
+from sr_lightning.runs.lock import held_locks, locked
+with locked(Path("a"), "x"):
+    command = [sys.executable, "-c", sys.argv[1], str(os.getpid()), *map(str, held_locks())]
+    child = subprocess.Popen(command, pass_fds=held_locks())
+    time.sleep(100)
+"""
+CHILD = """
+import sys, time
+from pathlib import Path
+from sr_lightning.distributed.parent import end_with_parent
+from sr_lightning.runs.lock import inherit_locks
+{}
+end_with_parent(int(sys.argv[1]))
+inherit_locks(map(int, sys.argv[2:]))
+Path("begun").touch()
+time.sleep(100)
+"""
+WAIT = "Path('starting').touch()\nwhile not Path('go').exists(): time.sleep(0.01)"
+
+
+def until(holds):
+    deadline = time.monotonic() + 200
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_free():
+    try:
+        with locked(Path("a"), "x"):
+            return True
+    except UserError:
+        return False
+
+
+@pytest.mark.fault("T21", "the processes end with it, and hold the folder until then")
+@pytest.mark.parametrize("moment", ["starting", "begun"])
+def test_the_processes_end_when_their_parent_is_killed(moment):
+    """One that was just starting trained to its end, without a lock, beside the same command typed again."""
+    code = CHILD.format(WAIT if moment == "starting" else "")
+    with subprocess.Popen([sys.executable, "-c", PARENT, code], start_new_session=True) as parent:
+        until(Path(moment).exists)
+        assert not is_free()
+        parent.kill()
+        parent.wait()
+        if moment == "starting":
+            assert not is_free()  # nobody learns of the death before the child has asked
+            Path("go").touch()
+        until(is_free)
+    assert not Path("begun").exists() or moment == "begun"
