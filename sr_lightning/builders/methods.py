@@ -19,7 +19,7 @@ from sr_lightning.config.schema import BICUBIC, EvaluateConfig
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.method import NetworkMethod, network_method
 from sr_lightning.models.base import network_traits
-from sr_lightning.weights.pretrained import find_pretrained
+from sr_lightning.weights.location import find_weights_file
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def build_methods(config: EvaluateConfig) -> list[NetworkMethod]:
 
 def _from_checkpoint(checkpoint: str, label: str, typed: dict[str, Any] | None) -> NetworkMethod:
     """A typed model is taken at its word; else the file's own, one of ours that fits, or spandrel's guess."""
-    file = WeightsFile.read(find_pretrained(checkpoint))
+    file = WeightsFile.read(find_weights_file(checkpoint))
     stored = file.network_config if typed is None else None
     section = typed if stored is None else stored["model"]
     if section is None and (found := identify_network(file)) is not None:

@@ -15,9 +15,6 @@ def pretrained_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.safetensors"))
 
 
-def find_pretrained(name: str | Path) -> Path:
-    """The file that a user means: one at that path, else the pretrained one of that name, else the path as typed."""
-    path = Path(name)
-    if path.exists() or str(name) not in pretrained_names():
-        return path
+def pretrained_file(name: str) -> Path:
+    """The file of one of `pretrained_names`."""
     return _FOLDER / f"{name}.safetensors"
