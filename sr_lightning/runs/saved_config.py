@@ -49,12 +49,13 @@ def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
     Raises:
         UserError: It is no plain YAML, names a third-party class that was not typed again, or reads the environment.
     """
+    run = path.parent.parent
+    if not (path.parent / "overrides.yaml").is_file() and not (run / "checkpoints").exists():  # Hydra writes it last
+        raise _never_began(path)
     try:
         config = OmegaConf.load(path)
         raw = with_current_names(OmegaConf.to_container(config, resolve=False))
     except (YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
-        if not (path.parent / "overrides.yaml").is_file():
-            raise _never_began(path) from None
         reason = describe_yaml_error(error) if isinstance(error, YAMLError) else f"{path}: {error}"
         raise UserError(f"ckpt_path: the run's config cannot be read: {reason}") from None
     if not raw:  # Hydra opens the file, and a moment later fills it

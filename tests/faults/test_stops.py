@@ -7,6 +7,7 @@ import socket
 import time
 from pathlib import Path
 
+import hydra.core.utils
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -14,6 +15,8 @@ from lightning.pytorch import Callback
 from helpers.equality import bit_identical
 from helpers.faulty_runs import (
     AVERAGE,
+    CONF,
+    SETTINGS,
     Fault,
     Killed,
     Spoiling,
@@ -27,6 +30,7 @@ from helpers.faulty_runs import (
     terminate,
 )
 from sr_lightning.errors import InterruptedRun, TrainingFailedError
+from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_small_runs")
 
@@ -84,6 +88,31 @@ def test_a_kill_right_after_a_signal_has_been_answered(hook, every):
         assert content(folder)["global_step"] == step
         go_on(config, folder)
         assert_same("straight", folder)
+
+
+@pytest.mark.fault("T20", "not begun: told by ckpt_path, begun by the same command")
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+@pytest.mark.parametrize("file", ["config.yaml", "overrides.yaml"])
+def test_a_kill_while_hydra_writes_its_files(monkeypatch, capsys, file, share):
+    real = hydra.core.utils._save_config
+
+    def save(config, filename, output_dir):
+        real(config, filename, output_dir)
+        if filename == file:
+            path = Path(output_dir, filename)
+            os.truncate(path, int(share * path.stat().st_size))
+            raise Killed
+
+    command = [*CONF, *SETTINGS, "trainer.max_steps=1", "trainer.val_check_interval=1", "hydra.run.dir=a"]
+    with monkeypatch.context() as patch:
+        patch.setattr(hydra.core.utils, "_save_config", save)
+        with pytest.raises(Killed):
+            main(command)
+    if file == "config.yaml":
+        assert main(["ckpt_path=a", *CONF]) == 2
+        assert "ended before it began" in capsys.readouterr().err
+    assert main(command) == 0
+    assert content("a")["global_step"] == 1
 
 
 class AtBatch(Callback):
