@@ -244,7 +244,7 @@ def test_a_benchmark_is_checked_and_published_rows_stand_beside(sr_data, tmp_pat
         (["predictions=[.,.]", "scale=4"], "predictions: . is named twice"),
         (["predictions={bicubic: .}", "scale=4"], "predictions.bicubic: bicubic stands in every table"),
         (["predictions=[]", "scale=4"], "predictions: found an empty list"),
-        (["predictions=3", "scale=4"], "predictions: found 3, allowed: a folder of images"),
+        (["predictions=3", "scale=4"], "predictions: 3 is not there"),
         (["predictions=.", "scale=4", "tile=64"], "tile: found 64, allowed: nothing; images are scored as they are"),
     ],
 )
