@@ -6,24 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 from PIL import Image
 
+from helpers.images import save_photographs
 from sr_lightning.check_data import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
-SKIMAGE = Path(skimage.data.__file__).parent
 
 
 @pytest.fixture
 def photographs(tmp_path):
     """Training and test folders of different photographs."""
-    train, test = tmp_path / "train", tmp_path / "my test, new"
-    for folder, names in ((train, ("coffee.png", "rocket.jpg", "coins.png")), (test, ("astronaut.png", "chelsea.png"))):
-        folder.mkdir()
-        for name in names:
-            Image.open(SKIMAGE / name).convert("RGB").resize((240, 180)).save(folder / f"{Path(name).stem}.png")
-    return train, test
+    return save_photographs(tmp_path / "train", tmp_path / "my test, new", (240, 180))
 
 
 def arguments(train, test):
