@@ -79,10 +79,11 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
 
 def _protocol(config: EvaluateConfig, degrade: Degradation, device: torch.device, world_size: int) -> dict[str, Any]:
     """The protocol besides its fixed part."""
+    from sr_lightning.data.degradations.base import lr_protocol
     from sr_lightning.runs.environment import hardware
 
     return {
-        "lr_kernel": degrade.describe(),
+        **lr_protocol(degrade),
         "lr_ready_made": [name for name, e in config.data["test"].items() if isinstance(e, dict) and e.get("lr")],
         "self_ensemble": config.self_ensemble,
         "tile": config.tile,

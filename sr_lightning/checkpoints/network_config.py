@@ -13,10 +13,8 @@ from sr_lightning.errors import UserError
 
 BESIDE_THE_NETWORK = ("weights", "fresh", "adam_lr")
 """Keys of the section `model` that are not arguments of the network."""
-
-
 _MOST_VALUES, _DEEPEST = 100_000, 32  # of a config: far above any real one, and quickly looked through
-_LARGEST = 1024
+_LARGEST = 1024  # whole number among a network's arguments, where its weights are small
 
 
 def check_config(config: dict[str, Any], path: Path) -> None:
@@ -29,7 +27,7 @@ def check_config(config: dict[str, Any], path: Path) -> None:
         path: The file, for messages.
 
     Raises:
-        UserError: It is not, or `data` and `seed` are of another kind than ours.
+        UserError: It is not.
     """
     waiting: list[tuple[Any, int]] = [(config, 0)]
     for seen in range(_MOST_VALUES + 1):
@@ -47,13 +45,6 @@ def check_config(config: dict[str, Any], path: Path) -> None:
     for key, value in config.items():
         if key != "model" and (bad := _no_data(value)) is not None:
             raise UserError(f"{path}: its config holds a {bad} in {key!r}, allowed: plain values")
-    data, seed = config.get("data") or {}, config.get("seed")
-    folders = data.get("train_dir") if isinstance(data, dict) else data
-    texts = folders if isinstance(folders, list) else [] if folders is None else [folders]
-    if not isinstance(data, dict) or not all(isinstance(text, str) for text in texts):
-        raise UserError(f"{path}: was saved with the data {str(data)[:100]}, allowed: a section as in conf/data")
-    if type(seed) not in (int, type(None)):
-        raise UserError(f"{path}: was saved with the seed {str(seed)[:100]}, allowed: a whole number")
 
 
 def _no_data(value: Any) -> str | None:
@@ -100,7 +91,7 @@ def check_own_network(section: Any, path: Path) -> None:
     """A file may name a network of `sr_lightning.models` and its arguments, and nothing else that could be run.
 
     Args:
-        section: What the file calls `model`.
+        section: What the file calls `model`; a finite tree, see `check_config`.
         path: The file, for messages.
 
     Raises:
