@@ -43,6 +43,8 @@ def check_config(config: dict[str, Any], path: Path) -> None:
         elif isinstance(value, list | tuple | set | frozenset):
             waiting += [(part, depth + 1) for part in value]
     for key, value in config.items():
+        if not isinstance(key, str):
+            raise UserError(f"{path}: its config holds the key {key!r}, allowed: texts")
         if key != "model" and (bad := _no_data(value)) is not None:
             raise UserError(f"{path}: its config holds a {bad} in {key!r}, allowed: plain values")
 
