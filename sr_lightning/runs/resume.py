@@ -19,7 +19,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
 from sr_lightning.runs.allowed_changes import OWN, ResumePolicy, apply_changes, differing_keys, unequal_keys
 from sr_lightning.runs.folder import refuse_outward_links
-from sr_lightning.runs.saved_config import read_saved_config, with_current_names
+from sr_lightning.runs.saved_config import load_plain_yaml, read_saved_config, with_current_names
 from sr_lightning.text import natural_key
 
 
@@ -187,8 +187,8 @@ def _job_config(job: Path) -> DictConfig | None:
     if not (job / ".hydra" / "overrides.yaml").is_file():
         return None
     try:
-        found = OmegaConf.load(_saved_config(job))
-    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException):
+        found = load_plain_yaml(_saved_config(job))
+    except (YAMLError, ValueError, OmegaConfBaseException):
         return None
     return found if isinstance(found, DictConfig) and found else None
 
