@@ -84,16 +84,21 @@ def _third_party(file: WeightsFile) -> nn.Module:
 
 
 def _training(file: WeightsFile) -> dict[str, Any]:
-    """The config that one of our files was trained with; empty for any other, and for one in another format."""
+    """The config that one of our files was trained with; empty for any other, and for one that is no plain data."""
     try:
-        return file.config or {}
-    except UserError:
+        config = file.config or {}
+        json.dumps(config)  # nested without end, holding itself, with keys that are no texts: the file may be anyone's
+    except (UserError, TypeError, ValueError, RecursionError):
         return {}
+    return config
 
 
 def _scales(net: nn.Module, config: dict[str, Any]) -> tuple[int, ...]:
-    found = config.get("scale") or network_traits(net).scales
-    return (found,) if isinstance(found, int) else tuple(int(scale) for scale in found)
+    """The scales that it was trained for, as far as its file says so in earnest, else those that it declares."""
+    found = config.get("scale")
+    listed = found if isinstance(found, list) else [found]
+    scales = tuple(s for s in listed if type(s) is int and s > 1)
+    return scales if len(scales) == len(listed) else network_traits(net).scales
 
 
 def _with_supported_scales(method: NetworkMethod, asked: Iterable[int]) -> NetworkMethod:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from sr_lightning.callbacks.ema import EMA
 from sr_lightning.checkpoints.integrity import LAST
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoints(ModelCheckpoint):
@@ -46,14 +50,26 @@ class Checkpoints(ModelCheckpoint):
         self.resets_best = resets_best
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves `last` after every validation; Lightning does so only after the best one."""
-        super().on_validation_end(trainer, pl_module)
+        """Saves `last` after every validation; Lightning does so only after the best one.
+
+        A validation before the average of the weights has begun chooses no best: those are other weights.
+        """
+        if all(callback.has_begun for callback in trainer.callbacks if isinstance(callback, EMA)):  # type: ignore[attr-defined]  # set by a connector
+            super().on_validation_end(trainer, pl_module)
         if not self._should_skip_saving_checkpoint(trainer):  # nothing was saved at this step
             # Private: Lightning has no public way to save `last` without a new best.
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Nothing: the last step is saved already, and by now the weights may have been replaced by their average."""
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Forgets the best so far where it was measured on other images; Lightning has restored the data by now."""
+        if getattr(trainer.datamodule, "has_other_validation", False):  # type: ignore[attr-defined]  # set by a connector
+            log.warning("the validation images are others than the checkpoint's: the best is chosen anew")
+            self.resets_best = True
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restores the best so far, also in a folder that was moved: Lightning would forget it there.

@@ -21,6 +21,7 @@ from sr_lightning.cli.commands import RunConfig
 from sr_lightning.cli.rank import RANKS, remove_job, write_job
 from sr_lightning.distributed.environment import is_launched
 from sr_lightning.errors import FailedError, InterruptedRun, TrainingFailedError, UserError
+from sr_lightning.runs.lock import held_locks
 from sr_lightning.runs.run import Run
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -109,11 +110,13 @@ def _start(rank: int, n: int, port: int, name: str, folder: Path) -> subprocess.
         # Else each process computes with all cores.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max((os.cpu_count() or n) // n, 1))),
     }
-    command = [sys.executable, "-m", "sr_lightning.cli.rank", name, str(folder)]
+    # The ranks share the locks: were this process killed, the folder would be free while they still run.
+    locks = held_locks()
+    command = [sys.executable, "-m", "sr_lightning.cli.rank", name, str(folder), str(os.getpid()), *map(str, locks)]
     if rank == 0:
-        return subprocess.Popen(command, env=environment)
+        return subprocess.Popen(command, env=environment, pass_fds=locks)
     with (folder / RANKS / f"rank{rank}.log").open("wb") as log:
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        return subprocess.Popen(command, env=environment, pass_fds=locks, stdout=log, stderr=subprocess.STDOUT)
 
 
 def _first_failure(ranks: list[subprocess.Popen[bytes]]) -> int | None:

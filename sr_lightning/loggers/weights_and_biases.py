@@ -9,7 +9,7 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlparse
@@ -116,6 +116,22 @@ def _has_key(host: str) -> bool:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def replay(loggers: Sequence[Logger], rows: Sequence[Mapping[str, str]]) -> None:
+    """Logs the rows of the pieces before into an offline W&B run, so that its newest file shows the whole run.
+
+    W&B writes a file for each piece. One that continues a run online needs no repetition: the server has the rows.
+
+    Args:
+        loggers: Those of the run.
+        rows: Of `metrics.csv`, as `MetricsCsv.rows` gives them.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and logger._wandb_init.get("mode") == "offline":
+            for row in rows:
+                values = {name: float(text) for name, text in row.items() if name != "step" and text}
+                logger.log_metrics(values, step=int(row["step"]))
 
 
 def log_table(loggers: Sequence[Logger], scores: Sequence[ImageScore], method: MethodId) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import stat
@@ -130,6 +131,8 @@ def _extract_members(archive: Path, folder: Path, limits: Limits) -> dict[PurePo
             key = unicodedata.normalize("NFC", str(part)).casefold()
             if seen.setdefault(key, str(part)) != str(part) or (part in files):
                 raise ArchiveError(f"{archive.name}: {member.name!r} and {seen[key]!r} are the same place")
+        if path.name == _MANIFEST or (not member.is_folder and (folder / path).is_dir()):
+            raise ArchiveError(f"{archive.name}: the place of {member.name!r} is taken")
         if member.is_folder or member.content is None:
             (folder / path).mkdir(parents=True, exist_ok=True)
             continue
@@ -144,13 +147,20 @@ def _extract_members(archive: Path, folder: Path, limits: Limits) -> dict[PurePo
 def _copy_bounded(content: IO[bytes], path: Path, most: int) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
     with path.open("xb") as out:
-        while chunk := content.read(_CHUNK):
+        while chunk := _read(content, path.name):
             size += len(chunk)
             if size > most:
                 raise ArchiveError(f"{path.name}: more comes out of the archive than its size makes plausible")
             digest.update(chunk)
             out.write(chunk)
     return size, digest.hexdigest()
+
+
+def _read(content: IO[bytes], name: str) -> bytes:
+    try:
+        return content.read(_CHUNK)
+    except (OSError, lzma.LZMAError) as error:  # bz2 and lzma report damaged data so
+        raise ArchiveError(f"{name} cannot be unpacked: {error}") from None
 
 
 def _checked_path(folder: Path, name: str) -> PurePosixPath:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,16 +88,18 @@ class DataCheck:
         return report
 
     def _find(self, spec: SetSpec, report: Report) -> _Set:
-        found = _Set(spec, [])
-        try:
-            found.paths = find_images(spec.folder, extensions=self.extensions, files=spec.files, key=spec.key)
+        found, misnamed = _Set(spec, []), list[Path]()
+        with _reporting(spec, report):
+            found.paths = find_images(
+                spec.folder, extensions=self.extensions, files=spec.files, key=spec.key, misnamed=misnamed
+            )
             if spec.files is None:
-                extensions = tuple(f".{extension.lower().lstrip('.')}" for extension in self.extensions)
-                others = [p for p in walk(Path(spec.folder)) if p.suffix.lower() not in extensions]
-                for path in sorted(others):
-                    message = "is left out: its extension is not in data.extensions"
-                    report.findings.append(Finding("files", spec.name, (str(path),), message, is_wrong=False))
-            for scale in self.scales if spec.lr else ():
+                self._report_left_out(spec, report)
+        for path in misnamed:
+            message = "the name is not in UTF-8; allowed: rename it"
+            report.findings.append(Finding("files", spec.name, (ascii(str(path)),), message))
+        for scale in self.scales if spec.lr else ():
+            with _reporting(spec, report):
                 found.pairs[scale], findings = match_pairs(
                     found.paths,
                     str(spec.lr),
@@ -106,9 +109,17 @@ class DataCheck:
                     key=f"{spec.key} LR",
                 )
                 report.findings += [Finding("pairs", spec.name, (), f"x{scale}: {text}") for text in findings]
-        except UserError as error:
-            report.findings.append(Finding("files", spec.name, (spec.folder,), str(error)))
         return found
+
+    def _report_left_out(self, spec: SetSpec, report: Report) -> None:
+        """Files that look as if they were meant to be images, but do not count."""
+        allowed = tuple(f".{extension.lower().lstrip('.')}" for extension in self.extensions)
+        others = dict.fromkeys(walk(Path(spec.folder)), "its extension is not in data.extensions")
+        others = {path: reason for path, reason in others.items() if path.suffix.lower() not in allowed}
+        others |= {p: "a link to nothing" for p in Path(spec.folder).rglob("*") if p.is_symlink() and not p.exists()}
+        for path, reason in sorted(others.items()):
+            finding = Finding("files", spec.name, (str(path),), f"is left out: {reason}", is_wrong=False)
+            report.findings.append(finding)
 
     def _split(self, sets: list[_Set], seen: dict[Path, _Image], report: Report) -> list[_Set]:
         """Moves the images that a run would hold out for validation from the training sets into sets of their own."""
@@ -253,6 +264,15 @@ class DataCheck:
         for duplicate in find_duplicates(other_fingerprints, fingerprints):
             files = (str(other_paths[duplicate.i]), str(paths[duplicate.j]))
             report.findings.append(Finding("leakage", names[duplicate.j], files, f"{use}: {duplicate.how}", is_wrong))
+
+
+@contextmanager
+def _reporting(spec: SetSpec, report: Report) -> Iterator[None]:
+    """Makes an error a finding, so that the rest is checked too."""
+    try:
+        yield
+    except UserError as error:
+        report.findings.append(Finding("files", spec.name, (spec.folder,), str(error)))
 
 
 def _readable(sets: Iterable[_Set], seen: dict[Path, _Image]) -> tuple[list[Path], list[Fingerprint]]:
