@@ -86,8 +86,14 @@ FAULTS = {
     "C11_devices_none": (("trainer.devices=[]",), ["trainer.devices: found [], allowed: 1 and more"]),
     "C11_devices_twice": (("trainer.devices=[0,0]",), ["trainer.devices: found [0, 0], allowed: 1 and more"]),
     "C11_devices_word": (("trainer.devices=all",), ["trainer.devices: found 'all', allowed: 1 and more"]),
-    "C11_devices_999": (("trainer=cpu", "trainer.devices=999"), ["trainer.devices: found 999 on the CPU, which would"]),
-    "C11_devices_999_in_a_text": (("trainer=cpu", "trainer.devices='999'"), ["trainer.devices: found 999 on the CPU"]),
+    "C11_devices_999": (
+        ("trainer=cpu", "trainer.devices=99999"),
+        ["trainer.devices: found 99999 on the CPU"],
+    ),
+    "C11_devices_999_text": (
+        ("trainer=cpu", "trainer.devices='99999'"),
+        ["trainer.devices: found 99999 on the CPU"],
+    ),
     "C11_nodes_0": (("trainer.num_nodes=0",), ["trainer.num_nodes: found 0, allowed: 1 and more"]),
     "C11_accelerator": (("trainer.accelerator=tpu",), ["trainer.accelerator: found 'tpu', allowed: auto, cpu, gpu"]),
     "C11_precision_half": (("trainer.precision=16-true",), ["trainer.precision: found '16-true', did you mean '"]),
