@@ -134,7 +134,7 @@ def _replacement(override: str, others: list[str], primary: str) -> list[str]:
 
 
 def only_sets(section: Mapping[Any, Any], node: DictConfig) -> bool:
-    """Whether a mapping typed for a section sets only keys that it has, and names no class: then it replaces nothing."""
+    """Whether a mapping typed for a section only sets keys that it has, and names no class: it replaces nothing."""
     inner = ((value, node.get(key)) for key, value in section.items() if isinstance(value, dict))
     return (
         len(section) > 0

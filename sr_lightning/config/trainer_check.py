@@ -16,7 +16,7 @@ _STRATEGIES = (
     *("auto", "single_device", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"),
     *("ddp_spawn", "ddp_fork", "ddp_notebook", "fsdp", "fsdp_cpu_offload"),
 )
-_PER_CORE = 4  # processes that may share a core of the CPU: more is a slip of the finger
+_PER_CORE = 4  # ranks that may share a core of the CPU: more is a slip of the finger
 # Arguments of the Trainer that the project sets itself, or that do not go with training counted in steps, and what to
 # type in their place.
 _NOT_OURS = {
@@ -44,8 +44,10 @@ _NOT_OURS = {
 }
 
 
-def trainer_findings(trainer: dict[str, Any]) -> Iterator[str]:
+def trainer_findings(trainer: Any) -> Iterator[str]:
     """One message for each value of the section `trainer` that cannot work; types are the type check's business."""
+    if not isinstance(trainer, dict):
+        return
     for key, instead in _NOT_OURS.items():
         if key in trainer:
             yield f"trainer.{key}: found {trainer[key]}, which this project sets itself; allowed: {instead}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,6 +36,9 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
         value = _section(config, section).get(key)
         if isinstance(value, int | float) and value < lowest:
             yield f"{section}.{key}: found {value}, allowed: {lowest} and more"
+    workers, most = _section(config, "data").get("num_workers"), 16 * (os.cpu_count() or 1)
+    if isinstance(workers, int) and workers > most:
+        yield f"data.num_workers: found {workers}, a process each, allowed: 0 to {most}, 16 for each core"
     if not isinstance(_section(config, "trainer").get("max_steps"), int):
         yield "trainer.max_steps: must be given"
     learning_rate = _section(config, "optimizer").get("lr")

@@ -94,6 +94,7 @@ FAULTS = {
         ("trainer=cpu", "trainer.devices='99999'"),
         ["trainer.devices: found 99999 on the CPU"],
     ),
+    "C11_workers": (("data.num_workers=99999",), ["data.num_workers: found 99999, a process each, allowed: 0 to"]),
     "C11_nodes_0": (("trainer.num_nodes=0",), ["trainer.num_nodes: found 0, allowed: 1 and more"]),
     "C11_accelerator": (("trainer.accelerator=tpu",), ["trainer.accelerator: found 'tpu', allowed: auto, cpu, gpu"]),
     "C11_precision_half": (("trainer.precision=16-true",), ["trainer.precision: found '16-true', did you mean '"]),
