@@ -255,6 +255,13 @@ def test_bad_settings_are_told_before_torch_is_needed(overrides, said, capsys):
     assert "Traceback" not in err
 
 
+def test_folders_may_be_called_as_a_file_system_allows(folder, theirs, tmp_path):
+    odd = theirs.rename(tmp_path / "a b,c=[d] x4")
+    assert scored(odd, folder, "hydra.run.dir=odd") == 0
+    assert document(Path("odd"))["rows"][1]["predictions"] == str(odd)
+    assert scored(f"{tmp_path}/a b,c=[d] x{{scale}}", folder, "hydra.run.dir=placeholder") == 0
+
+
 def test_the_run_folder_is_the_one_that_is_printed(folder, theirs, capsys):
     assert scored(theirs, folder) == 0
     assert only_run().name in capsys.readouterr().out
