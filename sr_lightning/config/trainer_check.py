@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from sr_lightning.config.findings import as_yaml
 from sr_lightning.text import nearest
 
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
@@ -50,7 +51,7 @@ def trainer_findings(trainer: Any) -> Iterator[str]:
         return
     for key, instead in _NOT_OURS.items():
         if key in trainer:
-            yield f"trainer.{key}: found {trainer[key]}, which this project sets itself; allowed: {instead}"
+            yield f"trainer.{key}: found {as_yaml(trainer[key])}, which the project sets; allowed: {instead}"
     accelerator = trainer.get("accelerator", "auto")
     yield from device_findings("trainer.", accelerator, trainer.get("devices", 1))
     nodes = trainer.get("num_nodes", 1)
@@ -68,7 +69,7 @@ def trainer_findings(trainer: Any) -> Iterator[str]:
 def _batch_findings(trainer: dict[str, Any]) -> Iterator[str]:
     interval = trainer.get("val_check_interval", 1)
     if not isinstance(interval, int) or isinstance(interval, bool):
-        yield f"trainer.val_check_interval: found {interval!r}, allowed: a whole number of steps, 1 and more"
+        yield f"trainer.val_check_interval: found {as_yaml(interval)}, allowed: a whole number of steps, 1 and more"
     for key in ("limit_val_batches", "limit_test_batches"):
         limit = trainer.get(key)
         if isinstance(limit, float) and not 0 < limit <= 1:
@@ -95,7 +96,7 @@ def device_findings(prefix: str, accelerator: Any, devices: Any) -> Iterator[str
         devices: A number, a list of their numbers, `auto` or -1.
     """
     if accelerator not in _ACCELERATORS:
-        yield f"{prefix}accelerator: found {accelerator!r}, allowed: {', '.join(_ACCELERATORS)}"
+        yield f"{prefix}accelerator: found {as_yaml(accelerator)}, allowed: {', '.join(_ACCELERATORS)}"
         return
     allowed = "1 and more, a list of different numbers such as [0,1], or auto"
     if isinstance(devices, str) and devices not in ("auto", "-1"):
@@ -109,7 +110,7 @@ def device_findings(prefix: str, accelerator: Any, devices: Any) -> Iterator[str
             yield f"{prefix}devices: found {devices}, allowed: {allowed}"
             return
     elif devices not in ("auto", "-1", -1) and (_is_no_device(devices) or devices < 1):
-        yield f"{prefix}devices: found {devices!r}, allowed: {allowed}"
+        yield f"{prefix}devices: found {as_yaml(devices)}, allowed: {allowed}"
         return
     yield from _too_many(prefix, accelerator, devices)
 
