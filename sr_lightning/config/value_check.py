@@ -36,6 +36,9 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
         value = _section(config, section).get(key)
         if isinstance(value, int | float) and value < lowest:
             yield f"{section}.{key}: found {value}, allowed: {lowest} and more"
+    learning_rate = _section(config, "optimizer").get("lr")
+    if isinstance(learning_rate, int | float) and learning_rate <= 0:
+        yield f"optimizer.lr: found {learning_rate}, allowed: above 0"
     yield from _loss_weights(config.loss)
     yield from _schedule(config)
     if config.adversarial is not None:
