@@ -46,6 +46,8 @@ def _check(config: CheckDataConfig) -> Report:
     specs = _specs(data) if folders is None else _folders(folders)
     if folders is None and data.get("shards"):
         print("packed training images are not looked at: `pack` did, and a run warns of those that are tested on")
+    if folders is None and data.get("source"):
+        print("training images of data.source are not looked at: they are no folder")
     check = DataCheck(
         scales=config.train.scale,
         patch_size=data.get("patch_size", 32) if folders is None else None,

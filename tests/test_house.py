@@ -15,7 +15,7 @@ from sr_lightning.cli.commands import COMMANDS
 
 PACKAGE = Path(sr_lightning.__file__).parent
 ROOT = PACKAGE.parent
-RUNNABLE = {"demo", "download", *COMMANDS}
+RUNNABLE = {"__main__", "demo", "download", *COMMANDS}
 # The wings, the highest first; those of one line are on one layer. A part imports what stands below it, and nothing
 # that stands above or beside it.
 LAYERS = f"""

@@ -1,5 +1,6 @@
 """Evaluations of folders and images that are not as one expects, and by several processes."""
 
+import errno
 import subprocess
 import time
 from pathlib import Path
@@ -130,6 +131,20 @@ def test_P1_whichever_process_is_killed(killed):
         for process in ranks:
             process.kill()
             process.wait()
+
+
+@pytest.mark.fault("T5", "status 1, the file named, nothing that looks finished")
+@pytest.mark.parametrize("part", ["predictions.write_png", "results.write_atomically", "output.write_csv"])
+def test_T5_a_disk_that_is_full_during_an_evaluation(part, folder, monkeypatch, capsys):
+    def full(path, *arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(f"sr_lightning.evaluation.{part}", full)
+    assert main([*BICUBIC, *mine(folder), "save_pictures=true"]) == 1
+    said = capsys.readouterr().err
+    assert "no space is left to write" in said
+    assert "Traceback" not in said
+    assert not list(Path("runs").rglob("results.json"))
 
 
 NETWORKS = """

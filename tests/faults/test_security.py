@@ -177,6 +177,7 @@ def test_S2_a_saved_config_names_only_what_is_ours(tmp_path, evil_module, sectio
     config = OmegaConf.create({"scale": 4})
     OmegaConf.update(config, place, section, force_add=True)
     OmegaConf.save(config, tmp_path / "config.yaml")
+    (tmp_path / "overrides.yaml").write_text("[]\n")  # Hydra writes it last: the config is complete
     with pytest.raises(UserError, match=rf"{place}\..*(third-party classes|looks up)"):
         read_saved_config(tmp_path / "config.yaml", [])
     assert not Path("canary").exists()
@@ -200,6 +201,7 @@ LOOKUPS = [
 @pytest.mark.fault("S2", "refused, nothing looked up")
 def test_S2_a_saved_config_looks_nothing_up(tmp_path, monkeypatch, text):
     monkeypatch.setenv("SECRET_THING", "must not be seen")
+    (tmp_path / "overrides.yaml").write_text("[]\n")
     (tmp_path / "config.yaml").write_text(f'scale: 4\nlogger:\n  a:\n    notes: "{text}"\n')
     with pytest.raises(UserError, match=r"logger\.a\.notes.*looks up|cannot be read") as caught:
         read_saved_config(tmp_path / "config.yaml", [])
