@@ -95,13 +95,16 @@ def tiny(folder):
     ]
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def _hydras_logging():
-    """Hydra sets the root logger's handlers; they are put back."""
+    """Hydra sets the root logger's handlers; they are closed and taken away.
+
+    A file handler that stayed would open its file again at the next message, in a folder of a test that is over.
+    """
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     yield
     for handler in set(root.handlers) - set(before):
         handler.close()
-    root.handlers[:] = before
+    root.handlers[:] = [handler for handler in before if not isinstance(handler, logging.FileHandler)]
     root.setLevel(level)

@@ -68,9 +68,15 @@ def _run_once(name: str, task: Task, arguments: Arguments, program: str) -> int:
     config = command.check(job.config)
     console = logging.StreamHandler(sys.stdout)
     console.setFormatter(Formatter("%(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[console])
+    root, level = logging.getLogger(), logging.getLogger().level
+    root.addHandler(console)
+    root.setLevel(logging.INFO)
     print(command.notice, flush=True)
-    task(config)
+    try:
+        task(config)
+    finally:  # a program that calls several commands gets each message once, and on the stream of today
+        root.removeHandler(console)
+        root.setLevel(level)
     return 0
 
 

@@ -74,8 +74,8 @@ def _batch_findings(trainer: dict[str, Any]) -> Iterator[str]:
         limit = trainer.get(key)
         if isinstance(limit, float) and not 0 < limit <= 1:
             yield f"trainer.{key}: found {limit}, allowed: a share above 0 and up to 1, a number of images, or null"
-        elif isinstance(limit, int) and limit < 1:
-            yield f"trainer.{key}: found {limit}, allowed: 1 and more, a share of the images, or null"
+        elif isinstance(limit, int) and limit < 0:
+            yield f"trainer.{key}: found {limit}, allowed: 0 and more, a share of the images, or null"
     algorithm = trainer.get("gradient_clip_algorithm")
     if algorithm not in (None, "norm", "value"):
         yield f"trainer.gradient_clip_algorithm: found {algorithm!r}, allowed: norm, value"

@@ -31,7 +31,8 @@ def test_multiply_adds_of_the_papers(net, scale, published):
 
 
 def test_multiply_adds_of_attention():
-    pixels, c, hidden, window, layers = 184 * 320, 60, 120, 64, 24  # 180 rows are filled up to 184
+    # As the authors' test program does it, 180 rows are filled up to 184 and 320 columns to 328.
+    pixels, c, hidden, window, layers = 184 * 328, 60, 120, 64, 24
     linear = 3 * c * c + c * c + 2 * c * hidden
     products = 2 * window * c
     convolutions = 9 * (3 * c + 4 * c * c + c * c + c * 48)
