@@ -58,7 +58,7 @@ def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, ov
     height, width = lr.shape[-2:]
     if tile >= max(height, width):
         return apply_to_rgb(net, lr.to(device), scale).to(lr.device)
-    margin, step = _margin(net, scale, overlap)
+    margin, step = tile_margin(net, scale, overlap)
     sr = torch.empty(*lr.shape[:-2], height * scale, width * scale, device=lr.device)
     for rows in _parts(height, tile):
         seen_rows = _widened(rows, margin, step, height)
@@ -115,8 +115,12 @@ class _Reach:
 _known: WeakKeyDictionary[nn.Module, dict[int, _Reach]] = WeakKeyDictionary()
 
 
-def _margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, int]:
-    """The overlap, and of what number the tiles' first pixels have to be multiples."""
+def tile_margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, int]:
+    """The overlap, and of what number the tiles' first pixels have to be multiples.
+
+    Raises:
+        UserError: As in `super_resolve_tiled`.
+    """
     reach = _reach(net, scale)
     if overlap is not None:
         return overlap, reach.step or _USUAL_WINDOW

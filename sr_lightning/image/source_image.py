@@ -1,0 +1,131 @@
+"""Image file to its own levels: every channel at full depth, upright, with its metadata."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from sr_lightning.image.decoder import MAX_PIXELS, BadImageError, holds_16_bits, opened, wide_levels
+from sr_lightning.image.metadata import Metadata, read_metadata
+
+Levels = NDArray[np.uint8] | NDArray[np.uint16]
+# How an array is brought upright from each value of the EXIF tag 274: quarter turns to the left, then a mirror.
+_UPRIGHT = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """An image as its file holds it."""
+
+    levels: Levels
+    """(H, W, C), uint8 or uint16; C = 1: grey, 2: grey and alpha, 3: RGB, 4: RGB and alpha (not premultiplied)."""
+    metadata: Metadata
+    kind: str
+    """Format and Pillow's mode of the file, `PNG RGBA`."""
+    changes: tuple[str, ...] = ()
+    """What is another now than in the file, as parts of a sentence about such images."""
+
+
+def read_source(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> SourceImage:
+    """Reads an image without reducing it to 8-bit RGB as `decode` does, and refuses the same files.
+
+    Palettes become the colours that they stand for, bilevel images grey, CMYK sRGB (through the embedded profile, by
+    its formula where there is none).
+
+    Args:
+        path: The file.
+        max_pixels: As in `decode`.
+
+    Raises:
+        BadImageError: As in `decode`; or the file has several frames.
+        UserError: The file is not there or cannot be read.
+    """
+    path = Path(path)
+    with opened(path, max_pixels=max_pixels) as image:
+        refuse_frames(image, path)
+        kind = f"{image.format} {image.mode}"
+        if holds_16_bits(image, path):
+            return _wide(image, path, kind)
+        metadata = read_metadata(image)
+        flat, metadata, changes = _plain(image, metadata)
+        levels = np.asarray(flat)
+    return SourceImage(levels if levels.ndim == 3 else levels[:, :, None], metadata, kind, changes)
+
+
+def refuse_frames(image: Image.Image, path: Path) -> None:
+    """Refuses animations and files of several pages; the previews in a photograph's file (MPO) are no pages.
+
+    Raises:
+        BadImageError: Several frames.
+    """
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":
+        raise BadImageError(path, f"has {frames} frames; allowed: one (each frame in a file of its own)")
+
+
+def _plain(image: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metadata, tuple[str, ...]]:
+    """In one of the modes L, LA, RGB and RGBA."""
+    mode = image.mode
+    if mode == "CMYK":
+        return _cmyk(image, metadata)
+    if mode == "P":
+        is_clear = image.has_transparency_data
+        change = "palettes become RGB: an enlargement has more colours than its palette"
+        return image.convert("RGBA" if is_clear else "RGB"), metadata, (change,)
+    if mode == "1":
+        return image.convert("L"), metadata, ("bilevel images become greyscale",)
+    if mode in ("L", "LA"):
+        return image.convert("LA") if image.has_transparency_data and mode == "L" else image, metadata, ()
+    if mode in ("RGB", "RGBA"):
+        return image.convert("RGBA") if image.has_transparency_data and mode == "RGB" else image, metadata, ()
+    target = "RGBA" if image.has_transparency_data else "RGB"
+    return image.convert(target), replace(metadata, icc=None), (f"images of mode {mode} become {target}",)
+
+
+def _cmyk(image: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metadata, tuple[str, ...]]:
+    without = replace(metadata, icc=None)
+    if metadata.icc is not None:
+        try:
+            profile = ImageCms.ImageCmsProfile(io.BytesIO(metadata.icc))
+            converted = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        except ImageCms.PyCMSError:
+            pass
+        else:
+            assert converted is not None
+            return converted, without, ("CMYK becomes sRGB through the embedded profile",)
+    return image.convert("RGB"), without, ("CMYK without a profile becomes RGB by its formula",)
+
+
+def _wide(image: Image.Image, path: Path, kind: str) -> SourceImage:
+    """16 bits a channel."""
+    transparent = image.info.get("transparency")
+    if any("LA;16" in str(tile.args) for tile in getattr(image, "tile", [])):
+        levels: NDArray[np.uint16] = _grey_alpha_16(image, path)
+    else:
+        levels = wide_levels(image, path).astype(np.uint16)
+    if transparent is not None:
+        alpha = np.where((levels == np.array(transparent)).all(axis=2, keepdims=True), 0, 65535)
+        levels = np.concatenate([levels, alpha.astype(np.uint16)], axis=2)
+    return SourceImage(levels, read_metadata(image), kind)
+
+
+def _grey_alpha_16(image: Image.Image, path: Path) -> NDArray[np.uint16]:
+    """Of a PNG, (H, W, 2): Pillow has no reader for it."""
+    import torch
+    from torchvision.io import ImageReadMode, decode_image
+
+    data = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
+    try:
+        levels: NDArray[np.uint16] = decode_image(data, mode=ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
+    except RuntimeError as error:
+        raise BadImageError(path, f"cannot be decoded: {error}") from None
+    orientation: Any = image.getexif().get(274)
+    turns, is_mirrored = _UPRIGHT.get(orientation, (0, False))
+    levels = np.rot90(levels, turns)
+    return np.ascontiguousarray(levels[:, ::-1] if is_mirrored else levels)
