@@ -1,18 +1,17 @@
-"""`python -m sr_lightning.check_data data=…`: everything that is wrong with the images, before a run begins."""
+"""Command `check_data`: finds everything that is wrong with the images before a run begins."""
 
 from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sr_lightning.cli.main import run_without_folder
-from sr_lightning.config.schema import TrainConfig
+from sr_lightning.cli.main import run_command
+from sr_lightning.config.check_data import CheckDataConfig
 from sr_lightning.errors import UserError
-from sr_lightning.text import printable
+from sr_lightning.text import Table, printable
 
 if TYPE_CHECKING:
     from sr_lightning.data.inspection.report import Report, SetSpec
@@ -20,22 +19,34 @@ if TYPE_CHECKING:
 _SHOWN = 20  # findings of a kind; the file has all
 
 
-def check_data(config: TrainConfig, folders: list[str] | None) -> Report:
-    """Checks the sets of a config, or folders in place of them.
+def check_data(config: CheckDataConfig) -> None:
+    """Checks the data sets of a config, or any folders instead; shows the findings and writes all into a file.
 
     Args:
-        config: Checked.
-        folders: None for the config's training, validation and test sets.
+        config: Validated.
+
+    Raises:
+        UserError: Something is wrong with the images.
     """
+    report = _check(config)
+    _show(report)
+    config.output.write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")
+    if report.wrong:
+        count = "1 finding" if len(report.wrong) == 1 else f"{len(report.wrong)} findings"
+        raise UserError(f"{count}, listed above and in {config.output}")
+    print(f"nothing is wrong; {config.output}")
+
+
+def _check(config: CheckDataConfig) -> Report:
     from sr_lightning.data.files import EXTENSIONS
     from sr_lightning.data.inspection.checker import DataCheck
 
-    data = config.data
+    data, folders = config.train.data, config.folders
     specs = _specs(data) if folders is None else _folders(folders)
     if folders is None and data.get("shards"):
         print("packed training images are not looked at: `pack` did, and a run warns of those that are tested on")
     check = DataCheck(
-        scales=config.scale,
+        scales=config.train.scale,
         patch_size=data.get("patch_size", 32) if folders is None else None,
         on_small=data.get("on_small", "error"),
         on_bad_image=data.get("on_bad_image", "error"),
@@ -75,19 +86,14 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _show(report: Report) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in ("set", "used for", "pictures", "smallest", "largest", "format, mode"):
-        table.add_column(column, justify="right" if column == "pictures" else "left", overflow="fold")
+    table = Table(
+        ["set", "used for", "pictures", "smallest", "largest", "format, mode"], ["pictures", "smallest", "largest"]
+    )
     for s in report.sets:
         count = str(s.pictures) if s.readable == s.pictures else f"{s.readable} of {s.pictures}"
         modes = ", ".join(f"{mode}" if len(s.modes) == 1 else f"{mode} {n}" for mode, n in s.modes.items())
-        table.add_row(escape(printable(s.name)), s.role, count, s.smallest, s.largest, modes)
-    Console().print(table)
+        table.add(s.name, s.role, count, s.smallest, s.largest, modes)
+    table.show()
     for is_wrong in (True, False):
         chosen = [finding for finding in report.findings if finding.is_wrong == is_wrong]
         for kind in dict.fromkeys(finding.kind for finding in chosen):
@@ -103,32 +109,9 @@ def _show(report: Report) -> None:
     print(f"{report.pictures} images in {report.seconds:.1f} s, {rate:.0f} a second")
 
 
-def _task(config: TrainConfig, section: dict[str, Any]) -> None:
-    output, folders = section.get("output"), section.get("folders")
-    if not isinstance(output, str) or not output.endswith(".json"):
-        raise UserError(f"check_data.output: found {output!r}, allowed: a file name that ends in .json")
-    chosen = None if folders is None else _as_list(folders)
-    if chosen is not None and not (chosen and all(isinstance(folder, str) for folder in chosen)):
-        raise UserError(f"check_data.folders: found {folders!r}, allowed: a folder, or a list of folders")
-    path = Path(output)
-    try:  # before the work, and leaving what an earlier check wrote
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=path.parent).close()
-    except OSError as error:
-        raise UserError(f"check_data.output: cannot write {output}: {error.strerror}") from None
-    print("looking at every image …", flush=True)
-    report = check_data(config, chosen)
-    _show(report)
-    path.write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")
-    if report.wrong:
-        count = "1 finding" if len(report.wrong) == 1 else f"{len(report.wrong)} findings"
-        raise UserError(f"{count}, listed above and in {output}")
-    print(f"nothing is wrong; {output}")
-
-
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status: 0 nothing is wrong, 2 something is."""
-    return run_without_folder("check_data", _task, argv)
+    return run_command("check_data", check_data, argv)
 
 
 if __name__ == "__main__":

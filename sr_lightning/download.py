@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.download set5 set14 …`: fetches data sets to where the configs expect them."""
+"""Command `download`: fetches data sets to where the configs expect them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_lightning.errors import UserError
-from sr_lightning.text import enumerated, nearest
+from sr_lightning.text import Table, enumerated, nearest
 
 if TYPE_CHECKING:
     from sr_lightning.data.download.fetcher import Fetcher, RemoteFile, RemoteSet
@@ -24,7 +24,7 @@ _SHOWN = 5  # files of a set that are named one by one
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file."""
+    """Result for one file."""
 
     file: RemoteFile
     fetched: bool = False
@@ -32,18 +32,18 @@ class Outcome:
 
 
 def download(sets: Sequence[RemoteSet], root: Path, *, jobs: int) -> list[Outcome]:
-    """Fetches sets, several files at once, and shows how far it is.
+    """Downloads data sets, several files at once, with progress bars.
 
     Args:
-        sets: What to fetch.
+        sets: The data sets to download.
         root: Root of the data sets.
-        jobs: Files that are fetched at once.
+        jobs: Number of concurrent downloads.
 
     Returns:
         One outcome for each file, in the order of the sets.
 
     Raises:
-        KeyboardInterrupt: The user stopped it; what has arrived is continued by the next call.
+        KeyboardInterrupt: The user stopped it; the next call resumes.
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -95,42 +95,35 @@ def _outcome(fetcher: Fetcher, file: RemoteFile, folder: Path, advance: Callable
 
 
 def _chosen(names: Sequence[str], sets: dict[str, RemoteSet]) -> list[RemoteSet]:
-    known = {name.lower(): chosen for name, chosen in sets.items()}
+    by_name = {name.lower(): chosen for name, chosen in sets.items()}
     unknown = [
-        f"{name}: no such set; {nearest(name.lower(), list(known))}" for name in names if name.lower() not in known
+        f"{name}: no such set; {nearest(name.lower(), list(by_name))}" for name in names if name.lower() not in by_name
     ]
     if unknown:
         raise UserError("\n".join(unknown))
-    return [known[name] for name in dict.fromkeys(name.lower() for name in names)]
+    return [by_name[name] for name in dict.fromkeys(name.lower() for name in names)]
 
 
 def _list(sets: Sequence[RemoteSet], *, in_full: bool) -> None:
-    """All sets in a line each, or every file of some."""
+    """Prints one line for each set, or every file of the named sets."""
     if in_full:
         for chosen in sets:
             print(f"{chosen.name}: {chosen.origin}; {chosen.licence}")
             for file in chosen.files:
                 print(f"  {file.folder}/{file.name}\n    {file.hash_text}\n    {file.url}")
         return
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
-    for column in ("set", "files", "MB", "made by", "licence", "folder"):
-        is_number = column in ("files", "MB")
-        table.add_column(column, justify="right" if is_number else "left", overflow="fold", no_wrap=column == "folder")
+    table = Table(["set", "files", "MB", "made by", "licence", "folder"], ["files", "MB"])
     for chosen in sets:
         sizes = [file.bytes for file in chosen.files]
         size = "?" if None in sizes else f"{sum(s or 0 for s in sizes) / 1e6:.1f}"
         folder = chosen.files[0].folder + ("/…" if chosen.files[0].is_archive else "")
-        table.add_row(chosen.name.lower(), str(len(sizes)), size, chosen.origin, chosen.licence, folder)
-    Console().print(table)
+        table.add(chosen.name.lower(), str(len(sizes)), size, chosen.origin, chosen.licence, folder)
+    table.show()
     print(f"{PROGRAM} set5 set14   fetches these two\n{PROGRAM} --list set5   names every file, hash and address")
 
 
 def _report(sets: Sequence[RemoteSet], outcomes: Sequence[Outcome], root: Path) -> int:
-    """Says what is there now; the exit status."""
+    """Prints the result and returns the exit status."""
     by_file = {outcome.file: outcome for outcome in outcomes}
     status = 0
     for chosen in sets:
@@ -138,7 +131,7 @@ def _report(sets: Sequence[RemoteSet], outcomes: Sequence[Outcome], root: Path) 
         failed = [outcome for outcome in mine if outcome.error]
         if failed:
             status = 1
-            _tell_failed(chosen, failed, root)
+            _report_failed(chosen, failed, root)
             continue
         fetched = sum(outcome.fetched for outcome in mine)
         print(f"{chosen.name}: {len(mine)} files in {_places(chosen, root)}, {fetched} of them fetched now")
@@ -149,7 +142,7 @@ def _places(chosen: RemoteSet, root: Path) -> str:
     return ", ".join(dict.fromkeys(str(root / file.folder) for file in chosen.files))
 
 
-def _tell_failed(chosen: RemoteSet, failed: Sequence[Outcome], root: Path) -> None:
+def _report_failed(chosen: RemoteSet, failed: Sequence[Outcome], root: Path) -> None:
     lines = [f"{PROGRAM}: {len(failed)} of {len(chosen.files)} files of {chosen.name} are missing"]
     reasons: dict[str, list[str]] = {}
     for outcome in failed:

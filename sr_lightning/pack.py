@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.pack input=<images> output=<folder>`: packs images into shards for `data=streaming`."""
+"""Command `pack`: packs folders of images into shards for `data=streaming`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import sys
 import time
 from typing import Any
 
-from sr_lightning.cli.main import run_plain
-from sr_lightning.config.pack import check_pack
+from sr_lightning.cli.main import run_command
 
 
 def pack(arguments: dict[str, Any]) -> None:
-    """Packs, and says what came of it.
+    """Packs images and prints a summary.
 
     Args:
-        arguments: Those of `pack_images`, checked.
+        arguments: Validated arguments of `pack_images`.
     """
-    print("loading litdata …", flush=True)
     from sr_lightning.data.shards.writer import pack_images
     from sr_lightning.text import listed
 
@@ -39,7 +37,7 @@ def pack(arguments: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return run_plain("pack", lambda config: pack(check_pack(config)), argv)
+    return run_command("pack", pack, argv)
 
 
 if __name__ == "__main__":

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import math
 import sys
-from pathlib import Path
-from typing import Any
 
-from sr_lightning.cli.main import run_without_folder
-from sr_lightning.config.schema import TrainConfig
-from sr_lightning.errors import UserError
+from sr_lightning.cli.main import run_command
+from sr_lightning.config.preview import PreviewConfig
 
 
-def preview(config: TrainConfig, output: Path, n: int) -> None:
-    """Draws the first n training samples, each LR (enlarged by pixels) beside its HR.
+def preview(config: PreviewConfig) -> None:
+    """Draws the first training samples, each LR (its pixels enlarged) beside its HR.
 
     Args:
         config: Checked.
-        output: The image that is written.
-        n: Number of samples.
     """
     import numpy as np
     import torch
@@ -29,7 +24,8 @@ def preview(config: TrainConfig, output: Path, n: int) -> None:
     from sr_lightning.data.degradations.base import to_train_batch
     from sr_lightning.image.color import to_uint8, write_png
 
-    data = build.build(config.data, "data")
+    data = build.build(config.train.data, "data")
+    output, n = config.output, config.n
     data.setup("fit")
     samples = TrainSamples(
         data.train_images,
@@ -59,19 +55,9 @@ def preview(config: TrainConfig, output: Path, n: int) -> None:
     print(f"{n} training samples, degraded by {data.degrade.describe()}\n{output}")
 
 
-def _task(config: TrainConfig, section: dict[str, Any]) -> None:
-    output, n = section.get("output"), section.get("n")
-    if not isinstance(output, str) or not output.endswith(".png"):
-        raise UserError(f"preview.output: found {output!r}, allowed: a file name that ends in .png")
-    if type(n) is not int or n < 1:
-        raise UserError(f"preview.n: found {n!r}, allowed: 1 and more")
-    print("loading torch and lightning …", flush=True)
-    preview(config, Path(output), n)
-
-
 def main(argv: list[str] | None = None) -> int:
     """The command; returns its exit status."""
-    return run_without_folder("preview", _task, argv)
+    return run_command("preview", preview, argv)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,27 @@
-"""Text for people: printable names, paths as typed, the nearest known name, the first few of many."""
+"""Text for people: printable names, paths as typed, nearest names, short lists, tables that fit."""
 
 from __future__ import annotations
 
 import difflib
 import logging
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+_NARROWEST = 8  # cells that a column of names keeps
+_BETWEEN = 2  # cells between two columns
 # Control characters but for line ends and tabs; those that turn the direction of writing; bytes that are no text.
-_OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
-    r"""Writes such characters as their escapes, `\x1b`; lines stay lines."""
-    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+    r"""Writes characters that a terminal would obey as their escapes, `\x1b`; lines stay lines."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def nearest(name: str, allowed: Collection[str]) -> str:
@@ -42,8 +49,117 @@ def listed(lines: Sequence[str], *, most: int = 10, indent: str = "") -> str:
 
 
 class Formatter(logging.Formatter):
-    """For log lines, which name files."""
+    """Log lines whose names of files cannot steer a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         """As everywhere, and printable."""
         return printable(super().format(record))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a `Table`."""
+
+    cells: Sequence[str]
+    style: str
+    ends_section: bool
+
+
+def fold(text: str, width: int) -> list[str]:
+    """Breaks a text into lines of at most `width` cells, after spaces and slashes where that is possible."""
+    from rich.cells import cell_len, chop_cells
+
+    lines = [""]
+    for word in re.split(r"(?<=[\s/])", text):
+        parts = [word] if cell_len(word.rstrip()) <= width else re.split(r"(?<=[=,_:-])", word)
+        for part in parts:
+            if cell_len(lines[-1] + part.rstrip()) <= width:
+                lines[-1] += part
+            else:
+                lines += chop_cells(part, width)
+    return [line.rstrip() for line in lines if line.strip()] or [""]
+
+
+@dataclass
+class Table:
+    """A table for the terminal, a rich renderable: figures are never cut, names continue on further lines.
+
+    Where the terminal is too narrow for its columns, each row becomes a paragraph. Cells are shown as they are: neither
+    markup nor control characters in them mean anything.
+
+    Args:
+        columns: Their heads.
+        figures: Those of them that hold figures, which stand on the right.
+    """
+
+    columns: Sequence[str]
+    figures: Collection[str] = ()
+    rows: list[Row] = field(default_factory=list)
+
+    def add(self, *cells: str, style: str = "", ends_section: bool = False) -> None:
+        """Adds a row.
+
+        Args:
+            cells: One text for each column.
+            style: Rich's, such as `dim italic`.
+            ends_section: An empty line follows.
+        """
+        self.rows.append(Row([printable(cell) for cell in cells], style, ends_section))
+
+    def show(self) -> None:
+        """Prints it."""
+        from rich.console import Console
+
+        Console().print(self)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Draws it, as a table or as paragraphs."""
+        widths = self._widths(options.max_width)
+        yield from self._paragraphs(options.max_width) if widths is None else self._table(widths)
+
+    def _widths(self, available: int) -> list[int] | None:
+        """Cells for each column; None where there are too few."""
+        from rich.cells import cell_len
+
+        widths = [
+            max(cell_len(line) for text in (name, *(row.cells[i] for row in self.rows)) for line in text.split("\n"))
+            for i, name in enumerate(self.columns)
+        ]
+        names = [i for i, name in enumerate(self.columns) if name not in self.figures]
+        least = {i: min(widths[i], max(_NARROWEST, cell_len(self.columns[i]))) for i in names}
+        excess = sum(widths) + _BETWEEN * (len(widths) - 1) - available
+        while excess > 0 and (wide := [i for i in names if widths[i] > least[i]]):
+            widths[max(wide, key=lambda i: widths[i])] -= 1
+            excess -= 1
+        return widths if excess <= 0 else None
+
+    def _table(self, widths: list[int]) -> Iterator[RenderableType]:
+        from rich import box
+        from rich.table import Table as RichTable
+        from rich.text import Text
+
+        table = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
+        for name, width in zip(self.columns, widths, strict=True):
+            table.add_column(Text(name), width=width, justify="right" if name in self.figures else "left", no_wrap=True)
+        for row in self.rows:
+            cells = ["\n".join(fold(cell, width)) for cell, width in zip(row.cells, widths, strict=True)]
+            table.add_row(*map(Text, cells), style=row.style, end_section=row.ends_section)
+        yield table
+
+    def _paragraphs(self, width: int) -> Iterator[RenderableType]:
+        from rich.cells import cell_len
+        from rich.text import Text
+
+        for row in self.rows:
+            cells = dict(zip(self.columns, row.cells, strict=True))
+            names = [cell for name, cell in cells.items() if cell and name not in self.figures]
+            lines, line = fold("  ".join(names), width), ""
+            for item in (f"{name} {cell}" for name, cell in cells.items() if cell and name in self.figures):
+                if line and cell_len(f"  {line}, {item},") > width:
+                    lines.append(f"  {line},")
+                    line = ""
+                line = f"{line}, {item}" if line else item
+            lines += fold(f"  {line}", width) if line else []
+            yield Text("\n".join(lines), style=row.style)
+            if row.ends_section:
+                yield Text()

@@ -46,7 +46,9 @@ def train(config: TrainConfig, run: Run) -> float:
         import lightning.pytorch as pl
         from lightning.pytorch.loggers import Logger
 
-        from sr_lightning.builders import components as build
+        from sr_lightning.builders.components import build, build_parts
+        from sr_lightning.builders.network import build_network
+        from sr_lightning.builders.training import build_module, build_trainer
         from sr_lightning.loggers.metrics_csv import MetricsCsv
         from sr_lightning.loggers.weights_and_biases import finish_wandb
         from sr_lightning.runs.environment import describe, quiet
@@ -54,16 +56,16 @@ def train(config: TrainConfig, run: Run) -> float:
     quiet()
     plain = asdict(config)
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    data = build.build(config.data, "data")
+    data = build(config.data, "data")
     data.setup("fit")  # before W&B starts: a bad image should not leave a run there
-    net = build.build_network(config.model)
+    net = build_network(config.model)
     if config.compile:
         net.compile()  # in place: the names of the weights stay as they are
-    module = build.build_module(config, net)
+    module = build_module(config, net)
     callbacks = _callbacks(config, run)
-    loggers = build.build_parts(config.logger, "logger", Logger, folder=str(run.folder), group=run.group)
+    loggers = build_parts(config.logger, "logger", Logger, folder=str(run.folder), group=run.group)
     csv = MetricsCsv(run.folder)
-    trainer = build.build_trainer(config, run.folder, callbacks=callbacks, loggers=[csv, *loggers])
+    trainer = build_trainer(config, run.folder, callbacks=callbacks, loggers=[csv, *loggers])
     info = describe(trainer, net, run.command)
     log.info(
         "%s, %s parameters, x%s, %s", info["network"], f"{info['parameters']:,}", _scales(config), info["hardware"]
@@ -87,10 +89,10 @@ def _callbacks(config: TrainConfig, run: Run) -> list[pl.Callback]:
     """The config's, and those without which a run could not continue; their order matters."""
     import lightning.pytorch as pl
 
-    from sr_lightning.builders import components as build
+    from sr_lightning.builders.components import build_parts
     from sr_lightning.callbacks import Checkpoints, Continuation, OwedValidation, SafeStop
 
-    callbacks = build.build_parts(config.callbacks, "callbacks", pl.Callback, folder=str(run.folder))
+    callbacks = build_parts(config.callbacks, "callbacks", pl.Callback, folder=str(run.folder))
     for callback in callbacks:
         if isinstance(callback, Checkpoints) and run.resume:
             callback.starts_anew = any(key.startswith(_WHAT_BEST_MEANS) for key in run.resume.differing)
@@ -103,7 +105,7 @@ def _callbacks(config: TrainConfig, run: Run) -> list[pl.Callback]:
 
 def _return_to(run: Run, csv: MetricsCsv, module: SRModule, data: SRDataModule, trainer: pl.Trainer) -> None:
     """Puts everything but Lightning's own state back to where the run continues."""
-    from sr_lightning.checkpoints.weights import read_checkpoint
+    from sr_lightning.checkpoints.plain_data import read_checkpoint
 
     resume = run.resume
     if resume is None or resume.checkpoint is None:

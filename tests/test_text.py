@@ -10,10 +10,10 @@ from PIL import Image
 from rich.console import Console
 
 from sr_lightning.check_data import main as check_data
-from sr_lightning.cli.jobs import Job, _print_sweep
+from sr_lightning.cli.jobs import JobOutcome, print_sweep
 from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.evaluation.tables import Record, terminal
-from sr_lightning.text import Formatter, printable
+from sr_lightning.text import Formatter, Table, fold, printable
 from sr_lightning.train import main as train
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -58,8 +58,8 @@ def test_S6_a_table_of_results_and_a_table_of_jobs(capsys):
     assert_harmless(shown)
     for name in NAMES:
         assert printable(name) in shown
-    jobs = [Job("0", [f"data.train_dir=/{name}"], Path("a/0"), status=f"failed: {name}") for name in NAMES]
-    _print_sweep(jobs, "dB")
+    jobs = [JobOutcome("0", [f"data.train_dir=/{name}"], Path("a/0"), status=f"failed: {name}") for name in NAMES]
+    print_sweep(jobs, "dB")
     shown = "".join(capsys.readouterr().out.split())
     assert_harmless(shown)
     assert shown.count("[red]a[/bold].png") == 2
@@ -97,3 +97,42 @@ def test_D17_what_check_data_says(folder, capsys):
 def test_lines_of_the_log():
     record = logging.LogRecord("a", logging.INFO, "", 0, "%s: left out", ("\x1b[2J.png",), None)
     assert Formatter("%(message)s").format(record) == "\\x1b[2J.png: left out"
+
+
+def results_table():
+    """As evaluate's: names of two kinds, six figures."""
+    figures = ["PSNR-Y", "SSIM-Y", "gain", "least", "params", "ms/img"]
+    table = Table(["set", "method", *figures], figures)
+    table.add("photographs_of_2026 x4", "bicubic", "27.07", "0.8039", "", "", "0", "7")
+    name = "EDSR (runs/train/2026-11-24_10-00-00/checkpoints/best)"
+    table.add("", name, "28.64", "0.8440", "+1.58", "-0.25", "28.3 K", "9", ends_section=True)
+    return table
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 79, 80, 120])
+def test_no_width_cuts_a_figure(width):
+    page = io.StringIO()
+    Console(file=page, width=width).print(results_table())
+    lines = page.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    for figure in ("27.07", "0.8039", "28.64", "0.8440", "+1.58", "-0.25", "28.3 K"):
+        assert sum(figure in line for line in lines) == 1, figure
+    # What is left of the name, in its order: nothing is lost where it goes on in the next line.
+    shown = page.getvalue().replace(" ", "").replace("\n", "")
+    if width < 79:
+        assert "EDSR(runs/train/2026-11-24_10-00-00/checkpoints/best)" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("runs/train/best.ckpt", 12, ["runs/train/", "best.ckpt"]),
+        ("runs/train/2026-11-24_10-00-00", 12, ["runs/train/", "2026-11-24_", "10-00-00"]),
+        ("loss.beta=0.01 scale=2", 15, ["loss.beta=0.01", "scale=2"]),
+        ("abcdefgh", 3, ["abc", "def", "gh"]),
+        ("東京都/大阪", 6, ["東京都", "/大阪"]),
+        ("", 5, [""]),
+    ],
+)
+def test_names_continue_after_slashes_and_spaces(text, width, lines):
+    assert fold(text, width) == lines

@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 from torch import nn
 
-from sr_lightning.builders.components import build_optimizer
+from sr_lightning.builders.training import build_optimizer
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.train import main
 
@@ -294,6 +294,26 @@ def test_ones_own_network_loss_term_and_callback_need_none_of_our_files(tiny, tm
     assert Path("noted").exists()
 
 
+def test_parts_that_do_not_go_together_are_told_before_training(tiny, tmp_path, monkeypatch, capsys):
+    (tmp_path / "fixed.py").write_text(
+        "from torch import nn\nclass Net(nn.Conv2d):\n    scales = (2,)\n"
+        "    def __init__(self):\n        super().__init__(3, 3, 1)\n"
+        "class Plain(nn.Conv2d):\n    def __init__(self):\n        super().__init__(3, 3, 1)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    settings = [a for a in tiny if not a.startswith(("model", "scale"))]
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    for name in ("Net", "Plain"):
+        (tmp_path / "conf" / "model" / f"{name.lower()}.yaml").write_text(f"_target_: fixed.{name}\n")
+    for arguments, said in (
+        (["model=net", "scale=4"], "scale: found x4, but Net is for x2"),
+        (["model=plain", "scale=[2,4]"], "scale: found x2, x4, but Plain names no scales; allowed:"),
+        (["model=rfdn", "scale=2", "data.patch_size=12"], "found 12, 12 LR pixels, but RFDN needs 15; allowed: 15"),
+    ):
+        assert main(["--config-dir", str(tmp_path / "conf"), *settings, *arguments]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_mistakes_in_ones_own_class_are_told_without_a_traceback(tiny, capsys):
     assert main([*tiny, "+callbacks.note._target_=no_such_module.Note"]) == 2
     assert main([*tiny, "+callbacks.note._target_=collections.OrderedDict", "+callbacks.note.iterable=3"]) == 2
@@ -304,7 +324,11 @@ def test_mistakes_in_ones_own_class_are_told_without_a_traceback(tiny, capsys):
 
 
 def shipped(group):
-    return sorted(path.stem for path in Path(conf_dir(), group).glob("*.yaml"))
+    """Its choices; an experiment in no folder is another's former name, which test_experiments compares."""
+    root = Path(conf_dir(), group)
+    depth = 2 if group == "experiment" else 1
+    names = (path.relative_to(root).with_suffix("") for path in root.rglob("*.yaml"))
+    return sorted(str(name) for name in names if len(name.parts) == depth)
 
 
 ONE_STEP = ["trainer.max_steps=1", "trainer.val_check_interval=1", "data.batch_size=2", "data.patch_size=12"]
@@ -327,9 +351,9 @@ GROUPS = (
 SMALLER = {
     "model=edsr": ["model.n_resblocks=1", "model.n_feats=8"],
     "model=mdsr": ["model.n_resblocks=1", "model.n_feats=8"],
-    "experiment=multiscale": ["model.n_resblocks=1", "model.n_feats=8"],
-    "experiment=srgan_x4": ["model.n_resblocks=1", "model.n_feats=8", "adversarial.discriminator.n_feats=8"],
-    "experiment=esrgan_x4": ["model.n_blocks=1", "model.n_feats=8", "adversarial.discriminator.n_feats=8"],
+    "experiment=papers/mdsr_baseline_x2_x3_x4": ["model.n_resblocks=1", "model.n_feats=8"],
+    "experiment=papers/srgan_x4": ["model.n_resblocks=1", "model.n_feats=8", "adversarial.discriminator.n_feats=8"],
+    "experiment=papers/esrgan_x4": ["model.n_blocks=1", "model.n_feats=8", "adversarial.discriminator.n_feats=8"],
     "model=rdn": ["model.n_blocks=2"],
     "model=rcan": ["model.n_groups=1", "model.n_blocks=2"],
     "model=rrdb": ["model.n_blocks=1"],

@@ -1,1 +1,1 @@
-"""From sections of a config to objects; `hydra.utils.instantiate` is called in `components` alone."""
+"""Config sections to objects: single components, the network, the parts of a training run."""

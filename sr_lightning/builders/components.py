@@ -1,37 +1,19 @@
-"""From a config's sections to objects. `hydra.utils.instantiate` is called here and nowhere else."""
+"""Instantiation of single config sections; `hydra.utils.instantiate` is called here and nowhere else."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from torch import nn
 
-from sr_lightning.builders.identify_network import advise
-from sr_lightning.checkpoints.weights import BESIDE_THE_NETWORK, load_weights
-from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.config.signatures import parameters
-from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
-from sr_lightning.weights.pretrained import find_weights
-
-if TYPE_CHECKING:
-    import lightning.pytorch as pl
-    from lightning.pytorch.loggers import Logger
-
-    from sr_lightning.losses import CompositeLoss
-    from sr_lightning.training.adversarial import Adversary
-    from sr_lightning.training.module import SRModule
 
 
 def build(section: dict[str, Any], path: str, **given: Any) -> Any:
-    """Builds what a section's `_target_` names.
+    """Builds the object that a section's `_target_` names.
 
     Args:
         section: Plain containers.
@@ -55,31 +37,20 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
         raise
 
 
-def build_network(section: dict[str, Any]) -> nn.Module:
-    """The network, warm-started where `weights` names a file or weights that come with the package, less `fresh`."""
-    weights = section.get("weights")
-    net = build({key: value for key, value in section.items() if key not in BESIDE_THE_NETWORK}, "model")
-    if not isinstance(net, nn.Module):
-        raise UserError(f"model._target_: {section['_target_']} is a {type(net).__name__}, allowed: a torch.nn.Module")
-    if weights is not None:
-        load_weights(net, find_weights(weights), fresh=section.get("fresh", ()), advise=advise)
-    return net.to(memory_format=torch.channels_last)
+def build_parts(sections: dict[str, dict[str, Any]], path: str, kind: type[Any], **offered: Any) -> list[Any]:
+    """Callbacks or loggers; each gets those of the offered arguments that its constructor names.
 
-
-def build_loss(section: dict[str, Any]) -> CompositeLoss:
-    """The composite loss; a term of weight 0 is not built."""
-    section = {"_target_": LOSS} | section
-    perceptual, terms = section.pop("perceptual", None), section.pop("terms", None) or {}
-    if perceptual is not None and section.get("beta", 0.0) > 0:
-        section["perceptual"] = build({"_target_": PERCEPTUAL} | perceptual, "loss.perceptual")
-    built = {
-        name: (term["weight"], build({k: v for k, v in term.items() if k != "weight"}, f"loss.terms.{name}"))
-        for name, term in terms.items()
-        if term["weight"] > 0
-    }
-    given = {key: section.pop(key) for key in ("perceptual",) if key in section}
-    loss: CompositeLoss = build(section | {"_partial_": True}, "loss")(**given, terms=built)
-    return loss
+    Raises:
+        UserError: One cannot be built, or is no `kind`.
+    """
+    parts = []
+    for name, section in sections.items():
+        accepted = parameters(section["_target_"]) or {}
+        given = {key: value for key, value in offered.items() if key in accepted and section.get(key) is None}
+        part = build(section, f"{path}.{name}", **given)
+        check_kind(part, kind, section, f"{path}.{name}")
+        parts.append(part)
+    return parts
 
 
 def factory(section: dict[str, Any], path: str) -> Callable[..., Any]:
@@ -95,119 +66,7 @@ def factory(section: dict[str, Any], path: str) -> Callable[..., Any]:
     return make
 
 
-def build_optimizer(section: dict[str, Any], path: str) -> Callable[..., Any]:
-    """As `factory`. One kernel steps through all weights where the class has one, unless the config says `fused`."""
-    ways = ("fused", "foreign", "differentiable")
-    if "fused" in (parameters(section["_target_"]) or {}) and not any(way in section for way in ways):
-        section = section | {"fused": True}
-    return factory(section, path)
-
-
-def build_module(config: TrainConfig, net: nn.Module) -> SRModule:
-    """The LightningModule that trains the network, against a discriminator where the config names one."""
-    from sr_lightning.training.adversarial import AdversarialModule
-    from sr_lightning.training.module import SRModule
-
-    loss = build_loss(config.loss)
-    optimizer, scheduler = build_optimizer(config.optimizer, "optimizer"), factory(config.scheduler, "scheduler")
-    if config.adversarial is None:
-        return SRModule(net, loss, optimizer=optimizer, scheduler=scheduler, config=asdict(config))
-    return AdversarialModule(
-        net,
-        loss,
-        adversary=_adversary(config, config.adversarial),
-        optimizer=optimizer,
-        scheduler=scheduler,
-        config=asdict(config),
-        gradient_clip_val=config.trainer.get("gradient_clip_val"),
-    )
-
-
-def _adversary(config: TrainConfig, section: dict[str, Any]) -> Adversary:
-    from sr_lightning.losses.adversarial import AdversarialLoss
-    from sr_lightning.training.adversarial import Adversary
-
-    discriminator = build(section["discriminator"], "adversarial.discriminator")
-    loss = build(section["loss"], "adversarial.loss")
-    _check_kind(discriminator, nn.Module, section["discriminator"], "adversarial.discriminator")
-    _check_kind(loss, AdversarialLoss, section["loss"], "adversarial.loss")
-    needed = getattr(discriminator, "min_size", 1)
-    patch, scale = config.data.get("patch_size"), min(config.scale)
-    if isinstance(patch, int) and patch * scale < needed:
-        raise UserError(
-            f"data.patch_size: found {patch}, {patch * scale} HR pixels at x{scale}, but "
-            f"{type(discriminator).__name__} needs {needed}; allowed: {-(-needed // scale)} and more"
-        )
-    optimizer = build_optimizer(section["optimizer"], "adversarial.optimizer")
-    return Adversary(discriminator, loss, optimizer, weight=section["weight"])
-
-
-def build_parts(sections: dict[str, dict[str, Any]], path: str, kind: type[Any], **offered: Any) -> list[Any]:
-    """Callbacks or loggers; each gets those of the offered arguments that its constructor names.
-
-    Raises:
-        UserError: One cannot be built, or is no `kind`.
-    """
-    parts = []
-    for name, section in sections.items():
-        accepted = parameters(section["_target_"]) or {}
-        given = {key: value for key, value in offered.items() if key in accepted and section.get(key) is None}
-        part = build(section, f"{path}.{name}", **given)
-        _check_kind(part, kind, section, f"{path}.{name}")
-        parts.append(part)
-    return parts
-
-
-def _check_kind(part: Any, kind: type[Any], section: dict[str, Any], path: str) -> None:
+def check_kind(part: Any, kind: type[Any], section: dict[str, Any], path: str) -> None:
+    """Raises UserError unless the object is of the kind that its section's key asks for."""
     if not isinstance(part, kind):
         raise UserError(f"{path}: {section['_target_']} is a {type(part).__name__}, allowed: a {kind.__name__}")
-
-
-def resolve_precision(precision: str | int | None, accelerator: str) -> str | int | None:
-    """`auto`: bf16-mixed where the hardware computes in it, else 32."""
-    if precision != "auto":
-        return precision
-    if torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda"):
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif accelerator in ("auto", "cpu"):
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    else:
-        fast = False
-    return "bf16-mixed" if fast else "32-true"
-
-
-def build_trainer(
-    config: TrainConfig, folder: Path, *, callbacks: list[pl.Callback], loggers: list[Logger]
-) -> pl.Trainer:
-    """The Trainer, counted in steps, with what the project fixes."""
-    from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
-    from sr_lightning.training.profiler import NoProfiler
-
-    section = dict(config.trainer)
-    if config.adversarial is not None:
-        section["gradient_clip_val"] = None  # the module clips: Lightning refuses to where it does not step
-    section["precision"] = resolve_precision(section.get("precision"), str(section.get("accelerator", "auto")))
-    if len(config.scale) > 1 and section.get("strategy") in ("auto", "ddp") and ranks().world_size > 1:
-        section["strategy"] = "ddp_find_unused_parameters_true"  # a batch uses the heads of its own scale only
-    accumulate = section.get("accumulate_grad_batches", 1)
-    if isinstance(interval := section.get("val_check_interval"), int):
-        # Lightning counts batches here; the config means optimizer steps.
-        section["val_check_interval"] = min(interval, section["max_steps"]) * accumulate
-    if not torch.cuda.is_available():
-        # Lightning sets it, and torch's optimizers then look for a driver's library at each step: 0.3 ms.
-        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
-    trainer: pl.Trainer = build(
-        section,
-        "trainer",
-        callbacks=callbacks,
-        logger=loggers,
-        profiler=section.pop("profiler", None) or NoProfiler(),
-        default_root_dir=str(folder),
-        plugins=[SafeCheckpointIO()],
-        max_epochs=-1,
-        check_val_every_n_epoch=None,  # there are no epochs
-        use_distributed_sampler=False,  # the samplers know their ranks; Lightning's would repeat images
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-    )
-    return trainer

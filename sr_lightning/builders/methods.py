@@ -11,14 +11,15 @@ from typing import Any
 
 from torch import nn
 
-from sr_lightning.builders.components import build_network
-from sr_lightning.builders.identify_network import fitting_network, nearly_fitting
-from sr_lightning.checkpoints.third_party import load_foreign
-from sr_lightning.checkpoints.weights import read_config, saved_config
+from sr_lightning.builders.identify_network import identify_network, nearest_network
+from sr_lightning.builders.network import build_network
+from sr_lightning.checkpoints.third_party import ThirdPartyNetwork, load_third_party
+from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.config.schema import BICUBIC, EvaluateConfig
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.method import Method
-from sr_lightning.weights.pretrained import find_weights
+from sr_lightning.models.base import network_traits
+from sr_lightning.weights.pretrained import find_pretrained
 
 log = logging.getLogger(__name__)
 
@@ -50,43 +51,44 @@ def build_methods(config: EvaluateConfig) -> list[Method]:
 
 def _from_checkpoint(checkpoint: str, label: str, typed: dict[str, Any] | None) -> Method:
     """A typed model is taken at its word; else the file's own, one of ours that fits, or spandrel's guess."""
-    path = find_weights(checkpoint)
-    stored = read_config(path) if typed is None else None
+    file = WeightsFile.read(find_pretrained(checkpoint))
+    stored = file.network_config if typed is None else None
     section = typed if stored is None else stored["model"]
-    if section is None and (found := fitting_network(path)) is not None:
+    if section is None and (found := identify_network(file)) is not None:
         log.info("%s fits %s", checkpoint, found.overrides)
         section = found.model
     if section is None:
-        net = _foreign(path).eval()
-        return Method(label or getattr(net, "name", path.stem), net, _scales(net, {}), checkpoint, {})
-    net = build_network({**section, "weights": str(path)}).eval()
-    training = _training(path)
+        net = _third_party(file).eval()
+        name = net.name if isinstance(net, ThirdPartyNetwork) else file.path.stem
+        return Method(label or name, net, _scales(net, {}), checkpoint, {})
+    net = build_network(section, weights=file).eval()
+    training = _training(file)
     return Method(label or type(net).__name__, net, _scales(net, training), checkpoint, training)
 
 
-def _foreign(path: Path) -> nn.Module:
+def _third_party(file: WeightsFile) -> nn.Module:
     """Another project's network; a file that is none of theirs either is compared with the nearest of ours."""
     try:
-        return load_foreign(path)
+        return load_third_party(file)
     except UserError as error:
-        if (near := nearly_fitting(path)) is None:
+        if (near := nearest_network(file)) is None:
             raise
         try:
-            return build_network({**near.model, "weights": str(path)})
+            return build_network(near.model, weights=file)
         except UserError as differing:
             raise UserError(f"{error}\nof ours {near.overrides} is nearest:\n{differing}") from None
 
 
-def _training(path: Path) -> dict[str, Any]:
-    """The config that one of our files was trained with; empty for any other."""
+def _training(file: WeightsFile) -> dict[str, Any]:
+    """The config that one of our files was trained with; empty for any other, and for one in another format."""
     try:
-        return saved_config(path) or {}
+        return file.config or {}
     except UserError:
-        return {}  # in another format; whether its weights can be read, loading them tells
+        return {}
 
 
 def _scales(net: nn.Module, config: dict[str, Any]) -> tuple[int, ...]:
-    found = config.get("scale") or getattr(net, "scales", None) or getattr(net, "scale", None) or ()
+    found = config.get("scale") or network_traits(net).scales
     return (found,) if isinstance(found, int) else tuple(int(scale) for scale in found)
 
 

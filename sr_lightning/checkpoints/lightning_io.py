@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, SEALED, Seal, write_seal
-from sr_lightning.checkpoints.weights import read_checkpoint
+from sr_lightning.checkpoints.plain_data import read_checkpoint
 
 
 class SafeCheckpointIO(TorchCheckpointIO):

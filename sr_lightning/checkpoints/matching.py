@@ -1,4 +1,4 @@
-"""Whether weights fit a network: under which names, in which shapes, and made with which settings."""
+"""Matching of state dicts to networks: wrappers' prefixes, published names, shapes and settings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
+from sr_lightning.models.base import SRNetwork
 
-# What stands before a network's names: our module's, and what others' modules and wrappers put there.
+# Prefixes of a network's names: our module's, and those of others' modules and wrappers.
 _PREFIXES = ("net.", "net_g.", "generator.", "model.", "module.", "_orig_mod.")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of what keeps weights from fitting."""
+    """One kind of difference between weights and a network."""
 
     what: str
     names: list[str]
@@ -26,47 +27,47 @@ class Finding:
         return f"{self.what} ({len(self.names)}): {'; '.join(self.names[:3])}"
 
 
-def unwrapped(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """A state, and each part of it that a wrapper's prefix marks, without the prefix.
+def without_prefixes(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Yields a state dict, and each part of it that bears a wrapper's prefix, without the prefix.
 
-    So a module's discriminator, or its loss's weights, are left. Which part is meant the network decides: it must
-    fit name by name.
+    A module's discriminator and its loss's weights are left behind that way. The network decides which part is
+    meant: it must fit name by name.
     """
     yield state
     for prefix in _PREFIXES:
         part = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
         if part:
-            yield from unwrapped(part)
+            yield from without_prefixes(part)
 
 
-def readings(
+def candidate_states(
     net: nn.Module | type[nn.Module], state: dict[str, Tensor]
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
-    """A state in its own names; and where the network knows them as another project's, in ours.
+    """Yields a state dict in its own names, and in ours where the network knows them as a published implementation's.
 
     Yields:
         The state, and arguments of the network that it was made with.
 
     Raises:
-        UserError: The network knows the names, but not what is done there.
+        UserError: The names are known, but the architecture behind them is not the network's.
     """
     yield state, {}
-    convert = getattr(net, "from_official", None)
-    if convert is None:
+    network = net if isinstance(net, type) else type(net)
+    if not issubclass(network, SRNetwork):
         return
     try:
-        official = convert(state)
+        official = network.from_official(state)
     except (KeyError, IndexError, ValueError, ArithmeticError, RuntimeError):
-        return  # some of the names are known, but parts or shapes are not what belongs to them
+        return  # only some of the names are known, or shapes differ
     if official is not None:
         yield official
 
 
-def kept_fresh(net: nn.Module, weights: Mapping[str, Tensor], fresh: Sequence[str]) -> dict[str, Tensor]:
-    """The weights, but what belongs to the parts named in `fresh` as it is in the network.
+def keep_fresh_layers(net: nn.Module, weights: Mapping[str, Tensor], fresh: Sequence[str]) -> dict[str, Tensor]:
+    """The weights, except the layers named in `fresh`: those stay as they are in the network.
 
     Raises:
-        UserError: A name that is no part of the network.
+        UserError: A name in `fresh` that is no layer of the network.
     """
     own = net.state_dict()
     for part in fresh:
@@ -82,7 +83,7 @@ def _belongs(name: str, part: str) -> bool:
 
 
 def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
-    """What keeps weights from fitting a network; empty if they fit."""
+    """Names and shapes in which weights differ from a network; empty if they fit."""
     expected = net.state_dict()
     missing = [key for key in expected if key not in weights]
     unexpected = [key for key in weights if key not in expected]
@@ -95,8 +96,8 @@ def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
     return [finding for finding in found if finding.names]
 
 
-def other_settings(net: nn.Module, settings: Mapping[str, Any]) -> list[Finding]:
-    """Arguments with which the file was made and the network was not."""
+def setting_differences(net: nn.Module, settings: Mapping[str, Any]) -> list[Finding]:
+    """Constructor arguments that the file decides and the network was built without."""
     found = []
     for name, value in settings.items():
         own = torch.as_tensor(getattr(net, name)).flatten().double().cpu()

@@ -1,28 +1,26 @@
-"""Networks that are not ours, from their authors' files, through spandrel (an optional extra)."""
+"""Third-party networks, recognised and run by spandrel (an optional extra)."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from sr_lightning.checkpoints.matching import unwrapped
-from sr_lightning.checkpoints.weights import read_weights
+from sr_lightning.checkpoints.matching import without_prefixes
+from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.errors import UserError
+from sr_lightning.models.base import SRNetwork
 
 if TYPE_CHECKING:
     from spandrel import ImageModelDescriptor
 
 
-class ForeignNetwork(nn.Module):
-    """A network of spandrel's with our interface; for inference only, its output lies in [0, 1].
+class ThirdPartyNetwork(SRNetwork):
+    """Adapts a network of spandrel to our interface; for inference only, its output lies in [0, 1].
 
     Args:
         descriptor: It knows the sizes that the network takes; images are padded to them, and cut after.
     """
-
-    channels = 3
 
     def __init__(self, descriptor: ImageModelDescriptor) -> None:
         super().__init__()
@@ -38,13 +36,11 @@ class ForeignNetwork(nn.Module):
         return y
 
 
-def load_foreign(path: Path | str) -> ForeignNetwork:
-    """The network that a file of weights belongs to, found by its names and shapes.
-
-    The file is read as any other of weights: spandrel gets tensors and opens nothing.
+def load_third_party(file: WeightsFile) -> ThirdPartyNetwork:
+    """Builds the network that a file of weights belongs to, found by its names and shapes.
 
     Args:
-        path: A file of weights.
+        file: Already read: spandrel gets tensors and opens nothing.
 
     Returns:
         A network in evaluation mode.
@@ -56,10 +52,10 @@ def load_foreign(path: Path | str) -> ForeignNetwork:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
     except ImportError:
         raise UserError(
-            f"{path}: networks of other projects need spandrel; allowed: pip install 'sr_lightning[spandrel]'"
+            f"{file.path}: networks of other projects need spandrel; allowed: pip install 'sr_lightning[spandrel]'"
         ) from None
-    path, found = Path(path), None
-    for state in unwrapped(read_weights(path)):
+    path, found = file.path, None
+    for state in without_prefixes(file.weights):
         try:
             found = ModelLoader().load_from_state_dict(dict(state))
             break
@@ -75,4 +71,4 @@ def load_foreign(path: Path | str) -> ForeignNetwork:
         raise UserError(f"{path}: {name} at x{found.scale} is made for {found.purpose}, allowed: super-resolution")
     if channels != (3, 3):
         raise UserError(f"{path}: {name} makes {channels[1]} channels of {channels[0]}, allowed: 3 of 3 (RGB)")
-    return ForeignNetwork(found).eval()
+    return ThirdPartyNetwork(found).eval()

@@ -1,1 +1,1 @@
-"""From a command line to checked jobs, their processes and an exit status."""
+"""Command line, jobs, processes and exit status of the commands."""

@@ -1,4 +1,4 @@
-"""Which schema and which check belong to the commands that leave a run folder."""
+"""The table of commands that take a config: its check, what is imported, what a sweep compares, what can be resumed."""
 
 from __future__ import annotations
 
@@ -8,40 +8,41 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from sr_lightning.config.check_data import check_check_data
 from sr_lightning.config.evaluate import check_evaluate
+from sr_lightning.config.pack import check_pack
+from sr_lightning.config.preview import check_preview
 from sr_lightning.config.schema import EvaluateConfig, PathsConfig, TrainConfig
 from sr_lightning.config.train import check_train
 
-Config = TrainConfig | EvaluateConfig
+RunConfig = TrainConfig | EvaluateConfig
 
 
 @dataclass(frozen=True)
 class Command:
-    """What is known of a command before anything heavy is imported."""
+    """One command; its function lies in `sr_lightning.<name>` under the same name, its config in `conf/<name>.yaml`."""
 
-    schema: type[TrainConfig] | type[EvaluateConfig]
     check: Callable[[DictConfig], Any]
-    """Composed config -> the schema, or every finding in one UserError."""
-    loads: str
-    """What it has to import before anything can begin, for the user who waits."""
-    objective: str
-    """What its number is, as a sweep's table calls it."""
-    continues: bool = False
+    """Composed config -> what the function takes, or every finding in one UserError."""
+    notice: str
+    """Printed when the config is right, for the user who waits: imports take seconds."""
+    schema: type[TrainConfig] | type[EvaluateConfig] | None = None
+    """Of the commands that leave a run folder: what `check` returns. None: the command runs once and leaves none."""
+    objective: str = ""
+    """The number that a sweep compares, as its table calls it."""
+    can_resume: bool = False
     """Whether `ckpt_path` continues a run in its folder."""
 
-    def restore(self, plain: dict[str, Any]) -> Any:
-        """A checked config from what `dataclasses.asdict` made of it."""
+    def config_from_plain(self, plain: dict[str, Any]) -> RunConfig:
+        """The checked config from what `dataclasses.asdict` made of it."""
+        assert self.schema is not None
         return self.schema(**{**plain, "paths": PathsConfig(**plain["paths"])})
 
 
 COMMANDS = {
-    "train": Command(TrainConfig, check_train, "torch and lightning", "val/gain dB", continues=True),
-    "evaluate": Command(EvaluateConfig, check_evaluate, "torch", "gain dB"),
+    "train": Command(check_train, "loading torch and lightning …", TrainConfig, "val/gain dB", can_resume=True),
+    "evaluate": Command(check_evaluate, "loading torch …", EvaluateConfig, "gain dB"),
+    "preview": Command(check_preview, "loading torch and lightning …"),
+    "check_data": Command(check_check_data, "looking at every image …"),
+    "pack": Command(check_pack, "loading litdata …"),
 }
-
-
-def hardware(config: Config) -> dict[str, Any]:
-    """`accelerator`, `devices` and `num_nodes`, where the config says so."""
-    if isinstance(config, TrainConfig):
-        return config.trainer
-    return {"accelerator": config.accelerator, "devices": config.devices}

@@ -1,4 +1,4 @@
-"""Frameworks imported as fast as they can be."""
+"""Imports of large frameworks without the garbage collector's share of the time."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from contextlib import contextmanager
 def importing(module: str) -> Iterator[None]:
     """Keeps the garbage collector out of an import, and the modules out of every collection to come.
 
-    Importing lightning makes a million objects that stay. Looking through them again and again while they are made
-    costs a tenth of its time, and every full collection in training would look through all of them once more.
-    Where the module is there already, nothing is done: what is garbage by then must not be kept.
+    Importing lightning makes a million objects that stay. Traversing them again and again while they are made costs a
+    tenth of the time, and every full collection during training would traverse all of them once more. Where the module
+    has been imported already, nothing is done: what is garbage by then must not be kept.
 
     Args:
         module: What the body is expected to import.
@@ -28,5 +28,5 @@ def importing(module: str) -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        atexit.register(gc.unfreeze)  # triton's binding complains of what is not taken down in the end
+        atexit.register(gc.unfreeze)  # else triton's binding reports leaks at exit
         gc.enable()

@@ -1,4 +1,4 @@
-"""One call of a command under Hydra: its jobs, what became of each, and the exit status that this makes."""
+"""The jobs of one call under Hydra, how each ended, and the exit status that follows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -24,16 +23,16 @@ from sr_lightning.runs.folder import remove_unused
 from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import Finished, Resume, accept_differences, prepare
 from sr_lightning.runs.run import Run
-from sr_lightning.text import printable, shown
+from sr_lightning.text import Table, shown
 
 log = logging.getLogger(__name__)
 
-Task = Callable[[Any, Run], float | None]
+Task = Callable[..., float | None]  # (config, run), or (config) where a command leaves no run folder
 
 
 @dataclass
-class Job:
-    """What became of one job of a sweep."""
+class JobOutcome:
+    """How a run, or one job of a sweep, ended."""
 
     name: str
     overrides: list[str]
@@ -49,8 +48,8 @@ class Session:
 
     Args:
         name: One of `COMMANDS`.
-        task: What each job runs.
-        command: What was typed, for the run's records.
+        task: The command's function.
+        command: The command line as typed, for the run's records.
     """
 
     name: str
@@ -58,19 +57,19 @@ class Session:
     command: str
     resume: Resume | None = None
     earlier: dict[str, Resume | Finished] = field(default_factory=dict)
-    """Jobs that an earlier call of the same sweep finished or began."""
-    jobs: list[Job] = field(default_factory=list)
+    """Number of a job -> how far an earlier call of the same sweep came with it."""
+    jobs: list[JobOutcome] = field(default_factory=list)
 
     @property
-    def known(self) -> Command:
-        """Its schema and its check."""
+    def definition(self) -> Command:
+        """The command's row in the table."""
         return COMMANDS[self.name]
 
-    def job(self, config: DictConfig) -> float | None:
+    def run_job(self, config: DictConfig) -> float | None:
         """Hydra's task function: one run, or one job of a sweep."""
         settings = HydraConfig.get()
         is_sweep = settings.mode is not None and settings.mode.name == "MULTIRUN"
-        job = Job(
+        job = JobOutcome(
             name=str(settings.job.num) if is_sweep else "",
             overrides=list(settings.overrides.task),
             folder=Path(settings.runtime.output_dir),
@@ -85,7 +84,7 @@ class Session:
             logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
         try:
             # A single run's folder is held by the command already.
-            with held(job.folder, f"job {job.name}") if is_sweep else nullcontext():
+            with lock_for_all_ranks(job.folder, f"job {job.name}") if is_sweep else nullcontext():
                 job.objective = self._run(
                     job.folder, config, begun, Path(settings.sweep.dir).name if is_sweep else None
                 )
@@ -94,13 +93,13 @@ class Session:
             if isinstance(error, UserError) and not begun:
                 remove_unused(job.folder, self.name)
             if not is_sweep:
-                return None  # told once, by `start`
+                return None  # `start` raises it
             log.error("job %s (%s) failed: %s", job.name, " ".join(job.overrides), error)
             raise
         return job.objective
 
     def _run(self, folder: Path, config: DictConfig, begun: Resume | None, group: str | None) -> float | None:
-        checked = self.known.check(begun.composed() if begun else config)
+        checked = self.definition.check(begun.composed() if begun else config)
         if begun:
             begun = replace(begun, differing=accept_differences(begun, checked))
         if external_rank() <= 0:
@@ -112,7 +111,7 @@ class Session:
 
     def call_hydra(self, arguments: list[str]) -> None:
         """Hydra's own main, on these arguments instead of those of the process."""
-        decorated = hydra.main(version_base="1.3", config_path=conf_dir(), config_name=self.name)(self.job)
+        decorated = hydra.main(version_base="1.3", config_path=conf_dir(), config_name=self.name)(self.run_job)
         before = sys.argv
         sys.argv = [before[0], *arguments]
         try:
@@ -121,8 +120,8 @@ class Session:
             sys.argv = before
 
     def start(self, arguments: list[str]) -> int:
-        """Runs the jobs and turns what became of them into the exit status."""
-        print(f"loading {self.known.loads} …", flush=True)
+        """Runs the jobs and derives the exit status; the error of a single run is raised."""
+        print(self.definition.notice, flush=True)
         try:
             self.call_hydra(arguments)
         except Exception:
@@ -130,7 +129,7 @@ class Session:
                 raise
         errors = [job.error for job in self.jobs if job.error]
         if any(job.name for job in self.jobs):
-            _print_sweep(self.jobs, self.known.objective)
+            print_sweep(self.jobs, self.definition.objective)
         elif errors:
             raise errors[0]
         for job in self.jobs:
@@ -139,24 +138,23 @@ class Session:
         return 0 if not errors else 2 if all(isinstance(error, UserError) for error in errors) else 1
 
 
-def held(folder: Path, key: str) -> AbstractContextManager[None]:
-    """The folder's lock; the first process holds it for all ranks."""
+def lock_for_all_ranks(folder: Path, key: str) -> AbstractContextManager[None]:
+    """The folder's lock, which the first process holds for all ranks."""
     return locked(folder, key) if external_rank() <= 0 else nullcontext()
 
 
-def _print_sweep(jobs: list[Job], objective: str) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+def print_sweep(jobs: list[JobOutcome], objective: str) -> None:
+    """Prints a table of the jobs, and how to run those that failed again.
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("job", "overrides", objective, "status"):
-        table.add_column(column, overflow="fold", justify="right" if "dB" in column else "left")
+    Args:
+        jobs: In their order.
+        objective: Head of the column of objectives.
+    """
+    table = Table(["job", "overrides", objective, "status"], ["job", objective])
     for job in jobs:
         value = "" if job.objective is None else f"{job.objective:+.3f}"
-        table.add_row(job.name, escape(printable(" ".join(job.overrides))), value, escape(printable(job.status)))
-    Console().print(table)
+        table.add(job.name, " ".join(job.overrides), value, job.status)
+    table.show()
     folder = shown(jobs[0].folder.parent)
     print(f"sweep folder {folder}")
     if any(job.error for job in jobs):

@@ -1,1 +1,1 @@
-"""Schemas of the primary configs, and checks of types, values and secrets that need no torch."""
+"""Schemas and checks of the primary configs; none of them imports torch."""

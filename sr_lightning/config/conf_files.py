@@ -1,4 +1,4 @@
-"""Where the YAML files of `conf/` lie, the resolvers that they use, and composed configs as plain containers."""
+"""The folder of the YAML files, their resolvers, and composed configs as plain containers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]  # it ships no types
 
 from sr_lightning.errors import UserError
 
 
 def conf_dir() -> str:
-    """The folder of the YAML files: inside the installed package, or beside it in a checkout."""
+    """The folder `conf`: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "train.yaml").is_file():
@@ -37,7 +38,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     """A composed config as plain containers.
 
     Raises:
-        UserError: Keys that must be given are not, or one refers to what is not there.
+        UserError: A mandatory key is missing, or a value refers to one that does not exist.
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise UserError("\n".join(f"{key}: must be given" for key in missing))
@@ -47,3 +48,10 @@ def resolved(config: DictConfig) -> dict[str, Any]:
         raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def describe_yaml_error(error: YAMLError) -> str:
+    """The file, the line and the problem there."""
+    mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
+    where = f"{mark.name}, line {mark.line + 1}: " if mark else ""
+    return f"{where}{getattr(error, 'problem', None) or error}"

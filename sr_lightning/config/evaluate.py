@@ -1,4 +1,4 @@
-"""The schema of `conf/evaluate.yaml` and its check, without importing torch."""
+"""The check of `conf/evaluate.yaml`: every finding at once, without importing torch."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sr_lightning.config.schema import BICUBIC, EXTRA, SCALES, EvaluateConfig
+from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.path_check import missing_folder_findings, set_findings, set_folders
+from sr_lightning.config.schema import BICUBIC, EXTRA_KEYS, SCALES, EvaluateConfig
+from sr_lightning.config.section_check import check_section, check_value
 from sr_lightning.config.signatures import constant, parameters
 from sr_lightning.config.train import checked_paths
-from sr_lightning.config.type_check import check_target, checked
-from sr_lightning.config.value_check import missing_folders, set_findings, set_folders
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
-from sr_lightning.weights.pretrained import find_weights, shipped_weights
+from sr_lightning.weights.pretrained import find_pretrained, pretrained_names
 
 FORMATS = ("markdown", "latex", "csv")
 _DATA = "sr_lightning.data.SRDataModule"
@@ -39,22 +40,20 @@ def check_evaluate(config: DictConfig) -> EvaluateConfig:
     """
     plain = _resolved(config)
     known = {field.name for field in fields(EvaluateConfig)}
-    findings = [f"{key}: no such key; {nearest(key, known)}" for key in plain if key not in known]
+    findings = unknown_keys(plain, known)
     findings += [f"{key}: must be given" for key in sorted(known - set(plain))]
-    if findings:
-        raise UserError("\n".join(findings))
+    refuse(findings)
     found = EvaluateConfig(**plain)
     found.paths = checked_paths(found.paths, findings)
     _check_values(found, findings)
     _check_methods(found, findings)
     _check_sets(found, findings)
-    if findings:
-        raise UserError("\n".join(findings))
+    refuse(findings)
     return found
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:
-    """Plain containers; what a `data` preset says about training is left out, since it may not be there."""
+    """Plain containers, without the training keys of a `data` preset: their folders may be missing."""
     config = config.copy()
     OmegaConf.set_struct(config, False)
     scale, data = config.get("scale"), config.get("data")
@@ -106,17 +105,17 @@ def _names(key: str, value: Any, allowed: tuple[str, ...], findings: list[str]) 
 
 
 def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
-    """What is evaluated: checkpoints, a model, or both."""
+    """Checks `checkpoint` and `model`: what is evaluated."""
     model = config.model
     unscaled = [key for key in ("scale", "scales") if isinstance(model, dict) and model.get(key, 0) is None]
     if isinstance(model, dict):
-        stands_in = {key: list(SCALES) if key == "scales" else SCALES[0] for key in unscaled}  # said below, once
-        known = model | stands_in
-        check_target(known, "model", findings, extra=EXTRA["model"])
+        # A missing scale is reported once, below.
+        known = model | {key: list(SCALES) if key == "scales" else SCALES[0] for key in unscaled}
+        check_section(known, "model", findings, extra=EXTRA_KEYS["model"])
         model |= {key: value for key, value in known.items() if key not in unscaled}
-        if (weights := model.get("weights")) is not None and not find_weights(weights).is_file():
-            shipped = ", ".join(shipped_weights())
-            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights, or one of {shipped}")
+        if (weights := model.get("weights")) is not None and not find_pretrained(weights).is_file():
+            names = ", ".join(pretrained_names())
+            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights, or one of {names}")
         if model.get("fresh"):
             findings.append(
                 f"model.fresh: found {model['fresh']}, allowed: nothing; that part would hold random weights"
@@ -134,7 +133,7 @@ def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
 
 
 def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
-    """File -> the name that the user gave it, or nothing."""
+    """Maps each file to the name that the user gave it, or to an empty text."""
     named = given if isinstance(given, dict) else {}
     paths = list(named.values()) if named else given if isinstance(given, list) else [given]
     if given is None:
@@ -148,8 +147,8 @@ def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
             findings.append(f"{key}: bicubic stands in every table; allowed: another name")
         elif (file := _checkpoint_file(path)) is None:
             what = "holds no checkpoints/best.ckpt" if os.path.isdir(path) else "is not there"
-            hint = nearest(path, shipped_weights())
-            findings.append(f"{key}: {path} {what}; a checkpoint, a run's folder, or shipped weights; {hint}")
+            hint = nearest(path, pretrained_names())
+            findings.append(f"{key}: {path} {what}; a checkpoint, a run's folder, or pretrained weights; {hint}")
         elif file in found:
             findings.append(f"{key}: {path} is named twice")
         else:
@@ -160,32 +159,31 @@ def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
 
 
 def _checkpoint_file(path: str) -> str | None:
-    """A run's folder stands for its best checkpoint, or its last where nothing was validated; shipped names stay."""
+    """The file that a path stands for: of a run's folder the best checkpoint, or the last; pretrained names stay."""
     candidates = [Path(path), Path(path, "checkpoints", "best.ckpt"), Path(path, "checkpoints", "last.ckpt")]
     file = next((str(file) for file in candidates if file.is_file()), None)
-    return file or (path if path in shipped_weights() and not os.path.exists(path) else None)
+    return file or (path if path in pretrained_names() and not os.path.exists(path) else None)
 
 
 def _check_sets(config: EvaluateConfig, findings: list[str]) -> None:
-    """The section `data`, and in it the sets that are evaluated."""
+    """Checks the section `data`, and in it the sets that are evaluated."""
     data = config.data
     if not isinstance(data, dict) or not isinstance(data.get("test") or {}, dict):
         findings.append(f"data: found {data!r}, allowed: a section with test: {{name: folder}}, as in data=benchmarks")
         return
     accepted = parameters(_DATA) or {}
+    findings += unknown_keys(data, _USED, "data")
     for key in data:
-        if key not in _USED:
-            findings.append(f"data.{key}: no such key; {nearest(key, _USED)}")
-        elif key in ("kernel", "extensions"):
-            data[key] = checked(data[key], accepted[key], f"data.{key}", findings)
+        if key in ("kernel", "extensions"):
+            data[key] = check_value(data[key], accepted[key], f"data.{key}", findings)
     degradation = data.get("degradation")
     if isinstance(degradation, dict):
-        check_target(degradation, "data.degradation", findings)
+        check_section(degradation, "data.degradation", findings)
     elif degradation is not None:
         findings.append(f"data.degradation: found {degradation!r}, allowed: a section with a _target_, or null")
     data["test"] = _chosen_sets(config, data.get("test") or {}, findings)
     wrong = [f for name, entry in data["test"].items() for f in set_findings(f"data.test.{name}", name, entry)]
-    if not wrong and (wrong := list(missing_folders(set_folders("data.test", data["test"], config.scale)))):
+    if not wrong and (wrong := list(missing_folder_findings(set_folders("data.test", data["test"], config.scale)))):
         wrong.append("without the benchmarks: data=sample, or sets=[Mine] +data.test.Mine=<folder>")
     findings += wrong
 

@@ -1,4 +1,4 @@
-"""The check of `conf/pack.yaml`: its keys are the arguments of `data.packing.pack_images`."""
+"""The check of `conf/pack.yaml`: its keys are the arguments of `data.shards.writer.pack_images`."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sr_lightning.config.conf_files import resolved
-from sr_lightning.config.type_check import check_target
-from sr_lightning.config.value_check import missing_folders
-from sr_lightning.errors import UserError
+from sr_lightning.config.findings import refuse
+from sr_lightning.config.path_check import missing_folder_findings
+from sr_lightning.config.section_check import check_section
 
 _PACK = "sr_lightning.data.shards.writer.pack_images"
 
@@ -28,10 +28,9 @@ def check_pack(config: DictConfig) -> dict[str, Any]:
     """
     node = {"_target_": _PACK} | resolved(config)
     findings: list[str] = []
-    check_target(node, "", findings)
+    check_section(node, "", findings)
     findings = [finding.removeprefix(".") for finding in findings]
     if not findings:
-        findings += missing_folders([("input", node["input"])])
-    if findings:
-        raise UserError("\n".join(findings))
+        findings += missing_folder_findings([("input", node["input"])])
+    refuse(findings)
     return {key: value for key, value in node.items() if key != "_target_"}

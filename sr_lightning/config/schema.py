@@ -1,6 +1,6 @@
-"""Schemas of the primary configs as dataclasses, and the names that configs and code share.
+"""Schemas of the train and evaluate configs as dataclasses, and the names that configs and code share.
 
-Importing this module must stay cheap (no torch, no lightning): a mistyped key is answered in a second.
+Importing this module stays cheap (no torch, no lightning): a mistyped key is answered in a second.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ SCALES = (2, 3, 4, 8)
 LOSS = "sr_lightning.losses.CompositeLoss"
 PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
 ADVERSARY = "sr_lightning.training.adversarial.Adversary"
-OFFERED = ("folder", "group")  # what a run gives to the callbacks and loggers that ask for it
+RUN_ARGUMENTS = ("folder", "group")  # passed to callbacks and loggers that have such an argument
 # Keys that the project adds to those of a section's constructor.
-EXTRA = {
+EXTRA_KEYS = {
     "model": {"weights": "str | None", "fresh": "list[str]", "adam_lr": "float"},
     "trainer": {"precision": "str | int | None", "accumulate_grad_batches": "int"},
 }
@@ -23,7 +23,7 @@ BICUBIC = "sr_lightning.models.Bicubic"
 
 @dataclass
 class PathsConfig:
-    """Where things lie."""
+    """Root folders."""
 
     data: str
     """Root of the data sets."""
@@ -59,7 +59,12 @@ class TrainConfig:
     allow_change: list[str] = field(default_factory=list)
     """Keys and sections that may differ from those of the run that continues."""
     adversarial: dict[str, Any] | None = None
-    """The discriminator, its loss and its optimizer; None, as with a weight of 0: there is none."""
+    """The discriminator, its loss and its optimizer; None where there is none, or its weight is 0."""
+
+    @property
+    def hardware(self) -> dict[str, Any]:
+        """`accelerator`, `devices` and `num_nodes`, where the config says so."""
+        return self.trainer
 
 
 @dataclass
@@ -88,3 +93,8 @@ class EvaluateConfig:
     accelerator: str
     devices: int | str | list[int]
     seed: int
+
+    @property
+    def hardware(self) -> dict[str, Any]:
+        """`accelerator` and `devices`."""
+        return {"accelerator": self.accelerator, "devices": self.devices}

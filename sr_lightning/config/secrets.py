@@ -1,4 +1,4 @@
-"""Finds secrets in a config or on a command line before they could be written into a run's files."""
+"""Detects secrets in a config or on a command line before they are written into a run's files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SECRET_NAME = re.compile(r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_K
 
 
 def is_secret(value: Any) -> bool:
-    """Whether a text is a key, by its form, or holds the value of an environment variable that is called one."""
+    """Whether a text has the form of a key, or holds the value of an environment variable named as one."""
     if not isinstance(value, str):
         return False
     known = [secret for name, secret in os.environ.items() if _SECRET_NAME.search(name) and len(secret) >= 8]
@@ -30,7 +30,7 @@ def secret_findings(plain: Any, key: str = "") -> Iterator[str]:
 
 
 def secret_finding(key: str) -> str:
-    """Says what to do with a secret in place of a config's key."""
+    """The message about one key that holds a secret, with the way out."""
     return (
         f"{key}: looks like a secret, which would be written into the run's files; allowed: an environment variable "
         "such as WANDB_API_KEY, or `wandb login`"
@@ -38,7 +38,7 @@ def secret_finding(key: str) -> str:
 
 
 def typed_secrets(arguments: list[str]) -> Iterator[str]:
-    """`secret_findings` of a command line: it is written into the run's files too, whatever its keys are."""
+    """`secret_findings` of a command line, which a run's files quote whatever its keys are."""
     for argument in arguments:
         key, _, value = argument.partition("=")
         name = key.lstrip("+~").rpartition(".")[2]

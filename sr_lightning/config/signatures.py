@@ -1,8 +1,8 @@
-"""What a constructor accepts, read from its source text: the schema of every `_target_`.
+"""Constructor signatures read from the source text: the schema of every `_target_` section.
 
-A typo in a config has to be answered in a second, but importing torch takes three and lightning twelve.
-So the signature is taken from the file's syntax tree; the module itself is never imported. That also keeps
-one truth: the schema of `model:` is the constructor of the network.
+A typo in a config has to be answered in a second, but importing torch takes three and lightning twelve. So the
+signature is taken from the file's syntax tree; the module itself is never imported. The schema of `model:` thereby is
+the constructor of the network, and nothing is declared twice.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def parameters(target: str) -> dict[str, Parameter] | None:
 
     Returns:
         Name -> Parameter in order (without `self`), or None if the source cannot be found or read, or if it
-        takes `**kwargs`, so that nothing can be said about a name.
+        takes `**kwargs` and any name would do.
     """
     module, _, name = target.rpartition(".")
     found = find_definition(module, name) if module else None

@@ -1,19 +1,28 @@
-"""Checks a composed `conf/train.yaml`, and reports every finding at once."""
+"""The check of `conf/train.yaml`: every finding at once, without importing torch."""
 
 from __future__ import annotations
 
 from dataclasses import MISSING, fields
 from typing import Any
 
-from omegaconf import DictConfig, ListConfig
+from omegaconf import DictConfig, ListConfig, open_dict
 
 from sr_lightning.config.conf_files import resolved
-from sr_lightning.config.schema import ADVERSARY, EXTRA, LOSS, OFFERED, PERCEPTUAL, SCALES, PathsConfig, TrainConfig
+from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.path_check import path_findings
+from sr_lightning.config.schema import (
+    ADVERSARY,
+    EXTRA_KEYS,
+    LOSS,
+    PERCEPTUAL,
+    RUN_ARGUMENTS,
+    SCALES,
+    PathsConfig,
+    TrainConfig,
+)
 from sr_lightning.config.secrets import secret_findings
-from sr_lightning.config.type_check import check_target
-from sr_lightning.config.value_check import path_findings, range_findings
-from sr_lightning.errors import UserError
-from sr_lightning.text import nearest
+from sr_lightning.config.section_check import check_section
+from sr_lightning.config.value_check import range_findings
 
 
 def check_train(config: DictConfig) -> TrainConfig:
@@ -28,34 +37,49 @@ def check_train(config: DictConfig) -> TrainConfig:
     Raises:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
-    findings: list[str] = []
     scale = config.get("scale")
     if isinstance(scale, ListConfig) and len(scale) == 1:
         config = config.copy()
         config.scale = scale[0]  # what refers to it wants the number
     plain = resolved(config)
     known = {field.name for field in fields(TrainConfig)}
-    needed = {field.name for field in fields(TrainConfig) if field.default is field.default_factory is MISSING}
-    findings += [f"{key}: no such key; {nearest(str(key), known)}" for key in map(str, plain) if key not in known]
-    if missing := [f"{key}: must be given" for key in sorted(needed - {str(key) for key in plain})]:
-        raise UserError("\n".join(findings + missing))
+    required = {field.name for field in fields(TrainConfig) if field.default is field.default_factory is MISSING}
+    findings = unknown_keys(plain, known)
+    if missing := [f"{key}: must be given" for key in sorted(required - set(plain))]:
+        refuse(findings + missing)
     findings += secret_findings(plain)
-    checked = TrainConfig(**{str(key): value for key, value in plain.items() if key in known})
+    checked = TrainConfig(**{key: value for key, value in plain.items() if key in known})
     _check_sections(checked, findings)
     findings += range_findings(checked)
-    if not findings:  # what is not a path cannot be looked for
+    if not findings:  # a value of another type is no path to look for
         findings += path_findings(checked)
-    if findings:
-        raise UserError("\n".join(findings))
+    refuse(findings)
     return checked
 
 
+def take_section(config: DictConfig, name: str) -> tuple[DictConfig, dict[str, Any]]:
+    """Takes a command's own section out of a config that stands on `train`.
+
+    Returns:
+        The train config, and the section as plain containers.
+
+    Raises:
+        UserError: The section cannot be resolved, or is none.
+    """
+    config = config.copy()
+    with open_dict(config):
+        section = config.pop(name)
+    if not isinstance(section, DictConfig):
+        refuse([f"{name}: found {section!r}, allowed: a section"])
+    return config, resolved(section)
+
+
 def _check_sections(config: TrainConfig, findings: list[str]) -> None:
-    """Types and names: what a value is."""
+    """Names of keys and types of values."""
     _check_scale(config, findings)
     if type(config.seed) is not int or not 0 <= config.seed < 2**32:
         findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
-    _check_continuing(config, findings)
+    _check_resume(config, findings)
     if not isinstance(config.compile, bool):
         findings.append(f"compile: found {config.compile!r}, allowed: true or false")
     if not isinstance(config.paths, PathsConfig):
@@ -63,7 +87,7 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
     for name in ("data", "model", "optimizer", "scheduler", "trainer"):
         section = getattr(config, name)
         if isinstance(section, dict):
-            check_target(section, name, findings, extra=EXTRA.get(name))
+            check_section(section, name, findings, extra=EXTRA_KEYS.get(name))
         else:
             findings.append(f"{name}: found {section!r}, allowed: a section with a _target_")
     config.loss = _checked_loss(config.loss, findings)
@@ -74,12 +98,12 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
         setattr(config, name, kept)
         for key, node in kept.items():
             if isinstance(node, dict):
-                check_target(node, f"{name}.{key}", findings, given=OFFERED)
+                check_section(node, f"{name}.{key}", findings, given=RUN_ARGUMENTS)
             else:
                 findings.append(f"{name}.{key}: found {node!r}, allowed: a section with a _target_, or null")
 
 
-def _check_continuing(config: TrainConfig, findings: list[str]) -> None:
+def _check_resume(config: TrainConfig, findings: list[str]) -> None:
     if not isinstance(config.ckpt_path, str | None):
         findings.append(f"ckpt_path: found {config.ckpt_path!r}, allowed: a run's folder, a checkpoint, last, null")
     if not isinstance(config.allow_change, list) or any(not isinstance(key, str) for key in config.allow_change):
@@ -106,21 +130,21 @@ def _check_scale(config: TrainConfig, findings: list[str]) -> None:
             f"scale: found {scales}, but {network} is built for one scale; allowed: one scale, or a multi-scale "
             "network such as model=mdsr_baseline"
         )
-        model["scale"] = scales[0]  # said already
+        model["scale"] = scales[0]  # else the type check would name it again
 
 
 def _scale_of(section: Any) -> Any:
-    """What a section says, where that can be a scale or several."""
+    """The section's scale, or its list of scales; None where it has neither."""
     found = section.get("scale", section.get("scales")) if isinstance(section, dict) else None
     parts = found if isinstance(found, list) else [found]
     return found if parts and all(type(part) is int for part in parts) else None
 
 
 def checked_paths(section: Any, findings: list[str]) -> PathsConfig:
-    """The section `paths`, which every command has."""
+    """Checks the section `paths`, which train and evaluate share."""
     names = [field.name for field in fields(PathsConfig)]
     section = section if isinstance(section, dict) else {}
-    findings += [f"paths.{key}: no such key; {nearest(key, names)}" for key in section if key not in names]
+    findings += unknown_keys(section, names, "paths")
     for name in names:
         if not isinstance(section.get(name), str):
             findings.append(f"paths.{name}: found {section.get(name)!r}, allowed: a folder")
@@ -128,33 +152,33 @@ def checked_paths(section: Any, findings: list[str]) -> PathsConfig:
 
 
 def _checked_loss(loss: Any, findings: list[str]) -> dict[str, Any]:
-    """`loss` and `loss.perceptual` name no class: the project builds them, so their schema is known."""
+    """Checks `loss` and `loss.perceptual`, which name no class: the project knows which it builds."""
     if not isinstance(loss, dict):
         findings.append(f"loss: found {loss!r}, allowed: a section")
         return {}
     loss = {"_target_": LOSS} | loss
     perceptual, terms = loss.pop("perceptual", None), loss.pop("terms", None) or {}
-    check_target(loss, "loss", findings)
+    check_section(loss, "loss", findings)
     if isinstance(perceptual, dict):
         perceptual = {"_target_": PERCEPTUAL} | perceptual
-        check_target(perceptual, "loss.perceptual", findings)
+        check_section(perceptual, "loss.perceptual", findings)
     elif perceptual is not None:
         findings.append(f"loss.perceptual: found {perceptual!r}, allowed: a section, or null")
     for name, term in terms.items():
         if not isinstance(term, dict) or not isinstance(term.get("weight"), int | float):
             findings.append(f"loss.terms.{name}: found {term!r}, allowed: {{weight: 0.1, _target_: …}}")
             continue
-        check_target({key: value for key, value in term.items() if key != "weight"}, f"loss.terms.{name}", findings)
+        check_section({key: value for key, value in term.items() if key != "weight"}, f"loss.terms.{name}", findings)
     return {**loss, "perceptual": perceptual, "terms": terms}
 
 
 def _checked_adversarial(section: Any, findings: list[str]) -> dict[str, Any] | None:
-    """Names no class either; a weight of 0 builds nothing."""
+    """Checks `adversarial`, which names no class either; a weight of 0 builds nothing."""
     if section is None:
         return None
     if not isinstance(section, dict):
         findings.append(f"adversarial: found {section!r}, allowed: a section as in adversarial=srgan, or null")
         return None
     section = {"_target_": ADVERSARY} | section
-    check_target(section, "adversarial", findings)
+    check_section(section, "adversarial", findings)
     return section if section.get("weight") != 0 else None

@@ -1,4 +1,4 @@
-"""Files that are no usable images: all of them named at once, and remembered where they are left out."""
+"""Files that cannot be decoded: the error that names all of them, and the record of skipped ones."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BadImagesError(UserError):
 
 
 def find_bad(paths: Sequence[Path]) -> dict[Path, str]:
-    """Decodes every file; those that cannot be, with the reason."""
+    """Decodes every file; returns those that cannot be decoded, with the reason."""
 
     def reason(path: Path) -> str | None:
         try:
@@ -44,12 +44,12 @@ def find_bad(paths: Sequence[Path]) -> dict[Path, str]:
     return {path: text for path, text in found.items() if text is not None}
 
 
-class Remembered:
-    """What is known of a list of files since an earlier start, so that nothing is decoded again.
+class BadFileRecord:
+    """Record of the bad files among a list of files, so that later starts need not decode them again.
 
     Args:
         paths: The files.
-        file: Where it is kept; its name should stand for the content of the files.
+        file: The record; its name should identify the content of the files.
     """
 
     def __init__(self, paths: Sequence[Path], file: Path) -> None:
@@ -57,7 +57,7 @@ class Remembered:
         self.file = file
 
     def read(self) -> dict[Path, str]:
-        """Bad file -> reason; empty if nothing is known."""
+        """Bad file -> reason; empty without a record."""
         try:
             content: dict[str, str] = json.loads(self.file.read_text(encoding="utf-8"))
             return {self.paths[int(number)]: reason for number, reason in content.items()}
@@ -65,7 +65,7 @@ class Remembered:
             return {}
 
     def write(self, reasons: Mapping[Path, str]) -> None:
-        """Keeps the reasons for the next start."""
+        """Writes the record."""
         numbers = {path: number for number, path in enumerate(self.paths)}
         text = json.dumps({numbers[path]: reason for path, reason in reasons.items()})
         write_atomically(self.file, text, is_shared=True)

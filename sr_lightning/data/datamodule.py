@@ -18,7 +18,7 @@ from sr_lightning.data.batch import EvalImage, NoImage, TrainWindows
 from sr_lightning.data.cache.lr_images import made_lr
 from sr_lightning.data.datasets import BatchSampler, EvalImages, Images, TrainSamples
 from sr_lightning.data.degradations.base import Degradation, Downscale, to_eval_batch, to_train_batch
-from sr_lightning.data.duplicates.leakage import warn_of_leakage
+from sr_lightning.data.duplicates.leakage import warn_about_leakage
 from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.image_sets import OnBadImage, OnSmall, SetFinder
 from sr_lightning.data.sampling.loader import TimedLoader, as_it_is, ignore_interrupts
@@ -163,7 +163,7 @@ class SRDataModule(pl.LightningDataModule):
             _listed(self.test_sets),
         )
         if self.trainer is None or self.trainer.global_rank == 0:  # it reads every pixel: once is enough
-            warn_of_leakage(self.train_images, self.val_sets, self.test_sets)
+            warn_about_leakage(self.train_images, self.val_sets, self.test_sets)
 
     def _found(self) -> tuple[Images, list[Images], list[Images]]:
         """The training images, the validation sets and the test sets."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sr_lightning.data.bad_files import BadImagesError, Remembered
+from sr_lightning.data.bad_files import BadFileRecord, BadImagesError
 from sr_lightning.data.cache.store import ImageStore, Shrink, content_key
 from sr_lightning.data.datasets import Images
-from sr_lightning.data.duplicates.swapped_pairs import refuse_swapped
+from sr_lightning.data.duplicates.mismatched_pairs import refuse_mismatched
 from sr_lightning.data.files import find_images, pair_images
 from sr_lightning.data.requirements import OnBadImage as OnBadImage
 from sr_lightning.data.requirements import OnSmall as OnSmall
@@ -98,7 +98,7 @@ class SetFinder:
         """Stores the good ones: as if all were, then without those that turned out not to be."""
         owner = {path: path for path in found} | {lr: hr for lr_of in pairs.values() for hr, lr in lr_of.items()}
         files = list(owner)
-        known = Remembered(files, Path(self.cache_dir, f"{content_key(files)}.bad.json"))
+        known = BadFileRecord(files, Path(self.cache_dir, f"{content_key(files)}.bad.json"))
         bad = known.read()
         while True:
             without = {owner[path] for path in bad}
@@ -166,7 +166,7 @@ class SetFinder:
         images = Images(name, hr_store, lr or None)
         images.check_pairs()
         for store in lr.values():
-            refuse_swapped(hr_store, store)
+            refuse_mismatched(hr_store, store)
         for store in (hr_store, *lr.values()):
             for lost, count in store.lost.items():
                 log.warning("%s: %d of %d images have %s", name, count, len(set(store.paths)), lost)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from sr_lightning.data.benchmarks.recognition import recognise, reference_bicubic, self_check
-from sr_lightning.data.benchmarks.reference import known_benchmarks
+from sr_lightning.data.benchmarks.recognition import comparability_findings, recognise
+from sr_lightning.data.benchmarks.reference import load_benchmarks, reference_bicubic
 from sr_lightning.data.datasets import Images
 from sr_lightning.evaluation.results import SetScore
 
@@ -42,14 +42,16 @@ def check_set(images: Images, rows: Iterable[SetScore], *, degradation: str) -> 
         # Under a name of its own a benchmark is welcome, under a benchmark's name nothing else is.
         if _is_benchmarks(images.name):
             found = "no benchmark" if recognition is None else recognition.benchmark
-            known = known_benchmarks()[images.name]
+            known = load_benchmarks()[images.name]
             claim = f"the images are not those of {images.name}: by their content they are {found}"
             if not known.images:  # it is known by its files only, so that a copy saved anew is not recognised
                 claim = f"the files are not those of {images.name} as `download {images.name.lower()}` fetches them"
             return Checked(images.name, findings=[claim])
         if recognition is None:
             return Checked(images.name)
-    findings = [finding for row in rows for finding in self_check(recognition, row.scale, row.psnr_y, row.ssim_y)]
+    findings = [
+        finding for row in rows for finding in comparability_findings(recognition, row.scale, row.psnr_y, row.ssim_y)
+    ]
     if findings or (degradation != PROTOCOLS_KERNEL and not images.lr):
         findings += _protocol(images, degradation)
     return Checked(images.name, None if findings else recognition.benchmark, list(dict.fromkeys(findings)))

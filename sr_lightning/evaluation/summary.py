@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sr_lightning.data.benchmarks.recognition import PublishedRow, published
+from sr_lightning.data.benchmarks.reference import PublishedRow, published_rows
 from sr_lightning.evaluation.benchmark_check import Checked
 from sr_lightning.evaluation.method import Method
 from sr_lightning.evaluation.results import BICUBIC, ImageScore, summarise
@@ -126,7 +126,7 @@ class Evaluation:
         for (name, scale), labels in groups.items():
             found += [_over_seeds(members) for members in labels.values()]
             if self.show_published and name in benchmarks:
-                found += [_published(name, scale, row) for row in published(benchmarks[name], scale)]
+                found += [_published(name, scale, row) for row in published_rows(benchmarks[name], scale)]
         return found
 
     @property

@@ -10,14 +10,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from rich import box
 from rich.console import Group
-from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
 from sr_lightning.evaluation.results import BICUBIC, SetScore
-from sr_lightning.text import printable
+from sr_lightning.text import Table
 
 Kind = Literal["baseline", "own", "published"]
 
@@ -99,17 +96,16 @@ _TEXTS = ("set", "method", "trained on", "source")
 
 def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TITLE) -> Group:
     """A table that fits 80 columns; what others have published stands apart, below ours."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, collapse_padding=True)
-    for name in ("set", "method", *columns):
-        is_text = name in _TEXTS
-        table.add_column(name, justify="left" if is_text else "right", overflow="fold", no_wrap=not is_text)
+    names = ["set", "method", *columns]
+    table = Table(names, [name for name in names if name not in _TEXTS])
     for _, group in _groups(rows):
         before: Kind | None = None
         for i, row in enumerate(group):
             head = where(row) if i == 0 else "published" if row.kind == "published" != before else ""
-            cells = [escape(printable(text)) for text in (head, row.method, *_cells(row, columns))]
-            table.add_row(
-                *cells, style="dim italic" if row.kind == "published" else "", end_section=i == len(group) - 1
+            table.add(
+                *(head, row.method, *_cells(row, columns)),
+                style="dim italic" if row.kind == "published" else "",
+                ends_section=i == len(group) - 1,
             )
             before = row.kind
     return Group(Text(f"{title}\n"), table, Text())

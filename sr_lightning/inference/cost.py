@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sr_lightning.inference.forward import apply_network
+from sr_lightning.models.base import network_traits
 
 OUTPUT_SIZE = (720, 1280)  # height and width: what papers count for
 
@@ -168,7 +169,7 @@ def _seconds(run: Callable[[], None]) -> float:
 
 
 def _input(net: nn.Module, size: tuple[int, int], device: torch.device) -> Tensor:
-    return torch.rand(1, getattr(net, "channels", 3), *size, device=device)
+    return torch.rand(1, network_traits(net).channels, *size, device=device)
 
 
 def _name(device: torch.device) -> str:

@@ -7,15 +7,17 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
+from sr_lightning.errors import UserError
 from sr_lightning.image.color import rgb_to_ycbcr, ycbcr_to_rgb
 from sr_lightning.image.resize import resize
+from sr_lightning.models.base import network_traits
 
 
 def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
     """Calls a network, telling the scale to those that know several.
 
     Args:
-        net: Takes (N, C, h, w) in [0, 1].
+        net: See `models.base.SRNetwork`.
         lr: (N, C, h, w).
         scale: The scale asked for.
 
@@ -23,9 +25,14 @@ def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
         (N, C, h·s, w·s).
 
     Raises:
+        UserError: The image is smaller than the network takes.
         ValueError: The network returned another size.
     """
-    sr: Tensor = net(lr, scale=scale) if len(getattr(net, "scales", ())) > 1 else net(lr)
+    traits = network_traits(net)
+    if min(lr.shape[-2:]) < traits.min_size:
+        size = " x ".join(map(str, lr.shape[-2:]))
+        raise UserError(f"model: {type(net).__name__} needs {traits.min_size} LR pixels on each side, found {size}")
+    sr: Tensor = net(lr, scale=scale) if len(traits.scales) > 1 else net(lr)
     expected = (*lr.shape[:-2], lr.shape[-2] * scale, lr.shape[-1] * scale)
     if sr.shape != expected:
         raise ValueError(
@@ -50,7 +57,7 @@ def apply_to_rgb(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
     """
     with torch.autocast(lr.device.type, enabled=False):
         lr = lr.float()
-        if getattr(net, "channels", 3) == 3:
+        if network_traits(net).channels == 3:
             return apply_network(net, lr, scale).float()
         ycbcr = rgb_to_ycbcr(lr)  # (N, 3, h, w)
         y = apply_network(net, ycbcr[:, :1], scale).float()

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
 from sr_lightning.inference.forward import apply_network, apply_to_rgb, device_of
+from sr_lightning.models.base import network_traits
 
 _HEIGHT = 16  # of the strips: enough for every network that pools
 _WIDTHS = (256, 1024)  # multiples of every step
@@ -135,7 +136,7 @@ def tile_margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, i
             f"tile: what {type(net).__name__} makes of a place depends on the image's size, so tiles change "
             f"its result; {ways}"
         )
-    return (reach.radius if getattr(net, "channels", 3) == 3 else max(reach.radius, _CHROMA)), reach.step
+    return (reach.radius if network_traits(net).channels == 3 else max(reach.radius, _CHROMA)), reach.step
 
 
 def _reach(net: nn.Module, scale: int) -> _Reach:
@@ -171,7 +172,7 @@ class _Strip:
 
     def __init__(self, net: nn.Module, scale: int, width: int) -> None:
         self.net, self.scale, self.width = copy.deepcopy(net).cpu().eval(), scale, width
-        shape = (1, getattr(net, "channels", 3), _HEIGHT, width)
+        shape = (1, network_traits(net).channels, _HEIGHT, width)
         self.noise = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     def touched(self, n: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What is minimised: one file for each kind of term, and their weighted sum.
+"""Loss terms, one file for each kind, and their weighted sum.
 
 A term is a module of `(sr, hr) -> scalar`, both (N, C, H, W) in [0, 1], float32.
 """

@@ -1,4 +1,4 @@
-"""What a generator and its discriminator play for (Goodfellow et al. 2014), each as two losses to minimise.
+"""Adversarial losses (Goodfellow et al. 2014): one for the generator and one for the discriminator each.
 
 `real` and `fake` are a discriminator's raw outputs for HR and SR images, of any shape; float32.
 """
@@ -10,15 +10,15 @@ from torch.nn import functional as F
 
 
 class AdversarialLoss(nn.Module):
-    """The two sides of a game; the classes below say which."""
+    """Interface of the adversarial losses below."""
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """What the generator minimises, a scalar; gradients are wanted for `fake` only."""
-        raise NotImplementedError  # the games below have it
+        """The generator's loss, a scalar; gradients flow to `fake` only."""
+        raise NotImplementedError  # the classes below have it
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """What the discriminator minimises, a scalar."""
-        raise NotImplementedError  # the games below have it
+        """The discriminator's loss, a scalar."""
+        raise NotImplementedError  # the classes below have it
 
 
 class VanillaGANLoss(AdversarialLoss):

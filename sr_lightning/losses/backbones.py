@@ -1,4 +1,4 @@
-"""Pretrained networks whose features a perceptual loss compares.
+"""Pretrained feature extractors for perceptual losses: EfficientNet-Lite0 and VGG.
 
 Each maps (N, 3, H, W) in [0, 1] to {layer: features}, applies its own normalisation, and computes no further
 than the deepest layer that is asked for. The libraries are imported where they are needed.

@@ -1,4 +1,4 @@
-"""total = alpha x pixel + beta x perceptual + the sum of further terms, each with its weight."""
+"""Weighted sum of loss terms: alpha x pixel + beta x perceptual + further terms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses on the Fourier transform of an image."""
+"""Loss terms on the Fourier transform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LPIPS as a loss term."""
+"""LPIPS, learned perceptual patch similarity, as a loss term."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class LPIPSLoss(nn.Module):
 
 
 def _check_plain(path: Path) -> None:
-    """What torchmetrics would execute if it were code: it gets to see only plain data."""
+    """Refuses a file with code in it: torchmetrics would execute that."""
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Distance between features of a pretrained network (Johnson et al. 2016; Ledig et al. 2017, eq. 5)."""
+"""Perceptual loss: distance between pretrained features (Johnson et al. 2016; Ledig et al. 2017, eq. 5)."""
 
 from __future__ import annotations
 
@@ -97,11 +97,11 @@ class PerceptualLoss(nn.Module):
         return {layer: (d.square() if self._squared else d.abs()).mean() for layer, d in differences.items()}
 
     def _compared(self, features: Tensor) -> Tensor:
-        """What of the features, (N, C, h, w), is compared."""
+        """The form in which features, (N, C, h, w), are compared."""
         return features
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """What `.to()`, `.cuda()` … call: the backbone follows to the device, but stays float32."""
+        """Called by `.to()`, `.cuda()` …: the backbone follows to the device, but stays float32."""
         result: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.backbone.to(fn(torch.zeros(1)).device)
         return result

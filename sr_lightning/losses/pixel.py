@@ -1,4 +1,4 @@
-"""Distances between pixels."""
+"""Pixel losses: L1, L2, Charbonnier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses on the structure of an image: SSIM and gradients."""
+"""Structural loss terms: SSIM, MS-SSIM, gradients, total variation."""
 
 from __future__ import annotations
 

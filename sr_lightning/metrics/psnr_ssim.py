@@ -172,9 +172,11 @@ def _blurred(x: Tensor) -> Tensor:
 
 @functools.cache
 def _gaussian() -> Tensor:
-    distance = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
-    window = torch.exp(-(distance**2) / (2 * _SIGMA**2))
-    return window / window.sum()
+    # A validation may be the first to ask for it, and autograd refuses what inference mode has made.
+    with torch.inference_mode(mode=False):
+        distance = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
+        window = torch.exp(-(distance**2) / (2 * _SIGMA**2))
+        return window / window.sum()
 
 
 def _compared(sr: Tensor, hr: Tensor, border: int, channel: Channel) -> tuple[Tensor, Tensor]:

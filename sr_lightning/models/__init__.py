@@ -1,7 +1,4 @@
-"""Networks: (N, C, h, w) in [0, 1] -> (N, C, h·s, w·s).
-
-Each has `scales`, and `channels` (1: it works on Y). One of several scales is called with `scale=s`.
-"""
+"""Super-resolution networks, one file each; `base` states their contract."""
 
 from sr_lightning.models.bicubic import Bicubic
 from sr_lightning.models.edsr import EDSR

@@ -1,23 +1,22 @@
-"""The baseline of every table."""
+"""Bicubic interpolation as a network without parameters: the baseline of every table."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sr_lightning.image.resize import enlarge
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scales, choose_scale
 
 
-class Bicubic(nn.Module):
+class Bicubic(SRNetwork):
     """Bicubic interpolation as MATLAB's `imresize`; no parameters.
 
     Args:
         scales: One scale or several.
     """
-
-    channels = 3
 
     def __init__(self, scales: int | Sequence[int] = (2, 3, 4)) -> None:
         super().__init__()

@@ -1,9 +1,7 @@
-"""Weights that others have published, in our names: what the mappings beside the networks are made of.
+"""Conversion of published state dicts to our names: the parts that the networks' `from_official` are made of.
 
-A network states two things about files. `from_official(state)` turns the state dict of a published implementation
-into ours, or returns None where it does not know the names. `infer(state)` reads constructor arguments from the
-shapes of a state in our names; it raises KeyError where that is another network's. Both trust nothing: what they
-return is compared with the network, name by name and shape by shape, before a weight is used.
+Neither `from_official` nor `infer` is trusted: their result is compared with the network, name by name and shape by
+shape, before a weight is used.
 """
 
 from __future__ import annotations

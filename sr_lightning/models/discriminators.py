@@ -1,4 +1,4 @@
-"""Discriminators for adversarial training: (N, 3, H, W) in [0, 1] -> what is real about it, without a sigmoid."""
+"""Discriminators for adversarial training: (N, 3, H, W) in [0, 1] -> logits, high for real images."""
 
 from __future__ import annotations
 

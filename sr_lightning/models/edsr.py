@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import enlarge
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import Activation, ResBlock, Upsampling, check_scale, conv, tail
 from sr_lightning.models.conversion import (
     LEVELS,
@@ -30,7 +31,7 @@ DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 _BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # Y of RGB in [0, 1], less its offset of 16
 
 
-class EDSR(nn.Module):
+class EDSR(SRNetwork):
     """Residual blocks without batch normalisation, a long skip, sub-pixel upsampling (fig. 3).
 
     The defaults are the paper's baseline (table 1).

@@ -6,11 +6,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
 from sr_lightning.models.conversion import Names, Official, State, rename, sub_pixel_scale
 
 
-class ESPCN(nn.Module):
+class ESPCN(SRNetwork):
     """Two convolutions with tanh, then a sub-pixel convolution (section 3.2; sizes of section 4.2). On Y.
 
     Args:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scale, conv
 from sr_lightning.models.conversion import Names, Official, State, count, rename
 from sr_lightning.models.initialisation import gaussian_, kaiming_
@@ -13,7 +14,7 @@ from sr_lightning.models.initialisation import gaussian_, kaiming_
 _PRELU_SLOPE = 0.25
 
 
-class FSRCNN(nn.Module):
+class FSRCNN(SRNetwork):
     """Feature extraction, shrinking, mapping, expanding and a deconvolution (section 3.2). On Y.
 
     Convolutions start as He et al. 2015 for PReLU, the deconvolution N(0, 0.001²) (section 4.1).

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
 from sr_lightning.models.conversion import Names, Official, State, count, rename, sub_pixel_scale
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
@@ -15,7 +16,7 @@ from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 _SLOPE = 0.05
 
 
-class IMDN(nn.Module):
+class IMDN(SRNetwork):
     """Blocks that keep a part of their channels at each step, fused at the end (fig. 2).
 
     Args:
@@ -23,8 +24,6 @@ class IMDN(nn.Module):
         n_feats: Channels.
         n_blocks: Information multi-distillation blocks.
     """
-
-    channels = 3
 
     def __init__(self, scale: int = 4, *, n_feats: int = 64, n_blocks: int = 6) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How weights start."""
+"""Weight initialisation: He, Gaussian, ICNR, zero."""
 
 from __future__ import annotations
 

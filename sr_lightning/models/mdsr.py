@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import (
     Activation,
     ResBlock,
@@ -31,7 +32,7 @@ from sr_lightning.models.conversion import (
 from sr_lightning.models.edsr import DIV2K_MEAN
 
 
-class MDSR(nn.Module):
+class MDSR(SRNetwork):
     """One body for all scales between pre-processing and upsampling of each scale's own (fig. 5).
 
     The defaults are the paper's full network (table 1); `n_resblocks=16` is its baseline.
@@ -44,8 +45,6 @@ class MDSR(nn.Module):
         activation: Non-linearity; the paper's is ReLU.
         rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
     """
-
-    channels = 3
 
     def __init__(
         self,

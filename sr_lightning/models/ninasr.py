@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scale, conv
 from sr_lightning.models.conversion import Names, Official, State, count, rename, sub_pixel_scale
 from sr_lightning.models.edsr import DIV2K_MEAN
 from sr_lightning.models.initialisation import icnr_, kaiming_
 
 
-class NinaSR(nn.Module):
+class NinaSR(SRNetwork):
     """Wide-activation residual blocks with attention pooled over neighbourhoods, variance kept by scaling.
 
     B0: 10 blocks of 16 channels (0.1 M parameters); B1: 26 of 32 (1.0 M); B2: 84 of 56 (10 M).
@@ -29,8 +30,6 @@ class NinaSR(nn.Module):
         expansion: How much wider a block is inside.
         rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
     """
-
-    channels = 3
 
     def __init__(
         self,

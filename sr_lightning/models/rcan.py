@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scale, conv, tail
 from sr_lightning.models.conversion import (
     LEVELS,
@@ -26,7 +27,7 @@ from sr_lightning.models.edsr import DIV2K_MEAN
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 
 
-class RCAN(nn.Module):
+class RCAN(SRNetwork):
     """Residual groups of channel-attention blocks (fig. 2). The defaults are the paper's.
 
     Args:
@@ -37,8 +38,6 @@ class RCAN(nn.Module):
         reduction: r, how much narrower the attention's bottleneck is.
         rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
     """
-
-    channels = 3
 
     def __init__(
         self,

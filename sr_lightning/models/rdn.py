@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scale, conv, tail
 from sr_lightning.models.conversion import (
     LEVELS,
@@ -22,7 +23,7 @@ from sr_lightning.models.conversion import (
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 
 
-class RDN(nn.Module):
+class RDN(SRNetwork):
     """Residual dense blocks whose outputs are fused globally (fig. 2). The defaults are the paper's D16-C8-G64.
 
     Args:
@@ -32,8 +33,6 @@ class RDN(nn.Module):
         n_layers: C, convolutions in a block.
         growth: G, channels that each of them adds.
     """
-
-    channels = 3
 
     def __init__(
         self, scale: int = 4, *, n_feats: int = 64, n_blocks: int = 16, n_layers: int = 8, growth: int = 64

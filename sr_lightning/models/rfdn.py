@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sr_lightning.errors import UserError
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
 from sr_lightning.models.conversion import LEVELS, Names, Official, State, count, on_unit_range, rename, sub_pixel_scale
 
@@ -23,14 +23,12 @@ _ATTENTION_NAMES = {
     "conv3_": "wide.4",
     "conv4": "expand",
 }
-_SMALLEST = 15  # the attention's strided convolution and pooling need seven positions
 
 
-class RFDN(nn.Module):
+class RFDN(SRNetwork):
     """Feature distillation by 1x1 convolutions, shallow residual blocks, spatial attention (fig. 3 and 4).
 
     The defaults are those of the network that won the AIM 2020 challenge (433 K parameters at x4).
-    Images must have 15 LR pixels and more on each side.
 
     Args:
         scale: Factor.
@@ -38,7 +36,7 @@ class RFDN(nn.Module):
         n_blocks: Residual feature distillation blocks.
     """
 
-    channels = 3
+    min_size = 15  # the attention's strided convolution and pooling need seven positions
 
     def __init__(self, scale: int = 4, *, n_feats: int = 50, n_blocks: int = 4) -> None:
         super().__init__()
@@ -83,13 +81,7 @@ class RFDN(nn.Module):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s).
-
-        Raises:
-            UserError: The image is too small for the attention's pooling.
-        """
-        if min(x.shape[-2:]) < _SMALLEST:
-            raise UserError(f"model: RFDN needs {_SMALLEST} LR pixels on each side, found {tuple(x.shape[-2:])}")
+        """(N, 3, h, w) RGB in [0, 1], 15 pixels and more on each side -> (N, 3, h·s, w·s)."""
         shallow = self.head(x)
         features, found = shallow, []
         for block in self.blocks:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import NearestConv, check_scale, conv, to_image
 from sr_lightning.models.conversion import Names, Official, State, count, rename
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
@@ -15,7 +16,7 @@ from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 _RESIDUAL_SCALING = 0.2
 
 
-class RRDBNet(nn.Module):
+class RRDBNet(SRNetwork):
     """Residual-in-residual dense blocks, nearest-neighbour upsampling (section 3.1, fig. 4).
 
     All convolutions of the blocks start with He's weights times 0.1 (section 3.1). The defaults are the paper's.
@@ -26,8 +27,6 @@ class RRDBNet(nn.Module):
         n_blocks: RRDBs, each of three dense blocks.
         growth: Channels that each convolution of a dense block adds.
     """
-
-    channels = 3
 
     def __init__(self, scale: int = 4, *, n_feats: int = 64, n_blocks: int = 23, growth: int = 32) -> None:
         super().__init__()

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
 from sr_lightning.models.conversion import LEVELS, Names, Official, State, on_unit_range, rename, sub_pixel_scale
 from sr_lightning.models.edsr import DIV2K_MEAN
 
 
-class SPAN(nn.Module):
+class SPAN(SRNetwork):
     """Blocks whose attention is an odd function of their own output and costs no parameters (fig. 2 and 3).
 
     Args:
@@ -23,8 +24,6 @@ class SPAN(nn.Module):
         expansion: How much wider the convolutions are while training; they are merged to plain 3x3 ones.
         rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
     """
-
-    channels = 3
 
     def __init__(
         self, scale: int = 4, *, n_feats: int = 52, expansion: int = 2, rgb_mean: Sequence[float] = DIV2K_MEAN

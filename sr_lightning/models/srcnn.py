@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import enlarge
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scale, conv
 from sr_lightning.models.conversion import Official, State, rename
 from sr_lightning.models.initialisation import gaussian_
 
 
-class SRCNN(nn.Module):
+class SRCNN(SRNetwork):
     """Bicubic enlargement, then patch extraction, non-linear mapping and reconstruction (section 3.1). On Y.
 
     Args:

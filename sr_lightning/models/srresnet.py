@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scale, conv, stages, sub_pixel, to_image
 from sr_lightning.models.conversion import Names, Official, State, count, rename, sub_pixel_scale, with_zero_biases
 
 _PRELU_SLOPE = 0.25
 
 
-class SRResNet(nn.Module):
+class SRResNet(SRNetwork):
     """Residual blocks with batch normalisation and PReLU, a long skip, sub-pixel upsampling (fig. 4).
 
     Args:
@@ -20,8 +21,6 @@ class SRResNet(nn.Module):
         n_feats: Channels.
         n_resblocks: B, residual blocks.
     """
-
-    channels = 3
 
     def __init__(self, scale: int = 4, *, n_feats: int = 64, n_resblocks: int = 16) -> None:
         super().__init__()

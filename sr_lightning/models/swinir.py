@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scale, conv, sub_pixel
 from sr_lightning.models.conversion import Names, Official, State, count, rename, sub_pixel_scale
 from sr_lightning.models.edsr import DIV2K_MEAN
 
 
-class SwinIR(nn.Module):
+class SwinIR(SRNetwork):
     """Self-attention in windows that are shifted in every second layer (fig. 2). The defaults are the light network.
 
     Images are mirrored at their right and lower border up to a multiple of the window.
@@ -31,8 +32,6 @@ class SwinIR(nn.Module):
         mlp_ratio: How much wider the perceptron of a layer is inside.
         rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
     """
-
-    channels = 3
 
     def __init__(
         self,

@@ -8,12 +8,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from sr_lightning.image.resize import enlarge
+from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import check_scales, choose_scale, conv
 from sr_lightning.models.conversion import Names, Official, State, count, rename, with_zero_biases
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 
 
-class VDSR(nn.Module):
+class VDSR(SRNetwork):
     """Bicubic enlargement, then a deep stack that learns the residual (section 3.1). On Y; one network for all scales.
 
     He-initialised (section 5.2); the last layer starts small, so that the untrained network is nearly bicubic.

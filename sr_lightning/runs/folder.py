@@ -13,7 +13,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from sr_lightning.config.compose import quote_path
+from sr_lightning.config.overrides import quote_path
 from sr_lightning.distributed.environment import external_rank, is_torchrun
 from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically

@@ -17,8 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # it ships no types
 
-from sr_lightning.config.compose import said_of_yaml
-from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.conf_files import conf_dir, describe_yaml_error
 from sr_lightning.config.schema import ADVERSARY, LOSS, PERCEPTUAL
 from sr_lightning.errors import UserError
 
@@ -42,7 +41,7 @@ def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
         config = OmegaConf.load(path)
         raw = OmegaConf.to_container(config, resolve=False)
     except (YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
-        reason = said_of_yaml(error) if isinstance(error, YAMLError) else f"{path}: {error}"
+        reason = describe_yaml_error(error) if isinstance(error, YAMLError) else f"{path}: {error}"
         raise UserError(f"ckpt_path: the run's config cannot be read: {reason}") from None
     if not raw:  # Hydra opens the file, and a moment later fills it
         raise UserError(

@@ -22,6 +22,7 @@ from sr_lightning.evaluation.results import ImageScore, gathered, logged, summar
 from sr_lightning.image.color import rgb_to_y
 from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
+from sr_lightning.models.base import network_traits
 
 OptimizerFactory = Callable[[Any], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], LRScheduler]
@@ -31,8 +32,7 @@ class SRModule(pl.LightningModule):
     """Trains and evaluates one super-resolution network.
 
     Args:
-        net: (N, C, h, w) in [0, 1] -> (N, C, h·s, w·s); with several `scales` it is called with `scale=s`.
-            C is its attribute `channels` (1: it works on Y), 3 where it has none.
+        net: See `models.base.SRNetwork`.
         loss: Gives the total and every term.
         optimizer: Builds the optimizer from the parameters.
         scheduler: Builds the schedule from the optimizer and the number of steps; None: the rate is constant.
@@ -54,7 +54,7 @@ class SRModule(pl.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.config = config or {}
-        self.channels = int(getattr(net, "channels", 3))
+        self.channels = network_traits(net).channels
         if self.channels == 1 and loss is not None and "perceptual" in loss.weights:
             raise UserError(
                 f"loss.beta: {type(net).__name__} works on Y only, and a perceptual loss needs colours; "

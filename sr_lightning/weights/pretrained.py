@@ -1,6 +1,6 @@
-"""The weights that come with the package, by name: `model.weights=edsr_tiny_y_x4`, `checkpoint=edsr_tiny_y_x4`.
+"""Names and files of the pretrained weights in the package: `model.weights=edsr_tiny_y_x4`.
 
-What they were trained on and what they reach stands in `weights/README.md`.
+`weights/README.md` says what they were trained on and what they reach.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from pathlib import Path
 _FOLDER = Path(__file__).resolve().parent
 
 
-def shipped_weights() -> list[str]:
-    """The names, sorted."""
+def pretrained_names() -> list[str]:
+    """All names, sorted."""
     return sorted(path.stem for path in _FOLDER.glob("*.safetensors"))
 
 
-def find_weights(name: str | Path) -> Path:
-    """The file that a user means: one of that name where he stands, else the shipped one, else what he typed."""
+def find_pretrained(name: str | Path) -> Path:
+    """The file that a user means: one at that path, else the pretrained one of that name, else the path as typed."""
     path = Path(name)
-    if path.exists() or str(name) not in shipped_weights():
+    if path.exists() or str(name) not in pretrained_names():
         return path
     return _FOLDER / f"{name}.safetensors"

@@ -1,4 +1,4 @@
-"""The weights that come with the package."""
+"""The pretrained weights in the package."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,11 @@ import pytest
 from safetensors import safe_open
 
 from sr_lightning import evaluate, train
-from sr_lightning.checkpoints.weights import read_config
-from sr_lightning.weights.pretrained import find_weights, shipped_weights
+from sr_lightning.checkpoints.weights import WeightsFile
+from sr_lightning.weights.pretrained import find_pretrained, pretrained_names
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
-CARD = Path(find_weights(shipped_weights()[0])).with_name("README.md")
+CARD = Path(find_pretrained(pretrained_names()[0])).with_name("README.md")
 
 
 def card():
@@ -21,21 +21,21 @@ def card():
 
 
 def test_the_card_tells_of_all_and_together_they_are_small():
-    assert sorted(card()) == shipped_weights()
-    assert sum(find_weights(name).stat().st_size for name in shipped_weights()) < 3_000_000
+    assert sorted(card()) == pretrained_names()
+    assert sum(find_pretrained(name).stat().st_size for name in pretrained_names()) < 3_000_000
 
 
-@pytest.mark.parametrize("name", shipped_weights())
+@pytest.mark.parametrize("name", pretrained_names())
 def test_a_file_knows_its_network_and_nothing_of_the_machine(name):
-    config = read_config(find_weights(name))
+    config = WeightsFile.read(find_pretrained(name)).network_config
     assert config["scale"] == [int(name[-1])]
-    with safe_open(find_weights(name), framework="pt") as file:
+    with safe_open(find_pretrained(name), framework="pt") as file:
         note = json.loads(file.metadata()["sr_lightning"])
     assert note["config"]["data"] == {"train_dir": ["T91", "BSD200"]}
     assert set(note["config"]) == {"model", "scale", "seed", "data"}
 
 
-@pytest.mark.parametrize("name", shipped_weights())
+@pytest.mark.parametrize("name", pretrained_names())
 def test_they_reach_what_the_card_says(sr_data, monkeypatch, name):
     monkeypatch.setenv("SR_DATA", str(sr_data))
     assert evaluate.main([f"checkpoint={name}", "cost=false", "accelerator=cpu", "sets=[Set5]"]) == 0

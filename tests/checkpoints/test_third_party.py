@@ -1,11 +1,12 @@
-"""spandrel's networks behind our interface."""
+"""Third-party networks, run by spandrel behind our interface."""
 
 import sys
 
 import pytest
 import torch
 
-from sr_lightning.checkpoints.third_party import load_foreign
+from sr_lightning.checkpoints.third_party import load_third_party
+from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.errors import UserError
 from sr_lightning.inference.predict import super_resolve
 from sr_lightning.models import EDSR
@@ -59,7 +60,7 @@ def test_a_file_gives_its_network(tmp_path, make, scale, wrap):
     torch.manual_seed(0)
     theirs = make().eval()
     torch.save(wrap(theirs.state_dict()), tmp_path / "a.pth")
-    net = load_foreign(tmp_path / "a.pth")
+    net = load_third_party(WeightsFile.read(tmp_path / "a.pth"))
     assert (net.scales, net.channels, net.training) == ((scale,), 3, False)
     assert sum(p.numel() for p in net.parameters()) == sum(p.numel() for p in theirs.parameters())
     x = torch.rand(2, 3, 16, 20)
@@ -81,7 +82,7 @@ def test_a_file_gives_its_network(tmp_path, make, scale, wrap):
 def test_what_is_no_super_resolution_of_rgb_is_refused(tmp_path, make, reason):
     torch.save(make().state_dict(), tmp_path / "a.pth")
     with pytest.raises(UserError, match=rf"a\.pth: .*{reason}"):
-        load_foreign(tmp_path / "a.pth")
+        load_third_party(WeightsFile.read(tmp_path / "a.pth"))
 
 
 def test_a_file_that_only_looks_like_a_network_is_named(tmp_path):
@@ -89,10 +90,11 @@ def test_a_file_that_only_looks_like_a_network_is_named(tmp_path):
     state["body.2.weight"] = torch.zeros(3, 5, 3, 3)
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"a\.pth: looks like a network that spandrel knows, but is not"):
-        load_foreign(tmp_path / "a.pth")
+        load_third_party(WeightsFile.read(tmp_path / "a.pth"))
 
 
 def test_without_spandrel_the_extra_is_named(tmp_path, monkeypatch):
+    torch.save(compact().state_dict(), tmp_path / "a.pth")
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(UserError, match=r"pip install 'sr_lightning\[spandrel\]'"):
-        load_foreign(tmp_path / "a.pth")
+        load_third_party(WeightsFile.read(tmp_path / "a.pth"))

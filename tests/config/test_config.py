@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
-from sr_lightning.config.compose import compose_jobs, quote_path
+from sr_lightning.config.compose import compose_jobs
 from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.config.overrides import quote_path
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from sr_lightning.config.conf_files import conf_dir
-from sr_lightning.config.schema import LOSS, OFFERED, PERCEPTUAL
+from sr_lightning.config.schema import LOSS, PERCEPTUAL, RUN_ARGUMENTS
 from sr_lightning.config.signatures import parameters
 
 
@@ -57,7 +57,7 @@ def test_each_shipped_yaml_lists_every_key_of_its_constructor(file, section):
     assert given - accepted <= added
     if not section["_target_"].startswith("sr_lightning"):
         return
-    missing = accepted - given - set(OFFERED)
+    missing = accepted - given - set(RUN_ARGUMENTS)
     if file.startswith(("scheduler/", "optimizer/")):
         missing -= {"optimizer", "max_steps", "params"}
     if file.startswith("data/") and file != "data/folder.yaml":

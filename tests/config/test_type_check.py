@@ -4,12 +4,12 @@ import ast
 
 import pytest
 
-from sr_lightning.config.type_check import Mismatch, fit
+from sr_lightning.config.type_check import TypeMismatch, convert
 from sr_lightning.text import nearest
 
 
 def check(value, annotation):
-    return fit(value, ast.parse(annotation, mode="eval").body, "sr_lightning.losses.composite")
+    return convert(value, ast.parse(annotation, mode="eval").body, "sr_lightning.losses.composite")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_what_fits(value, annotation, expected):
     ],
 )
 def test_what_does_not_fit(value, annotation, allowed):
-    with pytest.raises(Mismatch, match=allowed):
+    with pytest.raises(TypeMismatch, match=allowed):
         check(value, annotation)
 
 

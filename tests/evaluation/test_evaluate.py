@@ -17,13 +17,13 @@ from safetensors.torch import load_file
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from sr_lightning.data.benchmarks.recognition import published
+from sr_lightning.data.benchmarks.reference import published_rows
 from sr_lightning.evaluate import main
 from sr_lightning.evaluation import benchmark_check as self_check
 from sr_lightning.image.color import read_rgb
 from sr_lightning.image.resize import resize
 from sr_lightning.models import EDSR, IMDN
-from sr_lightning.weights.pretrained import find_weights
+from sr_lightning.weights.pretrained import find_pretrained
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
@@ -245,10 +245,10 @@ class Known:
 
 
 def test_files_for_papers(folder, tmp_path, monkeypatch):
-    row = [replace(published("Set5", 4)[0], method="A_B & C|D", training="291", source="table 1 of 10% <x>")]
+    row = [replace(published_rows("Set5", 4)[0], method="A_B & C|D", training="291", source="table 1 of 10% <x>")]
     monkeypatch.setattr(self_check, "recognise", lambda paths: Known())
-    monkeypatch.setattr(self_check, "self_check", lambda *arguments: [])
-    monkeypatch.setattr("sr_lightning.evaluation.summary.published", lambda name, scale: row)
+    monkeypatch.setattr(self_check, "comparability_findings", lambda *arguments: [])
+    monkeypatch.setattr("sr_lightning.evaluation.summary.published_rows", lambda name, scale: row)
     assert main(["model=bicubic", "scale=4", *mine(folder, "Set5"), *QUICK]) == 0
     run = only_run()
     text = (run / "results.md").read_text()
@@ -461,7 +461,7 @@ def test_what_only_the_files_can_tell(folder, tmp_path, capsys):
     ],
 )
 def test_a_bare_file_that_nearly_fits_names_the_key_and_the_config(change, said, folder, tmp_path, capsys):
-    state = load_file(find_weights("edsr_tiny_y_x4"))
+    state = load_file(find_pretrained("edsr_tiny_y_x4"))
     change(state)
     torch.save(state, tmp_path / "nearly.pth")
     assert main([f"checkpoint={tmp_path / 'nearly.pth'}", *mine(folder), *QUICK]) == 2
@@ -470,7 +470,18 @@ def test_a_bare_file_that_nearly_fits_names_the_key_and_the_config(change, said,
     assert "of ours model=edsr_tiny_y scale=4 is nearest" in err
 
 
-def test_shipped_weights_are_weights_of_a_typed_model_too(folder):
+def test_evaluation_reads_and_checksums_a_checkpoint_once(folder, tmp_path, monkeypatch):
+    from sr_lightning.checkpoints import plain_data
+
+    path, read = save(tmp_path / "a.ckpt"), []
+    for part, name in ((plain_data, "read_seal"), (torch, "load")):
+        original = getattr(part, name)
+        monkeypatch.setattr(part, name, lambda *a, f=original, n=name, **k: (read.append(n), f(*a, **k))[1])
+    assert main([f"checkpoint={path}", *mine(folder), *QUICK]) == 0
+    assert read == ["read_seal", "load"]
+
+
+def test_pretrained_weights_are_weights_of_a_typed_model_too(folder):
     typed = ["model=edsr_tiny_y", "scale=4", "model.weights=edsr_tiny_y_x4"]
     assert main([*typed, *mine(folder), *QUICK, "hydra.run.dir=typed"]) == 0
     assert main(["checkpoint=edsr_tiny_y_x4", *mine(folder), *QUICK, "hydra.run.dir=named"]) == 0

@@ -1,8 +1,8 @@
 """The fault matrix: what may happen to a run, and which tests show what becomes of it.
 
 A test of the matrix says so: `@pytest.mark.fault("D1", "refused, the file is named")`, an id and what is expected;
-each of its variants is a case, and a test may be one of several ids. `scripts/bench_faults.py matrix` runs them all
-and prints the scoreboard. An id without a case is a case that is lost.
+each of its variants is a case, and a test may be one of several ids. `scripts/benchmarks/bench_faults.py matrix`
+runs them all and prints the scoreboard. An id without a case is a case that is lost.
 """
 
 from __future__ import annotations

@@ -29,9 +29,9 @@ def test_I3_sizes_and_modes_mixed_in_one_folder(tmp_path, image):
         {"L": "png", "RGBA": "png", "1": "png", "P": "png", "CMYK": "tif", "LA": "png"}.items()
     ):
         rgb = Image.fromarray(image(40 + 7 * i, 61 - 5 * i, i))
-        image = rgb.quantize(64) if mode == "P" else rgb.convert(mode)
-        image.save(tmp_path / "mixed" / f"{i}.{kind}")
-        image.convert("RGB").save(tmp_path / "plain" / f"{i}.png")
+        saved = rgb.quantize(64) if mode == "P" else rgb.convert(mode)
+        saved.save(tmp_path / "mixed" / f"{i}.{kind}")
+        saved.convert("RGB").save(tmp_path / "plain" / f"{i}.png")
     wide = image(50, 50, 9)[..., 0]
     Image.fromarray(wide.astype(np.uint16) * 257).save(tmp_path / "mixed" / "6.png")
     Image.fromarray(wide).convert("RGB").save(tmp_path / "plain" / "6.png")

@@ -28,7 +28,7 @@ def test_every_id_of_the_matrix_has_a_case(request):
 @pytest.mark.timeout(3600)
 def test_the_long_loops(tmp_path):
     """Kills, stops, signals and damage, as the benchmark counts them; a process of its own, because it forks."""
-    script = TESTS.parent / "scripts/bench_faults.py"
+    script = TESTS.parent / "scripts/benchmarks/bench_faults.py"
     if not script.is_file():
         pytest.skip("needs a checkout")
     sections = ["kills", "stops", "signals", "flips"]

@@ -13,9 +13,10 @@ from PIL import Image
 
 import sr_lightning.train
 from sr_lightning.callbacks.pictures import safe_stem
-from sr_lightning.checkpoints.weights import read_config
-from sr_lightning.config.compose import compose_jobs, quote_path
+from sr_lightning.checkpoints.weights import WeightsFile
+from sr_lightning.config.compose import compose_jobs
 from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.config.overrides import quote_path
 from sr_lightning.config.secrets import secret_findings, typed_secrets
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
@@ -191,9 +192,11 @@ def evil_module(tmp_path, monkeypatch):
 @pytest.mark.fault("S2", "refused, nothing is executed")
 def test_S2_a_checkpoints_config_is_data(tmp_path, evil_module, section):
     config = {"model": section, "scale": [4]}
-    torch.save({"state_dict": {}, "sr_lightning": {"format": 1, "config": config}}, tmp_path / "a.ckpt")
+    torch.save(
+        {"state_dict": {"a": torch.zeros(1)}, "sr_lightning": {"format": 1, "config": config}}, tmp_path / "a.ckpt"
+    )
     with pytest.raises(UserError, match=r"a\.ckpt: (was saved with the network|the argument)"):
-        read_config(tmp_path / "a.ckpt")
+        _ = WeightsFile.read(tmp_path / "a.ckpt").network_config
     assert not Path("canary").exists()
 
 

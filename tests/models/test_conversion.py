@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from sr_lightning.builders.identify_network import advise
-from sr_lightning.checkpoints.weights import load_weights
+from sr_lightning.builders.identify_network import suggest_overrides
+from sr_lightning.checkpoints.weights import WeightsFile, load_weights
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import enlarge
 from sr_lightning.models import (
@@ -381,7 +381,7 @@ def test_published_weights_give_the_published_function(tmp_path, name):
     load_weights(inner, tmp_path / "official.pth")
     inner.eval()
     agree(net(x), expected)
-    assert advise(tmp_path / "official.pth") == f"it fits: {fits}"
+    assert suggest_overrides(WeightsFile.read(tmp_path / "official.pth")) == f"it fits: {fits}"
 
 
 def spandrels(name):
@@ -473,7 +473,7 @@ def test_spandrels_networks_and_ours_agree(tmp_path, name, convert):
     x = torch.rand(2, 3, 16, 20)
     load_weights(ours, tmp_path / "official.pth")
     agree(ours.eval()(x), theirs(x.clone()))
-    assert advise(tmp_path / "official.pth") == f"it fits: {fits}"
+    assert suggest_overrides(WeightsFile.read(tmp_path / "official.pth")) == f"it fits: {fits}"
 
 
 def test_another_mean_is_refused_unless_the_network_has_it(tmp_path):
@@ -488,7 +488,7 @@ def test_another_mean_is_refused_unless_the_network_has_it(tmp_path):
     ):
         load_weights(EDSR(2, n_feats=6, n_resblocks=2), tmp_path / "a.pth")
     load_weights(EDSR(2, n_feats=6, n_resblocks=2, rgb_mean=mean), tmp_path / "a.pth")
-    assert "'model.rgb_mean=[0.469,0.449,0.4036]'" in advise(tmp_path / "a.pth")
+    assert "'model.rgb_mean=[0.469,0.449,0.4036]'" in suggest_overrides(WeightsFile.read(tmp_path / "a.pth"))
 
 
 @torch.no_grad()
@@ -516,7 +516,7 @@ def test_a_mean_shift_that_cannot_be_folded_is_refused(tmp_path, value):
     torch.save(layers.state | {"sub_mean.weight": value}, tmp_path / "a.pth")
     with pytest.raises(UserError, match=r"a\.pth: sub_mean and add_mean: allowed: 1x1 convolutions of RGB"):
         load_weights(EDSR(2, n_feats=6, n_resblocks=2), tmp_path / "a.pth")
-    assert advise(tmp_path / "a.pth") is None
+    assert suggest_overrides(WeightsFile.read(tmp_path / "a.pth")) is None
 
 
 def test_ninasrs_means_are_checked(tmp_path):

@@ -9,6 +9,7 @@ from torch import nn
 from sr_lightning.errors import UserError
 from sr_lightning.image.color import rgb_to_ycbcr
 from sr_lightning.image.resize import resize
+from sr_lightning.inference.forward import apply_network
 from sr_lightning.models import (
     EDSR,
     ESPCN,
@@ -213,8 +214,8 @@ def test_swinir_takes_any_size():
 
 
 def test_an_image_too_small_for_rfdn_is_refused():
-    with pytest.raises(UserError, match="RFDN needs 15 LR pixels"):
-        RFDN(2)(torch.rand(1, 3, 14, 40))
+    with pytest.raises(UserError, match="RFDN needs 15 LR pixels on each side, found 14 x 40"):
+        apply_network(RFDN(2), torch.rand(1, 3, 14, 40), 2)
 
 
 def test_mdsr_uses_the_heads_of_the_scale_asked_for():

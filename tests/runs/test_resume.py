@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from sr_lightning.config.compose import quote_path
+from sr_lightning.config.overrides import quote_path
 from sr_lightning.errors import UserError
 from sr_lightning.runs.resume import Finished, Resume, find_folder, find_jobs, find_resume
 

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
+BENCHMARKS = SCRIPTS / "benchmarks"
 ROW = {"case", "method", "unit", "median", "min", "max", "ours_is", "ours_is_min", "ours_is_max", "values"}
 
 pytestmark = [
@@ -25,7 +26,7 @@ def benchmark(monkeypatch):
     threads = torch.get_num_threads()
 
     def run(name, *arguments):
-        monkeypatch.syspath_prepend(str(SCRIPTS))
+        monkeypatch.syspath_prepend(str(BENCHMARKS))
         assert importlib.import_module(name).main([*arguments, "--quick", "--rounds", "1", "--out", "out.json"]) == 0
         document = json.loads(Path("out.json").read_text())
         assert {"processor", "cores", "threads", "device", "python", "versions"} <= set(document["machine"])
@@ -37,10 +38,10 @@ def benchmark(monkeypatch):
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("script", sorted(path.stem for path in SCRIPTS.glob("*.py")))
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("*/*.py")), ids=lambda path: path.stem)
 def test_what_a_script_imports_is_there(script, monkeypatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    importlib.import_module(script)
+    monkeypatch.syspath_prepend(str(script.parent))
+    importlib.import_module(script.stem)
 
 
 def test_data_cuts_what_decoding_gives(benchmark, folder, image):
@@ -57,7 +58,7 @@ def test_data_cuts_what_decoding_gives(benchmark, folder, image):
 def test_other_patches_than_ours_end_the_benchmark(benchmark, folder, image, monkeypatch):
     for path in folder.iterdir():
         Image.fromarray(image(150, 160, 1)).save(path)
-    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
     module = importlib.import_module("bench_data")
     real = module.pillow
     monkeypatch.setattr(module, "pillow", lambda path: np.ascontiguousarray(real(path)[::-1]))

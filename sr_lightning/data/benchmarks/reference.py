@@ -1,7 +1,7 @@
-"""What is known of the benchmarks: their images, the rows that bicubic gives on them, and published rows.
+"""Reference data of the benchmarks: hashes of their images, bicubic's rows, published rows.
 
-`scripts/benchmark_tables.py` makes `benchmarks.json`; the hashes of the files come from `downloads.json`. No pixel of a
-benchmark is stored.
+`scripts/maintenance/benchmark_tables.py` writes `benchmarks.json`; checksums of files that can be downloaded come from
+`downloads.json`. No pixels of a benchmark are stored.
 """
 
 from __future__ import annotations
@@ -13,36 +13,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_TABLES = Path(__file__).parent
+from sr_lightning.data.download import DOWNLOADS
+
+BENCHMARKS = Path(__file__).parent / "benchmarks.json"
+_PUBLISHED = Path(__file__).parent / "published.tsv"
 
 
 @dataclass(frozen=True)
-class KnownImage:
-    """An image of a benchmark."""
+class BenchmarkImage:
+    """Hashes of one image of a benchmark."""
 
     size: tuple[int, int]
     """(H, W)."""
     pixels: str
-    """`hashes.pixel_hash`."""
+    """`fingerprint.pixel_hash`."""
     phash: str
-    """`hashes.perceptual_hash`, in hexadecimal digits."""
+    """`fingerprint.perceptual_hash`, in hexadecimal digits."""
     crops: Mapping[str, int]
-    """Pixel hashes of what is left when it is cropped to a multiple -> that multiple."""
+    """Pixel hash of the image cropped to a multiple of n -> n."""
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What is known of one benchmark."""
+    """Reference data of one benchmark."""
 
     name: str
     files: Mapping[str, str]
     """SHA-256 of each file -> its name."""
-    images: Mapping[str, KnownImage]
-    """Name -> image; empty where only the files are known."""
+    images: Mapping[str, BenchmarkImage]
+    """Name -> image; empty where only the files' checksums are known."""
     bicubic: Mapping[int, tuple[float, float]]
     """Scale -> PSNR in dB and SSIM of MATLAB's bicubic on Y."""
-    otherwise: Mapping[int, Mapping[str, tuple[float, float]]]
-    """Scale -> what another kernel or protocol gives."""
+    other_rows: Mapping[int, Mapping[str, tuple[float, float]]]
+    """Scale -> description of another kernel or protocol -> the PSNR and SSIM that it gives."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of its images."""
+        return list(self.images or self.files.values())
 
 
 @dataclass(frozen=True)
@@ -60,16 +68,16 @@ class PublishedRow:
 
 
 @functools.cache
-def known_benchmarks() -> dict[str, Benchmark]:
-    """All benchmarks of which something is known."""
-    downloads = json.loads((_TABLES.parent / "download" / "downloads.json").read_text(encoding="utf-8"))
-    table = json.loads((_TABLES / "benchmarks.json").read_text(encoding="utf-8"))
+def load_benchmarks() -> dict[str, Benchmark]:
+    """All benchmarks, by name; an entry of `benchmarks.json` is enough for each."""
+    downloads = json.loads(DOWNLOADS.read_text(encoding="utf-8"))
+    table = json.loads(BENCHMARKS.read_text(encoding="utf-8"))
     return {
         name: Benchmark(
             name,
-            files={digest: file for file, (digest, _) in downloads[name]["files"].items()},
+            files={digest: file for file, (digest, _) in downloads.get(name, {"files": {}})["files"].items()},
             images={
-                file: KnownImage(
+                file: BenchmarkImage(
                     size=(image["size"][0], image["size"][1]),
                     pixels=image["pixels"],
                     phash=image["phash"],
@@ -78,7 +86,7 @@ def known_benchmarks() -> dict[str, Benchmark]:
                 for file, image in entry["pictures"].items()
             },
             bicubic={int(scale): (row[0], row[1]) for scale, row in entry["bicubic"].items()},
-            otherwise={
+            other_rows={
                 int(scale): {what: (row[0], row[1]) for what, row in rows.items()}
                 for scale, rows in entry["otherwise"].items()
             },
@@ -88,14 +96,14 @@ def known_benchmarks() -> dict[str, Benchmark]:
 
 
 def reference_bicubic(benchmark: str, scale: int) -> tuple[float, float] | None:
-    """PSNR (dB) and SSIM on Y of MATLAB's bicubic, or None where they are not known."""
-    known = known_benchmarks().get(benchmark)
+    """PSNR (dB) and SSIM on Y of MATLAB's bicubic interpolation, or None where no reference is stored."""
+    known = load_benchmarks().get(benchmark)
     return known.bicubic.get(scale) if known else None
 
 
-def published(benchmark: str, scale: int) -> list[PublishedRow]:
-    """Published rows, in the order of their age; a training set of `291` is T91 + BSD200."""
-    with (_TABLES / "published.tsv").open(encoding="utf-8", newline="") as file:
+def published_rows(benchmark: str, scale: int) -> list[PublishedRow]:
+    """Published results on a benchmark, oldest first; the training set `291` is T91 + BSD200."""
+    with _PUBLISHED.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["scale"] == str(scale)]
     found = []
     for row in rows:

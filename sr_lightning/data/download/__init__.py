@@ -1,1 +1,6 @@
-"""Fetches the public data sets, with checksums and without trust in archives."""
+"""Downloads of data sets: verified, resumable transfers and safe extraction of archives."""
+
+from pathlib import Path
+
+DOWNLOADS = Path(__file__).parent / "downloads.json"
+"""The data sets that can be downloaded: origin, licence, address, and size and checksum of each file."""

@@ -1,4 +1,4 @@
-"""Unpacks a downloaded archive without trusting it: nothing leaves the folder, which is there whole or not at all."""
+"""Safe extraction of ZIP and TAR archives: no path traversal, bounded size, all or nothing."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ _CHUNK = 1 << 20
 
 
 class ArchiveError(Exception):
-    """The archive is damaged, or holds what no archive of images holds."""
+    """The archive is damaged, or holds what an archive of images never holds."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What an archive may hold."""
+    """Limits on an archive's contents."""
 
     members: int = 200_000
     bytes: int = 200 * 2**30
     ratio: float = 20
-    """Bytes that come out for each byte of the archive; images hardly shrink any further."""
+    """Maximum extracted bytes per byte of the archive; compressed images hardly shrink further."""
 
 
 def extract(archive: Path, target: Path, *, digest: str, limits: Limits | None = None) -> None:
     """Unpacks a ZIP or uncompressed TAR archive into a new folder, which appears only when it is complete.
 
-    A folder that holds all members is left out: `DIV2K_train_HR/0001.png` becomes `<target>/0001.png`.
+    A common parent folder of all members is stripped: `DIV2K_train_HR/0001.png` becomes `<target>/0001.png`.
 
     Args:
         archive: The file; its content decides the format.
         target: The folder to make.
-        digest: Of the archive; kept in the folder, for `is_extracted`.
-        limits: Caps on number and size of the members.
+        digest: Checksum of the archive; recorded in the folder, for `is_extracted`.
+        limits: Limits on number and size of the members.
 
     Raises:
         ArchiveError: It is damaged, or a member is absolute, leads out, is a link or device, appears twice (also in
@@ -57,12 +57,12 @@ def extract(archive: Path, target: Path, *, digest: str, limits: Limits | None =
     target.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:
-        files = _written(archive, folder, limits)
+        files = _extract_members(archive, folder, limits)
         top = _shared_folder(files)
         listing = {str(path.relative_to(top)): entry for path, entry in files.items()}
         manifest = {"archive": digest, "files": listing}
         (folder / top / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-        os.chmod(folder / top, 0o755)  # mkdtemp's is for its owner alone
+        os.chmod(folder / top, 0o755)  # mkdtemp makes it private
         os.rename(folder / top, target)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, ValueError) as error:
         raise ArchiveError(f"{archive.name} cannot be unpacked: {error}") from None
@@ -71,17 +71,17 @@ def extract(archive: Path, target: Path, *, digest: str, limits: Limits | None =
 
 
 def is_extracted(target: Path, *, digest: str) -> bool:
-    """Whether a folder is what `extract` made of the archive with this digest, and unchanged since."""
+    """Whether a folder holds what `extract` made of the archive with this checksum, unchanged."""
     try:
         manifest = json.loads((target / _MANIFEST).read_text(encoding="utf-8"))
         return bool(manifest["archive"] == digest) and all(
-            _is_file(target / name, size, known) for name, (size, known) in manifest["files"].items()
+            _is_unchanged(target / name, size, digest_) for name, (size, digest_) in manifest["files"].items()
         )
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
 
-def _is_file(path: Path, size: int, digest: str) -> bool:
+def _is_unchanged(path: Path, size: int, digest: str) -> bool:
     if path.stat().st_size != size:
         return False
     return sha256(path) == digest
@@ -117,7 +117,7 @@ def _members(archive: Path, folder: Path) -> Iterator[_Member]:
             yield _Member(safe.name, safe.isdir(), None if safe.isdir() else tar.extractfile(member))
 
 
-def _written(archive: Path, folder: Path, limits: Limits) -> dict[PurePosixPath, tuple[int, str]]:
+def _extract_members(archive: Path, folder: Path, limits: Limits) -> dict[PurePosixPath, tuple[int, str]]:
     """Writes all members below the folder: path -> size and SHA-256 of each file."""
     files: dict[PurePosixPath, tuple[int, str]] = {}
     seen: dict[str, str] = {}
@@ -134,14 +134,14 @@ def _written(archive: Path, folder: Path, limits: Limits) -> dict[PurePosixPath,
             (folder / path).mkdir(parents=True, exist_ok=True)
             continue
         (folder / path.parent).mkdir(parents=True, exist_ok=True)
-        files[path] = size, _ = _copied(member.content, folder / path, left)
+        files[path] = size, _ = _copy_bounded(member.content, folder / path, left)
         left -= size
     if not files:
         raise ArchiveError(f"{archive.name} holds no file")
     return files
 
 
-def _copied(content: IO[bytes], path: Path, most: int) -> tuple[int, str]:
+def _copy_bounded(content: IO[bytes], path: Path, most: int) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
     with path.open("xb") as out:
         while chunk := content.read(_CHUNK):

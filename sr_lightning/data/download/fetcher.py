@@ -1,4 +1,4 @@
-"""Fetches a file of known hash: continues what was interrupted, and puts only the whole, right file under its name."""
+"""Verified, resumable downloads of files with known checksums."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from urllib.parse import urljoin, urlsplit
 import pooch  # type: ignore[import-untyped]  # it ships no types
 import requests  # pooch's own dependency
 
-TABLE = Path(__file__).parent / "downloads.json"
+from sr_lightning.data.download import DOWNLOADS
+
 _TIMEOUT = (10.0, 30.0)  # seconds: to connect, and without a byte
 _ATTEMPTS = 3
 _CHUNK = 1 << 16
@@ -30,19 +31,19 @@ class Cancelled(Exception):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """One file of a set."""
+    """One downloadable file of a data set."""
 
     name: str
     url: str
     hash: str
-    """Hexadecimal SHA-256, or `md5:…` where its makers publish no other."""
+    """Hexadecimal SHA-256, or `md5:…` where its authors publish nothing else."""
     bytes: int | None
     folder: str
-    """Relative to the data sets' root."""
+    """Target folder, relative to the root of the data sets."""
 
     @property
     def is_archive(self) -> bool:
-        """To be unpacked into a folder of its name."""
+        """Whether it is extracted into a folder of its name."""
         return self.name.endswith((".zip", ".tar"))
 
     @property
@@ -54,7 +55,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class RemoteSet:
-    """A data set and where it comes from."""
+    """A downloadable data set."""
 
     name: str
     origin: str
@@ -63,9 +64,9 @@ class RemoteSet:
 
 
 def remote_sets() -> dict[str, RemoteSet]:
-    """The sets that can be fetched, from `data/downloads.json`."""
+    """The data sets that can be downloaded, from `downloads.json`."""
     found = {}
-    for name, entry in json.loads(TABLE.read_text(encoding="utf-8")).items():
+    for name, entry in json.loads(DOWNLOADS.read_text(encoding="utf-8")).items():
         files = [
             RemoteFile(file, entry["url"] + file, digest, size, entry["folder"])
             for file, (digest, size) in entry["files"].items()
@@ -75,10 +76,10 @@ def remote_sets() -> dict[str, RemoteSet]:
 
 
 class Fetcher:
-    """Fetches files, from several threads at once.
+    """Downloads files; safe to use from several threads.
 
     Args:
-        stop: Once set, every transfer ends with `Cancelled`; what has arrived is kept and continued next time.
+        stop: Once set, every transfer ends with `Cancelled`; partial files are kept, and resumed by the next call.
     """
 
     def __init__(self, stop: threading.Event) -> None:
@@ -90,19 +91,19 @@ class Fetcher:
     def fetch(self, file: RemoteFile, folder: Path, advance: Callable[[int], None]) -> bool:
         """Makes sure that `folder` holds the file.
 
-        What arrives is kept as `.<name>.part` until it is complete and its hash is right; a part that an earlier call
-        left is continued where the server allows it (HTTP Range), else fetched anew.
+        Received bytes are kept as `.<name>.part` until the file is complete and its checksum correct. A partial file
+        of an earlier call is resumed if the server supports it (HTTP Range), else downloaded again.
 
         Args:
-            file: What to fetch.
-            folder: Where to put it; created if needed.
-            advance: Told how many bytes arrived; negative where they have to come again.
+            file: The file to download.
+            folder: Target folder; created if needed.
+            advance: Called with the number of bytes received; negative where they have to be received again.
 
         Returns:
-            False if it was there already, with the right hash.
+            False if the file already existed with the correct checksum.
 
         Raises:
-            FetchError: No connection, a refusal, another content than expected, or a file in its place.
+            FetchError: No connection, an error response, a wrong checksum, or another file of this name.
         """
         target = folder / file.name
         if target.exists():
@@ -117,11 +118,11 @@ class Fetcher:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             pooch.retrieve(file.url, file.hash, fname=file.name, path=folder, downloader=transfer)
-            os.chmod(target, 0o644)  # pooch's temporary file is for its owner alone
-        except ValueError:  # pooch's word for a wrong hash
+            os.chmod(target, 0o644)  # pooch's temporary file is private
+        except ValueError:  # pooch's error for a wrong checksum
             part.unlink(missing_ok=True)
-            advance(-transfer.arrived)
-            if is_resumed:  # the part may have been of an older file: once more, from the first byte
+            advance(-transfer.received)
+            if is_resumed:  # the partial file may be of an older version: once more, from the first byte
                 return self.fetch(file, folder, advance)
             raise FetchError("what the server sent has another hash; it was thrown away") from None
         except requests.RequestException as error:
@@ -131,7 +132,7 @@ class Fetcher:
         return True
 
     def get(self, url: str, headers: dict[str, str]) -> Any:
-        """Opens a URL; a host that does not answer is asked once."""
+        """Opens a URL; a host that cannot be reached is tried only once."""
         host = urlsplit(url).netloc
         if host in self._unreachable:
             raise requests.ConnectionError(self._unreachable[host])
@@ -140,7 +141,7 @@ class Fetcher:
         try:
             response = self._local.session.get(url, headers=headers, stream=True, timeout=_TIMEOUT)
         except requests.ConnectionError as error:
-            if host in self._reached:  # it does exist: worth another attempt
+            if host in self._reached:  # it exists: worth another attempt
                 raise requests.Timeout(_cause(error)) from None
             self._unreachable[host] = f"no connection to {host} ({_cause(error)})"
             raise requests.ConnectionError(self._unreachable[host]) from None
@@ -159,13 +160,13 @@ class _Session(requests.Session):
 
 
 class _Transfer:
-    """A pooch downloader that continues a part."""
+    """A pooch downloader that resumes a partial file."""
 
     def __init__(self, fetcher: Fetcher, file: RemoteFile, part: Path, advance: Callable[[int], None]) -> None:
         self.fetcher = fetcher
         self.file = file
         self.part = part
-        self.arrived = 0
+        self.received = 0
         self._advance = advance
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
@@ -183,7 +184,7 @@ class _Transfer:
         if self.file.bytes is not None and have > self.file.bytes:
             self.part.unlink()
             have = 0
-        self._arrive(have - self.arrived)
+        self._count(have - self.received)
         if have and have == self.file.bytes:
             return
         # Never compressed: a range counts the bytes that are sent.
@@ -193,7 +194,7 @@ class _Transfer:
                 return
             response.raise_for_status()
             start = have if response.status_code == 206 else 0
-            self._arrive(start - self.arrived)
+            self._count(start - self.received)
             length = response.headers.get("Content-Length")
             total = start + int(length) if length else None
             if total is not None and total != (self.file.bytes or total):
@@ -209,16 +210,16 @@ class _Transfer:
                 if self.fetcher.stop.is_set():
                     raise Cancelled
                 out.write(chunk)
-                self._arrive(len(chunk))
-                if total is not None and self.arrived > total:
+                self._count(len(chunk))
+                if total is not None and self.received > total:
                     raise FetchError(f"the server sends more than the {total} bytes expected")
-        if total is not None and self.arrived < total:
+        if total is not None and self.received < total:
             raise requests.exceptions.ChunkedEncodingError(
-                f"the connection ended after {self.arrived} of {total} bytes"
+                f"the connection ended after {self.received} of {total} bytes"
             )
 
-    def _arrive(self, n: int) -> None:
-        self.arrived += n
+    def _count(self, n: int) -> None:
+        self.received += n
         self._advance(n)
 
 
@@ -237,7 +238,7 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason: requests wraps urllib3, which wraps the socket's."""
+    """The innermost reason: requests wraps urllib3's error, which wraps the socket's."""
     while inner := (error.__cause__ or error.__context__):
         error = inner
     return getattr(error, "strerror", None) or str(error)

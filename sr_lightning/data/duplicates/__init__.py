@@ -1,1 +1,1 @@
-"""Finds images again that were copied, cropped, flipped or swapped between sets."""
+"""Duplicate images: fingerprints, search, leakage between sets, mismatched LR/HR pairs."""

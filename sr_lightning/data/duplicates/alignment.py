@@ -1,4 +1,4 @@
-"""Where an image lies in another that looks like it, and how well the two agree there: the last step of `hashes`."""
+"""Alignment of a thumbnail with a window of another: the last and most exact step of the duplicate search."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Thumbnail = NDArray[np.uint8]
-SIDE = 160
-"""Of a thumbnail, in pixels."""
-STEPS = 20
-"""A window of a thumbnail begins and ends at multiples of a step, 8 pixels."""
+THUMBNAIL_SIDE = 160
+"""Width and height of a thumbnail in pixels."""
+GRID_STEPS = 20
+"""Positions per axis at which a window of a thumbnail may begin and end: every 8 pixels."""
 _FINE = 32  # side at which gradients are compared
 
 
-def aligned(large: Thumbnail, small: NDArray[Any], window: Sequence[int] | NDArray[np.int64]) -> tuple[float, float]:
-    """Moves the sides of a window until the gradients in it agree best with those of `small`.
+def align(large: Thumbnail, small: NDArray[Any], window: Sequence[int] | NDArray[np.int64]) -> tuple[float, float]:
+    """Hill climbing over the sides of a window, for the best correlation of its gradients with those of `small`.
 
     Args:
-        large: (160, 160).
-        small: (160, 160).
-        window: Left, top, width, height in steps.
+        large: (160, 160) grey levels, in which the window lies.
+        small: (160, 160) grey levels, compared as a whole.
+        window: Initial left, top, width, height in grid steps.
 
     Returns:
-        The correlation of the gradients, and the window's share of the area.
+        The correlation of the gradients (-1 to 1), and the window's share of the area.
     """
     source = Image.fromarray(large.astype(np.float32))
-    whole = (0.0, 0.0, float(SIDE), float(SIDE))
+    whole = (0.0, 0.0, float(THUMBNAIL_SIDE), float(THUMBNAIL_SIDE))
     wanted = _gradients(Image.fromarray(np.ascontiguousarray(small, dtype=np.float32)), whole)
-    x, y, w, h = (int(v) * SIDE / STEPS for v in window)
+    x, y, w, h = (int(v) * THUMBNAIL_SIDE / GRID_STEPS for v in window)
     box = (x, y, x + w, y + h)
     best = float(_gradients(source, box) @ wanted)
     for step in (4.0, 2.0, 1.0, 0.5):
@@ -40,13 +40,17 @@ def aligned(large: Thumbnail, small: NDArray[Any], window: Sequence[int] | NDArr
             for move in _MOVES:
                 left, top, right, bottom = (side + step * sign for side, sign in zip(box, move, strict=True))
                 tried = (left, top, right, bottom)
-                if min(tried) < 0 or max(tried) > SIDE or min(right - left, bottom - top) < SIDE / 2:
+                if (
+                    min(tried) < 0
+                    or max(tried) > THUMBNAIL_SIDE
+                    or min(right - left, bottom - top) < THUMBNAIL_SIDE / 2
+                ):
                     continue
                 if (score := float(_gradients(source, tried) @ wanted)) > best:
                     best, box = score, tried
             if best == before:
                 break
-    return best, (box[2] - box[0]) * (box[3] - box[1]) / SIDE**2
+    return best, (box[2] - box[0]) * (box[3] - box[1]) / THUMBNAIL_SIDE**2
 
 
 _AXES = ((1, 0, 1, 0), (0, 1, 0, 1), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1))  # both sides, or one

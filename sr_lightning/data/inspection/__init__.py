@@ -1,1 +1,1 @@
-"""Checks folders of images and reports what is wrong with them."""
+"""Inspection of image folders: everything that is wrong with the data of a run."""

@@ -1,4 +1,4 @@
-"""Looks at every image of a data set and reports everything that is wrong, not only the first."""
+"""Check of all images of a run: decoding, sizes, LR/HR pairs, duplicates, leakage, benchmarks."""
 
 from __future__ import annotations
 
@@ -11,16 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sr_lightning.data.benchmarks.recognition import recognise, set_findings
-from sr_lightning.data.duplicates.fingerprint import (
-    Fingerprint,
-    find_copies,
-    find_repeats,
-    fingerprint,
-    hash_bits,
-    is_same,
-    perceptual_hash,
-)
-from sr_lightning.data.duplicates.swapped_pairs import find_swapped
+from sr_lightning.data.duplicates.fingerprint import Fingerprint, hash_bits, perceptual_hash
+from sr_lightning.data.duplicates.mismatched_pairs import find_mismatched
+from sr_lightning.data.duplicates.search import find_duplicates, find_duplicates_within, is_same_image
 from sr_lightning.data.files import find_images, match_pairs, walk
 from sr_lightning.data.inspection.report import Finding, Report, SetSpec, SetSummary
 from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, least_side
@@ -31,14 +24,14 @@ from sr_lightning.text import printable
 
 @dataclass(frozen=True)
 class _Image:
-    print_: Fingerprint | None
+    fingerprint: Fingerprint | None
     mode: str = ""
     error: str = ""
 
 
 @dataclass
 class _Set:
-    """A set whose files have been found; `paths` keeps their order."""
+    """A set and its files, in order."""
 
     spec: SetSpec
     paths: list[Path]
@@ -50,11 +43,11 @@ class DataCheck:
 
     Args:
         scales: Scales at which images have to fit.
-        patch_size: Side of the LR training patch; None where nothing is trained.
+        patch_size: Side of the LR training patch in pixels; None without training.
         on_small: What training would do about images smaller than the patch.
         on_bad_image: What training would do about files that are no images.
-        extensions: Endings that count as images.
-        holdout: Training images that a run would keep out and validate on.
+        extensions: File name extensions that count as images.
+        holdout: Number of training images that a run would hold out for validation.
     """
 
     def __init__(
@@ -75,32 +68,32 @@ class DataCheck:
         self.holdout = holdout
 
     def run(self, specs: Sequence[SetSpec]) -> Report:
-        """Finds, decodes, measures and compares; never stops at a finding."""
+        """Checks everything; findings are collected, none ends the check."""
         start = time.perf_counter()
         report = Report()
-        sets = [self._found(spec, report) for spec in specs]
+        sets = [self._find(spec, report) for spec in specs]
         lr = [path for s in sets for pairs in s.pairs.values() for path in pairs.values()]
         paths = list(dict.fromkeys([path for s in sets for path in s.paths] + lr))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            seen = dict(zip(paths, pool.map(_examined, paths), strict=True))
+            seen = dict(zip(paths, pool.map(_inspect, paths), strict=True))
         report.pictures = len(paths)
         if self.holdout:
             sets = self._split(sets, seen, report)
         for s in sets:
-            self._judge(s, seen, report)
+            self._check_set(s, seen, report)
         self._compare(sets, seen, report)
         report.seconds = time.perf_counter() - start
         return report
 
-    def _found(self, spec: SetSpec, report: Report) -> _Set:
+    def _find(self, spec: SetSpec, report: Report) -> _Set:
         found = _Set(spec, [])
         try:
             found.paths = find_images(spec.folder, extensions=self.extensions, files=spec.files, key=spec.key)
             if spec.files is None:
-                endings = tuple(f".{ending.lower().lstrip('.')}" for ending in self.extensions)
-                others = [p for p in walk(Path(spec.folder)) if p.suffix.lower() not in endings]
+                extensions = tuple(f".{extension.lower().lstrip('.')}" for extension in self.extensions)
+                others = [p for p in walk(Path(spec.folder)) if p.suffix.lower() not in extensions]
                 for path in sorted(others):
-                    message = "is left out: its ending is not in data.extensions"
+                    message = "is left out: its extension is not in data.extensions"
                     report.findings.append(Finding("files", spec.name, (str(path),), message, is_wrong=False))
             for scale in self.scales if spec.lr else ():
                 found.pairs[scale], findings = match_pairs(
@@ -112,7 +105,7 @@ class DataCheck:
         return found
 
     def _split(self, sets: list[_Set], seen: dict[Path, _Image], report: Report) -> list[_Set]:
-        """Takes out of the training sets what a run would validate on."""
+        """Moves the images that a run would hold out for validation from the training sets into sets of their own."""
         skipped = {path for path, found in seen.items() if found.error} if self.on_bad_image == "skip" else set()
         train = [path for s in sets if s.spec.role == "train" for path in s.paths if path not in skipped]
         try:
@@ -130,14 +123,14 @@ class DataCheck:
 
     # -- one set -------------------------------------------------------------------------------------
 
-    def _judge(self, s: _Set, seen: dict[Path, _Image], report: Report) -> None:
+    def _check_set(self, s: _Set, seen: dict[Path, _Image], report: Report) -> None:
         lr = [path for pairs in s.pairs.values() for path in pairs.values()]
         for path in [*s.paths, *lr]:
             if error := seen[path].error:
                 is_skipped = s.spec.role == "train" and self.on_bad_image == "skip"
                 error += "; it is left out" if is_skipped else ""
                 report.findings.append(Finding("unreadable", s.spec.name, (str(path),), error, not is_skipped))
-        sizes = {path: found.size for path in s.paths if (found := seen[path].print_)}
+        sizes = {path: found.size for path in s.paths if (found := seen[path].fingerprint)}
         ordered = sorted(sizes.values(), key=lambda size: size[0] * size[1])
         report.sets.append(
             SetSummary(
@@ -151,38 +144,40 @@ class DataCheck:
             )
         )
         for path, size in sizes.items():
-            self._judge_size(s.spec, path, size, report)
+            self._check_size(s.spec, path, size, report)
         for scale, pairs in s.pairs.items():
-            self._judge_pairs(s.spec, scale, pairs, seen, report)
+            self._check_pairs(s.spec, scale, pairs, seen, report)
         if s.spec.role == "test":
-            recognition = recognise(list(sizes), {path: found for path in sizes if (found := seen[path].print_)})
+            recognition = recognise(list(sizes), {path: found for path in sizes if (found := seen[path].fingerprint)})
             for text in set_findings(recognition) if recognition else ():
                 report.findings.append(Finding("benchmark", s.spec.name, (s.spec.folder,), text))
 
-    def _judge_pairs(
+    def _check_pairs(
         self, spec: SetSpec, scale: int, pairs: dict[Path, Path], seen: dict[Path, _Image], report: Report
     ) -> None:
-        """Whether LR images have the size and the content that their HR images ask for."""
+        """Compares size and content of LR images with their HR images."""
         files: list[tuple[str, str]] = []
-        prints: list[tuple[Fingerprint, Fingerprint]] = []
+        fingerprints: list[tuple[Fingerprint, Fingerprint]] = []
         for path, small in pairs.items():
-            found, whole = seen[small].print_, seen[path].print_
+            found, whole = seen[small].fingerprint, seen[path].fingerprint
             if not found or not whole:
                 continue
             files.append((str(small), str(path)))
-            prints.append((found, whole))
+            fingerprints.append((found, whole))
             expected = (whole.size[0] // scale, whole.size[1] // scale)
             if found.size != expected:
                 message = f"{_size(found.size)} does not pair with {_size(whole.size)} at x{scale}, which asks for "
                 report.findings.append(Finding("pairs", spec.name, files[-1], message + _size(expected)))
-        if not prints:
+        if not fingerprints:
             return
-        lr, hr = (hash_bits([perceptual_hash(pair[side].thumb) for pair in prints]) for side in (0, 1))
-        for i, j in find_swapped(lr, hr, lambda i, j: is_same(prints[i][0].thumb, prints[j][1].thumb, 0)):
+        lr, hr = (hash_bits([perceptual_hash(pair[side].thumb) for pair in fingerprints]) for side in (0, 1))
+        for i, j in find_mismatched(
+            lr, hr, lambda i, j: is_same_image(fingerprints[i][0].thumb, fingerprints[j][1].thumb, 0)
+        ):
             message = f"shows another image, {files[j][1]}"
             report.findings.append(Finding("pairs", spec.name, files[i], message))
 
-    def _judge_size(self, spec: SetSpec, path: Path, size: tuple[int, int], report: Report) -> None:
+    def _check_size(self, spec: SetSpec, path: Path, size: tuple[int, int], report: Report) -> None:
         scale, is_wrong = max(self.scales), True
         if spec.role == "train" and self.patch_size is not None:
             needed = self.patch_size * scale
@@ -204,15 +199,17 @@ class DataCheck:
         for s in sets:
             groups.setdefault(s.spec.role if s.spec.role in ("train", "folder") else s.spec.name, []).append(s)
         for name, members in groups.items():
-            paths, prints = _readable(members, seen)
-            for copy in find_repeats(prints):
-                files = (str(paths[copy.i]), str(paths[copy.j]))
-                report.findings.append(Finding("duplicate", name, files, copy.how))
+            paths, fingerprints = _readable(members, seen)
+            for duplicate in find_duplicates_within(fingerprints):
+                files = (str(paths[duplicate.i]), str(paths[duplicate.j]))
+                report.findings.append(Finding("duplicate", name, files, duplicate.how))
         train, val, test = ([s for s in sets if s.spec.role == role] for role in ("train", "val", "test"))
-        self._leaks(train, [s for s in sets if s in val or s in test], seen, report, "trained on", is_wrong=True)
-        self._leaks(val, test, seen, report, "used to choose the checkpoint", is_wrong=False)
+        self._check_leakage(
+            train, [s for s in sets if s in val or s in test], seen, report, "trained on", is_wrong=True
+        )
+        self._check_leakage(val, test, seen, report, "used to choose the checkpoint", is_wrong=False)
 
-    def _leaks(
+    def _check_leakage(
         self,
         others: Sequence[_Set],
         tested: Sequence[_Set],
@@ -222,24 +219,24 @@ class DataCheck:
         *,
         is_wrong: bool,
     ) -> None:
-        """Looks at all of them together: comparing an image costs little beside preparing it for that."""
-        paths, prints = _readable(tested, seen)
-        names = [s.spec.name for s in tested for path in s.paths if seen[path].print_]
-        known, known_prints = _readable(others, seen)
-        for copy in find_copies(known_prints, prints):
-            files = (str(known[copy.i]), str(paths[copy.j]))
-            report.findings.append(Finding("leakage", names[copy.j], files, f"{use}: {copy.how}", is_wrong))
+        """Compares all sets at once: preparing an image costs far more than each comparison."""
+        paths, fingerprints = _readable(tested, seen)
+        names = [s.spec.name for s in tested for path in s.paths if seen[path].fingerprint]
+        other_paths, other_fingerprints = _readable(others, seen)
+        for duplicate in find_duplicates(other_fingerprints, fingerprints):
+            files = (str(other_paths[duplicate.i]), str(paths[duplicate.j]))
+            report.findings.append(Finding("leakage", names[duplicate.j], files, f"{use}: {duplicate.how}", is_wrong))
 
 
 def _readable(sets: Iterable[_Set], seen: dict[Path, _Image]) -> tuple[list[Path], list[Fingerprint]]:
-    found = [(path, print_) for s in sets for path in s.paths if (print_ := seen[path].print_)]
-    return [path for path, _ in found], [print_ for _, print_ in found]
+    found = [(path, fingerprint) for s in sets for path in s.paths if (fingerprint := seen[path].fingerprint)]
+    return [path for path, _ in found], [fingerprint for _, fingerprint in found]
 
 
-def _examined(path: Path) -> _Image:
+def _inspect(path: Path) -> _Image:
     try:
         image = decode(path)
-        return _Image(fingerprint(image.rgb), image.kind)
+        return _Image(Fingerprint.of(image.rgb), image.kind)
     except UserError as error:
         return _Image(None, error=str(error).removeprefix(printable(f"{path}: ")))
     except OSError as error:  # gone since, or not ours to read

@@ -1,4 +1,4 @@
-"""What a check of pictures is asked, and what it answers."""
+"""Input and result of a data check: the sets to inspect, the findings, their JSON form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Kind = Literal["files", "unreadable", "too small", "pairs", "duplicate", "leakag
 
 @dataclass(frozen=True)
 class SetSpec:
-    """One folder to look at."""
+    """One folder to inspect."""
 
     role: Role
     name: str
@@ -19,25 +19,25 @@ class SetSpec:
     key: str
     """Its config key, for the messages."""
     lr: str | None = None
-    """Folder of ready-made LR pictures; may hold `{scale}`."""
+    """Folder of ready-made LR images; may hold `{scale}`."""
     files: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about one file, or about several together."""
+    """A problem of one file, or of several together."""
 
     kind: Kind
     set: str
     files: tuple[str, ...]
     message: str
     is_wrong: bool = True
-    """False: worth knowing, but nothing to mend."""
+    """False: worth knowing, but no error."""
 
 
 @dataclass
 class SetSummary:
-    """What a set is."""
+    """Number, sizes and modes of the images of a set."""
 
     name: str
     role: Role
@@ -50,19 +50,19 @@ class SetSummary:
 
 @dataclass
 class Report:
-    """What was found."""
+    """Result of a check."""
 
     pictures: int = 0
-    """Files that were decoded, each once."""
+    """Number of distinct files that were decoded."""
     seconds: float = 0.0
     sets: list[SetSummary] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     @property
     def wrong(self) -> list[Finding]:
-        """The findings that ask for something to be done."""
+        """The findings that have to be corrected."""
         return [finding for finding in self.findings if finding.is_wrong]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data: everything, each file by name."""
+        """The whole report as plain data."""
         return {"ok": not self.wrong, **asdict(self)}

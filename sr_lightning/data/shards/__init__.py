@@ -1,1 +1,1 @@
-"""Training sets packed into shards: writing, storing, streaming."""
+"""Sharded training sets: index, writer, reader, and local cache of remote shards."""

@@ -1,8 +1,9 @@
-"""Training images in shards, for sets that fit no machine: on a disk, or streamed from an object store.
+"""Training images read from shards, on a local disk or streamed from an object store.
 
-A shard is mapped and windows are cut out of it as out of the decoded store. Each image is shown once in a pass, in an
-order that follows from (seed, pass) alone and needs each shard during one stretch only (`crops.Grouping`), so that a
-pass fetches each about once. Every rank takes its share of each batch, and so every machine reads every shard.
+Shards are memory-mapped, and patches are cropped from them as from the decoded store. Each image is drawn once per
+pass, in an order that depends on (seed, pass) alone and uses each shard during one contiguous stretch only
+(`crops.Grouping`), so that a pass fetches each shard about once. Every rank takes its share of each batch: every
+machine reads every shard.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ _SHOWN = 5
 
 
 class Shards:
-    """Where packed images lie, and how they are read.
+    """A packed training set and how it is read.
 
     Args:
-        folder: What `python -m sr_lightning.pack` has written: a local folder, or its address in an object store
+        folder: Output of `python -m sr_lightning.pack`: a local folder, or its address in an object store
             (`s3://…`, `gs://…`; `local:<folder>` is treated as one).
-        cache_dir: Where shards of an object store are kept.
-        max_cache_gb: How much of them, in 10^9 bytes.
-        spread: So many shards lie open at a time: the more, the better mixed, and the more has to be kept.
+        cache_dir: Local cache of shards from an object store.
+        max_cache_gb: Maximum size of the cache in 10^9 bytes.
+        spread: Number of shards that are open at a time; more of them shuffle better and need a larger cache.
 
     Raises:
         UserError: A value is out of range.
@@ -56,15 +57,15 @@ class Shards:
         self.files = ShardFiles(folder, cache_dir, int(max_cache_gb * 1e9))
 
     def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> tuple[Images, int]:
-        """The training images, and how many files were left out when they were packed.
+        """The training images, and the number of files that were skipped when they were packed.
 
         Args:
             patch_size: Side of the LR patch.
-            scale: The largest.
+            scale: The largest scale factor.
             on_small: What to do about images smaller than the patch.
 
         Raises:
-            UserError: There is no packed set, the cache is too small for it, or images are too small.
+            UserError: The packed set is missing, the cache is too small for it, or images are too small.
         """
         index = self.files.index()
         largest = max(shard.bytes for shard in index.shards)
@@ -84,9 +85,9 @@ class ShardedImages:
     """Read-only access to packed images: `images[i]` is (H, W, 3) uint8, a view of a mapped shard.
 
     Args:
-        index: What the set holds.
-        files: Where its files lie.
-        spread: Shards that are open at a time.
+        index: Contents of the set.
+        files: Local paths of its files.
+        spread: Number of shards that are open at a time.
         numbers: (N,) the images that are used, ascending.
     """
 
@@ -107,7 +108,7 @@ class ShardedImages:
 
     @property
     def paths(self) -> list[Path]:
-        """The file of each image, below the folder that was packed."""
+        """Path of each image relative to the packed folder."""
         return [Path(name) for name in self.names]
 
     def __len__(self) -> int:
@@ -118,7 +119,7 @@ class ShardedImages:
         part = self.files.cache_dir / f"{self.key}{suffix}"
         if not HASHES.endswith(suffix):
             return part
-        packed = self.files.other(HASHES)
+        packed = self.files.sidecar(HASHES)
         if self._numbers is None:
             return packed
         if not part.is_file():
@@ -131,8 +132,7 @@ class ShardedImages:
         assert self.grouping is not None
         pixels = self._mapped(int(self.grouping.of[index]))
         height, width = self.sizes[index]
-        # litdata's format: the number of items, where each begins and the last ends, then the items, of which the
-        # pixels are the end.
+        # litdata's format: the number of items, N + 1 offsets, then the items, each of which ends with the pixels.
         at = 4 * (2 + int(self._place[index]))
         end = int(pixels[at : at + 4].view("<u4")[0])
         return pixels[end - height * width * 3 : end].reshape(height, width, 3)  # (H, W, 3)
@@ -146,7 +146,7 @@ class ShardedImages:
             try:
                 pixels = np.memmap(self.files.shard(shard), dtype=np.uint8, mode="r").view(np.ndarray)
             except FileNotFoundError:
-                continue  # another process has needed its room just now
+                continue  # another process has just removed it to make room
             except OSError as error:
                 raise TrainingFailedError(f"data.shards: cannot read {shard.name}: {error.strerror}") from None
             self._open[number] = pixels
@@ -154,7 +154,9 @@ class ShardedImages:
             while len(self._open) > self.grouping.spread + 2:
                 self._open.popitem(last=False)
             return pixels
-        raise TrainingFailedError(f"data.shards.max_cache_gb: {shard.name} does not stay in the cache; allowed: more")
+        raise TrainingFailedError(
+            f"data.shards.max_cache_gb: {shard.name} does not stay in the cache; allowed: a larger value"
+        )
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": OrderedDict()}

@@ -1,4 +1,4 @@
-"""The files of a packed set: where they lie, or a bounded cache of those that lie in an object store."""
+"""Local paths of a packed set's files, and the bounded cache of those that are fetched from an object store."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def is_remote(folder: str) -> bool:
 
 
 class ShardFiles:
-    """Gives the local path of each file of a packed set.
+    """Provides the local path of each file of a packed set.
 
-    Files of an object store are fetched through litdata when they are asked for, each once for all processes of this
-    machine, and stay until the room is needed: those go first that were asked for longest ago. A file that a process
-    has mapped may be taken away: its pages stay readable.
+    Files of an object store are fetched through litdata on demand, each once for all processes of this machine. The
+    least recently used ones are removed when the cache is full. A file that a process has mapped may be removed: its
+    pages stay readable.
 
     Args:
         folder: A local folder, or an address.
-        cache_dir: Where files of an address are kept.
-        max_bytes: How much of them, over all sets in `cache_dir`.
+        cache_dir: Cache of files from an object store.
+        max_bytes: Maximum size of all shards in `cache_dir`, over all sets.
     """
 
     def __init__(self, folder: str, cache_dir: str, max_bytes: int) -> None:
@@ -44,24 +44,24 @@ class ShardFiles:
         self.is_remote = is_remote(folder)
         self.cache_dir = Path(cache_dir)
         self.max_bytes = max_bytes
-        self.home = Path(folder)
+        self.set_dir = Path(folder)
 
     def index(self) -> PackedIndex:
-        """The set's index; of an address it is fetched anew, since the set may have been packed again.
+        """The set's index; from an object store it is always fetched, since the set may have been packed again.
 
         Raises:
-            UserError: There is none, or it cannot be fetched.
+            UserError: The index is missing or cannot be fetched.
         """
         if not self.is_remote:
-            return PackedIndex.read(self.home / INDEX, self.folder)
-        part = self.cache_dir / _own(INDEX)
+            return PackedIndex.read(self.set_dir / INDEX, self.folder)
+        part = self.cache_dir / _process_unique(INDEX)
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             self._download(INDEX, part)
             found = PackedIndex.read(part, self.folder)
-            self.home = self.cache_dir / found.key  # what belongs to another content is never mixed up with this
-            self.home.mkdir(exist_ok=True)
-            os.replace(part, self.home / INDEX)
+            self.set_dir = self.cache_dir / found.key  # files of another content are never mixed with these
+            self.set_dir.mkdir(exist_ok=True)
+            os.replace(part, self.set_dir / INDEX)
         except TrainingFailedError as error:
             raise UserError(str(error)) from None
         except OSError as error:
@@ -70,9 +70,9 @@ class ShardFiles:
             part.unlink(missing_ok=True)
         return found
 
-    def other(self, name: str) -> Path:
-        """A small file of the set besides the shards."""
-        file = self.home / name
+    def sidecar(self, name: str) -> Path:
+        """A small file of the set that is neither index nor shard."""
+        file = self.set_dir / name
         if self.is_remote and not file.exists():
             with one_at_a_time(file):
                 if not file.exists():
@@ -80,29 +80,29 @@ class ShardFiles:
         return file
 
     def shard(self, shard: Shard) -> Path:
-        """A shard, fetched where it is not here.
+        """A shard's local path; fetches it if needed.
 
         Raises:
-            TrainingFailedError: It cannot be fetched, or is not what was packed.
+            TrainingFailedError: It cannot be fetched, or differs from what was packed.
         """
-        file = self.home / shard.name
+        file = self.set_dir / shard.name
         try:
             if self.is_remote:
-                os.utime(file)  # asked for now
+                os.utime(file)  # most recently used
             size = file.stat().st_size
         except FileNotFoundError:
             if not self.is_remote:
-                raise TrainingFailedError(f"data.shards.folder: {file} is not there any more") from None
+                raise TrainingFailedError(f"data.shards.folder: {file} no longer exists") from None
             size = self._fetch(shard, file)
         if size != shard.bytes:
-            raise TrainingFailedError(f"data.shards.folder: {file} has {size} bytes, packed were {shard.bytes}")
+            raise TrainingFailedError(f"data.shards.folder: {file} has {size} bytes, but {shard.bytes} were packed")
         return file
 
     def _fetch(self, shard: Shard, file: Path) -> int:
         with one_at_a_time(file):
             if not file.exists():
                 self._make_room(shard.bytes)
-                part = file.with_name(_own(file.name))
+                part = file.with_name(_process_unique(file.name))
                 try:
                     self._download(shard.name, part)
                     if sha256(part) != shard.sha256:
@@ -115,8 +115,8 @@ class ShardFiles:
 
     def _make_room(self, needed: int) -> None:
         kept: list[tuple[float, int, Path]] = []
-        for path in self.cache_dir.glob("*/*.bin*"):  # and what a killed process had begun
-            with contextlib.suppress(FileNotFoundError):  # another process makes room too
+        for path in self.cache_dir.glob("*/*.bin*"):  # also partial files of killed processes
+            with contextlib.suppress(FileNotFoundError):  # another process removes files too
                 kept.append(((stat := path.stat()).st_mtime, stat.st_size, path))
         total = sum(size for _, size, _ in kept)
         for _, size, path in sorted(kept):
@@ -143,19 +143,19 @@ class ShardFiles:
                 if isinstance(error, FileNotFoundError):
                     break
             if attempt < _ATTEMPTS - 1:
-                log.warning("%s did not come (%s); trying again", address, reason)
+                log.warning("%s could not be fetched (%s); trying again", address, reason)
                 time.sleep(2**attempt)
         raise TrainingFailedError(f"data.shards.folder: cannot fetch {address}: {reason}")
 
 
-def _own(name: str) -> str:
-    """A name that no other process uses, on no machine: a file system without locks may be shared."""
+def _process_unique(name: str) -> str:
+    """A file name that no other process uses, even on another machine: a file system without locks may be shared."""
     return f"{name}.{socket.gethostname()}-{os.getpid()}"
 
 
 @functools.lru_cache(maxsize=4)
 def _downloader(folder: str, process: int) -> Any:
-    """One for each process: its client must not be taken along by a fork."""
+    """One downloader per process: its client must not be shared across a fork."""
     try:
         from litdata.streaming.downloader import get_downloader  # type: ignore[import-untyped]  # it ships no types
     except ImportError:

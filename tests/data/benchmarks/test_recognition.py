@@ -1,6 +1,7 @@
 """Benchmarks are recognised by content, and what is wrong with them is said."""
 
 import hashlib
+import importlib
 import json
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import skimage.data
 from PIL import Image
 
 from sr_lightning.data.benchmarks import recognition as benchmarks
-from sr_lightning.data.benchmarks.recognition import published, recognise, reference_bicubic, self_check
-from sr_lightning.data.benchmarks.reference import Benchmark, KnownImage
+from sr_lightning.data.benchmarks import reference
+from sr_lightning.data.benchmarks.recognition import comparability_findings, recognise
+from sr_lightning.data.benchmarks.reference import Benchmark, BenchmarkImage, published_rows, reference_bicubic
 from sr_lightning.data.duplicates.fingerprint import perceptual_hash, pixel_hash, thumbnail
 from sr_lightning.errors import UserError
 from sr_lightning.image.color import read_rgb
@@ -25,7 +27,7 @@ def known(rgb):
     height, width, _ = rgb.shape
     crop = rgb[: height // 12 * 12, : width // 12 * 12]
     crops = {pixel_hash(crop): 12} if crop.shape != rgb.shape else {}
-    return KnownImage((height, width), pixel_hash(rgb), perceptual_hash(thumbnail(rgb)), crops)
+    return BenchmarkImage((height, width), pixel_hash(rgb), perceptual_hash(thumbnail(rgb)), crops)
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def four(tmp_path, monkeypatch):
         files[hashlib.sha256((folder / name).read_bytes()).hexdigest()] = name
     four = Benchmark("Four", files, images, {4: (28.0, 0.8)}, {4: {"LR made by something else": (27.5, 0.79)}})
     hidden = Benchmark("Hidden", {digest[::-1]: name for digest, name in files.items()}, {}, {4: (25.0, 0.7)}, {})
-    monkeypatch.setattr(benchmarks, "known_benchmarks", lambda: {"Four": four, "Hidden": hidden})
+    monkeypatch.setattr(benchmarks, "load_benchmarks", lambda: {"Four": four, "Hidden": hidden})
     return folder
 
 
@@ -56,15 +58,17 @@ def test_an_exact_copy_under_other_names(four):
         path.unlink()
     found = look(four)
     assert (found.benchmark, found.is_exact, found.images) == ("Four", True, 4)
-    assert self_check(found, 4, 28.004, 0.8004) == []
-    assert self_check(found, 3, 1.0, 0.1) == []  # no reference at this scale
+    assert comparability_findings(found, 4, 28.004, 0.8004) == []
+    assert comparability_findings(found, 3, 1.0, 0.1) == []  # no reference at this scale
 
 
 def test_an_incomplete_set_names_what_is_missing(four):
     (four / "c.png").unlink()
     found = look(four)
     assert (found.benchmark, found.is_exact, found.missing) == ("Four", False, ("c.png",))
-    assert self_check(found, 4, 28.0, 0.8) == ["Four is incomplete: 3 of 4 images are there; missing: c.png"]
+    assert comparability_findings(found, 4, 28.0, 0.8) == [
+        "Four is incomplete: 3 of 4 images are there; missing: c.png"
+    ]
 
 
 def test_altered_images_are_told_apart(four):
@@ -80,12 +84,12 @@ def test_altered_images_are_told_apart(four):
     found = look(four)
     assert found.benchmark == "Four"
     assert not found.is_exact
-    assert (found.missing, found.foreign) == ((), ())
-    assert found.altered["1.png"] == "a.png, resized from 512x512 to 256x256"
-    assert found.altered["2.jpg"] == "b.png, other pixels: re-encoded or retouched"
-    assert found.altered["3.png"] == "c.png, mirrored left-right"
-    assert found.altered["4.png"] == "d.png, cropped to a multiple of 12 (from 640x426 to 636x420)"
-    (finding,) = self_check(found, 4, 28.0, 0.8)
+    assert (found.missing, found.extra) == ((), ())
+    assert found.modified["1.png"] == "a.png, resized from 512x512 to 256x256"
+    assert found.modified["2.jpg"] == "b.png, other pixels: re-encoded or retouched"
+    assert found.modified["3.png"] == "c.png, mirrored left-right"
+    assert found.modified["4.png"] == "d.png, cropped to a multiple of 12 (from 640x426 to 636x420)"
+    (finding,) = comparability_findings(found, 4, 28.0, 0.8)
     assert finding.startswith("Four was altered: 1.png (a.png, resized from 512x512 to 256x256), 2.jpg (b.png")
 
 
@@ -96,7 +100,7 @@ def test_an_odd_last_row_that_no_scale_uses_is_no_difference(four):
     Image.fromarray(np.pad(rgb, ((0, 1), (0, 1), (0, 0)), mode="edge")).save(path)
     assert look(four).is_exact
     Image.fromarray(np.pad(rgb, ((0, 2), (0, 0), (0, 0)), mode="edge")).save(path)  # 402 rows: one more at x3
-    assert list(look(four).altered) == ["b.png"]
+    assert list(look(four).modified) == ["b.png"]
 
 
 def test_further_images_are_named(four):
@@ -104,31 +108,31 @@ def test_further_images_are_named(four):
     Image.open(four / "a.png").save(four / "z.jpg")  # a.png is there already
     found = look(four)
     assert found.benchmark == "Four"
-    assert found.foreign == ("mine.png", "z.jpg")
-    assert self_check(found, 4, 28.0, 0.8) == ["Four holds images that are not its own: mine.png, z.jpg"]
+    assert found.extra == ("mine.png", "z.jpg")
+    assert comparability_findings(found, 4, 28.0, 0.8) == ["Four holds images that are not its own: mine.png, z.jpg"]
 
 
 def test_another_row_than_bicubics_is_explained(four):
     found = look(four)
-    (finding,) = self_check(found, 4, 27.501, 0.7903)
+    (finding,) = comparability_findings(found, 4, 27.501, 0.7903)
     assert "bicubic gives 27.501 dB / 0.7903, the reference is 28.000 dB / 0.8000" in finding
     assert finding.endswith("it is the row of LR made by something else")
-    (finding,) = self_check(found, 4, 26.0, 0.75)
+    (finding,) = comparability_findings(found, 4, 26.0, 0.75)
     assert finding.endswith("no kernel or protocol that is known gives this row")
-    assert self_check(found, 4, 28.006, 0.8) != []
-    assert self_check(found, 4, 28.0, 0.8006) != []
+    assert comparability_findings(found, 4, 28.006, 0.8) != []
+    assert comparability_findings(found, 4, 28.0, 0.8006) != []
 
 
 def test_files_alone_are_enough_to_recognise_a_set(four, monkeypatch):
-    files = benchmarks.known_benchmarks()["Four"].files
+    files = benchmarks.load_benchmarks()["Four"].files
     hidden = Benchmark("Hidden", files, {}, {4: (25.0, 0.7)}, {})
-    monkeypatch.setattr(benchmarks, "known_benchmarks", lambda: {"Hidden": hidden})
+    monkeypatch.setattr(benchmarks, "load_benchmarks", lambda: {"Hidden": hidden})
     assert look(four).is_exact
     Image.open(four / "a.png").save(four / "a.bmp")
     (four / "a.png").unlink()
     found = look(four)
-    assert (found.missing, found.foreign) == (("a.png",), ("a.bmp",))
-    assert any("known by their files only" in finding for finding in self_check(found, 4, 25.0, 0.7))
+    assert (found.missing, found.extra) == (("a.png",), ("a.bmp",))
+    assert any("known by their files only" in finding for finding in comparability_findings(found, 4, 25.0, 0.7))
 
 
 def test_other_images_are_no_benchmark(four, folder, tmp_path):
@@ -141,7 +145,7 @@ def test_other_images_are_no_benchmark(four, folder, tmp_path):
 
 
 def test_the_tables_of_the_benchmarks_are_whole():
-    sets = benchmarks.known_benchmarks()
+    sets = benchmarks.load_benchmarks()
     assert {name: len(known.files) for name, known in sets.items()} == {
         "Set5": 5,
         "Set14": 14,
@@ -156,21 +160,46 @@ def test_the_tables_of_the_benchmarks_are_whole():
     assert reference_bicubic("Mine", 2) is None
 
 
+def test_a_benchmark_costs_one_entry(four, tmp_path, monkeypatch, capsys):
+    """The script adds it from a folder of images; nothing else names it."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "scripts/maintenance"))
+    script = importlib.import_module("benchmark_tables")
+    table = tmp_path / "benchmarks.json"
+    table.write_text(reference.BENCHMARKS.read_text())
+    for module in (script, reference):
+        monkeypatch.setattr(module, "BENCHMARKS", table)
+    for path in four.iterdir():
+        Image.open(path).crop((0, 0, 72, 72)).save(path)
+    monkeypatch.setattr("sys.argv", ["benchmark_tables", f"Mine={four}"])
+    script.main()
+    monkeypatch.setattr(benchmarks, "load_benchmarks", reference.load_benchmarks.__wrapped__)
+    assert len(benchmarks.load_benchmarks()) == 5
+    found = look(four)
+    assert (found.benchmark, found.is_exact) == ("Mine", True)
+    bicubic = benchmarks.load_benchmarks()["Mine"].bicubic
+    assert set(bicubic) == {2, 3, 4}
+    assert comparability_findings(found, 4, *bicubic[4]) == []
+    (four / "a.png").unlink()
+    assert comparability_findings(look(four), 4, 0, 0) == [
+        "Mine is incomplete: 3 of 4 images are there; missing: a.png"
+    ]
+
+
 def test_published_rows():
-    rows = {(row.method, row.training): row for row in published("Set5", 4)}
+    rows = {(row.method, row.training): row for row in published_rows("Set5", 4)}
     assert (rows["VDSR", "291"].psnr, rows["VDSR", "291"].ssim, rows["VDSR", "291"].params) == (31.35, 0.8838, "665K")
     assert rows["SwinIR", "DF2K"].psnr == 32.92
     assert rows["ESPCN", "T91"].ssim is None
     assert all(row.source for row in rows.values())
-    assert ("IDN", "291") not in {(row.method, row.training) for row in published("Set5", 2)}
+    assert ("IDN", "291") not in {(row.method, row.training) for row in published_rows("Set5", 2)}
     for name in ("Set5", "Set14", "BSD100", "Urban100"):
         for scale in (2, 3, 4):
-            for row in published(name, scale):
+            for row in published_rows(name, scale):
                 if row.method == "Bicubic":  # papers resize the rounded Y plane: up to 0.1 dB lower
                     assert 0 <= reference_bicubic(name, scale)[0] - row.psnr + 0.006 < 0.1
                 else:
                     assert row.psnr > reference_bicubic(name, scale)[0]
-    assert published("Mine", 4) == []
+    assert published_rows("Mine", 4) == []
 
 
 @pytest.mark.parametrize("name", ["Set5", "Set14"])
@@ -188,9 +217,9 @@ def test_set5_made_smaller_and_incomplete(sr_data, tmp_path):
             tmp_path / f"{path.stem}.jpg"
         )
     found = recognise(sorted(tmp_path.glob("*.jpg")))
-    assert (found.benchmark, found.missing, found.foreign) == ("Set5", ("img_001.png",), ())
-    assert found.altered["img_002.jpg"] == "img_002.png, resized from 288x288 to 144x144"
-    assert len(self_check(found, 4, 28.431, 0.8113)) == 2
+    assert (found.benchmark, found.missing, found.extra) == ("Set5", ("img_001.png",), ())
+    assert found.modified["img_002.jpg"] == "img_002.png, resized from 288x288 to 144x144"
+    assert len(comparability_findings(found, 4, 28.431, 0.8113)) == 2
 
 
 def test_training_images_are_no_benchmark(sr_data):
@@ -212,7 +241,7 @@ def test_the_projects_own_row_is_judged_by_tables_it_did_not_make(sr_data, kerne
         hr = hr[..., : hr.shape[-2] // 4 * 4, : hr.shape[-1] // 4 * 4]
         sr = resize(resize(hr, Fraction(1, 4), kernel=kernel), 4)
         rows.append((float(psnr(sr, hr, shave=4)), float(ssim(sr, hr, shave=4))))
-    findings = self_check(recognise(paths), 4, *np.mean(rows, axis=0))
+    findings = comparability_findings(recognise(paths), 4, *np.mean(rows, axis=0))
     assert [what in finding for finding in findings] == ([True] if what else [])
 
 

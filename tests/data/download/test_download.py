@@ -79,7 +79,7 @@ def offer(server, tmp_path, monkeypatch, content, *, base="/set/", hashes="sha25
         files[path.rpartition("/")[2]] = [known, len(body) if sizes else None]
     entry = {"folder": "test/Tiny", "origin": "us", "licence": "none", "url": server.address + base, "files": files}
     (tmp_path / "table.json").write_text(json.dumps({"Tiny": entry}))
-    monkeypatch.setattr(fetch, "TABLE", tmp_path / "table.json")
+    monkeypatch.setattr(fetch, "DOWNLOADS", tmp_path / "table.json")
 
 
 def visible(root):
@@ -237,7 +237,7 @@ def test_names_and_lists(capsys):
     assert main([]) == 0
     listed = capsys.readouterr().out
     for name in ("set5", "set14", "bsd100", "urban100", "t91", "bsd200", "bsd200-extra", "div2k"):
-        assert f" {name} " in listed
+        assert f"\n{name} " in listed
     assert max(len(line) for line in listed.splitlines()) <= 80
     assert main(["--list", "div2k-lr"]) == 0
     listed = capsys.readouterr().out

@@ -11,18 +11,16 @@ from PIL import Image
 
 from sr_lightning.data.duplicates.fingerprint import (
     HASH_RADIUS,
-    TURNS,
+    ORIENTATIONS,
     Fingerprint,
-    find_copies,
-    find_repeats,
-    fingerprint,
     hash_bits,
     hash_distances,
     perceptual_hash,
     pixel_hash,
+    reoriented,
     thumbnail,
-    turned,
 )
+from sr_lightning.data.duplicates.search import find_duplicates, find_duplicates_within
 from sr_lightning.image.color import read_rgb
 
 NAMES = ("astronaut.png", "coffee.png", "chelsea.png", "rocket.jpg", "motorcycle_left.png", "camera.png", "coins.png")
@@ -70,17 +68,19 @@ ALTERATIONS = {
 
 @pytest.mark.parametrize("alteration", ALTERATIONS)
 def test_an_altered_image_is_found_and_no_other(photographs, alteration):
-    altered = [fingerprint(np.ascontiguousarray(ALTERATIONS[alteration](x))) for x in photographs]
-    originals = [fingerprint(x) for x in photographs]
+    altered = [Fingerprint.of(np.ascontiguousarray(ALTERATIONS[alteration](x))) for x in photographs]
+    originals = [Fingerprint.of(x) for x in photographs]
     expected = [(i, i) for i in range(len(NAMES))]
-    assert [(copy.i, copy.j) for copy in find_copies(altered, originals)] == expected
-    assert [(copy.i, copy.j) for copy in find_copies(originals, altered)] == expected
+    assert [(copy.i, copy.j) for copy in find_duplicates(altered, originals)] == expected
+    assert [(copy.i, copy.j) for copy in find_duplicates(originals, altered)] == expected
 
 
 def test_what_was_done_is_said(photographs):
     original = photographs[0]
     said = {
-        name: next(find_copies([fingerprint(np.ascontiguousarray(make(original)))], [fingerprint(original)])).how
+        name: next(
+            find_duplicates([Fingerprint.of(np.ascontiguousarray(make(original)))], [Fingerprint.of(original)])
+        ).how
         for name, make in ALTERATIONS.items()
     }
     assert said["jpeg"] == "re-encoded"
@@ -90,23 +90,26 @@ def test_what_was_done_is_said(photographs):
     assert said["smaller"] == "resized from 512x512"
     share = int(said["crop of 60 %"].removeprefix("a crop of ").removesuffix("%"))
     assert abs(share - 60) <= 3
-    assert next(find_copies([fingerprint(original)], [fingerprint(original.copy())])).how == "same pixels"
-    around = next(find_copies([fingerprint(original)], [fingerprint(crop(original, 0.7, 3))]))
+    assert next(find_duplicates([Fingerprint.of(original)], [Fingerprint.of(original.copy())])).how == "same pixels"
+    around = next(find_duplicates([Fingerprint.of(original)], [Fingerprint.of(crop(original, 0.7, 3))]))
     assert around.how == "with more around it"
 
 
 def test_repeats_within_a_set(photographs):
-    prints = [fingerprint(x) for x in photographs]
-    assert list(find_repeats(prints)) == []
-    prints += [fingerprint(photographs[2].copy()), fingerprint(np.ascontiguousarray(jpeg(photographs[3])[:, ::-1]))]
-    found = {(copy.i, copy.j): copy.how for copy in find_repeats(prints)}
+    prints = [Fingerprint.of(x) for x in photographs]
+    assert list(find_duplicates_within(prints)) == []
+    prints += [
+        Fingerprint.of(photographs[2].copy()),
+        Fingerprint.of(np.ascontiguousarray(jpeg(photographs[3])[:, ::-1])),
+    ]
+    found = {(copy.i, copy.j): copy.how for copy in find_duplicates_within(prints)}
     assert found == {(7, 2): "same pixels", (8, 3): "mirrored left-right, re-encoded"}
 
 
 def test_flat_images_are_like_nothing():
-    flat = [fingerprint(np.full((50, 60, 3), level, np.uint8)) for level in (0, 90, 255)]
-    assert list(find_copies(flat[:2], flat[2:])) == []
-    assert list(find_repeats(flat)) == []
+    flat = [Fingerprint.of(np.full((50, 60, 3), level, np.uint8)) for level in (0, 90, 255)]
+    assert list(find_duplicates(flat[:2], flat[2:])) == []
+    assert list(find_duplicates_within(flat)) == []
 
 
 def test_pixels_decide_the_exact_hash(photographs):
@@ -127,8 +130,8 @@ def test_turns_are_those_of_pillow(photographs):
         "mirrored top-bottom": image.transpose(Image.Transpose.FLIP_TOP_BOTTOM),
     }
     for name, transposed in expected.items():
-        np.testing.assert_array_equal(turned(np.asarray(image), TURNS.index(name)), np.asarray(transposed))
-    assert len({turned(np.asarray(image), turn).tobytes() for turn in range(8)}) == 8
+        np.testing.assert_array_equal(reoriented(np.asarray(image), ORIENTATIONS.index(name)), np.asarray(transposed))
+    assert len({reoriented(np.asarray(image), turn).tobytes() for turn in range(8)}) == 8
 
 
 def test_perceptual_hashes_agree_over_encodings_only(photographs):
@@ -144,13 +147,13 @@ def test_perceptual_hashes_agree_over_encodings_only(photographs):
 def test_no_false_alarm_on_the_classic_sets(sr_data):
     def prints(*folders: str) -> dict[str, Fingerprint]:
         paths = [path for folder in folders for path in sorted((sr_data / folder).iterdir())]
-        return {f"{path.parent.name}/{path.name}": fingerprint(read_rgb(path)) for path in paths}
+        return {f"{path.parent.name}/{path.name}": Fingerprint.of(read_rgb(path)) for path in paths}
 
     train, test = prints("train/T91", "train/BSD200", "train/BSD200-extra"), prints("test/Set5", "test/Set14")
-    copies = list(find_copies(list(train.values()), list(test.values())))
+    copies = list(find_duplicates(list(train.values()), list(test.values())))
     # Set5's woman really is an image of BSD200, made smaller.
     assert [(list(train)[c.i], list(test)[c.j]) for c in copies] == [("BSD200/302003.jpg", "Set5/img_005.png")]
-    repeats = list(find_repeats(list(train.values())))
+    repeats = list(find_duplicates_within(list(train.values())))
     assert [(list(train)[c.i], list(train)[c.j], c.how) for c in repeats] == [
         ("T91/t65.png", "T91/t36.png", "same pixels")
     ]

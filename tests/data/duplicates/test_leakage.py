@@ -12,7 +12,7 @@ from PIL import Image
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.cache.store import ImageStore
-from sr_lightning.data.duplicates import leakage
+from sr_lightning.data.duplicates import stored_hashes
 
 SKIMAGE = Path(skimage.data.__file__).parent
 
@@ -80,7 +80,7 @@ def test_held_out_images_are_no_leak(photographs, caplog):
 
 def test_hashes_are_computed_once_for_the_same_content(photographs, caplog, monkeypatch):
     warnings(caplog, *photographs)
-    monkeypatch.setattr(leakage, "hashes_of", None)  # whoever calls it fails
+    monkeypatch.setattr(stored_hashes, "image_hashes", None)  # whoever calls it fails
     assert warnings(caplog, *photographs) == []
     train, test = photographs
     renamed = train.rename(train.with_name("renamed"))
@@ -91,7 +91,7 @@ def test_what_is_kept_is_what_another_decoder_gives(photographs):
     train, _ = photographs
     paths = sorted(train.iterdir())
     store = ImageStore(paths, "cache")
-    fresh, kept = leakage.store_hashes(store, turns=8), leakage.store_hashes(store, turns=8)
+    fresh, kept = stored_hashes.stored_hashes(store, orientations=8), stored_hashes.stored_hashes(store, orientations=8)
     assert fresh.pixels == kept.pixels
     np.testing.assert_array_equal(fresh.bits, kept.bits)
     assert fresh.bits.shape == (3, 8, 256)

@@ -78,6 +78,7 @@ def test_litdata_itself_reads_the_images(many, packed):
     assert len(dataset) == len(paths) == 24
     index = json.loads((packed / "pictures.json").read_text())
     assert index["names"] == [path.relative_to(many).as_posix() for path in paths]
+    assert (packed / "pictures.hashes1.json").is_file()  # names are a format: sets that were packed once stay readable
     for i in (0, 5, 13, 23):
         np.testing.assert_array_equal(dataset[i], np.asarray(Image.open(paths[i])))
 
@@ -194,11 +195,11 @@ def test_workers_fetch_each_shard_from_a_bucket_once(packed, tmp_path, bucket, w
 
 def test_a_bucket_that_is_not_there_or_not_reached_is_told_after_seconds(tmp_path, bucket, monkeypatch):
     monkeypatch.setattr(shard_files.time, "sleep", lambda _: None)
-    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/images\.json: ClientError.*404"):
+    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/pictures\.json: ClientError.*404"):
         module("s3://bucket/other", tmp_path)
     shard_files._downloader.cache_clear()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/images\.json: EndpointConnectionError"):
+    with pytest.raises(UserError, match=r"cannot fetch s3://bucket/other/pictures\.json: EndpointConnectionError"):
         module("s3://bucket/other", tmp_path)
 
 
@@ -212,7 +213,7 @@ def test_a_shard_that_is_not_what_was_packed_is_told(packed, tmp_path):
         images[0]
     assert not list((tmp_path / "kept").glob("*/chunk*"))
     shard.write_bytes(content[:-1])
-    with pytest.raises(TrainingFailedError, match=r"has \d+ bytes, packed were"):
+    with pytest.raises(TrainingFailedError, match=r"has \d+ bytes, but "):
         module(packed, tmp_path).train_images.hr[0]
     shard.unlink()
     with pytest.raises(TrainingFailedError, match=r"cannot fetch local:.*chunk-0-0\.bin"):
@@ -233,7 +234,7 @@ def test_what_a_run_refuses(packed, many, tmp_path, monkeypatch):
         module(packed, tmp_path, train_dir=str(many))
     with pytest.raises(UserError, match=r"data\.shards\.max_cache_gb: found 0\.0001.* need 0\.00097; allowed: that"):
         module(f"local:{packed}", tmp_path, spread=100, kept_gb=1e-4)
-    with pytest.raises(UserError, match=r"cannot fetch local:.*nowhere/images\.json"):
+    with pytest.raises(UserError, match=r"cannot fetch local:.*nowhere/pictures\.json"):
         module(f"local:{tmp_path}/nowhere", tmp_path)
     shard_files._downloader.cache_clear()
     monkeypatch.setitem(sys.modules, "litdata.streaming.downloader", None)
@@ -260,7 +261,7 @@ def test_packing_leaves_a_whole_folder_or_none(many, tmp_path, capsys):
     assert "left out 2 of 24 files" in out
     assert "22 images" in out
     assert main([f"input={many}", "output=out"]) == 2
-    assert "output: out is there already" in capsys.readouterr().err
+    assert "output: out already exists" in capsys.readouterr().err
     assert os.stat("out").st_mode & 0o777 == 0o777 & ~os.umask(os.umask(0o22) and 0o22)
 
 
@@ -276,7 +277,7 @@ def test_packing_names_what_is_wrong_before_anything_is_imported(capsys):
 
 
 def test_a_run_is_told_what_is_wrong_before_anything_is_imported(many, capsys, monkeypatch):
-    from sr_lightning.config import value_check as checks
+    from sr_lightning.config import path_check
     from sr_lightning.train import main as train
 
     assert train(["data=streaming", "data.shards.folder=x", "data.shards.spread=0", "data.store_limit_gb=-1"]) == 2
@@ -285,7 +286,7 @@ def test_a_run_is_told_what_is_wrong_before_anything_is_imported(many, capsys, m
     assert "data.store_limit_gb: found -1.0, allowed: 0 and more" in err
     assert train(["data=streaming", f"data.shards.folder={many}"]) == 2
     assert f"data.shards.folder: {many} holds no packed images; allowed: what `python -m" in capsys.readouterr().err
-    monkeypatch.setattr(checks, "find_spec", lambda name: None)
+    monkeypatch.setattr(path_check, "find_spec", lambda name: None)
     assert train(["data=streaming", "data.shards.folder=s3://bucket/set"]) == 2
     assert "needs litdata; allowed: pip install 'sr_lightning[streaming]'" in capsys.readouterr().err
 

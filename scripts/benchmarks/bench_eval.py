@@ -1,7 +1,7 @@
 """How long PSNR and SSIM on Y of a set take: ours beside scikit-image's and BasicSR's, with equal numbers.
 
-    SR_DATA=<root> python scripts/bench_eval.py      # Set14; without it photographs that come with scikit-image
-    python scripts/bench_eval.py --images Urban100 --scale 2 --out eval.json
+    SR_DATA=<root> python scripts/benchmarks/bench_eval.py      # Set14; without it scikit-image's photographs
+    python scripts/benchmarks/bench_eval.py --images Urban100 --scale 2 --out eval.json
 
 A network's float output of each image is on the device; each method rounds it to 8 bit and gives both figures of
 each image. Numbers that are not equal (1e-3 dB, 1e-4) end the benchmark: a wrong figure is not a fast one.

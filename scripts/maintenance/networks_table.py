@@ -1,7 +1,7 @@
-"""Lists every shipped network as a Markdown table: parameters, multiply-adds, receptive field.
+"""Lists every network as a Markdown table: parameters, multiply-adds, receptive field.
 
-    python scripts/networks_table.py                 # at x4
-    python scripts/networks_table.py --scale 2 edsr_baseline rcan
+    python scripts/maintenance/networks_table.py                 # at x4
+    python scripts/maintenance/networks_table.py --scale 2 edsr_baseline rcan
 
 Multiply-adds are torch's own count for one image of 1280x720 pixels that comes out. The receptive field is
 measured: the LR pixels of a row on which one SR pixel depends, "whole" where a mean over the image is taken.
@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 from hydra import compose, initialize_config_dir
 
-from sr_lightning.builders import components as build
+from sr_lightning.builders.network import build_network
 from sr_lightning.config.conf_files import conf_dir, register_resolvers
 from sr_lightning.config.train import check_train
 from sr_lightning.inference.cost import multiply_adds
 from sr_lightning.inference.tiling import receptive_field
+from sr_lightning.models.base import network_traits
 
 
 def main() -> None:
@@ -35,12 +36,12 @@ def main() -> None:
         with initialize_config_dir(conf_dir(), version_base="1.3"):
             config = check_train(compose("train", [f"model={name}", f"scale={arguments.scale}"]))
         torch.manual_seed(0)
-        net = build.build_network(config.model).eval()
+        net = build_network(config.model).eval()
         count = multiply_adds(net, arguments.scale) or 0  # bicubic's, which the counter does not see: 0.04 G
         columns = receptive_field(net, arguments.scale)
         cells = [
             f"`{name}`",
-            "Y" if getattr(net, "channels", 3) == 1 else "RGB",
+            "Y" if network_traits(net).channels == 1 else "RGB",
             f"{sum(p.numel() for p in net.parameters()):,}",
             f"{count / 1e9:.1f} G",
             "whole" if columns is None else str(columns),

@@ -1,8 +1,8 @@
 """What the framework costs, and what its settings gain: steps of ours beside plain loops, in turn.
 
-    python scripts/bench_train.py
-    python scripts/bench_train.py price --out train.json
-    python scripts/bench_train.py waiting --networks all     # each shipped network; minutes
+    python scripts/benchmarks/bench_train.py
+    python scripts/benchmarks/bench_train.py price --out train.json
+    python scripts/benchmarks/bench_train.py waiting --networks all     # each shipped network; minutes
 
 Ours is what `python -m sr_lightning.train logger=csv` runs: the Trainer with its module, callbacks, log and progress
 bar (on a terminal that nobody sees). It is timed from a step to a later one; validation and saving are left out.
@@ -41,13 +41,16 @@ from rich.console import Console
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sr_lightning.builders import components as build
+from sr_lightning.builders.components import build, factory
+from sr_lightning.builders.network import build_network
+from sr_lightning.builders.training import build_module, build_optimizer, build_trainer, resolve_precision
 from sr_lightning.callbacks import Progress
 from sr_lightning.config.conf_files import conf_dir, register_resolvers
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.config.train import check_train
 from sr_lightning.data.batch import TrainBatch
 from sr_lightning.loggers.metrics_csv import MetricsCsv
+from sr_lightning.models.base import network_traits
 from sr_lightning.runs.environment import quiet
 from sr_lightning.runs.run import Run
 from sr_lightning.train import _callbacks
@@ -129,14 +132,14 @@ class Work:
 
     def data(self) -> Any:
         """Its images."""
-        data = build.build(self.config.data, "data")
+        data = build(self.config.data, "data")
         data.setup("fit")
         return data
 
     def net(self) -> nn.Module:
         """Its network, the same at each call."""
         torch.manual_seed(self.config.seed)
-        return build.build_network(self.config.model)
+        return build_network(self.config.model)
 
 
 def composed(*overrides: str, steps: int) -> TrainConfig:
@@ -158,12 +161,12 @@ def ours(work: Work) -> Timed:
         clock = ClockCallback(Clock(work.steps, work.device))
         if config.compile:
             net.compile()
-        module, run = build.build_module(config, net), Run(folder=folder, command="")
+        module, run = build_module(config, net), Run(folder=folder, command="")
         callbacks = [*_callbacks(config, run), clock]
         for callback in callbacks:
             if isinstance(callback, Progress):  # a bar is drawn for a terminal only
                 callback._console = Console(file=io.StringIO(), force_terminal=True, width=80)
-        trainer = build.build_trainer(config, folder, callbacks=callbacks, loggers=[MetricsCsv(folder)])
+        trainer = build_trainer(config, folder, callbacks=callbacks, loggers=[MetricsCsv(folder)])
         trainer.fit(module, datamodule=work.data())
         waiting = trainer.logged_metrics.get("time/data_wait", torch.tensor(0.0))
         assert clock.loss is not None
@@ -180,12 +183,12 @@ def bare(work: Work, *, plain: bool = False, batches: Iterator[TrainBatch] | Non
     """
     config, device = work.config, work.device
     net = work.net().to(device)
-    channels, precision = getattr(net, "channels", 3), build.resolve_precision(config.trainer["precision"], "auto")
+    channels, precision = network_traits(net).channels, resolve_precision(config.trainer["precision"], "auto")
     layout = torch.contiguous_format if plain else torch.channels_last
     net = net.to(memory_format=layout)
     section = {**config.optimizer, "fused": None} if plain else config.optimizer
-    optimizer = build.build_optimizer(section, "optimizer")(net.parameters())
-    schedule = build.factory(config.scheduler, "scheduler")(optimizer, config.trainer["max_steps"])
+    optimizer = build_optimizer(section, "optimizer")(net.parameters())
+    schedule = factory(config.scheduler, "scheduler")(optimizer, config.trainer["max_steps"])
     clock, reads = Clock(work.steps, device), batches is not None
     loss = torch.tensor(0.0)
     for step, batch in enumerate(itertools.islice(batches or same_batches(work), clock.last), 1):

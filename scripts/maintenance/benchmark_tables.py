@@ -1,6 +1,7 @@
-"""Writes `sr_lightning/data/benchmarks.json`: how the images of Set5 and Set14 are known again, and bicubic's rows.
+"""Writes `sr_lightning/data/benchmarks/benchmarks.json`: hashes of the benchmarks' images, and bicubic's rows.
 
-    SR_DATA=<root> python scripts/benchmark_tables.py
+    SR_DATA=<root> python scripts/maintenance/benchmark_tables.py       # the four classic sets
+    python scripts/maintenance/benchmark_tables.py Manga109=<folder>    # adds a benchmark, or replaces its entry
 
 The rows are computed with NumPy, Pillow and scikit-image only, none of the project's resizing or metrics, so that
 they can convict the project itself. `otherwise` holds what other kernels and protocols give: it tells a user why a
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import numpy as np
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-import sr_lightning
+from sr_lightning.data.benchmarks.reference import BENCHMARKS
 from sr_lightning.data.duplicates.fingerprint import perceptual_hash, pixel_hash, thumbnail
 from sr_lightning.image.color import read_rgb
 
@@ -29,6 +31,7 @@ BICUBIC = {
     "BSD100": {2: (29.565, 0.8436), 3: (27.210, 0.7395), 4: (25.963, 0.6682)},
     "Urban100": {2: (26.880, 0.8407), 3: (24.460, 0.7353), 4: (23.142, 0.6582)},
 }
+SCALES = (2, 3, 4)
 MULTIPLES = (3, 4, 8, 12, 24)  # to which other distributions crop their images
 
 
@@ -140,30 +143,46 @@ def rows_of_image(hr: np.ndarray, scale: int) -> dict[str, tuple[float, float]]:
     return found
 
 
+def entry(name: str, folder: Path, bicubic: dict[int, tuple[float, float]]) -> dict[str, dict]:
+    """A benchmark's entry.
+
+    Args:
+        name: For what is printed.
+        folder: Its images.
+        bicubic: Scale -> reference PSNR and SSIM where they were measured elsewhere; empty: those measured here.
+    """
+    images = {path.name: read_rgb(path) for path in sorted(folder.iterdir())}
+    found: dict[str, dict] = {"bicubic": dict(bicubic), "otherwise": {}, "pictures": {}}
+    for file, rgb in images.items():
+        height, width, _ = rgb.shape
+        crops = {m: (height // m * m, width // m * m) for m in MULTIPLES}
+        found["pictures"][file] = {
+            "size": [height, width],
+            "pixels": pixel_hash(rgb),
+            "phash": perceptual_hash(thumbnail(rgb)),
+            "crops": {m: pixel_hash(rgb[:h, :w]) for m, (h, w) in crops.items() if (h, w) != (height, width)},
+        }
+    for scale in SCALES:
+        rows = [rows_of_image(rgb, scale) for rgb in images.values()]
+        means = {key: np.mean([r[key] for r in rows], axis=0).round(4).tolist() for key in rows[0]}
+        measured = means.pop("")
+        stored = found["bicubic"].setdefault(scale, measured)
+        print(name, scale, "measured", measured, "stored", stored)
+        found["otherwise"][scale] = means
+    return found
+
+
 def main() -> None:
     document: dict[str, dict] = {}
-    for name, bicubic in BICUBIC.items():
-        document[name] = {"bicubic": bicubic, "otherwise": {}, "pictures": {}}
+    if added := dict(argument.split("=", 1) for argument in sys.argv[1:]):
+        document = json.loads(BENCHMARKS.read_text(encoding="utf-8"))
+        document |= {name: entry(name, Path(folder), BICUBIC.get(name, {})) for name, folder in added.items()}
+    for name, bicubic in ({} if added else BICUBIC).items():
         folder = Path(os.environ["SR_DATA"], "test", name)
-        if not folder.is_dir():
-            continue  # known by the hashes of its files alone, which downloads.json has
-        images = {path.name: read_rgb(path) for path in sorted(folder.iterdir())}
-        for file, rgb in images.items():
-            height, width, _ = rgb.shape
-            crops = {m: (height // m * m, width // m * m) for m in MULTIPLES}
-            document[name]["pictures"][file] = {
-                "size": [height, width],
-                "pixels": pixel_hash(rgb),
-                "phash": perceptual_hash(thumbnail(rgb)),
-                "crops": {m: pixel_hash(rgb[:h, :w]) for m, (h, w) in crops.items() if (h, w) != (height, width)},
-            }
-        for scale in bicubic:
-            rows = [rows_of_image(rgb, scale) for rgb in images.values()]
-            means = {key: np.mean([r[key] for r in rows], axis=0).round(4).tolist() for key in rows[0]}
-            print(name, scale, "measured", means.pop(""), "stored", bicubic[scale])
-            document[name]["otherwise"][scale] = means
-    target = Path(sr_lightning.__file__).parent / "data" / "benchmarks.json"
-    target.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        # Without its images it is recognised by the checksums in downloads.json alone.
+        known = {"bicubic": bicubic, "otherwise": {}, "pictures": {}}
+        document[name] = entry(name, folder, bicubic) if folder.is_dir() else known
+    BENCHMARKS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 """Counts what is lost when runs are killed, stopped and damaged: a table, and the same as JSON.
 
-    python scripts/bench_faults.py matrix                   # every id of the fault matrix, by its tests
-    python scripts/bench_faults.py kills --n 1000 --out kills.json
-    python scripts/bench_faults.py stops --n 50             # runs that are stopped two to five times
-    python scripts/bench_faults.py signals --n 6
-    python scripts/bench_faults.py flips --n 200
-    python scripts/bench_faults.py cost                     # what saving and checking takes
-    python scripts/bench_faults.py --out faults.json        # all of them
+    python scripts/benchmarks/bench_faults.py matrix                   # every id of the fault matrix, by its tests
+    python scripts/benchmarks/bench_faults.py kills --n 1000 --out kills.json
+    python scripts/benchmarks/bench_faults.py stops --n 50             # runs that are stopped two to five times
+    python scripts/benchmarks/bench_faults.py signals --n 6
+    python scripts/benchmarks/bench_faults.py flips --n 200
+    python scripts/benchmarks/bench_faults.py cost                     # what saving and checking takes
+    python scripts/benchmarks/bench_faults.py --out faults.json        # all of them
 
 Everything is imported once; each run is a fork of this process, so that a killed run costs a second. The moments
 of the kills and the bits are drawn from --seed. A run that was stopped is continued until it is done, and then
@@ -39,7 +39,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-TESTS = Path(__file__).parents[1] / "tests"
+TESTS = Path(__file__).parents[2] / "tests"
 Section = Callable[[int, random.Random], Iterable[Row]]
 
 

@@ -1,8 +1,8 @@
 """How fast training patches come, and what a worker costs: ours beside decoding a file for each patch.
 
-    python scripts/bench_data.py                     # photographs that come with scikit-image
-    python scripts/bench_data.py --images DIV2K_train_HR --out data.json
-    python scripts/bench_data.py sizes workers --quick
+    python scripts/benchmarks/bench_data.py                     # photographs that come with scikit-image
+    python scripts/benchmarks/bench_data.py --images DIV2K_train_HR --out data.json
+    python scripts/benchmarks/bench_data.py sizes workers --quick
 
 Every method gives the same batches of 16 (same images, windows, turns). Ours copies windows out of the decoded
 store, and out of the LR images that it made once; the others decode a file for each patch, with Pillow, or OpenCV
@@ -40,11 +40,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from sr_lightning.data.cache.lr_images import made_lr
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from sr_lightning.data.batch import TrainBatch, TrainWindows
+from sr_lightning.data.cache.lr_images import made_lr
 from sr_lightning.data.cache.store import ImageStore
 from sr_lightning.data.datasets import BatchSampler, Images, TrainSamples
 from sr_lightning.data.degradations.base import Downscale, to_train_batch

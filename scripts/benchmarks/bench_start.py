@@ -1,7 +1,7 @@
 """How long commands take to say something, to be done, and to make their first training step.
 
-    python scripts/bench_start.py                           # all, five rounds
-    python scripts/bench_start.py train evaluate --rounds 3 --out start.json
+    python scripts/benchmarks/bench_start.py                           # all, five rounds
+    python scripts/benchmarks/bench_start.py train evaluate --rounds 3 --out start.json
 
 Each command line is typed as a user would, in a process of its own, at a terminal of its own, in an empty folder;
 every command once in each round, so that what else the machine does hits all alike. `train` ends after

@@ -1,4 +1,4 @@
-"""Both sides of each game against torch's losses, the papers' formulas and values known by hand."""
+"""Both sides of each adversarial loss against torch's losses, the papers' formulas and values known by hand."""
 
 import math
 

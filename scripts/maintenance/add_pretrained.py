@@ -1,6 +1,6 @@
 """Puts the best weights of a finished run into the package, without anything of the machine that trained them.
 
-python scripts/ship_weights.py runs/train/<run> edsr_tiny_y_x4
+python scripts/maintenance/add_pretrained.py runs/train/<run> edsr_tiny_y_x4
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from sr_lightning.builders.components import build_network
-from sr_lightning.checkpoints.weights import load_weights, read_config, saved_config, write_weights
+from sr_lightning.builders.network import build_network
+from sr_lightning.checkpoints.weights import WeightsFile, load_weights, write_weights
 
-FOLDER = Path(__file__).resolve().parent.parent / "sr_lightning" / "weights"
+FOLDER = Path(__file__).resolve().parents[2] / "sr_lightning" / "weights"
 
 
 def main() -> None:
@@ -21,11 +21,12 @@ def main() -> None:
     parser.add_argument("name", help="what users will type as model.weights")
     arguments = parser.parse_args()
     checkpoint = arguments.run / "checkpoints" / "best.ckpt"
-    config, trained = read_config(checkpoint), saved_config(checkpoint)
+    weights = WeightsFile.read(checkpoint)
+    config, trained = weights.network_config, weights.config
     if config is None or trained is None:
         parser.error(f"{checkpoint} is no checkpoint of this project")
     net = build_network(config["model"])
-    load_weights(net, checkpoint)
+    load_weights(net, weights)
     folders = trained["data"]["train_dir"]
     names = [Path(folder).name for folder in ([folders] if isinstance(folders, str) else folders)]
     FOLDER.mkdir(exist_ok=True)

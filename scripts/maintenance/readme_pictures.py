@@ -1,7 +1,7 @@
 """Draws the README's images from finished runs: the same place of one photograph for each run.
 
     python -m sr_lightning.train -m loss.beta=0,0.01,0.1 hydra.sweep.dir=runs/readme
-    python scripts/readme_pictures.py .github/loss_weights.png runs/readme/0 runs/readme/1 runs/readme/2
+    python scripts/maintenance/readme_pictures.py .github/loss_weights.png runs/readme/0 runs/readme/1 runs/readme/2
 
 Each panel is labelled with the run's weights, PSNR-Y and its distance between the features of EfficientNet-Lite0.
 """
@@ -19,7 +19,7 @@ from omegaconf import OmegaConf
 from PIL import Image, ImageDraw, ImageFont
 from skimage.data import astronaut
 
-from sr_lightning.builders import components as build
+from sr_lightning.builders.network import build_network
 from sr_lightning.checkpoints.weights import load_weights
 from sr_lightning.config.conf_files import register_resolvers
 from sr_lightning.config.train import check_train
@@ -63,7 +63,7 @@ def main() -> None:
 def super_resolved(run: Path, lr: torch.Tensor) -> tuple[str, torch.Tensor]:
     """A run's label and its image: (1, 3, H, W) uint8."""
     config = check_train(OmegaConf.load(run / ".hydra" / "config.yaml"))
-    net = build.build_network(config.model).eval()
+    net = build_network(config.model).eval()
     load_weights(net, run / "checkpoints" / "best.ckpt")
     with torch.no_grad():
         sr = super_resolve(net, lr, 4)

@@ -1,0 +1,38 @@
+"""Builds the network of the config section `model`, with its weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from sr_lightning.builders.components import build
+from sr_lightning.builders.identify_network import suggest_overrides
+from sr_lightning.checkpoints.network_config import BESIDE_THE_NETWORK
+from sr_lightning.checkpoints.weights import WeightsFile, load_weights
+from sr_lightning.errors import UserError
+from sr_lightning.models.base import check_network
+from sr_lightning.weights.pretrained import find_pretrained
+
+
+def build_network(section: dict[str, Any], *, weights: WeightsFile | None = None) -> nn.Module:
+    """Builds a network, and starts it from weights where there are some.
+
+    Args:
+        section: The network's `_target_` and arguments, and `weights` (a file, or the name of pretrained weights)
+            with `fresh`, the layers that are not taken from it.
+        weights: A file that has been read already, in place of `section["weights"]`.
+
+    Raises:
+        UserError: The class is no network, refuses its arguments, or the weights do not fit it.
+    """
+    net = build({key: value for key, value in section.items() if key not in BESIDE_THE_NETWORK}, "model")
+    if not isinstance(net, nn.Module):
+        raise UserError(f"model._target_: {section['_target_']} is a {type(net).__name__}, allowed: a torch.nn.Module")
+    check_network(net)
+    if weights is None and section.get("weights") is not None:
+        weights = WeightsFile.read(find_pretrained(section["weights"]))
+    if weights is not None:
+        load_weights(net, weights, fresh=section.get("fresh", ()), suggest=suggest_overrides)
+    return net.to(memory_format=torch.channels_last)

@@ -1,0 +1,166 @@
+"""Builds the parts of a training run: loss, optimizers, module, Trainer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from sr_lightning.builders.components import build, check_kind, factory
+from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
+from sr_lightning.config.signatures import parameters
+from sr_lightning.distributed.environment import ranks
+from sr_lightning.errors import UserError
+from sr_lightning.models.base import min_size, network_traits
+
+if TYPE_CHECKING:
+    import lightning.pytorch as pl
+    from lightning.pytorch.loggers import Logger
+
+    from sr_lightning.losses import CompositeLoss
+    from sr_lightning.training.adversarial import Adversary
+    from sr_lightning.training.module import SRModule
+
+
+def build_module(config: TrainConfig, net: nn.Module) -> SRModule:
+    """Builds the LightningModule that trains the network, against a discriminator where the config names one.
+
+    Raises:
+        UserError: A part cannot be built, or two of them do not go together.
+    """
+    from sr_lightning.training.adversarial import AdversarialModule
+    from sr_lightning.training.module import SRModule
+
+    _check_scales(config, net)
+    _check_patch(config, net, scale=1, unit="LR pixels")
+    loss = build_loss(config.loss)
+    optimizer, scheduler = build_optimizer(config.optimizer, "optimizer"), factory(config.scheduler, "scheduler")
+    if config.adversarial is None:
+        return SRModule(net, loss, optimizer=optimizer, scheduler=scheduler, config=asdict(config))
+    return AdversarialModule(
+        net,
+        loss,
+        adversary=_adversary(config, config.adversarial),
+        optimizer=optimizer,
+        scheduler=scheduler,
+        config=asdict(config),
+        gradient_clip_val=config.trainer.get("gradient_clip_val"),
+    )
+
+
+def build_loss(section: dict[str, Any]) -> CompositeLoss:
+    """The composite loss; a term of weight 0 is not built."""
+    section = {"_target_": LOSS} | section
+    perceptual, terms = section.pop("perceptual", None), section.pop("terms", None) or {}
+    if perceptual is not None and section.get("beta", 0.0) > 0:
+        section["perceptual"] = build({"_target_": PERCEPTUAL} | perceptual, "loss.perceptual")
+    built = {
+        name: (term["weight"], build({k: v for k, v in term.items() if k != "weight"}, f"loss.terms.{name}"))
+        for name, term in terms.items()
+        if term["weight"] > 0
+    }
+    given = {key: section.pop(key) for key in ("perceptual",) if key in section}
+    loss: CompositeLoss = build(section | {"_partial_": True}, "loss")(**given, terms=built)
+    return loss
+
+
+def build_optimizer(section: dict[str, Any], path: str) -> Callable[..., Any]:
+    """As `factory`. One kernel steps through all weights where the class has one, unless the config says `fused`."""
+    ways = ("fused", "foreign", "differentiable")
+    if "fused" in (parameters(section["_target_"]) or {}) and not any(way in section for way in ways):
+        section = section | {"fused": True}
+    return factory(section, path)
+
+
+def _adversary(config: TrainConfig, section: dict[str, Any]) -> Adversary:
+    from sr_lightning.losses.adversarial import AdversarialLoss
+    from sr_lightning.training.adversarial import Adversary
+
+    discriminator = build(section["discriminator"], "adversarial.discriminator")
+    loss = build(section["loss"], "adversarial.loss")
+    check_kind(discriminator, nn.Module, section["discriminator"], "adversarial.discriminator")
+    check_kind(loss, AdversarialLoss, section["loss"], "adversarial.loss")
+    scale = min(config.scale)
+    _check_patch(config, discriminator, scale=scale, unit=f"HR pixels at x{scale}")
+    optimizer = build_optimizer(section["optimizer"], "adversarial.optimizer")
+    return Adversary(discriminator, loss, optimizer, weight=section["weight"])
+
+
+def _check_scales(config: TrainConfig, net: nn.Module) -> None:
+    name, own = type(net).__name__, network_traits(net).scales
+    if own and not set(config.scale) <= set(own):
+        raise UserError(f"scale: found {_listed(config.scale)}, but {name} is for {_listed(own)}")
+    if len(config.scale) > 1 and len(own) < 2:
+        raise UserError(
+            f"scale: found {_listed(config.scale)}, but {name} names no scales; allowed: one scale, or a network "
+            "with an attribute scales and forward(x, scale)"
+        )
+
+
+def _listed(scales: Sequence[int]) -> str:
+    return ", ".join(f"x{scale}" for scale in scales)
+
+
+def _check_patch(config: TrainConfig, module: nn.Module, *, scale: int, unit: str) -> None:
+    """Raises UserError where training patches are smaller than a network, or a discriminator, takes."""
+    patch, needed = config.data.get("patch_size"), min_size(module)
+    if isinstance(patch, int) and patch * scale < needed:
+        raise UserError(
+            f"data.patch_size: found {patch}, {patch * scale} {unit}, but {type(module).__name__} needs {needed}; "
+            f"allowed: {-(-needed // scale)} and more"
+        )
+
+
+def build_trainer(
+    config: TrainConfig, folder: Path, *, callbacks: list[pl.Callback], loggers: list[Logger]
+) -> pl.Trainer:
+    """Builds the Trainer: counted in steps, with the arguments that no config sets."""
+    from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
+    from sr_lightning.training.profiler import NoProfiler
+
+    section = dict(config.trainer)
+    if config.adversarial is not None:
+        section["gradient_clip_val"] = None  # the module clips: Lightning refuses to where it does not step
+    section["precision"] = resolve_precision(section.get("precision"), str(section.get("accelerator", "auto")))
+    if len(config.scale) > 1 and section.get("strategy") in ("auto", "ddp") and ranks().world_size > 1:
+        section["strategy"] = "ddp_find_unused_parameters_true"  # a batch uses the heads of its own scale only
+    accumulate = section.get("accumulate_grad_batches", 1)
+    if isinstance(interval := section.get("val_check_interval"), int):
+        # Lightning counts batches here; the config means optimizer steps.
+        section["val_check_interval"] = min(interval, section["max_steps"]) * accumulate
+    if not torch.cuda.is_available():
+        # Lightning sets it, and torch's optimizers then look for a driver's library at each step: 0.3 ms.
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    trainer: pl.Trainer = build(
+        section,
+        "trainer",
+        callbacks=callbacks,
+        logger=loggers,
+        profiler=section.pop("profiler", None) or NoProfiler(),
+        default_root_dir=str(folder),
+        plugins=[SafeCheckpointIO()],
+        max_epochs=-1,
+        check_val_every_n_epoch=None,  # there are no epochs
+        use_distributed_sampler=False,  # the samplers know their ranks; Lightning's would repeat images
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+    )
+    return trainer
+
+
+def resolve_precision(precision: str | int | None, accelerator: str) -> str | int | None:
+    """`auto`: bf16-mixed where the hardware computes in it, else 32."""
+    if precision != "auto":
+        return precision
+    if torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda"):
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif accelerator in ("auto", "cpu"):
+        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    else:
+        fast = False
+    return "bf16-mixed" if fast else "32-true"

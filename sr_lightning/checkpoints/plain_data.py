@@ -1,0 +1,51 @@
+"""Reads checkpoint files as plain data, without executing anything in them."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sr_lightning.checkpoints.integrity import SEALED, DamagedError, read_seal
+from sr_lightning.errors import UserError
+
+
+def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint file; one of ours is checked against its checksums.
+
+    Raises:
+        UserError: The file is damaged, or holds more than plain data.
+    """
+    try:
+        read_seal(path)
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except DamagedError:
+        raise
+    except Exception as error:
+        raise UserError(f"{path}: cannot be read as a checkpoint of plain data: {_reason(path, error)}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, allowed: a checkpoint or a dict of weights")
+    content.pop(SEALED, None)
+    return content
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """What is wrong with the file; torch's own advice is to switch the protection off."""
+    if not path.is_file() or isinstance(error, PermissionError):
+        return str(error)
+    with path.open("rb") as file:
+        beginning = file.read(64).lstrip()
+    if not beginning:
+        return "the file is empty"
+    if beginning[:1] == b"<":
+        return "it is a web page; allowed: the file that the page offers"
+    if beginning.startswith(b"version https://git-lfs"):
+        return "it is a pointer of Git LFS; allowed: the file that it points to (git lfs pull)"
+    if isinstance(error, pickle.UnpicklingError):
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"it holds {found[1]}" if found else "it holds more than tensors, numbers and texts, or is damaged"
+        return f"{what}, and nothing in a file is executed here; allowed: the state dict, saved anew by its own project"
+    return f"it is damaged, or no file of weights ({(str(error).splitlines() or [type(error).__name__])[0]})"

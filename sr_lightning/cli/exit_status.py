@@ -1,0 +1,43 @@
+"""The message and exit status of a command: 0 done, 2 wrong input, 1 failure, 130 or 143 interrupted."""
+
+from __future__ import annotations
+
+import re
+import sys
+import traceback
+from collections.abc import Callable
+
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from sr_lightning.errors import FailedError, InterruptedRun, UserError
+from sr_lightning.text import printable
+
+
+def exit_status(program: str, run: Callable[[], int]) -> int:
+    """Runs a command; a user's mistake and an expected failure are told in one message, a bug with its traceback.
+
+    Args:
+        program: How the user calls it, for the messages.
+        run: Returns the exit status where nothing is raised.
+    """
+    try:
+        return run()
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        _tell(f"{program}: the input is wrong\n{re.sub('^', '  ', str(error), flags=re.MULTILINE)}")
+        return 2
+    except FailedError as error:
+        _tell(f"{program}: {error}")
+        return 1
+    except InterruptedRun as stopped:
+        return stopped.exit_status
+    except KeyboardInterrupt:
+        _tell("interrupted")
+        return 130
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _tell(message: str) -> None:
+    print(printable(message), file=sys.stderr, flush=True)

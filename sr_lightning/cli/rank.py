@@ -1,0 +1,128 @@
+"""One process of several: `python -m sr_lightning.cli.rank <command> <run folder>`.
+
+It runs the whole job from a file of plain data, so that it does not matter how the command itself was started: by `-m`,
+by a console script, inside a sweep or by a launcher plugin.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import sys
+import threading
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from sr_lightning.checkpoints.integrity import Seal
+from sr_lightning.cli.commands import COMMANDS, RunConfig
+from sr_lightning.distributed.environment import ranks
+from sr_lightning.errors import FailedError, InterruptedRun, UserError
+from sr_lightning.runs.resume import Resume
+from sr_lightning.runs.run import Run
+from sr_lightning.text import Formatter
+
+RANKS = "ranks"
+"""The folder in a run's folder that holds the job, and what each rank reports."""
+
+
+def write_job(config: RunConfig, run: Run) -> None:
+    """Writes what each process needs as `<run folder>/ranks/job.json`."""
+    plain = {
+        "config": asdict(config),
+        "command": run.command,
+        "group": run.group,
+        "resume": run.resume and _resume_to_plain(run.resume),
+    }
+    (run.folder / RANKS / "job.json").write_text(json.dumps(plain), encoding="utf-8")
+
+
+def read_job(folder: Path, name: str) -> tuple[RunConfig, Run]:
+    """The config and the run that `write_job` wrote."""
+    plain: dict[str, Any] = json.loads((folder / RANKS / "job.json").read_text(encoding="utf-8"))
+    resume = plain["resume"] and _resume_from_plain(folder, plain["resume"])
+    return COMMANDS[name].config_from_plain(plain["config"]), Run(folder, plain["command"], plain["group"], resume)
+
+
+# The two belong to Resume: nothing here depends on what they hold.
+
+
+def _resume_to_plain(resume: Resume) -> dict[str, Any]:
+    """Without the saved config: the job has the checked one."""
+    return {
+        "checkpoint": resume.checkpoint and str(resume.checkpoint),
+        "step": resume.seal and resume.seal.step,
+        "changes": resume.changes,
+        "allowed": resume.allowed,
+        "differing": resume.differing,
+    }
+
+
+def _resume_from_plain(folder: Path, plain: dict[str, Any]) -> Resume:
+    return Resume(
+        folder,
+        plain["checkpoint"] and Path(plain["checkpoint"]),
+        DictConfig({}),
+        plain["changes"],
+        seal=None if plain["step"] is None else Seal(plain["step"], None),
+        allowed=tuple(plain["allowed"]),
+        differing=tuple(plain["differing"]),
+    )
+
+
+def _log_to(folder: Path, name: str, rank: int) -> None:
+    console = logging.StreamHandler(sys.stdout)
+    console.setFormatter(Formatter("%(message)s"))
+    logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, handlers=[console])
+    if rank == 0:
+        file = logging.FileHandler(folder / f"{name}.log", encoding="utf-8")
+        file.setFormatter(Formatter("[%(asctime)s][%(name)s][%(levelname)s] %(message)s"))
+        logging.getLogger().addHandler(file)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent was killed."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> int:
+    """Runs the job and leaves its objective or its error in `rank<n>.json`; returns the exit status."""
+    name, folder, rank = sys.argv[1], Path(sys.argv[2]), ranks().rank
+    report = folder / RANKS / f"rank{rank}.json"
+    _end_with_parent()
+    _log_to(folder, name, rank)
+    config, run = read_job(folder, name)
+    task = getattr(importlib.import_module(f"sr_lightning.{name}"), name)
+    try:
+        report.write_text(json.dumps({"objective": task(config, run)}), encoding="utf-8")
+    except InterruptedRun as stopped:
+        return stopped.exit_status
+    except (UserError, FailedError) as error:
+        report.write_text(json.dumps({"type": type(error).__name__, "message": str(error)}), encoding="utf-8")
+        return 2 if isinstance(error, UserError) else 1
+    except Exception as error:
+        traceback.print_exc()
+        report.write_text(json.dumps({"type": "", "message": f"process {rank}: {error}"}), encoding="utf-8")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: after a failure the process group's threads may wait for the other ranks.
+    os._exit(status)

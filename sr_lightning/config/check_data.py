@@ -1,0 +1,62 @@
+"""The schema of `conf/check_data.yaml` and its check."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.schema import TrainConfig
+from sr_lightning.config.train import check_train, take_section
+
+
+@dataclass
+class CheckDataConfig:
+    """The data of a training run, or folders in its place, and the report about them."""
+
+    train: TrainConfig
+    output: Path
+    """The JSON file that is written."""
+    folders: list[str] | None
+    """Checked in place of the sets of `train.data`."""
+
+
+def check_check_data(config: DictConfig) -> CheckDataConfig:
+    """Checks a composed `check_data` config.
+
+    Args:
+        config: As composed by Hydra, without its `hydra` section.
+
+    Returns:
+        The resolved config.
+
+    Raises:
+        UserError: Something is wrong, the output cannot be written among it; one line for each finding.
+    """
+    train, section = take_section(config, "check_data")
+    output, folders = section.get("output"), section.get("folders")
+    findings = unknown_keys(section, ("output", "folders"), "check_data")
+    if not isinstance(output, str) or not output.endswith(".json"):
+        findings.append(f"check_data.output: found {output!r}, allowed: a file name with the suffix .json")
+    chosen = [folders] if isinstance(folders, str) else folders
+    if chosen is not None and not (
+        isinstance(chosen, list) and chosen and all(isinstance(folder, str) for folder in chosen)
+    ):
+        findings.append(f"check_data.folders: found {folders!r}, allowed: a folder, or a list of folders")
+    refuse(findings)
+    checked = CheckDataConfig(check_train(train), Path(str(output)), chosen)
+    refuse(_output_findings(checked.output))
+    return checked
+
+
+def _output_findings(path: Path) -> list[str]:
+    """Tried before the work, and without touching what an earlier check wrote."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        return [f"check_data.output: cannot write {path}: {error.strerror}"]
+    return []

@@ -1,0 +1,96 @@
+"""Folders and files that a config names, which have to exist before anything heavy is imported."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+from sr_lightning.config.schema import TrainConfig
+from sr_lightning.config.signatures import constant
+from sr_lightning.weights.pretrained import find_pretrained, pretrained_names
+
+_DATA_HINT = "; the data sets' root is paths.data or $SR_DATA, and `python -m sr_lightning.download` fills it"
+_SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def path_findings(config: TrainConfig) -> Iterator[str]:
+    """One message for each folder or file of a train config that is missing."""
+    data = config.data
+    folders: list[tuple[str, Any]] = [("data.train_dir", data.get("train_dir"))]
+    folders += [
+        ("data.train_lr_dir", folder.replace("{scale}", str(scale)))
+        for folder in _as_list(data.get("train_lr_dir"))
+        for scale in config.scale
+    ]
+    for split in ("val", "test"):
+        folders += set_folders(f"data.{split}", data.get(split) or {}, config.scale)
+    yield from missing_folder_findings(folders)
+    yield from _shards(data.get("shards"))
+    weights = config.model.get("weights")
+    if config.model.get("fresh") and weights is None:
+        yield f"model.fresh: found {config.model['fresh']}, but model.weights names nothing to start from"
+    files = {"model.weights": weights and find_pretrained(weights)}
+    if config.loss.get("beta", 0.0) > 0:
+        files["loss.perceptual.weights"] = (config.loss["perceptual"] or {}).get("weights")
+    for key, file in files.items():
+        if file is not None and not os.path.isfile(file):
+            names = f", or one of {', '.join(pretrained_names())}" if key == "model.weights" else ""
+            yield f"{key}: {file} is not there; allowed: a file of weights{names}"
+
+
+def _shards(section: Any) -> Iterator[str]:
+    """One message where `data.shards.folder` holds no packed images; what they hold is not read."""
+    folder = section.get("folder") if isinstance(section, dict) else None
+    if not isinstance(folder, str):
+        return
+    if "://" in folder or folder.startswith("local:"):
+        if find_spec("litdata") is None:
+            yield f"data.shards.folder: {folder} needs litdata; allowed: pip install 'sr_lightning[streaming]'"
+    elif not os.path.isfile(os.path.join(folder, str(constant("sr_lightning.data.shards.index", "INDEX")))):
+        yield (
+            f"data.shards.folder: {folder} holds no packed images; allowed: what `python -m sr_lightning.pack "
+            "input=<images> output=<folder>` has written, or its address"
+        )
+
+
+def set_folders(key: str, entries: dict[str, Any], scales: Iterable[int]) -> list[tuple[str, Any]]:
+    """The folders that the entries of `data.val` or `data.test` name, each with its key."""
+    folders: list[tuple[str, Any]] = []
+    for name, entry in entries.items():
+        entry = entry if isinstance(entry, dict) else {"hr": entry}
+        folders.append((f"{key}.{name}.hr", entry.get("hr")))
+        folders += [
+            (f"{key}.{name}.lr", str(folder).replace("{scale}", str(scale)))
+            for folder in _as_list(entry.get("lr"))
+            for scale in scales
+        ]
+    return folders
+
+
+def missing_folder_findings(folders: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    """One message for each folder that is not there."""
+    for key, value in folders:
+        for folder in _as_list(value):
+            if not os.path.isdir(folder):
+                what = "is a file" if os.path.exists(folder) else "is not there"
+                hint = _DATA_HINT if key.startswith("data.") else ""
+                yield f"{key}: {folder} {what}; allowed: a folder of images{hint}"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def set_findings(key: str, name: str, entry: Any) -> Iterator[str]:
+    """One message for each part of a set's name or entry that is malformed."""
+    if not _SET_NAME.fullmatch(name):
+        yield f"{key}: names of sets hold letters, digits, '_', '-' and '.' only"
+    if isinstance(entry, dict):
+        unknown = [part for part in entry if part not in ("hr", "lr", "files")]
+        if unknown or not isinstance(entry.get("hr"), str):
+            yield f"{key}: found {entry!r}, allowed: a folder, or {{hr: folder, lr: folder, files: [names]}}"
+    elif not isinstance(entry, str):
+        yield f"{key}: found {entry!r}, allowed: a folder, or {{hr: folder, lr: folder, files: [names]}}"

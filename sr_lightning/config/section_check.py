@@ -1,0 +1,66 @@
+"""Checks a `_target_` section of a config against the signature of its constructor."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection
+from typing import Any
+
+from sr_lightning.config.signatures import Parameter, parameters
+from sr_lightning.config.type_check import TypeMismatch, convert
+from sr_lightning.text import nearest
+
+
+def check_section(
+    section: dict[str, Any],
+    key: str,
+    findings: list[str],
+    *,
+    extra: dict[str, str] | None = None,
+    given: Collection[str] = (),
+) -> None:
+    """Checks a `_target_` section and those inside it against their constructors, converting values in place.
+
+    Args:
+        section: The section as plain containers.
+        key: Its dotted key, for the messages.
+        findings: Receives one message for each thing that is wrong.
+        extra: Keys that the project adds to the constructor's, with their annotations as text.
+        given: Arguments that the builder adds; the section need not have them.
+    """
+    target = section.get("_target_")
+    if not isinstance(target, str):
+        findings.append(f"{key}._target_: found {target!r}, allowed: the dotted name of a class")
+        return
+    accepted = parameters(target)
+    if accepted is None:
+        if target.startswith("sr_lightning."):
+            findings.append(f"{key}._target_: {target!r} is not in this version of sr_lightning")
+        return  # a third-party class judges its arguments when it is built
+    accepted = accepted | {
+        name: Parameter(name, ast.parse(text, mode="eval").body, required=False, module="builtins")
+        for name, text in (extra or {}).items()
+    }
+    for name, value in section.items():
+        if name.startswith("_") and name.endswith("_"):
+            continue
+        if name not in accepted:
+            findings.append(f"{key}.{name}: no such key; {nearest(name, accepted)}")
+        elif isinstance(value, dict) and "_target_" in value:
+            check_section(value, f"{key}.{name}", findings)
+        else:
+            section[name] = check_value(value, accepted[name], f"{key}.{name}", findings)
+    if not section.get("_partial_"):
+        missing = [
+            name for name, parameter in accepted.items() if parameter.required and name not in {*section, *given}
+        ]
+        findings.extend(f"{key}.{name}: must be given" for name in missing)
+
+
+def check_value(value: Any, parameter: Parameter, key: str, findings: list[str]) -> Any:
+    """`convert`; a mismatch becomes a finding that names the key."""
+    try:
+        return convert(value, parameter.annotation, parameter.module)
+    except TypeMismatch as mismatch:
+        findings.append(f"{key}: found {value!r}, allowed: {mismatch}".replace("allowed: did", "did"))
+        return value

@@ -1,0 +1,51 @@
+"""Hashes of every image of a store, computed once and kept next to it."""
+
+from __future__ import annotations
+
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sr_lightning.data.duplicates.fingerprint import hash_bits, perceptual_hash, pixel_hash, thumbnail
+from sr_lightning.files import write_atomically
+
+if TYPE_CHECKING:
+    from sr_lightning.data.cache.store import ImageSource
+
+
+@dataclass(frozen=True)
+class StoredHashes:
+    """Pixel hashes and perceptual hashes of N images."""
+
+    pixels: list[str]
+    """SHA-256 of each image's pixels."""
+    bits: NDArray[np.bool_]
+    """(N, orientations, 256) bits of the perceptual hashes."""
+
+
+def stored_hashes(store: ImageSource, *, orientations: int) -> StoredHashes:
+    """Reads the hashes of a store's images, or computes and keeps them.
+
+    Args:
+        store: The images.
+        orientations: Number of dihedral transforms (1 or 8) whose perceptual hashes are needed.
+    """
+    file = store.beside(f".hashes{orientations}.json")
+    if not file.is_file():
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            rows = list(pool.map(lambda i: image_hashes(store[i], orientations), range(len(store))))
+        write_atomically(file, json.dumps(rows), is_shared=True)
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    bits = hash_bits([text for _, texts in rows for text in texts])
+    return StoredHashes([pixels for pixels, _ in rows], bits.reshape(len(rows), orientations, -1))
+
+
+def image_hashes(rgb: NDArray[np.uint8], orientations: int) -> tuple[str, list[str]]:
+    """The pixel hash of (H, W, 3) uint8, and its perceptual hash in so many orientations."""
+    thumb = thumbnail(rgb)
+    return pixel_hash(rgb), [perceptual_hash(thumb, orientation) for orientation in range(orientations)]
