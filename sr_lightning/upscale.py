@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sr_lightning.cli.main import run_plain
-from sr_lightning.config.upscale import UpscaleConfig, check_upscale
-from sr_lightning.errors import FailedError, InterruptedRun
+from sr_lightning.cli.main import run_command
+from sr_lightning.config.upscale import UpscaleConfig
+from sr_lightning.errors import FailedError, InterruptedRun, UserError
 
 if TYPE_CHECKING:
     from sr_lightning.builders.load_network import LoadedNetwork
@@ -21,9 +20,14 @@ if TYPE_CHECKING:
     from sr_lightning.upscaling.history import Work
     from sr_lightning.upscaling.size import Sizing
 
-log = logging.getLogger(__name__)
-
-_DEFAULTS = {"tile": ("auto",), "overlap": (None,), "self_ensemble": (False,), "back_projection": (0,)}
+# Options that change what an output holds, and the values with which they change nothing.
+_PLAIN = {
+    **dict.fromkeys(("outscale", "width", "height", "longest", "shortest", "quality", "overlap")),
+    "metadata": "keep",
+    "self_ensemble": False,
+    "back_projection": 0,
+    "precision": "float32",
+}
 
 
 def upscale(config: UpscaleConfig) -> None:
@@ -41,7 +45,6 @@ def upscale(config: UpscaleConfig) -> None:
     from sr_lightning.upscaling.summary import image_line, summary
 
     sources, made = find_sources(config.input)
-    print("loading torch …", flush=True)
     from sr_lightning.builders.load_network import load_network
     from sr_lightning.upscaling.image_job import Writing
     from sr_lightning.upscaling.run import Job, upscale_files
@@ -71,3 +74,101 @@ def upscale(config: UpscaleConfig) -> None:
     print(summary(outcome, time.perf_counter() - began, notes=_notes(upscalers)))
     if outcome.failed:
         raise FailedError(f"{len(outcome.failed)} of {len(tasks)} images failed")
+
+
+def _upscalers(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> list[Upscaler]:
+    """One for each device."""
+    from sr_lightning.inference.upscaler import Upscaler
+
+    first, *others = _devices(config.device)
+    net = network.net
+    if config.compile:
+        net.compile()
+    upscaler = Upscaler(
+        net,
+        scale,
+        device=first,
+        tile=config.tile,
+        overlap=config.overlap,
+        self_ensemble=config.self_ensemble,
+        precision=config.precision,
+        back_projection=config.back_projection,
+    )
+    return [upscaler, *(upscaler.on(device) for device in others)]
+
+
+def _devices(asked: list[str]) -> list[str]:
+    """`auto`: all GPUs, or the CPU."""
+    import torch
+
+    count = torch.cuda.device_count()
+    if asked == ["auto"]:
+        return [f"cuda:{i}" for i in range(count)] or ["cpu"]
+    for device in asked:
+        number = int(device.partition(":")[2] or 0)
+        if device != "cpu" and number >= count:
+            raise UserError(f"device: found {device}, but this machine has {count} CUDA devices; allowed: auto, cpu")
+    return asked
+
+
+def _work(network: LoadedNetwork, sizing: Sizing, config: UpscaleConfig) -> Work:
+    from sr_lightning.upscaling.history import Work
+
+    options = {key: value for key, plain in _PLAIN.items() if (value := getattr(config, key)) != plain}
+    weights = network.file.stem if network.file.suffix == ".safetensors" else network.file.name
+    return Work(network.label, weights, network.sha256, sizing.scale, options)
+
+
+@contextmanager
+def _progress(count: int) -> Iterator[tuple[Callable[[str], None], Callable[[float], None]]]:
+    """Prints lines above a bar that counts images and megapixels; without a terminal only the lines."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    columns = (BarColumn(), TextColumn("{task.completed}/{task.total} images  {task.fields[megapixels]:.1f} MP"))
+    megapixels = 0.0
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=count, megapixels=0.0)
+
+        def say(line: str) -> None:
+            console.print(line)
+            progress.advance(bar)
+
+        def advance(more: float) -> None:
+            nonlocal megapixels
+            megapixels += more
+            progress.update(bar, megapixels=megapixels)
+
+        yield say, advance
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: the image that is half done leaves nothing behind."""
+
+    def stop(number: int, _: Any) -> None:
+        raise InterruptedRun(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _notes(upscalers: list[Upscaler]) -> list[str]:
+    """How the network was used, where that is another way than the usual one."""
+    return sorted({note for upscaler in upscalers for note in upscaler.notes})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run_command("upscale", upscale, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -24,7 +24,7 @@ training
 loggers callbacks
 report
 evaluation
-exporters
+upscaling exporters
 runs
 checkpoints
 inference

@@ -11,7 +11,7 @@ from torch import nn
 from sr_lightning.builders.methods import _from_checkpoint
 from sr_lightning.errors import UserError
 from sr_lightning.files import sha256
-from sr_lightning.weights.pretrained import find_weights
+from sr_lightning.weights.pretrained import pretrained_names, weights_location
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,19 @@ def load_network(checkpoint: str, *, model: dict[str, Any] | None = None) -> Loa
     """Loads a network.
 
     Args:
-        checkpoint: A file, or the name of pretrained weights.
+        checkpoint: A file, a run's folder, or the name of pretrained weights.
         model: The config's section for a file that does not say how to build its network.
 
     Raises:
         UserError: The file cannot be read, does not say how to build its network, or does not fit it.
     """
-    file = find_weights(checkpoint)
+    file = weights_location(checkpoint)
+    if file is None:
+        raise UserError(
+            f"checkpoint: {checkpoint} is not there; allowed: a checkpoint, a run's folder, or one of "
+            f"{', '.join(pretrained_names())}"
+        )
     if file.suffix.lower() == ".onnx":  # the place where an exported network comes in
         raise UserError(f"checkpoint: {file} is an ONNX file; allowed: the checkpoint that it was exported from")
-    method = _from_checkpoint(checkpoint, "", model)
+    method = _from_checkpoint(str(file), "", model)
     return LoadedNetwork(method.net, method.label, method.scales, file)

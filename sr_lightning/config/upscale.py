@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig
 
 from sr_lightning.config.conf_files import resolved
-from sr_lightning.config.evaluate import _checkpoint_file
-from sr_lightning.config.schema import EXTRA, SCALES
-from sr_lightning.config.type_check import check_target
-from sr_lightning.errors import UserError
+from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.schema import EXTRA_KEYS, SCALES
+from sr_lightning.config.section_check import check_section
 from sr_lightning.text import nearest
-from sr_lightning.weights.pretrained import shipped_weights
+from sr_lightning.weights.pretrained import pretrained_names, weights_location
 
 FORMATS = ("png", "jpeg", "webp", "tiff", "avif")
 _PRETRAINED = "edsr_small_y"
@@ -32,7 +31,7 @@ class UpscaleConfig:
     input: list[str]
     output: str | None
     checkpoint: str
-    """A file, or the name of pretrained weights."""
+    """A file, a run's folder, or the name of pretrained weights."""
     model: dict[str, Any] | None
     """Builds the network of a checkpoint that does not say how."""
     scale: int | None
@@ -43,15 +42,15 @@ class UpscaleConfig:
     longest: int | None
     shortest: int | None
     skip_larger: int | None
-    format: str | None
-    quality: int | str | None
+    format: Literal["png", "jpeg", "webp", "tiff", "avif"] | None
+    quality: int | Literal["lossless"] | None
     metadata: str
     overwrite: bool
-    tile: int | str | None
+    tile: int | Literal["auto"] | None
     overlap: int | None
     self_ensemble: bool
     back_projection: int
-    precision: str
+    precision: Literal["float32", "bf16", "auto"]
     device: list[str]
     """`auto` alone, or devices."""
     compile: bool
@@ -71,18 +70,15 @@ def check_upscale(config: DictConfig) -> UpscaleConfig:
     """
     plain = resolved(config)
     known = {field.name for field in fields(UpscaleConfig)}
-    findings = [f"{key}: no such key; {nearest(key, known)}" for key in plain if key not in known]
-    findings += [f"{key}: must be given" for key in sorted(known - set(plain))]
-    if findings:
-        raise UserError("\n".join(findings))
+    refuse([*unknown_keys(plain, known), *(f"{key}: must be given" for key in sorted(known - set(plain)))])
+    findings: list[str] = []
     found = UpscaleConfig(**plain)
     _check_files(found, findings)
     _check_size(found, findings)
     _check_writing(found, findings)
     _check_network(found, findings)
     _check_checkpoint(found, findings)
-    if findings:
-        raise UserError("\n".join(findings))
+    refuse(findings)
     return found
 
 
@@ -111,7 +107,7 @@ def _check_size(config: UpscaleConfig, findings: list[str]) -> None:
 
 
 def _check_writing(config: UpscaleConfig, findings: list[str]) -> None:
-    if config.format == "jpg":
+    if config.format is not None and str(config.format) == "jpg":
         config.format = "jpeg"
     if config.format is not None and config.format not in FORMATS:
         findings.append(f"format: found {config.format!r}, {nearest(str(config.format), FORMATS)}")
@@ -147,7 +143,7 @@ def _check_checkpoint(config: UpscaleConfig, findings: list[str]) -> None:
     if isinstance(config.model, dict):
         if given is None:
             findings.append("checkpoint: must be given for a model that is typed")
-        check_target(config.model, "model", findings, extra=EXTRA["model"])
+        check_section(config.model, "model", findings, extra=EXTRA_KEYS["model"])
     elif config.model is not None:
         findings.append(f"model: found {config.model!r}, allowed: a section with a _target_, as in model=edsr")
     if given is None:
@@ -160,11 +156,11 @@ def _check_checkpoint(config: UpscaleConfig, findings: list[str]) -> None:
             findings.append(f"scale: found {config.scale} without a checkpoint, allowed: {scales}, or checkpoint=…")
     elif not isinstance(given, str) or not given:
         findings.append(f"checkpoint: found {given!r}, allowed: a file, a run's folder, or pretrained weights")
-    elif (file := _checkpoint_file(given)) is None:
-        hint = nearest(given, shipped_weights())
-        findings.append(f"checkpoint: {given} is not there; a checkpoint, a run's folder, or pretrained weights; {hint}")
-    else:
-        config.checkpoint = file
+    elif weights_location(given) is None:
+        hint = nearest(given, pretrained_names())
+        findings.append(
+            f"checkpoint: {given} is not there; a checkpoint, a run's folder, or pretrained weights; {hint}"
+        )
 
 
 def _check_count(key: str, value: Any, lowest: int, findings: list[str], *, unit: str) -> None:

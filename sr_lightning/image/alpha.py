@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from sr_lightning.image.source_image import Levels
 
 

@@ -97,7 +97,8 @@ def check_size(name: FormatName, height: int, width: int) -> str | None:
     most = FORMATS[name].max_side
     if max(height, width) <= most:
         return None
-    return f"would be {width}x{height}, but {name.upper()} holds up to {most} pixels a side; allowed: format=png or tiff"
+    what = f"would be {width}x{height}, but {name.upper()} holds up to {most} pixels a side"
+    return f"{what}; allowed: format=png, format=tiff"
 
 
 def write_image(
@@ -149,7 +150,8 @@ def fitted(rows: Iterable[Levels], source: Layout, target: Layout) -> Iterator[L
 def _on_white(block: Levels, white: int) -> Levels:
     """(n, W, C + 1) -> (n, W, C)."""
     colour, alpha = block[..., :-1].astype(np.uint64), block[..., -1:].astype(np.uint64)
-    return ((colour * alpha + white * (white - alpha) + white // 2) // white).astype(block.dtype)  # type: ignore[no-any-return]
+    mixed: Levels = ((colour * alpha + white * (white - alpha) + white // 2) // white).astype(block.dtype)
+    return mixed
 
 
 def _write_at_once(

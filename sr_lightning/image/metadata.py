@@ -58,7 +58,7 @@ class Metadata:
         return replace(self, exif=self.exif | {_SOFTWARE: software, _HISTORY: history})
 
     def exif_bytes(self, *, most: int | None = None) -> bytes:
-        """The EXIF block, `Exif\\0\\0` first; empty where there is nothing to say.
+        """The EXIF block, its six bytes of name first; empty where there is nothing to say.
 
         Args:
             most: Bytes that the format has room for. Where it would be more, the camera maker's own notes are left
@@ -122,5 +122,5 @@ def _exif(image: Image.Image) -> dict[int, Any]:
 def _resized_xmp(xmp: bytes, size: tuple[int, int]) -> bytes:
     for name, axis in _XMP_SIZES.items():
         pattern = rb'(:%s(?:="|>))\d+(?=["<])' % name.encode()
-        xmp = re.sub(pattern, lambda found, axis=axis: found[1] + str(size[axis]).encode(), xmp)
+        xmp = re.sub(pattern, rb"\g<1>" + str(size[axis]).encode(), xmp)
     return xmp

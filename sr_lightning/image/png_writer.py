@@ -45,7 +45,7 @@ def write_png_rows(path: Path, rows: Iterable[Levels], layout: Layout, metadata:
         for block in rows:
             data = block.astype(">u2") if layout.bits == 16 else block
             levels = np.ascontiguousarray(data).view(np.uint8).reshape(len(block), -1)  # (n, bytes of a row)
-            _chunk(file, b"IDAT", packer.compress(_filtered(levels, above)))
+            _chunk(file, b"IDAT", packer.compress(_filtered(levels, above).data))
             above = levels[-1:].copy()
         _chunk(file, b"IDAT", packer.flush())
         _chunk(file, b"IEND", b"")

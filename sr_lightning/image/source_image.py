@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageOps
 
-from sr_lightning.image.decoder import MAX_PIXELS, BadImageError, holds_16_bits, opened, wide_levels
+from sr_lightning.image.decoder import FORMATS, MAX_PIXELS, BadImageError, holds_16_bits, opened, wide_levels
 from sr_lightning.image.metadata import Metadata, read_metadata
 
-Levels = NDArray[np.uint8] | NDArray[np.uint16]
-# How an array is brought upright from each value of the EXIF tag 274: quarter turns to the left, then a mirror.
-_UPRIGHT = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
+Levels = NDArray[Any]  # uint8 or uint16
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ def _wide(image: Image.Image, path: Path, kind: str) -> SourceImage:
     """16 bits a channel."""
     transparent = image.info.get("transparency")
     if any("LA;16" in str(tile.args) for tile in getattr(image, "tile", [])):
-        levels: NDArray[np.uint16] = _grey_alpha_16(image, path)
+        levels: NDArray[np.uint16] = _grey_alpha_16(path)
     else:
         levels = wide_levels(image, path).astype(np.uint16)
     if transparent is not None:
@@ -115,17 +113,11 @@ def _wide(image: Image.Image, path: Path, kind: str) -> SourceImage:
     return SourceImage(levels, read_metadata(image), kind)
 
 
-def _grey_alpha_16(image: Image.Image, path: Path) -> NDArray[np.uint16]:
-    """Of a PNG, (H, W, 2): Pillow has no reader for it."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_image
-
-    data = torch.frombuffer(bytearray(path.read_bytes()), dtype=torch.uint8)
-    try:
-        levels: NDArray[np.uint16] = decode_image(data, mode=ImageReadMode.UNCHANGED).permute(1, 2, 0).numpy()
-    except RuntimeError as error:
-        raise BadImageError(path, f"cannot be decoded: {error}") from None
-    orientation: Any = image.getexif().get(274)
-    turns, is_mirrored = _UPRIGHT.get(orientation, (0, False))
-    levels = np.rot90(levels, turns)
-    return np.ascontiguousarray(levels[:, ::-1] if is_mirrored else levels)
+def _grey_alpha_16(path: Path) -> NDArray[np.uint16]:
+    """(H, W, 2), upright. Pillow has no reader for it: the four bytes of a pixel are read as those of an RGBA image."""
+    with Image.open(path, formats=FORMATS) as image:
+        image._mode = "RGBA"
+        image.tile = [tile._replace(args="RGBA") for tile in image.tile]
+        ImageOps.exif_transpose(image, in_place=True)
+        pairs = np.asarray(image).astype(np.uint16)  # (H, W, 4): high and low byte of grey, of alpha
+    return pairs[..., ::2] * 256 + pairs[..., 1::2]

@@ -81,7 +81,7 @@ def _strips(rows: Iterable[Levels], layout: Layout, n: int) -> Iterator[bytes]:
 def _packed(strip: NDArray[Any]) -> bytes:
     differences = strip.copy()
     np.subtract(strip[:, 1:], strip[:, :-1], out=differences[:, 1:])
-    return zlib.compress(differences.astype(differences.dtype.newbyteorder("<")), 1)
+    return zlib.compress(differences.astype(differences.dtype.newbyteorder("<")).data, 1)
 
 
 def _tags(metadata: Metadata) -> Iterator[tuple[int, int, int, Any, bool]]:

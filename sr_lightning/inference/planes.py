@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from sr_lightning.image.color import rgb_to_y
 from sr_lightning.image.resize import enlarge
 from sr_lightning.inference.forward import apply_network
+from sr_lightning.models.base import network_traits
 
 # Y of grey levels, all in [0, 1]: 16 to 235 of 255.
 _SPAN, _OFFSET = 219 / 255, 16 / 255
@@ -28,7 +29,7 @@ def apply_to_planes(net: nn.Module, lr: Tensor, scale: int, *, precision: torch.
     Returns:
         (N, 1 or 3, h·s, w·s), float32, not clamped.
     """
-    is_grey, is_luma = lr.shape[1] == 1, getattr(net, "channels", 3) == 1
+    is_grey, is_luma = lr.shape[1] == 1, network_traits(net).channels == 1
     with torch.autocast(lr.device.type, dtype=precision, enabled=precision != torch.float32):
         if not is_luma:
             x = lr.expand(-1, 3, -1, -1) if is_grey else lr

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 Precision = Literal["float32", "bf16", "auto"]
 Tile = int | Literal["auto"] | None
-Image = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+Image = NDArray[Any]  # uint8, uint16 or float32
 
 # Above some 300 pixels a side the buffers of small networks exceed what the C library keeps for use again (32 MB).
 _TILE_CPU = 256
@@ -73,6 +73,8 @@ class Upscaler:
         self.tile, self.overlap, self.precision = tile, overlap, precision
         self.self_ensemble, self.back_projection = self_ensemble, back_projection
         self.is_bf16 = precision == "bf16" or (precision == "auto" and is_fast_in_bf16(self.device))
+        self.notes: set[str] = set()
+        """What the user should know of how images were enlarged."""
         self._most: int | None = None
         """Largest side of a tile that fits into memory, once one did not."""
 
@@ -89,7 +91,7 @@ class Upscaler:
             back_projection=self.back_projection,
         )
 
-    def rows(self, lr: Image, dtype: type[np.generic]) -> Iterator[Image]:
+    def rows(self, lr: Image, dtype: type[Any]) -> Iterator[Image]:
         """Enlarges an image.
 
         Args:
@@ -154,10 +156,11 @@ class Upscaler:
         except UserError as error:
             raise FailedError(f"out of memory with the whole image; {error}") from None
         log.warning("out of memory: tiles of %d LR pixels from here on", tile)
+        self.notes.add(f"tiles of {tile} LR pixels: larger ones did not fit into memory")
         self._most = tile
         return TileGrid(grid.height, grid.width, tile, margin + _BACK_PROJECTION * self.back_projection, step)
 
-    def _part(self, lr: Image, part: Rectangle, grid: TileGrid, dtype: type[np.generic]) -> NDArray[Any]:
+    def _part(self, lr: Image, part: Rectangle, grid: TileGrid, dtype: type[Any]) -> NDArray[Any]:
         """(n, m, C) of the SR pixels of a part."""
         channels = lr.shape[2]
         colours = channels - 1 if channels % 2 == 0 else channels
@@ -216,7 +219,7 @@ class Upscaler:
 def is_fast_in_bf16(device: torch.device) -> bool:
     """Whether the hardware computes in bfloat16, instead of converting to and fro."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
@@ -225,7 +228,7 @@ def _is_finite(x: Tensor) -> bool:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """torch's CPU allocator has no class of its own for it."""
+    """Torch's CPU allocator has no class of its own for it."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
@@ -237,7 +240,7 @@ def _as_tensor(part: Image, device: torch.device) -> Tensor:
     return (x / highest if highest > 1 else x)[None]
 
 
-def _as_levels(x: Tensor, dtype: type[np.generic]) -> Tensor:
+def _as_levels(x: Tensor, dtype: type[Any]) -> Tensor:
     """Rounded half up and clamped, where the type is a whole number's."""
     if np.dtype(dtype).kind == "f":
         return x

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from sr_lightning.upscaling.size import Target
 _ROWS = 64  # that are looked at together, so that what floating point takes stays small
 
 
-def enlarged_rows(upscaler: Upscaler, lr: Image, target: Target, dtype: type[np.generic]) -> Iterator[Image]:
+def enlarged_rows(upscaler: Upscaler, lr: Image, target: Target, dtype: type[Any]) -> Iterator[Image]:
     """Blocks (n, W, C) of successive rows of the image at its final size.
 
     Between two passes of the network an image is held whole, with 16 bits a channel (floating point: as it is).
@@ -27,7 +28,7 @@ def enlarged_rows(upscaler: Upscaler, lr: Image, target: Target, dtype: type[np.
         target: The size.
         dtype: As in `Upscaler.rows`; floating point is clamped to [0, 1], too.
     """
-    between: type[np.generic] = np.float32 if lr.dtype.kind == "f" else np.uint16
+    between: type[Any] = np.float32 if lr.dtype.kind == "f" else np.uint16
     for _ in range(target.passes - 1):
         lr = np.concatenate(list(upscaler.rows(lr, between)))
     factor = target.scale if target.passes else 1
@@ -38,8 +39,8 @@ def enlarged_rows(upscaler: Upscaler, lr: Image, target: Target, dtype: type[np.
         return
     rows = upscaler.rows(lr, np.float32) if target.passes else iter([_unit(lr)])
     planes = (torch.from_numpy(part).permute(2, 0, 1) for block in rows for part in _pieces(block))
-    for block in resampled(planes, made, target.size):
-        yield _levels(block, dtype)
+    for resized in resampled(planes, made, target.size):
+        yield _levels(resized, dtype)
 
 
 class Consistency:
@@ -84,12 +85,14 @@ def _unit(levels: Image) -> Image:
     """float32 in [0, 1]."""
     if levels.dtype.kind == "f":
         return levels
-    return levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
+    unit: Image = levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
+    return unit
 
 
-def _levels(planes: Tensor, dtype: type[np.generic]) -> Image:
+def _levels(planes: Tensor, dtype: type[Any]) -> Image:
     """(C, n, W) in [0, 1] -> (n, W, C)."""
-    x = planes.permute(1, 2, 0).clamp(0, 1).numpy()
+    x: Image = planes.permute(1, 2, 0).clamp(0, 1).numpy()
     if np.dtype(dtype).kind == "f":
         return np.ascontiguousarray(x)
-    return (x * np.float32(np.iinfo(dtype).max) + np.float32(0.5)).astype(dtype)
+    levels: Image = (x * np.float32(np.iinfo(dtype).max) + np.float32(0.5)).astype(dtype)
+    return levels

@@ -68,9 +68,9 @@ def upscale_files(
         outcome.large_enough += status == "large enough"
         wanted += [task] if status == "to do" else []
     if refused and len(refused) == len(tasks):
-        raise UserError("\n".join(_reason(task, error) for task, error in refused))
-    for task, error in refused:
-        fail(task, error)
+        raise UserError("\n".join(_reason(task, refusal) for task, refusal in refused))
+    for task, refusal in refused:
+        fail(task, refusal)
     for task, result in _results(wanted, upscalers, job, progress):
         if isinstance(result, Done):
             outcome.done.append(result)

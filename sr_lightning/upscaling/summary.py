@@ -56,9 +56,7 @@ def summary(outcome: Outcome, seconds: float, notes: Sequence[str] = ()) -> str:
         )
         finite = [image.lr_psnr for image in done if math.isfinite(image.lr_psnr)]
         if finite:
-            lines.append(
-                f"LR-PSNR {sum(finite) / len(finite):.1f} dB: each result shrunken again, against its input"
-            )
+            lines.append(f"LR-PSNR {sum(finite) / len(finite):.1f} dB: each result shrunken again, against its input")
     for count, what in (
         (outcome.done_before, "done before by the same work"),
         (outcome.large_enough, "large enough (skip_larger)"),
