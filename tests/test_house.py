@@ -36,7 +36,7 @@ config
 image
 weights distributed files
 errors
-text
+text __version__
 """
 LAYER = {wing: depth for depth, line in enumerate(LAYERS.split("\n")) for wing in line.split()}
 HYDRA = {"config", "builders", "runs", "cli", "train", "preview", "check_data", "pack", "evaluate"}
@@ -121,6 +121,7 @@ COMMANDS = {
     "train": {"torch", "lightning"},
     "preview": {"torch"},  # and lightning, with the data module that its config names
     "evaluate": {"torch"},
+    "upscale": {"torch"},
     "check_data": set(),
     "download": set(),
     "pack": {"torch"},

@@ -235,7 +235,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _as_tensor(part: Image, device: torch.device) -> Tensor:
     """(h, w, C) -> (1, C, h, w), float32 in [0, 1]."""
     highest = np.iinfo(part.dtype).max if part.dtype.kind == "u" else 1
-    x = torch.from_numpy(np.ascontiguousarray(part.transpose(2, 0, 1))).to(device)
+    x = torch.from_numpy(np.array(part.transpose(2, 0, 1), order="C")).to(device)
     x = x.to(torch.float32)
     return (x / highest if highest > 1 else x)[None]
 

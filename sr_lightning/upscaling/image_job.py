@@ -44,7 +44,8 @@ class Done:
     source_size: tuple[int, int]
     size: tuple[int, int]
     seconds: float
-    lr_psnr: float
+    lr_psnr: float | None
+    """See `Consistency`; None where the image was only shrunken."""
     changes: tuple[str, ...] = field(default=())
     """What the output does not keep of its input."""
 
@@ -133,7 +134,7 @@ def upscale_file(
         (height, width),
         target.size,
         time.perf_counter() - began,
-        consistency.psnr,
+        consistency.psnr if target.passes else None,
         tuple(_changes(source, own, layout, task, is_kept=writing.keep_metadata)),
     )
 

@@ -34,7 +34,8 @@ def image_line(done: Done) -> str:
         name = f"{name[: _NAME - 1]}…"
     sizes = " -> ".join(f"{width}x{height}" for height, width in (done.source_size, done.size))
     speed = done.megapixels / done.seconds
-    return f"{name:<16} {sizes:<22} {done.seconds:6.1f} s {speed:5.1f} MP/s  LR-PSNR {_decibels(done.lr_psnr)}"
+    consistency = "only shrunken" if done.lr_psnr is None else f"LR-PSNR {_decibels(done.lr_psnr)}"
+    return f"{name:<16} {sizes:<22} {done.seconds:6.1f} s {speed:5.1f} MP/s  {consistency}"
 
 
 def summary(outcome: Outcome, seconds: float, notes: Sequence[str] = ()) -> str:
@@ -54,7 +55,7 @@ def summary(outcome: Outcome, seconds: float, notes: Sequence[str] = ()) -> str:
         lines.append(
             f"{_images(len(done))}, {megapixels:.1f} MP in {seconds:.1f} s ({megapixels / seconds:.1f} MP/s): {place}"
         )
-        finite = [image.lr_psnr for image in done if math.isfinite(image.lr_psnr)]
+        finite = [image.lr_psnr for image in done if image.lr_psnr is not None and math.isfinite(image.lr_psnr)]
         if finite:
             lines.append(f"LR-PSNR {sum(finite) / len(finite):.1f} dB: each result shrunken again, against its input")
     for count, what in (
