@@ -1,7 +1,9 @@
-"""Files written whole or not at all, and their checksums."""
+"""Atomic writes, checksums and locks of files."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -45,3 +47,25 @@ def sha256(path: Path) -> str:
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def take_lock(descriptor: int, *, waits: bool = False) -> bool:
+    """Takes the exclusive lock of an open file. The kernel releases it when its holder ends, however that happens.
+
+    Args:
+        descriptor: Of the open file; processes that inherit it share the lock.
+        waits: Wait for another holder to release it.
+
+    Returns:
+        Whether the lock is taken; False where another process holds it.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise
+    return True

@@ -20,21 +20,14 @@ def preview(config: PreviewConfig) -> None:
     from PIL import Image, ImageDraw, ImageFont
 
     from sr_lightning.builders import components as build
-    from sr_lightning.data.datasets import BatchRequest, TrainSamples
     from sr_lightning.data.degradations.base import to_train_batch
+    from sr_lightning.data.sampling.sampler import BatchRequest
     from sr_lightning.image.color import to_uint8, write_png
 
     data = build.build(config.train.data, "data")
     output, n = config.output, config.n
     data.setup("fit")
-    samples = TrainSamples(
-        data.train_images,
-        patch_size=data.patch_size,
-        seed=data.seed,
-        augment=data.augment,
-        permute_channels=data.permute_channels,
-        degrade=data.degrade,
-    )
+    samples = data.samples()
     gap, text = 6, 18
     scale = data.scales[-1]
     side = data.patch_size * scale

@@ -48,6 +48,11 @@ def listed(lines: Sequence[str], *, most: int = 10, indent: str = "") -> str:
     return "\n".join(f"{indent}{line}" for line in [*lines[:most], *more])
 
 
+def natural_key(text: str) -> list[tuple[int, str]]:
+    """Sorts numbers inside names by their value: `Set5` before `Set14`, `…_2` before `…_10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
 class Formatter(logging.Formatter):
     """Log lines whose names of files cannot steer a terminal."""
 

@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.train`: trains a network, tests it, and says where everything lies."""
+"""`python -m sr_lightning.train`: trains a network and tests it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import logging
 import sys
 import time
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sr_lightning.cli.fast_import import importing
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import InterruptedRun, TrainingFailedError
 from sr_lightning.runs.run import Run
-from sr_lightning.text import shown
 from sr_lightning.training.failures import explain
+from sr_lightning.training.next_steps import print_next_steps, resume_command
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -25,109 +25,97 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Begin of the keys by which the best so far was judged, and of those that an optimizer and its schedule keep.
-_WHAT_BEST_MEANS = ("callbacks.checkpoints", "data.val", "data.kernel", "data.degradation")
-_WHAT_STEPS_MEAN = ("optimizer", "scheduler", "adversarial.optimizer", "trainer.max_steps")
-
 
 def train(config: TrainConfig, run: Run) -> float:
     """Trains, tests and writes the results of one run.
 
     Args:
         config: Checked.
-        run: Where it lies.
+        run: Its folder, and what it resumes.
 
     Returns:
-        The objective: dB above bicubic of the best validation.
+        The objective: dB above bicubic at the best validation.
+
+    Raises:
+        UserError: A part cannot be built, or the data does not fit.
+        TrainingFailedError: The machine failed, or the numbers are not finite.
+        InterruptedRun: A signal came, and the state is saved.
     """
     started = time.perf_counter()
-    # Imported here: they take seconds, and a mistyped key is answered before that.
-    with importing("lightning"):
+    with importing("lightning"):  # takes seconds, so a mistyped key is answered before it
         import lightning.pytorch as pl
-        from lightning.pytorch.loggers import Logger
 
-        from sr_lightning.builders.components import build, build_parts
+        from sr_lightning.builders.components import build_offering
         from sr_lightning.builders.network import build_network
-        from sr_lightning.builders.training import build_module, build_trainer
+        from sr_lightning.builders.training import build_callbacks, build_loggers, build_module, build_trainer
         from sr_lightning.loggers.metrics_csv import MetricsCsv
         from sr_lightning.loggers.weights_and_biases import finish_wandb
         from sr_lightning.runs.environment import describe, quiet
+        from sr_lightning.training.final_test import final_test
 
     quiet()
-    plain = asdict(config)
+    policy = run.policy
+    # Build.
     pl.seed_everything(config.seed, workers=True, verbose=False)
-    data = build(config.data, "data")
+    data = build_offering(config.data, "data", accepts_other_data=policy.accepts_other_data)
     data.setup("fit")  # before W&B starts: a bad image should not leave a run there
     net = build_network(config.model)
     if config.compile:
         net.compile()  # in place: the names of the weights stay as they are
-    module = build_module(config, net)
-    callbacks = _callbacks(config, run)
-    loggers = build_parts(config.logger, "logger", Logger, folder=str(run.folder), group=run.group)
+    module = build_module(config, net, resets_optimizers=policy.resets_optimizers)
+    callbacks = build_callbacks(config.callbacks, run)
+    loggers = build_loggers(config.logger, run)
     csv = MetricsCsv(run.folder)
     trainer = build_trainer(config, run.folder, callbacks=callbacks, loggers=[csv, *loggers])
     info = describe(trainer, net, run.command)
-    log.info(
-        "%s, %s parameters, x%s, %s", info["network"], f"{info['parameters']:,}", _scales(config), info["hardware"]
-    )
+    scales = "/x".join(map(str, config.scale))
+    log.info("%s, %s parameters, x%s, %s", info["network"], f"{info['parameters']:,}", scales, info["hardware"])
     try:
         for logger in loggers:
-            logger.log_hyperparams(plain | {"run": info})
-        _return_to(run, csv, module, data, trainer)
+            logger.log_hyperparams(asdict(config) | {"run": info})
+        # Fit.
+        _rewind_folder(run, csv, module, trainer)
         _fit(trainer, module, data, run)
-        objective = _finish(trainer, module, data, config, run, info, started)
+        # Test and report.
+        objective = final_test(trainer, module, data, run.folder, info=info, started=started)
+        if trainer.is_global_zero:
+            print_next_steps(run, config)
     except BaseException as error:
         finish_wandb(exit_code=1)
-        if isinstance(error, Exception) and (said := explain(error, run.folder)):
-            raise TrainingFailedError(f"{said}. When there is, continue with\n  {_way_on(run, plain)}") from error
+        if isinstance(error, Exception) and (message := explain(error, run.folder)):
+            command = resume_command(run, asdict(config))
+            raise TrainingFailedError(f"{message}. When there is, continue with\n  {command}") from error
         raise
     finish_wandb(exit_code=0)
     return objective
 
 
-def _callbacks(config: TrainConfig, run: Run) -> list[pl.Callback]:
-    """The config's, and those without which a run could not continue; their order matters."""
-    import lightning.pytorch as pl
+def _rewind_folder(run: Run, csv: MetricsCsv, module: SRModule, trainer: pl.Trainer) -> None:
+    """Removes from the run's folder what was logged after the checkpoint, which the resumed run writes again.
 
-    from sr_lightning.builders.components import build_parts
-    from sr_lightning.callbacks import Checkpoints, Continuation, OwedValidation, SafeStop
-
-    callbacks = build_parts(config.callbacks, "callbacks", pl.Callback, folder=str(run.folder))
-    for callback in callbacks:
-        if isinstance(callback, Checkpoints) and run.resume:
-            callback.starts_anew = any(key.startswith(_WHAT_BEST_MEANS) for key in run.resume.differing)
-    continuation = Continuation(folder=str(run.folder))
-    stops = [callback for callback in callbacks if isinstance(callback, SafeStop)]
-    others = [callback for callback in callbacks if not isinstance(callback, SafeStop)]
-    # A step is noted when all others, the average of the weights among them, are through with it; then it is saved.
-    return [*others, continuation, *stops, OwedValidation(continuation)]
-
-
-def _return_to(run: Run, csv: MetricsCsv, module: SRModule, data: SRDataModule, trainer: pl.Trainer) -> None:
-    """Puts everything but Lightning's own state back to where the run continues."""
+    Raises:
+        UserError: The checkpoint is no state of this training.
+    """
     from sr_lightning.checkpoints.plain_data import read_checkpoint
 
     resume = run.resume
     if resume is None or resume.checkpoint is None:
-        csv.truncate(0)  # what a first try, ended before its first checkpoint, has logged
+        csv.truncate(0)  # a first try may have ended before its first checkpoint
         return
-    if resume.seal:
-        step = resume.seal.step
-    else:
+    step = resume.step
+    if step is None:  # written by an early version, without a trailer
         module.check_state(content := read_checkpoint(resume.checkpoint))
         step = int(content["global_step"])
     csv.truncate(step)
-    module.renews_optimizers = any(key.startswith(_WHAT_STEPS_MEAN) for key in resume.differing)
-    data.may_differ = any(key.startswith(("data", "seed")) for key in resume.allowed)
     results = run.folder / "results.json"
     if trainer.is_global_zero and results.is_file() and step < trainer.max_steps:
         results.replace(results.with_name(f"results_step{step}.json"))  # its presence says that a run is finished
-    changes = [*resume.changes, *(key for key in resume.differing if not any(key in told for told in resume.changes))]
+    changes = [*resume.changes, *(key for key in resume.differing if not any(key in line for line in resume.changes))]
     log.info("continuing from step %d; %s", step, "; ".join(changes) or "nothing in the config has changed")
 
 
 def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) -> None:
-    """Trains.
+    """Trains, from the checkpoint where there is one.
 
     Raises:
         InterruptedRun: A signal came, and the state is saved.
@@ -144,96 +132,9 @@ def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) ->
     for stop in stops:
         if stop.stopped_by is not None:
             if trainer.is_global_zero:
-                way_on = _way_on(run, module.config)
-                print(f"\nstopped at step {trainer.global_step}; continue with\n  {way_on}", flush=True)
+                command = resume_command(run, module.config)
+                print(f"\nstopped at step {trainer.global_step}; continue with\n  {command}", flush=True)
             raise InterruptedRun(stop.stopped_by)
-
-
-def _way_on(run: Run, config: dict[str, Any]) -> str:
-    """What to type."""
-    from sr_lightning.runs.saved_config import typed_again
-
-    if run.group is not None:
-        return f"the same command and hydra.sweep.dir={shown(run.folder.parent)}"
-    return " ".join([f"python -m sr_lightning.train ckpt_path={shown(run.folder)}", *typed_again(config)])
-
-
-def _finish(
-    trainer: pl.Trainer,
-    module: SRModule,
-    data: Any,
-    config: TrainConfig,
-    run: Run,
-    info: dict[str, Any],
-    started: float,
-) -> float:
-    """Tests the best weights, writes and shows the results."""
-    from rich.console import Console
-
-    from sr_lightning.checkpoints.weights import load_weights
-    from sr_lightning.evaluation.results import BICUBIC, logged, summarise, write_results
-    from sr_lightning.evaluation.tables import TRAINING, records, terminal
-    from sr_lightning.loggers.weights_and_biases import log_table
-
-    objective = _objective(trainer, module)
-    best = run.folder / "checkpoints" / "best.ckpt"
-    if best.is_file():
-        load_weights(module.net, best)
-    trainer.test(module, datamodule=data, verbose=False)
-    scores = module.results
-    rows = summarise(scores)
-    gains = {f"test/{row.set}/x{row.scale}/gain": row.gain for row in rows if row.method != BICUBIC}
-    for logger in trainer.loggers:
-        logger.log_metrics(logged(rows, "test") | gains, step=trainer.global_step)
-    minutes = (time.perf_counter() - started) / 60
-    if trainer.is_global_zero:
-        checkpoint = "checkpoints/best.ckpt" if best.is_file() else None
-        facts = {module.method: {"checkpoint": checkpoint, "params": info["parameters"]}}
-        write_results(
-            run.folder,
-            scores,
-            facts=facts,
-            protocol={"lr_kernel": data.degrade.describe()},
-            extra={"objective": objective, "steps": trainer.global_step, "minutes": minutes, "run": info}
-            | {"training_pictures_left_out": data.left_out},
-        )
-        log_table(trainer.loggers, scores, module.method)
-        Console().print(terminal(records(rows, facts), TRAINING))
-        print(f"{trainer.global_step} steps in {minutes:.1f} min on {info['hardware']}")
-        _tell_next(run, config)
-    return objective
-
-
-def _objective(trainer: pl.Trainer, module: SRModule) -> float:
-    """Gain at the best validation: its PSNR less bicubic's, which never changes; else at the last one."""
-    from sr_lightning.callbacks import Checkpoints
-
-    if module.validation is None:
-        return float("nan")
-    kept = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)  # type: ignore[attr-defined]  # set by a connector
-    is_psnr = kept is not None and kept.monitor == "val/psnr_y"  # the score of another value is no PSNR
-    score = kept.best_model_score if kept is not None and is_psnr else None
-    return (module.validation["psnr_y"] if score is None else float(score)) - module.validation["bicubic_psnr_y"]
-
-
-def _tell_next(run: Run, config: TrainConfig) -> None:
-    """Where everything lies, and what to try."""
-    folder = shown(run.folder)
-    print(f"\nrun folder  {folder}   (metrics.csv, results.json, per_image.csv)")
-    print(f"pictures    {folder}/samples/")
-    print(f"weights     {folder}/checkpoints/best.ckpt")
-    if (config.logger.get("wandb") or {}).get("mode") == "offline":
-        print(f"W&B         look: wandb leet {folder}/wandb/latest-run")
-        print(f"            send: wandb sync {folder}/wandb/offline-run-*")
-    if run.group is None:
-        print("\nnext, for instance")
-        print("  python -m sr_lightning.train scale=2")
-        print("  python -m sr_lightning.train loss.beta=0.01")
-        print("  python -m sr_lightning.train -m scale=2,3,4 loss.beta=0,0.01")
-
-
-def _scales(config: TrainConfig) -> str:
-    return "/x".join(str(scale) for scale in config.scale)
 
 
 def main(argv: list[str] | None = None) -> int:

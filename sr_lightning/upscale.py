@@ -50,7 +50,7 @@ def upscale(config: UpscaleConfig) -> None:
     from sr_lightning.upscaling.run import Job, upscale_files
 
     network = load_network(config.checkpoint, model=config.model)
-    scale = network.chosen_scale(config.scale)
+    scale = network.choose_scale(config.scale)
     lengths = {key: getattr(config, key) for key in ("width", "height", "longest", "shortest", "skip_larger")}
     sizing = Sizing(scale, outscale=config.outscale, **lengths)
     tasks = plan_outputs(sources, config.output, size_name=sizing.name, format=config.format)

@@ -116,7 +116,7 @@ def closure(modules):
 
 HEAVY = {"torch", "lightning", "torchvision", "torchmetrics", "timm", "scipy", "skimage", "wandb", "spandrel"}
 LIGHTNINGS = ("training/", "loggers", "checkpoints/lightning_io", "callbacks", "data/datamodule")
-LIGHT = ("training/__init__", "training/failures")
+LIGHT = ("training/__init__", "training/failures", "training/next_steps")
 COMMANDS = {
     "train": {"torch", "lightning"},
     "preview": {"torch"},  # and lightning, with the data module that its config names
@@ -124,7 +124,7 @@ COMMANDS = {
     "upscale": {"torch"},
     "check_data": set(),
     "download": set(),
-    "pack": {"torch"},
+    "pack": set(),
 }
 
 

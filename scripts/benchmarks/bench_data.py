@@ -44,13 +44,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from sr_lightning.data.batch import TrainBatch, TrainWindows
-from sr_lightning.data.cache.lr_images import made_lr
+from sr_lightning.data.cache.lr_images import cached_lr
 from sr_lightning.data.cache.store import ImageStore
-from sr_lightning.data.datasets import BatchSampler, Images, TrainSamples
+from sr_lightning.data.datasets import TrainSamples
 from sr_lightning.data.degradations.base import Downscale, to_train_batch
 from sr_lightning.data.files import find_images
+from sr_lightning.data.images import Images
 from sr_lightning.data.sampling.crops import CropPlan, window
 from sr_lightning.data.sampling.loader import TimedLoader, as_it_is
+from sr_lightning.data.sampling.sampler import BatchSampler
 from sr_lightning.image.color import write_png
 from sr_lightning.image.resize import resize
 
@@ -95,8 +97,8 @@ class Files:
         """Ours; on demand LR is made of each window."""
         lr = None if self.lr is None else {SCALE: ImageStore(self.lr, self.cache)}
         images = Images("train", ImageStore(self.hr, self.cache), lr)
-        once = {} if of_windows else made_lr(images, [SCALE], DEGRADE)
-        return TrainSamples(images, patch_size=self.patch, seed=SEED, augment=True, degrade=DEGRADE, made_lr=once)
+        once = {} if of_windows else cached_lr(images, [SCALE], DEGRADE)
+        return TrainSamples(images, patch_size=self.patch, seed=SEED, augment=True, degrade=DEGRADE, cached_lr=once)
 
     def loader(self, workers: int, *, of_windows: bool = False) -> TimedLoader:
         """Ours."""
@@ -128,7 +130,7 @@ class DecodedPatches(Dataset[tuple[Tensor, Tensor, int, int]]):
         lr = torch.empty(0, dtype=torch.uint8)
         if self.files.lr:
             lr = _chw(window(self.decode(self.files.lr[crop.image]), crop.top, crop.left, p, p))
-        return _chw(hr), lr, crop.turn, k
+        return _chw(hr), lr, crop.dihedral, k
 
 
 def _chw(pixels: Array) -> Tensor:

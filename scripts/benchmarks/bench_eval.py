@@ -30,10 +30,12 @@ from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch
 from sr_lightning.data.cache.store import ImageStore
-from sr_lightning.data.datasets import EvalImages, Images
+from sr_lightning.data.datasets import EvalImages
 from sr_lightning.data.degradations.base import Downscale, to_eval_batch
 from sr_lightning.data.files import find_images
-from sr_lightning.evaluation.evaluator import score
+from sr_lightning.data.images import Images
+from sr_lightning.evaluation.evaluator import score_output
+from sr_lightning.evaluation.scores import MethodId
 from sr_lightning.inference.predict import bicubic, super_resolve
 from sr_lightning.models import EDSR
 
@@ -56,7 +58,7 @@ def chosen_images(given: argparse.Namespace) -> list[Path]:
 
 def ours(pairs: Sequence[tuple[Tensor, EvalBatch]]) -> Scores:
     """The path of validation, test and evaluation."""
-    found = [score(sr, batch, method="", seconds=0) for sr, batch in pairs]
+    found = [score_output(sr, batch, method=MethodId(""), seconds=0) for sr, batch in pairs]
     return [(one.psnr_y, one.ssim_y) for one in found]
 
 

@@ -108,7 +108,7 @@ def _cost_of_a_step(repeats: int) -> Row:
         net.zero_grad()
         torch.nn.functional.l1_loss(net(lr), hr).backward()
 
-    def checks() -> None:  # what `NonFiniteGuard` and `Continuation` do
+    def checks() -> None:  # what `NonFiniteGuard` and `ExactResume` do
         gradients = [p.grad for p in net.parameters() if p.grad is not None]
         bool(torch.isfinite(torch.nn.utils.get_total_norm(gradients)))
         bool(torch.isfinite(torch.zeros(())))

@@ -23,7 +23,7 @@ import sr_lightning.builders.components
 import sr_lightning.callbacks
 import sr_lightning.loggers.weights_and_biases
 import sr_lightning.runs.environment  # noqa: F401  # what a run imports, before it is forked
-from sr_lightning.checkpoints.integrity import DamagedError, find_kept, read_seal
+from sr_lightning.checkpoints.integrity import DamagedError, find_resumable, read_trailer
 from sr_lightning.train import main as train
 
 NET = '''
@@ -121,7 +121,7 @@ def differences(one: str, other: str) -> list[str]:
             torch.load(Path(run, "checkpoints", f"{name}.ckpt"), map_location="cpu", weights_only=True)
             for run in (one, other)
         )
-        found += [f"{name}: {key}" for key in (*STATE, "continuation") if not same(a.get(key), b.get(key))]
+        found += [f"{name}: {key}" for key in (*STATE, "exact_resume") if not same(a.get(key), b.get(key))]
     logged = []
     for run in (one, other):
         with Path(run, "metrics.csv").open() as file:
@@ -195,9 +195,9 @@ def _stopped_until_done(found: Outcome, name: str, folder: Path, n: int, stop: S
 
 def unreadable(checkpoints: Path) -> list[str]:
     """Files under a final name that are not whole."""
-    found = [f"{path.name} {reason}" for path, reason in find_kept(checkpoints).damaged.items()]
+    found = [f"{path.name} {reason}" for path, reason in find_resumable(checkpoints).damaged.items()]
     try:
-        if (best := checkpoints / "best.ckpt").is_file() and read_seal(best) is None:
+        if (best := checkpoints / "best.ckpt").is_file() and read_trailer(best) is None:
             found.append("best.ckpt has no seal")
     except DamagedError as error:
         found.append(f"best.ckpt {error.reason}")
@@ -293,7 +293,7 @@ def signals(n: int, draw: random.Random) -> Iterator[Row]:
             status = finish(child)
             slowest = max(slowest, time.monotonic() - sent)
             outcome.wrong += [] if status == 128 + number else [f"status {status}"]
-            seal = find_kept(folder / "checkpoints").seal
+            seal = find_resumable(folder / "checkpoints").trailer
             outcome.wrong += [] if seal and seal.step >= at - 12 else ["no checkpoint of the step"]
             outcome.wrong += [] if finish(begin([*AGAIN, f"ckpt_path={folder}"])) == 0 else ["not continued"]
             outcome.wrong += differences(f"straight {name}", str(folder))
@@ -319,7 +319,7 @@ def flips(n: int, draw: random.Random) -> list[Row]:
             else:
                 del data[draw.randrange(1, len(data)) :]
             path.write_bytes(data)
-            missed[kind] += find_kept(path.parent).newest is not None
+            missed[kind] += find_resumable(path.parent).newest is not None
     return [
         Row(f"{n} {kind}", f"{n} found", f"{n - count} found", count == 0, counts={"damaged": n, "found": n - count})
         for kind, count in missed.items()

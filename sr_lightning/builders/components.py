@@ -37,6 +37,13 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
         raise
 
 
+def build_offering(section: dict[str, Any], path: str, **offered: Any) -> Any:
+    """As `build`, with those of the offered arguments that the constructor has and the section leaves open."""
+    accepted = parameters(section["_target_"]) or {}
+    given = {key: value for key, value in offered.items() if key in accepted and section.get(key) is None}
+    return build(section, path, **given)
+
+
 def build_parts(sections: dict[str, dict[str, Any]], path: str, kind: type[Any], **offered: Any) -> list[Any]:
     """Callbacks or loggers; each gets those of the offered arguments that its constructor names.
 
@@ -45,9 +52,7 @@ def build_parts(sections: dict[str, dict[str, Any]], path: str, kind: type[Any],
     """
     parts = []
     for name, section in sections.items():
-        accepted = parameters(section["_target_"]) or {}
-        given = {key: value for key, value in offered.items() if key in accepted and section.get(key) is None}
-        part = build(section, f"{path}.{name}", **given)
+        part = build_offering(section, f"{path}.{name}", **offered)
         check_kind(part, kind, section, f"{path}.{name}")
         parts.append(part)
     return parts

@@ -1,30 +1,22 @@
-"""What an evaluation compares: networks from checkpoints, with names that a table can tell apart."""
+"""Networks to evaluate, from checkpoints or a typed model, with a unique label each."""
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from sr_lightning.builders.identify_network import identify_network, nearest_network
+from sr_lightning.builders.load_network import load_network
 from sr_lightning.builders.network import build_network
-from sr_lightning.checkpoints.third_party import ThirdPartyNetwork, load_third_party
-from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.config.schema import BICUBIC, EvaluateConfig
 from sr_lightning.errors import UserError
-from sr_lightning.evaluation.method import Method
+from sr_lightning.evaluation.method import NetworkMethod, network_method
 from sr_lightning.models.base import network_traits
-from sr_lightning.weights.pretrained import find_pretrained
-
-log = logging.getLogger(__name__)
 
 
-def build_methods(config: EvaluateConfig) -> list[Method]:
+def build_methods(config: EvaluateConfig) -> list[NetworkMethod]:
     """Builds every network, with its weights.
 
     Args:
@@ -35,8 +27,10 @@ def build_methods(config: EvaluateConfig) -> list[Method]:
     """
     if config.checkpoint:
         methods = [_from_checkpoint(path, label, config.model) for path, label in config.checkpoint.items()]
-        methods = [_bounded(method, config.scale) for method in methods]
-        return methods if all(config.checkpoint.values()) else _told_apart(methods)
+        methods = [_with_supported_scales(method, config.scale) for method in methods]
+        if not all(config.checkpoint.values()):
+            methods = _with_unique_labels(methods)
+        return [replace(method, self_ensemble=config.self_ensemble, tile=config.tile) for method in methods]
     section = config.model
     if section is None or section["_target_"] == BICUBIC:
         return []  # bicubic is there anyway
@@ -46,54 +40,18 @@ def build_methods(config: EvaluateConfig) -> list[Method]:
             f"model.weights: {type(net).__name__} would be evaluated with random weights; allowed: "
             "model.weights=<file>, or checkpoint=<file>"
         )
-    return [_bounded(Method(type(net).__name__, net, _scales(net, {}), section.get("weights"), {}), config.scale)]
+    method = network_method(type(net).__name__, net, network_traits(net).scales, section.get("weights"), {})
+    method = _with_supported_scales(method, config.scale)
+    return [replace(method, self_ensemble=config.self_ensemble, tile=config.tile)]
 
 
-def _from_checkpoint(checkpoint: str, label: str, typed: dict[str, Any] | None) -> Method:
-    """A typed model is taken at its word; else the file's own, one of ours that fits, or spandrel's guess."""
-    file = WeightsFile.read(find_pretrained(checkpoint))
-    stored = file.network_config if typed is None else None
-    section = typed if stored is None else stored["model"]
-    if section is None and (found := identify_network(file)) is not None:
-        log.info("%s fits %s", checkpoint, found.overrides)
-        section = found.model
-    if section is None:
-        net = _third_party(file).eval()
-        name = net.name if isinstance(net, ThirdPartyNetwork) else file.path.stem
-        return Method(label or name, net, _scales(net, {}), checkpoint, {})
-    net = build_network(section, weights=file).eval()
-    training = _training(file)
-    return Method(label or type(net).__name__, net, _scales(net, training), checkpoint, training)
+def _from_checkpoint(checkpoint: str, label: str, model: dict[str, Any] | None) -> NetworkMethod:
+    network = load_network(checkpoint, model=model)
+    return network_method(label or network.label, network.net, network.scales, checkpoint, network.training)
 
 
-def _third_party(file: WeightsFile) -> nn.Module:
-    """Another project's network; a file that is none of theirs either is compared with the nearest of ours."""
-    try:
-        return load_third_party(file)
-    except UserError as error:
-        if (near := nearest_network(file)) is None:
-            raise
-        try:
-            return build_network(near.model, weights=file)
-        except UserError as differing:
-            raise UserError(f"{error}\nof ours {near.overrides} is nearest:\n{differing}") from None
-
-
-def _training(file: WeightsFile) -> dict[str, Any]:
-    """The config that one of our files was trained with; empty for any other, and for one in another format."""
-    try:
-        return file.config or {}
-    except UserError:
-        return {}
-
-
-def _scales(net: nn.Module, config: dict[str, Any]) -> tuple[int, ...]:
-    found = config.get("scale") or network_traits(net).scales
-    return (found,) if isinstance(found, int) else tuple(int(scale) for scale in found)
-
-
-def _bounded(method: Method, asked: Iterable[int]) -> Method:
-    """With the scales that are asked for and that it can do."""
+def _with_supported_scales(method: NetworkMethod, asked: Iterable[int]) -> NetworkMethod:
+    """Keeps the scales that are asked for and supported."""
     asked = tuple(asked)
     scales = tuple(s for s in asked if not method.scales or s in method.scales) if asked else method.scales
     if not scales:
@@ -103,7 +61,7 @@ def _bounded(method: Method, asked: Iterable[int]) -> Method:
     return replace(method, scales=scales)
 
 
-def _told_apart(methods: list[Method]) -> list[Method]:
+def _with_unique_labels(methods: list[NetworkMethod]) -> list[NetworkMethod]:
     """Checkpoints that differ only in the seed share a label; others of one network get the names of their runs."""
     groups = _seed_groups(methods)
     for longer in (_with_run, _with_file, _with_path):
@@ -115,12 +73,12 @@ def _told_apart(methods: list[Method]) -> list[Method]:
     return [replace(method, seeds=len(group)) for group in groups for method in group]
 
 
-def _seed_groups(methods: list[Method]) -> list[list[Method]]:
-    groups: dict[str, list[Method]] = {}
+def _seed_groups(methods: list[NetworkMethod]) -> list[list[NetworkMethod]]:
+    groups: dict[Any, list[NetworkMethod]] = {}
     for method in methods:
-        key = method.name if not method.config else json.dumps(_without_seed(method.config), sort_keys=True)
+        key: Any = method.id if not method.config else json.dumps(_without_seed(method.config), sort_keys=True)
         groups.setdefault(key, []).append(method)
-    parts: list[list[Method]] = []
+    parts: list[list[NetworkMethod]] = []
     for group in groups.values():
         # The best and the last checkpoint of one run have the same seed: they are two methods.
         parts += [group] if len({method.seed for method in group}) == len(group) else [[method] for method in group]
@@ -133,22 +91,22 @@ def _without_seed(value: Any) -> Any:
     return value
 
 
-def _clashes(method: Method, others: list[Method]) -> bool:
+def _clashes(method: NetworkMethod, others: list[NetworkMethod]) -> bool:
     return any(
         method is not other and method.label == other.label and set(method.scales) & set(other.scales)
         for other in others
     )
 
 
-def _with_run(method: Method) -> str:
+def _with_run(method: NetworkMethod) -> str:
     """`EDSR (2026-11-24_10-00-00)`, or the file's name where it does not lie in a run's folder."""
     path = Path(method.checkpoint or "")
     return f"{method.label} ({path.parent.parent.name if path.parent.name == 'checkpoints' else path.stem})"
 
 
-def _with_file(method: Method) -> str:
+def _with_file(method: NetworkMethod) -> str:
     return f"{method.label.removesuffix(')')}/{Path(method.checkpoint or '').stem})"
 
 
-def _with_path(method: Method) -> str:
+def _with_path(method: NetworkMethod) -> str:
     return f"{method.label.partition(' (')[0]} ({method.checkpoint})"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from sr_lightning.builders.components import build, check_kind, factory
+from sr_lightning.builders.components import build, build_parts, check_kind, factory
 from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.config.signatures import parameters
 from sr_lightning.distributed.environment import ranks
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
 
     from sr_lightning.losses import CompositeLoss
+    from sr_lightning.runs.run import Run
     from sr_lightning.training.adversarial import Adversary
     from sr_lightning.training.module import SRModule
 
 
-def build_module(config: TrainConfig, net: nn.Module) -> SRModule:
+def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool = False) -> SRModule:
     """Builds the LightningModule that trains the network, against a discriminator where the config names one.
 
     Raises:
@@ -41,7 +42,14 @@ def build_module(config: TrainConfig, net: nn.Module) -> SRModule:
     loss = build_loss(config.loss)
     optimizer, scheduler = build_optimizer(config.optimizer, "optimizer"), factory(config.scheduler, "scheduler")
     if config.adversarial is None:
-        return SRModule(net, loss, optimizer=optimizer, scheduler=scheduler, config=asdict(config))
+        return SRModule(
+            net,
+            loss,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            config=asdict(config),
+            resets_optimizers=resets_optimizers,
+        )
     return AdversarialModule(
         net,
         loss,
@@ -49,6 +57,7 @@ def build_module(config: TrainConfig, net: nn.Module) -> SRModule:
         optimizer=optimizer,
         scheduler=scheduler,
         config=asdict(config),
+        resets_optimizers=resets_optimizers,
         gradient_clip_val=config.trainer.get("gradient_clip_val"),
     )
 
@@ -114,6 +123,25 @@ def _check_patch(config: TrainConfig, module: nn.Module, *, scale: int, unit: st
             f"data.patch_size: found {patch}, {patch * scale} {unit}, but {type(module).__name__} needs {needed}; "
             f"allowed: {-(-needed // scale)} and more"
         )
+
+
+def build_callbacks(sections: dict[str, dict[str, Any]], run: Run) -> list[pl.Callback]:
+    """The callbacks of the config, and those without which a run could not be resumed, in their order."""
+    import lightning.pytorch as pl
+
+    from sr_lightning.callbacks import ExactResume, PendingValidation, in_order
+
+    folder = str(run.folder)
+    callbacks = build_parts(sections, "callbacks", pl.Callback, folder=folder, resets_best=run.policy.resets_best)
+    exact_resume = ExactResume(folder=folder)
+    return in_order([*callbacks, exact_resume, PendingValidation(exact_resume)])
+
+
+def build_loggers(sections: dict[str, dict[str, Any]], run: Run) -> list[Logger]:
+    """The loggers of the config."""
+    from lightning.pytorch.loggers import Logger
+
+    return build_parts(sections, "logger", Logger, folder=str(run.folder), group=run.group)
 
 
 def build_trainer(

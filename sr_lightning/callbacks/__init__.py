@@ -1,9 +1,10 @@
-"""What happens beside training; one file each."""
+"""Callbacks of training, one file each, and their order."""
 
 from sr_lightning.callbacks.checkpoints import Checkpoints
 from sr_lightning.callbacks.ema import EMA
-from sr_lightning.callbacks.exact_resume import Continuation, OwedValidation
+from sr_lightning.callbacks.exact_resume import ExactResume, PendingValidation
 from sr_lightning.callbacks.non_finite import NonFiniteGuard
+from sr_lightning.callbacks.order import in_order
 from sr_lightning.callbacks.pictures import Pictures
 from sr_lightning.callbacks.progress import Progress
 from sr_lightning.callbacks.safe_stop import SafeStop
@@ -12,11 +13,12 @@ from sr_lightning.callbacks.throughput import Throughput
 __all__ = [
     "EMA",
     "Checkpoints",
-    "Continuation",
+    "ExactResume",
     "NonFiniteGuard",
-    "OwedValidation",
+    "PendingValidation",
     "Pictures",
     "Progress",
     "SafeStop",
     "Throughput",
+    "in_order",
 ]

@@ -1,4 +1,4 @@
-"""What a checkpoint holds so that a continued run is, bit for bit, the one that never stopped."""
+"""State that makes a resumed run bit-identical to one that never stopped."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from sr_lightning.errors import TrainingFailedError, UserError
 
 log = logging.getLogger(__name__)
 
-_KEY = "continuation"
+_KEY, _OLDER_KEY = "exact_resume", "continuation"
 
 
-class Continuation(pl.Callback):
-    """Notes where a run stands after each optimizer step, and puts a continued one back there.
+class ExactResume(pl.Callback):
+    """Records the position of a run after each optimizer step, and restores it when the run is resumed.
 
     A checkpoint written at any later moment, in the middle of a validation or after a failure in the next step,
-    is one of that place: its samples, its random numbers, its counts of batches. A validation that was due and is
-    not done is owed, and `OwedValidation` makes up for it. The last step is always validated and saved.
+    holds that position: samples drawn, random states, counts of batches. A validation that was due and has not been
+    done is pending, and `PendingValidation` runs it. The last step is always validated and saved.
 
-    After a failure that is not the user's the state of the last step is saved. (Running means of a batch norm may
-    have seen the failed step; with several processes nothing is saved, because the others cannot take part.)
+    After a failure that is not the user's mistake the state of the last step is saved. (Running means of a batch norm
+    may have seen the failed step; with several processes nothing is saved, because the others cannot take part.)
 
     Args:
         folder: The run's folder.
@@ -37,30 +37,31 @@ class Continuation(pl.Callback):
 
     def __init__(self, *, folder: str) -> None:
         self.checkpoint = Path(folder) / "checkpoints" / LAST
-        self._place: dict[str, Any] | None = None
+        self._position: dict[str, Any] | None = None
         self._is_restored = False
-        self._is_owed = False
+        self._is_pending = False
         self._is_stepping = False
         self._validated: int | None = None
         self._max_steps = -1
 
-    # -- noting --------------------------------------------------------------------------------------
+    # -- recording -----------------------------------------------------------------------------------
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        """From here on the weights are neither of the step before nor of this one."""
+        """From here on the weights belong neither to the previous step nor to this one."""
         self._is_stepping = True
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Notes the place; in the middle of an optimizer step there is none to return to."""
+        """Records the position; between accumulated batches there is none to return to."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         loop = trainer.fit_loop.epoch_loop
         self._is_stepping = False
-        self._place = {
+        # Private: the count of batches is the only place where Lightning keeps the step of its logs.
+        self._position = {
             "step": trainer.global_step,
             "batches": loop.batch_progress.total.ready,
             "logged": loop._batches_that_stepped,
@@ -71,37 +72,38 @@ class Continuation(pl.Callback):
             trainer.should_stop = True  # which is when Lightning validates off its interval
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Training goes on with the random numbers that it would have drawn without the validation."""
-        if self._place is not None:
+        """Restores the random states, so that training draws the same numbers as without the validation."""
+        if self._position is not None:
             self._validated = trainer.global_step
-            _set_random_state(self._place["random"])
+            _set_random_state(self._position["random"])
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds the place."""
-        if self._place is None:
+        """Adds the position."""
+        if self._position is None:
             return
         every = trainer.val_check_batch
-        is_due = isinstance(every, int) and self._place["batches"] % every == 0
+        is_due = isinstance(every, int) and self._position["batches"] % every == 0
         is_due = (is_due or trainer.global_step >= trainer.max_steps) and trainer.enable_validation
-        checkpoint[_KEY] = {**self._place, "validate": is_due and self._validated != trainer.global_step}
+        checkpoint[_KEY] = {**self._position, "validate": is_due and self._validated != trainer.global_step}
         data = checkpoint.get(type(trainer.datamodule).__qualname__)  # type: ignore[attr-defined]  # set by a connector
-        if data is not None and self._place["k"] is not None:
-            data["k"] = self._place["k"]
+        if data is not None and self._position["k"] is not None:
+            data["k"] = self._position["k"]
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Saves the last step, where its state is still there and whole."""
-        place = self._place
-        if place is None or place["step"] != trainer.global_step or self._is_stepping:
+        """Saves the last step, where its state is still complete."""
+        position = self._position
+        if position is None or position["step"] != trainer.global_step or self._is_stepping:
             return
         if trainer.state.fn != TrainerFn.FITTING or trainer.world_size > 1:
             return
         if not isinstance(exception, Exception) or isinstance(exception, UserError):
             return
         try:
-            if trainer.fit_loop.epoch_loop.batch_progress.total.completed < place["batches"]:
-                trainer._logger_connector.on_batch_end()  # the failure came before the step's values were logged
+            if trainer.fit_loop.epoch_loop.batch_progress.total.completed < position["batches"]:
+                # The failure came before the values of the step were logged; Lightning has no public way to do it.
+                trainer._logger_connector.on_batch_end()
                 trainer._logger_connector.update_train_step_metrics()
             trainer.save_checkpoint(self.checkpoint)
         except TrainingFailedError:
@@ -111,18 +113,19 @@ class Continuation(pl.Callback):
         else:
             log.warning("the state after step %d is saved in %s", trainer.global_step, self.checkpoint)
 
-    # -- returning -----------------------------------------------------------------------------------
+    # -- restoring -----------------------------------------------------------------------------------
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Puts the counts back, so that Lightning restarts in one way only, from whatever it was saved."""
-        saved = checkpoint.get(_KEY)
+        """Restores the counts, so that Lightning restarts in one way, from wherever the checkpoint was written."""
+        saved = checkpoint.get(_KEY) or checkpoint.get(_OLDER_KEY)
         if saved is None:
             return
-        self._place = {key: value for key, value in saved.items() if key != "validate"}
-        self._is_owed, self._is_restored = saved["validate"], True
-        self._validated = None if self._is_owed else saved["step"]
+        self._position = {key: value for key, value in saved.items() if key != "validate"}
+        self._is_pending, self._is_restored = saved["validate"], True
+        self._validated = None if self._is_pending else saved["step"]
+        # Lightning's own layout of a checkpoint: it has no public way to say where a loop restarts.
         loops, batches = checkpoint["loops"]["fit_loop"], saved["batches"]
         done = {"ready": batches, "started": batches, "processed": batches, "completed": batches - 1}
         loops["epoch_loop.batch_progress"].update(total=dict(done), current=dict(done), is_last_batch=False)
@@ -132,21 +135,22 @@ class Continuation(pl.Callback):
         loops.pop("epoch_loop.val_loop.batch_progress", None)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lightning would leave at once after the last step, owed or not; the schedule is built by now."""
+        """Lightning would leave at once after the last step, pending validation or not; the schedule is built."""
         self._max_steps = trainer.max_steps
-        if self._is_owed and self._place is not None:
-            trainer.fit_loop.epoch_loop.max_steps = max(self._max_steps, self._place["step"] + 1)
+        if self._is_pending and self._position is not None:
+            trainer.fit_loop.epoch_loop.max_steps = max(self._max_steps, self._position["step"] + 1)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts the random numbers back, after all that draws some while a run is set up."""
-        if self._is_restored and self._place is not None:
-            _set_random_state(self._place["random"])
+        """Restores the random states after everything that draws numbers during set-up."""
+        if self._is_restored and self._position is not None:
+            _set_random_state(self._position["random"])
 
-    def validate_if_owed(self, trainer: pl.Trainer) -> None:
-        """Runs the validation that the interruption took away."""
-        if not self._is_owed:
+    def validate_if_pending(self, trainer: pl.Trainer) -> None:
+        """Runs the validation that an interruption prevented."""
+        if not self._is_pending:
             return
-        self._is_owed = False
+        self._is_pending = False
+        # Private, as Lightning's training loop does it: `trainer.validate` cannot be called within `fit`.
         loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
         first = connector._first_loop_iter
         loop.val_loop.restarting = False
@@ -157,25 +161,25 @@ class Continuation(pl.Callback):
         loop.max_steps = self._max_steps
 
 
-class OwedValidation(pl.Callback):
-    """Comes after the callbacks that listen for signals, so that this validation can be interrupted too.
+class PendingValidation(pl.Callback):
+    """Runs a pending validation when training starts; see `in_order` for why it is a callback of its own.
 
     Args:
-        continuation: Knows whether one is owed.
+        exact_resume: Knows whether one is pending.
     """
 
-    def __init__(self, continuation: Continuation) -> None:
-        self._continuation = continuation
+    def __init__(self, exact_resume: ExactResume) -> None:
+        self._exact_resume = exact_resume
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Before the next batch is fetched."""
-        self._continuation.validate_if_owed(trainer)
+        self._exact_resume.validate_if_pending(trainer)
 
 
 def _random_state() -> dict[str, Any]:
-    """Of every generator that a network may draw from, as plain data. All ranks draw alike, so one serves all.
+    """States of every random generator that a network may use, as plain data. All ranks draw alike, so one serves all.
 
-    Asking whether there is a GPU looks for its driver each time, under Lightning: half a millisecond of every step.
+    `torch.cuda.is_available()` would look for the driver each time, under Lightning: half a millisecond of every step.
     """
     name, keys, *rest = np.random.get_state(legacy=True)
     state = {

@@ -1,4 +1,4 @@
-"""Stops a run whose numbers are no longer numbers, before anything wrong is saved."""
+"""Stops training at the first NaN or infinity, before it is saved."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _WAYS_OUT = "Usual ways out: a lower optimizer.lr, trainer.gradient_clip_val=0.5
 class NonFiniteGuard(pl.Callback):
     """Raises when a loss term, a gradient or a validated image becomes NaN or infinite; what was saved stays.
 
-    On a GPU losses and gradients are looked at every `every` steps and before each validation and save, so that no
-    step waits for the device.
+    On a GPU losses and gradients are checked every `every` steps and before each validation and save, so that no step
+    waits for the device.
 
     Args:
-        every: Steps between looks on a GPU; on the CPU every step is looked at.
+        every: Steps between checks on a GPU; on the CPU every step is checked.
     """
 
     def __init__(self, *, every: int = 50) -> None:
         self.every = every
         self._bad: dict[str, Tensor | bool] = {}
-        """What has been looked at since the last look: name -> whether it was not finite."""
+        """Noted since the last check: name -> whether the value was not finite."""
         self._loss_is_bad: Tensor | bool = False
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Where the loss itself is not finite its terms say more than the gradient."""
+        """Notes the loss: where it is not finite, its terms say more than the gradient."""
         self._loss_is_bad = _is_bad(loss.detach())
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        """A loss may be finite and its gradient not; a scaler for fp16 leaves such steps out by itself."""
+        """Notes the gradient, which may not be finite though the loss is; the fp16 scaler skips such steps itself."""
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
             return
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if self._loss_is_bad is True:  # known, and said after the step: until then no optimizer sees what came of it
+        if self._loss_is_bad is True:  # reported after the step: until then no optimizer sees these gradients
             optimizer.zero_grad(set_to_none=True)
         elif gradients:
             bad = _is_bad(torch.nn.utils.get_total_norm(gradients))
@@ -61,8 +61,8 @@ class NonFiniteGuard(pl.Callback):
         self._note(trainer, {name: _is_bad(term) for name, term in terms.items()})
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Looks before validating and saving."""
-        self._look(trainer)
+        """Checks before validating and saving."""
+        self._check(trainer)
 
     def on_validation_batch_end(
         self,
@@ -73,10 +73,10 @@ class NonFiniteGuard(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """A file of 8 bit holds no NaN, so that PSNR would not show it: the image itself is looked at."""
+        """Checks the image itself: rounded to 8 bit it holds no NaN, so PSNR would not show it."""
         if isinstance(outputs, Tensor) and not bool(torch.isfinite(outputs).all()):
             self._bad[f"image {batch.name} of {batch.set} at x{batch.scale}"] = True
-            self._look(trainer)
+            self._check(trainer)
 
     def on_save_checkpoint(
         self,
@@ -84,17 +84,17 @@ class NonFiniteGuard(pl.Callback):
         pl_module: pl.LightningModule,
         checkpoint: dict[str, Any],
     ) -> None:
-        """Looks before anything is written."""
-        self._look(trainer)
+        """Checks before anything is written."""
+        self._check(trainer)
 
     def _note(self, trainer: pl.Trainer, found: dict[str, Tensor | bool]) -> None:
         for name, bad in found.items():
             self._bad[name] = self._bad.get(name, False) | bad
         is_known = not any(isinstance(bad, Tensor) for bad in found.values())
         if is_known or trainer.global_step % self.every == 0:
-            self._look(trainer)
+            self._check(trainer)
 
-    def _look(self, trainer: pl.Trainer) -> None:
+    def _check(self, trainer: pl.Trainer) -> None:
         names = [name for name, bad in self._bad.items() if bool(bad)]
         if not names:
             self._bad = {}

@@ -1,4 +1,4 @@
-"""Images to look at: LR, bicubic, SR, HR and the error, whole and zoomed in."""
+"""Comparison sheets: LR, bicubic, SR, HR and error of an image, whole and zoomed in."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Pictures(pl.Callback):
 
 
 def safe_stem(name: str, number: int) -> str:
-    """An image's name without its ending, as a name that any file system, page and shell takes.
+    """An image's name without its suffix, as a name that any file system, page and shell accepts.
 
     Args:
         name: The file's.

@@ -1,4 +1,4 @@
-"""The progress bar: steps, loss, PSNR and time left; plain lines where nobody looks at a terminal."""
+"""Progress bar with steps, loss, PSNR and remaining time; plain lines without a terminal."""
 
 from __future__ import annotations
 
@@ -86,11 +86,11 @@ class Progress(ProgressBar):
         )
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         self._stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Leaves the terminal as it was."""
+        """Restores the terminal."""
         self._stop()
 
     def _stop(self) -> None:

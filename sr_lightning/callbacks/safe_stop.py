@@ -1,4 +1,4 @@
-"""SIGINT, SIGTERM and SIGUSR1 save the state at the current step before the run ends."""
+"""Saves the state at the current step when SIGINT, SIGTERM or SIGUSR1 arrives, then stops."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class SafeStop(pl.Callback):
     """Finishes the optimizer step, saves `checkpoints/last.ckpt` and stops; a second SIGINT ends at once.
 
-    A validation is not waited for: the continued run makes up for it. The caller finds the signal in
-    `stopped_by` and turns it into the exit status.
+    A validation is not waited for: the resumed run does it first. The caller finds the signal in `stopped_by` and
+    turns it into the exit status.
 
     Args:
         folder: The run's folder.
@@ -34,7 +34,7 @@ class SafeStop(pl.Callback):
         self._before: dict[int, Any] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Remembers the handlers; Lightning sets its own after this, and gives them back before `teardown`."""
+        """Remembers the handlers; Lightning sets its own after this, and restores these before `teardown`."""
         self._before = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -45,7 +45,7 @@ class SafeStop(pl.Callback):
             signal.signal(number, self._note)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Everything is saved by now, so that the run may end at once; Lightning would ignore the signal."""
+        """Everything is saved by now, so the run may end at once; Lightning would ignore the signal."""
         for number in _SIGNALS:
             signal.signal(number, _leave)
 
@@ -62,7 +62,7 @@ class SafeStop(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Leaves by the loop's own way out, which logs this step's values."""
+        """Stops through the loop's own exit, which logs the values of this step."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # in the middle of an optimizer step there is no state to return to
         if self._is_asked(trainer):
@@ -79,7 +79,7 @@ class SafeStop(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Leaves the validation between two images; its figures would be those of a part."""
+        """Leaves the validation between two images, without figures, which would be of a part only."""
         if self._is_asked(trainer):
             trainer.save_checkpoint(self.checkpoint)
             raise InterruptedRun(self.stopped_by or signal.SIGTERM)
@@ -98,7 +98,7 @@ class SafeStop(pl.Callback):
         self.stopped_by = self._flag
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Gives the signals back; one that came after the last step has not been answered yet."""
+        """Restores the handlers; a signal that came after the last step has not been answered yet."""
         self.stopped_by = self.stopped_by or self._flag
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -110,8 +110,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _leave_now() -> None:
-    """Without a word to anybody: Lightning would begin to tidy up, and end with status 1."""
+    """Ends the process at once: Lightning would begin to tidy up, and end with status 1."""
     if sys.stderr.isatty():
-        sys.stderr.write("\x1b[?25h\n")  # the cursor, which a progress bar hides
+        sys.stderr.write("\x1b[?25h\n")  # shows the cursor, which a progress bar hides
         sys.stderr.flush()
     os._exit(128 + signal.SIGINT)

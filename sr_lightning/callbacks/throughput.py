@@ -1,4 +1,4 @@
-"""How fast it goes and how long it waits for data."""
+"""Throughput, learning rate, and the share of time spent waiting for data."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ class Throughput(pl.Callback):
 
 
 def _waited(trainer: pl.Trainer) -> float:
-    """Seconds that the loader has kept its consumer waiting, where it counts them."""
+    """Seconds that training has waited for the loader, where the loader counts them."""
     return float(getattr(trainer.train_dataloader, "waited", 0.0))

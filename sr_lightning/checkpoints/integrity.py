@@ -1,9 +1,9 @@
-"""How a checkpoint says that it is whole: a line behind it that covers every bit, readable without torch.
+"""Checksum trailer that detects truncated or altered checkpoints, and the choice of the newest intact one.
 
-torch loads a file whose tensors have changed: it compares none of the checksums in its zip. Here they count. The
-seal holds SHA-256 of all that stands between the records, and with it their CRC-32, which torch computes anyway;
-so sealing costs next to nothing, and a single changed bit is always found. Being part of the file, it moves with
-it, and no kill can come between the two. Readers of zip files, `torch.load` among them, pass over it.
+`torch.load` verifies none of the CRC-32 checksums in its zip archive, so altered tensors load without an error. The
+trailer behind the archive holds a SHA-256 of everything between the records, which includes their CRC-32 checksums:
+these are compared too, so a single changed bit is found. torch computes the CRC-32 anyway, so the trailer costs next
+to nothing. It is part of the file, so no kill can separate the two. Zip readers, `torch.load` among them, ignore it.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import Any, BinaryIO
 from sr_lightning.errors import UserError
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
-SEALED = "sr_lightning_sealed"
-"""Key in the checkpoint itself: a file that lost its seal is not taken for one that never had any."""
+HAS_TRAILER = "sr_lightning_sealed"
+"""Key inside the checkpoint that says it was written with a trailer, so that a lost trailer is noticed."""
 _MARK = b" sealed by sr_lightning\n"
 _TAIL = 8 + 64 + len(_MARK)  # length of the facts, digest, mark
 _LONGEST = 60_000  # readers look for the zip's end in the last 64 KiB
 
 
 class DamagedError(UserError):
-    """The file is not as it was written; `reason` says what differs."""
+    """The file is truncated or altered; `reason` says how."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: is damaged: {reason}")
@@ -38,24 +38,24 @@ class DamagedError(UserError):
 
 
 @dataclass(frozen=True)
-class Seal:
-    """What a checkpoint says about itself."""
+class Trailer:
+    """Facts of a checkpoint that can be read without torch."""
 
     step: int
     config: dict[str, Any] | None
     """The resolved config; None where it was too long or there was none."""
 
 
-def write_seal(file: BinaryIO, seal: Seal) -> None:
-    """Seals a finished zip file.
+def write_trailer(file: BinaryIO, trailer: Trailer) -> None:
+    """Appends the trailer to a finished zip file.
 
     Args:
         file: Open for reading and writing.
-        seal: What it shall say.
+        trailer: The facts to store.
     """
-    facts = json.dumps({"step": seal.step, "config": seal.config}, default=repr).encode()
+    facts = json.dumps({"step": trailer.step, "config": trailer.config}, default=repr).encode()
     if len(facts) > _LONGEST:
-        facts = json.dumps({"step": seal.step, "config": None}).encode()
+        facts = json.dumps({"step": trailer.step, "config": None}).encode()
     file.seek(0, 2)
     file.write(b"\n%s%08x" % (facts, len(facts)))
     file.flush()
@@ -65,14 +65,14 @@ def write_seal(file: BinaryIO, seal: Seal) -> None:
     file.write(digest + _MARK)
 
 
-def read_seal(path: Path) -> Seal | None:
-    """Checks a file against its seal.
+def read_trailer(path: Path) -> Trailer | None:
+    """Verifies a file against its trailer.
 
     Returns:
-        What it says; None where the file never had a seal (it is not ours, or an old one).
+        The facts; None where the file never had a trailer (another program's, or one of an early version).
 
     Raises:
-        DamagedError: It is not as it was written.
+        DamagedError: The file is truncated or altered.
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
@@ -81,12 +81,12 @@ def read_seal(path: Path) -> Seal | None:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             if content[-len(_MARK) :] == _MARK:
                 return _checked(path, file, content)
-            if content.find(SEALED.encode()) >= 0:
+            if content.find(HAS_TRAILER.encode()) >= 0:
                 raise DamagedError(path, "its end is missing or changed")
     return None
 
 
-def _checked(path: Path, file: BinaryIO, content: mmap.mmap) -> Seal:
+def _checked(path: Path, file: BinaryIO, content: mmap.mmap) -> Trailer:
     end = len(content) - _TAIL + 8  # of what the digest covers
     try:
         records = _records(file, content)
@@ -98,10 +98,10 @@ def _checked(path: Path, file: BinaryIO, content: mmap.mmap) -> Seal:
                     raise DamagedError(path, f"the checksum of {name} differs")
         length = int(content[end - 8 : end], 16)
         facts = json.loads(content[end - 8 - length : end - 8])
-        return Seal(facts["step"], facts["config"])
+        return Trailer(facts["step"], facts["config"])
     except DamagedError:
         raise
-    except Exception as error:  # whatever a reader of zip files makes of damage
+    except Exception as error:  # a damaged zip file raises many kinds of errors
         raise DamagedError(path, str(error) or type(error).__name__) from None
 
 
@@ -121,7 +121,7 @@ def _records(file: BinaryIO, content: mmap.mmap) -> list[Record]:
 
 
 def _digest(content: mmap.mmap, end: int, records: Sequence[Record]) -> bytes:
-    """SHA-256 of all up to `end` that is in no record, in hexadecimal."""
+    """SHA-256 of everything before `end` that is outside the records, in hexadecimal."""
     digest, at = hashlib.sha256(), 0
     for _, start, stop, _ in records:
         digest.update(content[at:start])
@@ -130,71 +130,71 @@ def _digest(content: mmap.mmap, end: int, records: Sequence[Record]) -> bytes:
     return digest.hexdigest().encode()
 
 
-# -- which one to continue from ------------------------------------------------------------------------
+# -- the newest intact checkpoint ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The checkpoints of a run that it could continue from."""
+class Resumable:
+    """The checkpoints from which a run could continue."""
 
     newest: Path | None
-    """The whole one of the highest step, whatever the files' times say."""
-    seal: Seal | None
+    """The intact one of the highest step; modification times do not count."""
+    trailer: Trailer | None
     damaged: dict[Path, str]
-    """Those that are not whole, and why."""
+    """The damaged ones, each with the reason."""
 
 
-def find_kept(folder: Path) -> Kept:
-    """Looks at `last.ckpt` and `previous.ckpt` in a folder of checkpoints."""
-    found: list[tuple[int, Path, Seal | None]] = []
+def find_resumable(folder: Path) -> Resumable:
+    """Verifies `last.ckpt` and `previous.ckpt` in a folder of checkpoints."""
+    found: list[tuple[int, Path, Trailer | None]] = []
     damaged: dict[Path, str] = {}
     for path in (folder / PREVIOUS, folder / LAST):
         if not path.is_file():
             continue
         try:
-            seal = read_seal(path)
-            if seal is None and not zipfile.is_zipfile(path):
+            trailer = read_trailer(path)
+            if trailer is None and not zipfile.is_zipfile(path):
                 raise DamagedError(path, "it is no checkpoint" if path.stat().st_size else "it is empty")
-            found.append((seal.step if seal else -1, path, seal))
+            found.append((trailer.step if trailer else -1, path, trailer))
         except DamagedError as error:
             damaged[path] = error.reason
         except OSError as error:
             damaged[path] = error.strerror or str(error)
-    if [seal is None for _, _, seal in found] == [False, True]:  # a file of ours never follows upon one without a seal
-        damaged[found.pop()[1]] = "its seal is lost, or it is none of this run's"
+    if [trailer is None for _, _, trailer in found] == [False, True]:  # ours never follow one without a trailer
+        damaged[found.pop()[1]] = "its trailer is missing, or it is not of this run"
     if not found:
-        return Kept(None, None, damaged)
-    _, newest, seal = max(found, key=lambda entry: (entry[0], entry[1].name == LAST))
-    return Kept(newest, seal, damaged)
+        return Resumable(None, None, damaged)
+    _, newest, trailer = max(found, key=lambda entry: (entry[0], entry[1].name == LAST))
+    return Resumable(newest, trailer, damaged)
 
 
 def tidy(folder: Path, *, damaged: Sequence[Path] = (), after: int | None = None) -> list[str]:
-    """Makes a run's folder ready to be written into; the caller holds its lock.
+    """Prepares a run's folder for writing; the caller holds its lock.
 
-    Removes what a kill left half-written, and sets aside, under other names, checkpoints that are damaged or lie
-    after the step that the run continues from: neither must become `previous.ckpt`.
+    Removes partial files that a kill left, and renames checkpoints that are damaged or later than the step from which
+    the run continues: neither must become `previous.ckpt`.
 
     Args:
         folder: The run's folder.
         damaged: Checkpoints found damaged.
-        after: The step; None: nothing is later.
+        after: The step; None where no checkpoint can be later.
 
     Returns:
-        What was done, one line each.
+        What was done, one message each.
     """
     parts = [*folder.glob("checkpoints/*.ckpt.part"), folder / "metrics.csv.part", folder / "results.json.part"]
-    told = []
+    messages = []
     for part in parts:
         if part.is_file():
             part.unlink()
-            told.append(f"{part}: removed, an interrupted run left it half-written")
+            messages.append(f"{part}: removed, an interrupted run left it half-written")
     for path in damaged:
         if path.is_file():
-            told.append(f"{path}: set aside as {path.replace(path.with_name(path.name + '.damaged')).name}")
+            messages.append(f"{path}: set aside as {path.replace(path.with_name(path.name + '.damaged')).name}")
     for path in (folder / "checkpoints" / PREVIOUS, folder / "checkpoints" / LAST):
-        if after is None or not path.is_file() or (seal := read_seal(path)) is None or seal.step <= after:
+        if after is None or not path.is_file() or (trailer := read_trailer(path)) is None or trailer.step <= after:
             continue
-        aside = path.with_name(f"step{seal.step}.ckpt")
+        aside = path.with_name(f"step{trailer.step}.ckpt")
         path.replace(aside)
-        told.append(f"{path}: set aside as {aside.name}, it lies after step {after}")
-    return told
+        messages.append(f"{path}: set aside as {aside.name}, it lies after step {after}")
+    return messages

@@ -1,4 +1,4 @@
-"""How Lightning's Trainer writes and reads checkpoints: whole, sealed, and of plain data only."""
+"""Checkpoint plugin for Lightning: atomic writes with a checksum trailer, reads of plain data only."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, SEALED, Seal, write_seal
+from sr_lightning.checkpoints.integrity import HAS_TRAILER, LAST, PREVIOUS, Trailer, write_trailer
 from sr_lightning.checkpoints.plain_data import read_checkpoint
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Writes beside the final name, seals, flushes to the disk and renames; reads whole files of plain data only.
+    """Writes a part file with a checksum trailer, flushes it and renames it; reads intact files of plain data only.
 
-    Lightning stages in `$TMPDIR`, so its save tears when that is another file system, and it leaves
-    `weights_only` to an environment variable. The `last.ckpt` before becomes `previous.ckpt`.
+    Lightning stages in `$TMPDIR`, so its save is not atomic when that is another file system, and it leaves
+    `weights_only` to an environment variable. The former `last.ckpt` becomes `previous.ckpt`.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """At every moment there is a whole file under the name, and nothing else once it returns or raises."""
+        """Replaces the file atomically; no part file is left, also where this raises."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
@@ -32,8 +32,8 @@ class SafeCheckpointIO(TorchCheckpointIO):
         config = checkpoint.get("sr_lightning", {}).get("config")
         try:
             with part.open("w+b") as file:
-                torch.save({**checkpoint, SEALED: True}, file)
-                write_seal(file, Seal(checkpoint.get("global_step", -1), config))
+                torch.save({**checkpoint, HAS_TRAILER: True}, file)
+                write_trailer(file, Trailer(checkpoint.get("global_step", -1), config))
                 file.flush()
                 os.fsync(file.fileno())
             if path.name == LAST and path.is_file():
@@ -61,7 +61,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
 
 def _second_name(path: Path, link: Path) -> None:
-    """So that the file can be replaced and stay; copied where the file system knows no links."""
+    """A second name for the file, so that it outlives its replacement; a copy where there are no hard links."""
     link.unlink(missing_ok=True)
     try:
         os.link(path, link)

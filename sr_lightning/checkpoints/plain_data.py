@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sr_lightning.checkpoints.integrity import SEALED, DamagedError, read_seal
+from sr_lightning.checkpoints.integrity import HAS_TRAILER, DamagedError, read_trailer
 from sr_lightning.errors import UserError
 
 
@@ -20,7 +20,7 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
         UserError: The file is damaged, or holds more than plain data.
     """
     try:
-        read_seal(path)
+        read_trailer(path)
         content = torch.load(path, map_location=map_location, weights_only=True)
     except DamagedError:
         raise
@@ -28,7 +28,7 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read as a checkpoint of plain data: {_reason(path, error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: holds a {type(content).__name__}, allowed: a checkpoint or a dict of weights")
-    content.pop(SEALED, None)
+    content.pop(HAS_TRAILER, None)
     return content
 
 

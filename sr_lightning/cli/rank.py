@@ -18,13 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from sr_lightning.checkpoints.integrity import Seal
 from sr_lightning.cli.commands import COMMANDS, RunConfig
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import FailedError, InterruptedRun, UserError
-from sr_lightning.runs.resume import Resume
 from sr_lightning.runs.run import Run
 from sr_lightning.text import Formatter
 
@@ -34,46 +30,14 @@ RANKS = "ranks"
 
 def write_job(config: RunConfig, run: Run) -> None:
     """Writes what each process needs as `<run folder>/ranks/job.json`."""
-    plain = {
-        "config": asdict(config),
-        "command": run.command,
-        "group": run.group,
-        "resume": run.resume and _resume_to_plain(run.resume),
-    }
+    plain = {"config": asdict(config), "run": run.to_plain()}
     (run.folder / RANKS / "job.json").write_text(json.dumps(plain), encoding="utf-8")
 
 
 def read_job(folder: Path, name: str) -> tuple[RunConfig, Run]:
     """The config and the run that `write_job` wrote."""
     plain: dict[str, Any] = json.loads((folder / RANKS / "job.json").read_text(encoding="utf-8"))
-    resume = plain["resume"] and _resume_from_plain(folder, plain["resume"])
-    return COMMANDS[name].config_from_plain(plain["config"]), Run(folder, plain["command"], plain["group"], resume)
-
-
-# The two belong to Resume: nothing here depends on what they hold.
-
-
-def _resume_to_plain(resume: Resume) -> dict[str, Any]:
-    """Without the saved config: the job has the checked one."""
-    return {
-        "checkpoint": resume.checkpoint and str(resume.checkpoint),
-        "step": resume.seal and resume.seal.step,
-        "changes": resume.changes,
-        "allowed": resume.allowed,
-        "differing": resume.differing,
-    }
-
-
-def _resume_from_plain(folder: Path, plain: dict[str, Any]) -> Resume:
-    return Resume(
-        folder,
-        plain["checkpoint"] and Path(plain["checkpoint"]),
-        DictConfig({}),
-        plain["changes"],
-        seal=None if plain["step"] is None else Seal(plain["step"], None),
-        allowed=tuple(plain["allowed"]),
-        differing=tuple(plain["differing"]),
-    )
+    return COMMANDS[name].config_from_plain(plain["config"]), Run.from_plain(plain["run"])
 
 
 def _log_to(folder: Path, name: str, rank: int) -> None:

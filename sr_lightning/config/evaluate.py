@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,11 @@ from sr_lightning.config.findings import refuse, unknown_keys
 from sr_lightning.config.path_check import missing_folder_findings, set_findings, set_folders
 from sr_lightning.config.schema import BICUBIC, EXTRA_KEYS, SCALES, EvaluateConfig
 from sr_lightning.config.section_check import check_section, check_value
-from sr_lightning.config.signatures import constant, parameters
+from sr_lightning.config.signatures import parameters, table_keys
 from sr_lightning.config.train import checked_paths
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
-from sr_lightning.weights.pretrained import find_pretrained, pretrained_names
+from sr_lightning.weights.pretrained import find_pretrained, pretrained_names, weights_location
 
 FORMATS = ("markdown", "latex", "csv")
 _DATA = "sr_lightning.data.SRDataModule"
@@ -83,8 +84,7 @@ def _check_values(config: EvaluateConfig, findings: list[str]) -> None:
         findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
     if config.tile is not None and (type(config.tile) is not int or config.tile < 16):
         findings.append(f"tile: found {config.tile!r}, allowed: 16 LR pixels and more, or null")
-    metrics = constant("sr_lightning.metrics.perceptual", "METRICS")
-    assert isinstance(metrics, tuple)
+    metrics = table_keys("sr_lightning.metrics.quality", "METRICS")
     config.metrics = _names("metrics", config.metrics, metrics, findings)
     config.format = _names("format", config.format, FORMATS, findings)
     if config.accelerator not in ("auto", "cpu", "gpu", "cuda"):
@@ -124,8 +124,20 @@ def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
         findings.append(f"model: found {model!r}, allowed: a section with a _target_, as in model=bicubic")
     given: Any = config.checkpoint  # as typed: null, a path, a list, or names and paths
     config.checkpoint = _checkpoints(given, findings)
-    if given is None and model is None:
-        findings.append("checkpoint: null, and no model; allowed: checkpoint=<file or run folder>, or model=bicubic")
+    images: Any = config.predictions
+    config.predictions = _predictions(images, findings)
+    if given is None and model is None and images is None:
+        findings.append(
+            "checkpoint: null, and no model; allowed: checkpoint=<file or run folder>, predictions=<folder of images>, "
+            "or model=bicubic"
+        )
+    elif images is not None and not config.scale:
+        findings.append("scale: must be given for the images of another program, e.g. predictions=results scale=4")
+    elif given is None and model is None:
+        wrong = [key for key in ("self_ensemble", "tile") if getattr(config, key)]
+        findings += [
+            f"{key}: found {getattr(config, key)}, allowed: nothing; images are scored as they are" for key in wrong
+        ]
     elif not config.scale and (given is None or unscaled):
         findings.append("scale: must be given for a model that is typed, e.g. scale=4 or scale=[2,3,4]")
     elif given is not None and isinstance(model, dict) and model.get("_target_") == BICUBIC:
@@ -158,11 +170,45 @@ def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
     return found
 
 
+def _predictions(given: Any, findings: list[str]) -> dict[str, str]:
+    """Folder of images -> the name of their program: the user's, else the end of its path that no other has."""
+    named = given if isinstance(given, dict) else {}
+    folders = list(named.values()) if named else given if isinstance(given, list) else [given]
+    if given is None:
+        return {}
+    found: dict[str, str] = {}
+    for name, folder in zip(named or [""] * len(folders), folders, strict=True):
+        key = f"predictions.{name}" if name else "predictions"
+        if not isinstance(folder, str) or not folder:
+            findings.append(f"{key}: found {folder!r}, allowed: a folder of images, a list, or {{name: folder}}")
+        elif name == "bicubic":
+            findings.append(f"{key}: bicubic stands in every table; allowed: another name")
+        elif "{" not in folder and not os.path.isdir(folder):
+            what = "is a file" if os.path.exists(folder) else "is not there"
+            findings.append(f"{key}: {folder} {what}; allowed: a folder of images")
+        elif folder in found:
+            findings.append(f"{key}: {folder} is named twice")
+        else:
+            found[folder] = str(name)
+    if not folders:
+        findings.append("predictions: found an empty list, allowed: a folder of images, a list, or {name: folder}")
+    return {folder: name or _unique_end(folder, list(found)) for folder, name in found.items()}
+
+
+def _unique_end(folder: str, others: Sequence[str]) -> str:
+    """`theirs`, or `a/theirs` where another folder is called so, too."""
+    parts = Path(os.path.abspath(folder)).parts
+    rest = [Path(os.path.abspath(other)).parts for other in others if other != folder]
+    length = next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in rest)), len(parts))
+    return "/".join(parts[-length:])
+
+
 def _checkpoint_file(path: str) -> str | None:
     """The file that a path stands for: of a run's folder the best checkpoint, or the last; pretrained names stay."""
-    candidates = [Path(path), Path(path, "checkpoints", "best.ckpt"), Path(path, "checkpoints", "last.ckpt")]
-    file = next((str(file) for file in candidates if file.is_file()), None)
-    return file or (path if path in pretrained_names() and not os.path.exists(path) else None)
+    file = weights_location(path)
+    if file is None:
+        return None
+    return str(file) if os.path.exists(path) else path
 
 
 def _check_sets(config: EvaluateConfig, findings: list[str]) -> None:

@@ -12,7 +12,8 @@ SCALES = (2, 3, 4, 8)
 LOSS = "sr_lightning.losses.CompositeLoss"
 PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
 ADVERSARY = "sr_lightning.training.adversarial.Adversary"
-RUN_ARGUMENTS = ("folder", "group")  # passed to callbacks and loggers that have such an argument
+RUN_ARGUMENTS = ("folder", "group", "resets_best", "accepts_other_data")
+"""Arguments that a run passes to the data, callbacks and loggers whose constructors have them."""
 # Keys that the project adds to those of a section's constructor.
 EXTRA_KEYS = {
     "model": {"weights": "str | None", "fresh": "list[str]", "adam_lr": "float"},
@@ -75,6 +76,8 @@ class EvaluateConfig:
     """File -> name in the table, empty where the user gave none."""
     model: dict[str, Any] | None
     """Builds the networks of checkpoints that do not say how; without one, what is evaluated."""
+    predictions: dict[str, str]
+    """Folder of images that another program made -> its name in the table."""
     scale: list[int]
     """Empty: what each checkpoint was trained for."""
     sets: list[str] | None

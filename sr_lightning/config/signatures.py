@@ -55,6 +55,8 @@ def _definitions(module: str) -> dict[str, ast.stmt]:
             found.update({alias.asname or alias.name: node for alias in node.names})
         elif isinstance(node, ast.Assign):
             found.update({target.id: node for target in node.targets if isinstance(target, ast.Name)})
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            found[node.target.id] = node
     return found
 
 
@@ -84,6 +86,13 @@ def constant(module: str, name: str) -> object:
     """The value of a module's literal, such as a tuple of names; None if it has none of that name."""
     found = find_definition(module, name)
     return ast.literal_eval(found[1].value) if found and isinstance(found[1], ast.Assign) else None
+
+
+def table_keys(module: str, name: str) -> tuple[str, ...]:
+    """The keys of a module's table, a dict literal whose values are code; empty if it has none of that name."""
+    found = find_definition(module, name)
+    value = getattr(found[1], "value", None) if found else None
+    return tuple(ast.literal_eval(key) for key in value.keys if key is not None) if isinstance(value, ast.Dict) else ()
 
 
 @functools.cache

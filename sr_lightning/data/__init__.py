@@ -1,7 +1,9 @@
-"""From folders of images to batches; read files, store, crops, datasets, degrade, made_lr, datamodule in this order.
+"""From image files to batches on the device.
 
-`realworld` and `jpeg` are the degradations of real photographs; `packing` writes and `streaming` reads sets in shards.
-A name is imported when it is asked for: only the data module needs lightning, and what looks at files not even torch.
+Read in this order: `files` and `image.decoder` (file -> array), `cache` (arrays decoded once), `images` (a set of
+them), `image_sets` and `sources` (config -> checked sets), `sampling` (which window is sample k), `datasets` (windows
+and whole images), `degradations` (HR -> LR), `datamodule` (all of it, for Lightning). Names are imported when they are
+asked for: only the data module needs lightning, and the modules that look at files need not even torch.
 """
 
 from __future__ import annotations

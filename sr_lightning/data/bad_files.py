@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from sr_lightning.errors import UserError
@@ -25,6 +26,35 @@ class BadImagesError(UserError):
             f"{count} cannot be used; allowed: whole files; `train` goes on without bad training images with "
             "data.on_bad_image=skip (those to validate and test on are never left out)"
         )
+
+
+class Findings:
+    """Collects what is wrong with the parts of a run, so that one message names all of it."""
+
+    def __init__(self) -> None:
+        self._errors: list[UserError] = []
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keeps the error of the block, if it ends with one; what follows goes on."""
+        try:
+            yield
+        except UserError as error:
+            self._errors.append(error)
+
+    def raise_all(self) -> None:
+        """Raises what was kept: BadImagesError where nothing but bad files was found, else UserError."""
+        bad: dict[Path, str] = {}
+        said: list[str] = []
+        for error in self._errors:
+            if isinstance(error, BadImagesError):
+                bad |= error.reasons
+            else:
+                said += [str(error)] if str(error) not in said else []
+        if bad and not said:
+            raise BadImagesError(bad)
+        if said:
+            raise UserError("\n".join([*said, *([str(BadImagesError(bad))] if bad else [])]))
 
 
 def find_bad(paths: Sequence[Path]) -> dict[Path, str]:

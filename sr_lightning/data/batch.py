@@ -1,4 +1,4 @@
-"""The four kinds of batches: what the workers hand over, and what the network gets.
+"""Types of batches: uint8 images as the workers hand them over, and float batches as the network gets them.
 
 They are NamedTuples because Lightning's device transfer rebuilds those and refuses frozen dataclasses; each
 says by its type what it is, so that nothing has to guess from keys or shapes.
@@ -17,10 +17,10 @@ class TrainWindows(NamedTuple):
     hr: Tensor
     """(N, 3, (p + 2m)·s, (p + 2m)·s) uint8: p LR pixels of patch, m of margin on each side."""
     lr: Tensor | None
-    """(N, 3, p, p) uint8 cut from LR images, ready-made or made once, or None: made from `hr` on the device."""
+    """(N, 3, p, p) uint8 cut from LR images, ready-made or cached, or None: made from `hr` on the device."""
     scale: int
-    turns: tuple[int, ...]
-    """N codes 0 to 7 of the flips and quarter turns; on the host, so that reading them waits for nothing."""
+    dihedral: tuple[int, ...]
+    """N codes 0 to 7 of dihedral transforms; on the host, so that reading them waits for nothing."""
     keys: tuple[int, ...]
     """N sample numbers, from which a random degradation draws its parameters."""
     next_k: int
@@ -28,7 +28,7 @@ class TrainWindows(NamedTuple):
 
 
 class TrainBatch(NamedTuple):
-    """What a training step sees."""
+    """The images of a training step."""
 
     lr: Tensor
     """(N, 3, p, p) float in [0, 1]."""
@@ -52,7 +52,7 @@ class EvalImage(NamedTuple):
 
 
 class EvalBatch(NamedTuple):
-    """What an evaluation step sees: one image."""
+    """The one image of an evaluation step."""
 
     lr: Tensor
     """(1, 3, h, w) float in [0, 1], on the levels of an 8-bit file."""
@@ -66,4 +66,4 @@ class EvalBatch(NamedTuple):
 
 
 class NoImage(NamedTuple):
-    """What a rank gets when there are fewer images left than ranks: all take the same number of steps."""
+    """In place of an image where fewer are left than ranks: all ranks take the same number of steps."""

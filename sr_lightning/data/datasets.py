@@ -1,97 +1,21 @@
-"""Datasets over decoded stores: numbered training samples, and whole images to evaluate."""
+"""Datasets over sets of images: windows of numbered training samples, and whole images to evaluate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from sr_lightning.data.batch import EvalImage, NoImage, TrainWindows
-from sr_lightning.data.cache.store import ImageSource, MappedImages
 from sr_lightning.data.degradations.base import Degradation
-from sr_lightning.data.sampling.crops import RGB, CropPlan, scale_of_batch, window
-from sr_lightning.errors import UserError
-
-
-@dataclass(frozen=True)
-class Images:
-    """A set of HR images and, where they are ready-made, their LR images at each scale."""
-
-    name: str
-    hr: ImageSource
-    lr: Mapping[int, ImageSource] | None = None
-
-    def check_pairs(self) -> None:
-        """Raises UserError unless each LR image is its HR image, cropped to a multiple, over the scale."""
-        for scale, store in (self.lr or {}).items():
-            for index, (height, width) in enumerate(self.hr.sizes):
-                expected, found = (height // scale, width // scale), store.sizes[index]
-                if found != expected:
-                    raise UserError(
-                        f"{store.paths[index]}: is {found[1]}x{found[0]}, but {self.hr.paths[index]} is "
-                        f"{width}x{height}, which at x{scale} asks for {expected[1]}x{expected[0]}"
-                    )
-
-
-@dataclass(frozen=True)
-class BatchRequest:
-    """What a worker has to cut: this rank's share of one batch."""
-
-    samples: range
-    scale: int
-    next_k: int
-
-
-class BatchSampler(Sampler[BatchRequest]):
-    """Endless requests, counted in samples drawn since step 0 over all ranks.
-
-    Args:
-        start_k: First sample; a multiple of nothing in particular.
-        batch_size: Samples of one optimizer step over all devices and accumulated batches.
-        accumulate: Batches that make one optimizer step.
-        rank: This process.
-        world_size: Number of processes.
-        seed: Draws the scale of each optimizer step.
-        scales: One, or several for multi-scale training.
-    """
-
-    def __init__(
-        self,
-        *,
-        start_k: int,
-        batch_size: int,
-        accumulate: int,
-        rank: int,
-        world_size: int,
-        seed: int,
-        scales: Sequence[int],
-    ) -> None:
-        if batch_size % (accumulate * world_size):
-            raise UserError(
-                f"data.batch_size: found {batch_size}, allowed: a multiple of {accumulate * world_size} "
-                f"(trainer.accumulate_grad_batches {accumulate} x {world_size} devices)"
-            )
-        self.start_k = start_k
-        self.batch_size = batch_size
-        self.micro = batch_size // accumulate
-        self.rank = rank
-        self.share = self.micro // world_size
-        self.seed = seed
-        self.scales = list(scales)
-
-    def __iter__(self) -> Iterator[BatchRequest]:
-        k = self.start_k
-        while True:
-            scale = scale_of_batch(self.seed, k // self.batch_size, self.scales)
-            first = k + self.rank * self.share
-            yield BatchRequest(range(first, first + self.share), scale, k + self.micro)
-            k += self.micro
+from sr_lightning.data.images import DecodedImages, Images, multiple_of
+from sr_lightning.data.sampling.crops import RGB, CropPlan, window
+from sr_lightning.data.sampling.sampler import BatchRequest
 
 
 class TrainSamples(Dataset[TrainWindows]):
@@ -101,10 +25,10 @@ class TrainSamples(Dataset[TrainWindows]):
         images: The training images.
         patch_size: Side of the LR patch.
         seed: With k decides each sample.
-        augment: Flips and quarter turns.
+        augment: Random dihedral transforms.
         permute_channels: Orders of the channels.
         degrade: Declares how much margin a window needs.
-        made_lr: What `degrade` makes of the whole images, where it is known: scale -> LR images.
+        cached_lr: What `degrade` makes of the whole images, where that is kept: scale -> LR images, numbered alike.
     """
 
     def __init__(
@@ -116,10 +40,10 @@ class TrainSamples(Dataset[TrainWindows]):
         augment: bool,
         permute_channels: bool = False,
         degrade: Degradation,
-        made_lr: Mapping[int, MappedImages] | None = None,
+        cached_lr: Mapping[int, DecodedImages] | None = None,
     ) -> None:
         self.images = images
-        self.made_lr = made_lr or {}
+        self.cached_lr = cached_lr or {}
         self.patch_size = patch_size
         self.degrade = degrade
         self.plan = CropPlan(
@@ -134,7 +58,7 @@ class TrainSamples(Dataset[TrainWindows]):
     def __getitem__(self, request: BatchRequest) -> TrainWindows:
         scale, p = request.scale, self.patch_size
         crops = self.plan.crops(request.samples, scale)
-        lr_store = self.images.lr[scale] if self.images.lr else self.made_lr.get(scale)
+        lr_store = self.images.lr[scale] if self.images.lr else self.cached_lr.get(scale)
         m = 0 if lr_store else self.degrade.margin(scale)
         side = (p + 2 * m) * scale
         hr = np.empty((len(crops), side, side, 3), np.uint8)
@@ -152,7 +76,7 @@ class TrainSamples(Dataset[TrainWindows]):
             hr=torch.from_numpy(hr).permute(0, 3, 1, 2),
             lr=None if lr is None else torch.from_numpy(lr).permute(0, 3, 1, 2),
             scale=scale,
-            turns=tuple(crop.turn for crop in crops),
+            dihedral=tuple(crop.dihedral for crop in crops),
             keys=tuple(request.samples),
             next_k=request.next_k,
         )
@@ -206,11 +130,6 @@ def _centre(
     top, left = (height - rows) // 2, (width - columns) // 2
     hr = hr[top * scale : (top + rows) * scale, left * scale : (left + columns) * scale]
     return hr, None if lr is None else lr[top : top + rows, left : left + columns]
-
-
-def multiple_of(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """HR is only ever cropped to a multiple of the scale, never resized."""
-    return image[: image.shape[0] // scale * scale, : image.shape[1] // scale * scale]
 
 
 def _nchw(batch: NDArray[np.uint8]) -> Tensor:

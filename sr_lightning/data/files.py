@@ -1,4 +1,4 @@
-"""Which files are images of a set, in which order, and which LR file belongs to which HR file."""
+"""Files of a set in their order, and pairs of HR and LR files."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def find_images(
 
     Args:
         folder: Searched with its sub-folders.
-        extensions: Endings that count, with or without the dot; case is ignored.
+        extensions: Those that count, with or without the dot; case is ignored.
         files: Only these, as paths relative to `folder`, in any order; None for all.
         key: The config key to name in an error.
 
@@ -40,21 +40,21 @@ def find_images(
         if missing:
             raise UserError(f"{key}: {folder} lacks {', '.join(missing)}")
         return [folder / name for name in sorted(set(files))]
-    endings = {f".{ending.lower().lstrip('.')}" for ending in extensions}
-    if not endings:
-        raise UserError("data.extensions: found an empty list, allowed: endings such as .png")
+    allowed = {f".{extension.lower().lstrip('.')}" for extension in extensions}
+    if not allowed:
+        raise UserError("data.extensions: found an empty list, allowed: extensions such as .png")
     found: dict[str, Path] = {}
     others: set[str] = set()
     for path in sorted(walk(folder), key=lambda p: p.relative_to(folder).as_posix()):
-        if path.suffix.lower() in endings:
+        if path.suffix.lower() in allowed:
             found.setdefault(os.path.realpath(path), path)
         else:
             others.add(path.suffix.lower() or "(none)")
     if odd := [path for path in found.values() if not _is_text(path)]:
         raise UserError(f"{key}: {str(odd[0])!a} is not a name in UTF-8; allowed: rename it")
     if not found:
-        seen = f"found only files ending in {', '.join(sorted(others))}" if others else "found no file at all"
-        raise UserError(f"{key}: no image in {folder}: {seen}; data.extensions allows {', '.join(sorted(endings))}")
+        seen = f"found only files with the extensions {', '.join(sorted(others))}" if others else "found no file at all"
+        raise UserError(f"{key}: no image in {folder}: {seen}; data.extensions allows {', '.join(sorted(allowed))}")
     return list(found.values())
 
 

@@ -1,20 +1,67 @@
-"""What a run asks of its images, and what it does about those that fall short; `check` judges by the same."""
+"""Minimum image sizes, held-out images, and the policies for images that are too small or unreadable."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sr_lightning.errors import UserError
+from sr_lightning.text import enumerated
+
+log = logging.getLogger(__name__)
 
 OnSmall = Literal["error", "skip", "mirror"]
 OnBadImage = Literal["error", "skip"]
+
+_SHOWN = 5
 
 
 def least_side(scale: int) -> int:
     """Pixels that an image needs to be evaluated: SSIM's window, two shaved borders, one crop to a multiple."""
     return 11 + 3 * scale
+
+
+def large_enough(
+    names: Sequence[str | Path],
+    sizes: Sequence[tuple[int, int]],
+    *,
+    patch_size: int,
+    scale: int,
+    on_small: OnSmall,
+) -> NDArray[np.int64]:
+    """The numbers of the training images that are used, ascending.
+
+    Args:
+        names: Of the images, for the messages.
+        sizes: (H, W) of each.
+        patch_size: Side of the LR patch.
+        scale: The largest.
+        on_small: What to do about images smaller than the patch.
+
+    Raises:
+        UserError: Images are too small, and `on_small` is `error`, or none would be left.
+    """
+    needed = patch_size * scale
+    shorter = np.array(sizes, np.int64).reshape(-1, 2).min(axis=1)  # (N,)
+    numbers: NDArray[np.int64] = np.arange(len(shorter))
+    is_small = shorter < needed
+    if on_small == "mirror" or not is_small.any():
+        return numbers
+    what = f"data.patch_size {patch_size} at x{scale} needs images of {needed} pixels and more"
+    small = [f"{names[i]} ({sizes[i][1]}x{sizes[i][0]})" for i in numbers[is_small]]
+    if on_small == "error" or is_small.all():
+        fitting = int(shorter.min()) // scale
+        ways = [f"data.patch_size={fitting} or less"] if fitting else []
+        ways += ["data.on_small=mirror"] if is_small.all() else ["data.on_small=skip", "data.on_small=mirror"]
+        raise UserError(f"{what}; smaller: {enumerated(small, most=_SHOWN)}. Allowed: {', '.join(ways)}")
+    log.warning("left out, because %s: %s", what, enumerated(small, most=_SHOWN))
+    large: NDArray[np.int64] = numbers[~is_small]
+    return large
 
 
 def held_out(files: Sequence[Path], count: int) -> list[Path]:

@@ -1,4 +1,4 @@
-"""Rank and number of processes, as torchrun, srun or the project's own launcher tell them in the environment."""
+"""Rank and number of processes, read from the environment of torchrun, srun or the project's own launcher."""
 
 from __future__ import annotations
 

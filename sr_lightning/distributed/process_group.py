@@ -1,4 +1,4 @@
-"""This process's place among those that share an evaluation, and the device that it computes on."""
+"""Process group of an evaluation: rank, number of processes, device."""
 
 from __future__ import annotations
 
@@ -48,6 +48,24 @@ def joined(accelerator: str, devices: int | str | Sequence[int]) -> Iterator[Pla
         yield Place(own.rank, own.world_size, device)
     finally:
         torch.distributed.destroy_process_group()
+
+
+def refuse_different(finding: str, own: list[str]) -> None:
+    """Checks on every rank that all hold the same list; files of one name may differ from machine to machine.
+
+    Args:
+        finding: Beginning of the message; `{others}` stands for the ranks whose list is another than rank 0's.
+        own: Of this process.
+
+    Raises:
+        UserError: They do not.
+    """
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return
+    lists: list[list[str] | None] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(lists, own)
+    if others := ", ".join(str(rank) for rank, found in enumerate(lists) if found != lists[0]):
+        raise UserError(f"{finding.format(others=others)}; allowed: the same files on every machine")
 
 
 def _device(accelerator: str, devices: int | str | Sequence[int], local: int) -> torch.device:

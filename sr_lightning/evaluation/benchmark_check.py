@@ -1,4 +1,4 @@
-"""Is a set the benchmark that it looks like, and does its bicubic row say so?"""
+"""Check that a set is the benchmark it looks like, by its images and its bicubic figures."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass, field
 
 from sr_lightning.data.benchmarks.recognition import comparability_findings, recognise
 from sr_lightning.data.benchmarks.reference import load_benchmarks, reference_bicubic
-from sr_lightning.data.datasets import Images
-from sr_lightning.evaluation.results import SetScore
+from sr_lightning.data.images import Images
+from sr_lightning.evaluation.scores import SetScore
 
 PROTOCOLS_KERNEL = "matlab_bicubic"
 
 
 @dataclass(frozen=True)
-class Checked:
-    """What became of one set's check."""
+class BenchmarkCheck:
+    """Result of the check of one set."""
 
     set: str
     benchmark: str | None = None
     """The benchmark that its images and its bicubic rows are, so that published rows may stand beside ours."""
     findings: list[str] = field(default_factory=list)
-    """Why it is not the benchmark that it looks like."""
+    """Reasons why it is not the benchmark that it looks like."""
 
     @property
     def title(self) -> str:
@@ -29,13 +29,13 @@ class Checked:
         return f"{self.set} (altered)" if self.findings else self.set
 
 
-def check_set(images: Images, rows: Iterable[SetScore], *, degradation: str) -> Checked:
+def check_benchmark(images: Images, rows: Iterable[SetScore], *, degradation: str) -> BenchmarkCheck:
     """Recognises a benchmark by its content and compares its bicubic rows with the stored reference.
 
     Args:
         images: The set.
         rows: Bicubic's, at every scale that is evaluated.
-        degradation: What made the LR images.
+        degradation: The degradation that made the LR images.
     """
     recognition = recognise(images.hr.paths)
     if recognition is None or recognition.benchmark != images.name:
@@ -46,15 +46,15 @@ def check_set(images: Images, rows: Iterable[SetScore], *, degradation: str) -> 
             claim = f"the images are not those of {images.name}: by their content they are {found}"
             if not known.images:  # it is known by its files only, so that a copy saved anew is not recognised
                 claim = f"the files are not those of {images.name} as `download {images.name.lower()}` fetches them"
-            return Checked(images.name, findings=[claim])
+            return BenchmarkCheck(images.name, findings=[claim])
         if recognition is None:
-            return Checked(images.name)
+            return BenchmarkCheck(images.name)
     findings = [
         finding for row in rows for finding in comparability_findings(recognition, row.scale, row.psnr_y, row.ssim_y)
     ]
     if findings or (degradation != PROTOCOLS_KERNEL and not images.lr):
         findings += _protocol(images, degradation)
-    return Checked(images.name, None if findings else recognition.benchmark, list(dict.fromkeys(findings)))
+    return BenchmarkCheck(images.name, None if findings else recognition.benchmark, list(dict.fromkeys(findings)))
 
 
 def _is_benchmarks(name: str) -> bool:

@@ -1,21 +1,15 @@
-"""How an evaluation is shown: on the terminal, as files in the run's folder, as images."""
+"""Output of an evaluation: tables on the terminal and files in the run folder."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from rich.console import Console
-from torch import Tensor
 
-from sr_lightning.data.batch import EvalBatch
-from sr_lightning.data.datasets import EvalImages
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.summary import Evaluation
 from sr_lightning.evaluation.tables import COST, QUALITY, Record, latex, markdown, terminal, write_csv
-from sr_lightning.image.color import write_png
 from sr_lightning.runs.environment import environment
 from sr_lightning.runs.run import Run
 from sr_lightning.text import printable, shown
@@ -23,38 +17,16 @@ from sr_lightning.text import printable, shown
 FILES = {"markdown": "results.md", "latex": "results.tex", "csv": "results.csv"}
 
 
-def saver(folder: Path, method: str, images: EvalImages) -> Callable[[EvalBatch, Tensor], None]:
-    """Writes each SR image as `images/<method>/<set>/x<scale>/<name>.png`.
-
-    Args:
-        folder: The run's.
-        method: As a folder may be called.
-        images: Where a name stands twice in a set (in its sub-folders), the image's number goes behind it.
-    """
-    sets = {found.name: found for found, _, _ in images.items}
-    names = Counter((name, path.stem) for name, found in sets.items() for path in found.hr.paths)
-
-    def save(batch: EvalBatch, sr: Tensor) -> None:
-        target = folder / "pictures" / method / batch.set / f"x{batch.scale}"
-        target.mkdir(parents=True, exist_ok=True)
-        stem = Path(batch.name).stem
-        stem = stem if names[batch.set, stem] == 1 else f"{stem}_{batch.key}"
-        write_png(target / f"{stem}.png", sr[0].permute(1, 2, 0).cpu().numpy())
-
-    return save
-
-
-def write(evaluation: Evaluation, run: Run, *, formats: Sequence[str], objective: float | None, minutes: float) -> None:
+def write_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str], minutes: float) -> None:
     """Writes the tables, `per_image.csv`, and last `results.json`.
 
     Args:
-        evaluation: What is written.
-        run: Where.
+        evaluation: The evaluation.
+        run: Its folder.
         formats: Keys of `FILES`.
-        objective: For sweeps.
-        minutes: How long it took.
+        minutes: Duration of the evaluation.
     """
-    lines, columns = evaluation.lines, _columns(evaluation)
+    lines, columns = evaluation.table_rows, _columns(evaluation)
     texts = [*protocol(evaluation), *evaluation.notes, *evaluation.differences]
     if "markdown" in formats:
         below = "".join(f"\n{text}\n" for text in texts)
@@ -71,7 +43,7 @@ def write(evaluation: Evaluation, run: Run, *, formats: Sequence[str], objective
         costs={key: asdict(cost) for key, cost in evaluation.costs.items()},
         protocol=evaluation.settings,
         extra={
-            "objective": objective,
+            "objective": evaluation.objective,
             **evaluation.details,
             "minutes": minutes,
             "run": environment(run.command) | {"hardware": evaluation.settings["hardware"]},
@@ -79,14 +51,14 @@ def write(evaluation: Evaluation, run: Run, *, formats: Sequence[str], objective
     )
 
 
-def show(evaluation: Evaluation, run: Run, *, formats: Sequence[str]) -> None:
-    """Prints the tables, what they were measured with, and what may be said about the differences."""
+def print_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str]) -> None:
+    """Prints the tables, the protocol and notes, and the differences with their intervals."""
     console = Console(highlight=False, markup=False)
-    sources = list(dict.fromkeys(line.source for line in evaluation.lines if line.source))
-    lines = [_cited(line, sources) for line in evaluation.lines]
-    is_said = any(line.trained_on for line in lines)
+    sources = list(dict.fromkeys(line.source for line in evaluation.table_rows if line.source))
+    lines = [_cited(line, sources) for line in evaluation.table_rows]
+    has_training = any(line.trained_on for line in lines)
     title = "PSNR (dB) and SSIM on Y; gain over bicubic" + (" and spread over seeds (±)" if evaluation.seeded else "")
-    console.print(terminal(lines, (*QUALITY, "trained on") if is_said else QUALITY, title=title))
+    console.print(terminal(lines, (*QUALITY, "trained on") if has_training else QUALITY, title=title))
     if evaluation.metrics:
         own = [line for line in lines if line.kind != "published"]
         console.print(terminal(own, list(evaluation.metrics), title="Further metrics"))
@@ -94,7 +66,7 @@ def show(evaluation: Evaluation, run: Run, *, formats: Sequence[str]) -> None:
         cost = next(iter(evaluation.costs.values()))
         latency = "latency: 8 x a pass's median" if evaluation.settings["self_ensemble"] else "latency: median"
         title = f"Cost of one image of 1280x720 on {cost.device}, {cost.precision}; {latency}"
-        console.print(terminal(_once_each(lines), COST, title=title))
+        console.print(terminal(_costs_only(lines), COST, title=title))
     for text in [*protocol(evaluation), *evaluation.notes]:
         console.print(printable(text))
     for number, source in enumerate(sources, 1):
@@ -109,7 +81,7 @@ def show(evaluation: Evaluation, run: Run, *, formats: Sequence[str]) -> None:
 
 
 def protocol(evaluation: Evaluation) -> list[str]:
-    """How the numbers were made, in a line or two."""
+    """The measurement protocol in a sentence."""
     settings = evaluation.settings
     ready = settings["lr_ready_made"]
     lr = f"LR by {settings['lr_kernel']}, 8 bit" + (f" (ready-made: {', '.join(ready)})" if ready else "")
@@ -122,10 +94,16 @@ def protocol(evaluation: Evaluation) -> list[str]:
 
 
 def _columns(evaluation: Evaluation) -> list[str]:
-    lines = evaluation.lines
+    lines = evaluation.table_rows
     cost = [name for name in COST if name not in QUALITY] if evaluation.costs else []
-    said = ["trained on"] if any(line.trained_on for line in lines) else []
-    return [*QUALITY, *evaluation.metrics, *cost, *said, *(["source"] if any(line.source for line in lines) else [])]
+    training = ["trained on"] if any(line.trained_on for line in lines) else []
+    return [
+        *QUALITY,
+        *evaluation.metrics,
+        *cost,
+        *training,
+        *(["source"] if any(line.source for line in lines) else []),
+    ]
 
 
 def _cited(line: Record, sources: Sequence[str]) -> Record:
@@ -135,7 +113,8 @@ def _cited(line: Record, sources: Sequence[str]) -> Record:
     return replace(line, trained_on=f"{line.trained_on} [{sources.index(line.source) + 1}]".strip())
 
 
-def _once_each(lines: Sequence[Record]) -> list[Record]:
+def _costs_only(lines: Sequence[Record]) -> list[Record]:
     """One line for each network and scale, without the sets."""
-    own = {(line.scale, line.method): replace(line, set="") for line in lines if line.kind == "own"}
+    measured = [line for line in lines if line.kind == "own" and line.latency_seconds is not None]
+    own = {(line.scale, line.method): replace(line, set="") for line in measured}
     return [own[key] for key in sorted(own, key=lambda key: key[0])]

@@ -1,4 +1,4 @@
-"""Is one method better than another? Intervals over images and spreads over seeds."""
+"""Confidence intervals of paired differences over images, and spreads over training seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation says: spreads over seeds, differences with their intervals, and the lines of its tables."""
+"""Summary of an evaluation: table rows, spreads over seeds, differences with their intervals, notes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sr_lightning.data.benchmarks.reference import PublishedRow, published_rows
-from sr_lightning.evaluation.benchmark_check import Checked
+from sr_lightning.evaluation.benchmark_check import BenchmarkCheck
 from sr_lightning.evaluation.method import Method
-from sr_lightning.evaluation.results import BICUBIC, ImageScore, summarise
+from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, summarise
 from sr_lightning.evaluation.significance import Difference, over_seeds, paired_difference
 from sr_lightning.evaluation.tables import Record, records
 from sr_lightning.inference.cost import Cost
-from sr_lightning.metrics.perceptual import QualityMetric, Unavailable
+from sr_lightning.metrics.quality import QualityMetric, UnavailableMetric
 from sr_lightning.text import enumerated
 
 ENOUGH = 30
-"""Images over which a bootstrap interval holds about as often as it says (`comparison.paired_difference`)."""
+"""Images over which a bootstrap interval holds about as often as it says (`significance.paired_difference`)."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +50,26 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of all methods on all images, and what they are read with."""
+    """The scores of all methods on all images, with everything that tables and files show beside them."""
 
     scores: Sequence[ImageScore]
     methods: Sequence[Method]
-    checks: Sequence[Checked]
-    costs: Mapping[tuple[str, int], Cost]
-    """By method's name and scale."""
-    metrics: Mapping[str, QualityMetric | Unavailable]
+    checks: Sequence[BenchmarkCheck]
+    costs: Mapping[tuple[MethodId, int], Cost]
+    metrics: Mapping[str, QualityMetric | UnavailableMetric]
     settings: Mapping[str, Any]
-    """What the protocol says besides its fixed part."""
+    """The protocol besides its fixed part."""
     show_published: bool
     seed: int
     """Of the bootstrap."""
-    refused: Mapping[tuple[str, str, int], Sequence[str]] = field(default_factory=dict)
-    """As `results.refused`; `scores` holds none of these."""
+    non_finite: Mapping[tuple[MethodId, str, int], Sequence[str]] = field(default_factory=dict)
+    """See `scores.non_finite`; `scores` holds none of these."""
+
+    @property
+    def objective(self) -> float | None:
+        """Mean gain of the first method over its sets and scales, in dB; None without one."""
+        gains = [row.gain for row in summarise(self.scores) if self.methods and row.method == self.methods[0].id]
+        return statistics.fmean(gains) if gains else None
 
     @functools.cached_property
     def comparisons(self) -> list[Comparison]:
@@ -72,16 +77,16 @@ class Evaluation:
 
         None for a set of one image or where a PSNR is infinite: there is no interval then.
         """
-        label_of = {method.name: method.label for method in self.methods}
+        labels = [method.label for method in self.methods]
         groups: dict[tuple[str, int], dict[str, dict[int, list[float]]]] = {}
         for score in self.scores:
             table = groups.setdefault((score.set, score.scale), {})
-            table.setdefault(label_of.get(score.method, BICUBIC), {}).setdefault(score.key, []).append(score.psnr_y)
+            table.setdefault(score.method.label, {}).setdefault(score.key, []).append(score.psnr_y)
         found = []
         for (name, scale), table in groups.items():
             # Each image's mean over seeds, the images in their order.
             psnr = {label: [statistics.fmean(table[label][key]) for key in sorted(table[label])] for label in table}
-            first, *others = [label for label in dict.fromkeys([*label_of.values(), BICUBIC]) if label in psnr]
+            first, *others = [label for label in dict.fromkeys([*labels, BICUBIC.label]) if label in psnr]
             for other in others:
                 difference = paired_difference(psnr[first], psnr[other], seed=self.seed)
                 if not math.isnan(difference.low):
@@ -100,22 +105,13 @@ class Evaluation:
         return texts
 
     @property
-    def facts(self) -> dict[str, dict[str, Any]]:
-        """What the rows of each method say besides its scores."""
-        said: dict[str, dict[str, Any]] = {BICUBIC: {}}
-        for method in self.methods:
-            said[method.name] = {
-                "method": method.label,
-                "checkpoint": method.checkpoint,
-                "params": method.params,
-                "seed": method.seed,
-                "trained_on": method.trained_on,
-            }
-        return said
+    def facts(self) -> dict[MethodId, dict[str, Any]]:
+        """Further entries of each method's rows in `results.json`."""
+        return {BICUBIC: {}, **{method.id: method.facts for method in self.methods}}
 
     @functools.cached_property
-    def lines(self) -> list[Record]:
-        """The lines of the tables: bicubic, ours (seeds in one), and what papers print."""
+    def table_rows(self) -> list[Record]:
+        """The rows of the tables: bicubic, ours (seeds in one), and published ones."""
         benchmarks = {check.title: check.benchmark for check in self.checks if check.benchmark}
         groups: dict[tuple[str, int], dict[str, list[Record]]] = {}
         rows = summarise(self.scores)
@@ -132,11 +128,11 @@ class Evaluation:
     @property
     def seeded(self) -> list[Record]:
         """Lines that stand for several checkpoints."""
-        return [line for line in self.lines if line.psnr_y_std is not None]
+        return [line for line in self.table_rows if line.psnr_y_std is not None]
 
-    def _with_costs(self, record: Record, name: str) -> Record:
-        cost = self.costs.get((name, record.scale))
-        missing = {metric: None for metric, found in self.metrics.items() if isinstance(found, Unavailable)}
+    def _with_costs(self, record: Record, method: MethodId) -> Record:
+        cost = self.costs.get((method, record.scale))
+        missing = {metric: None for metric, found in self.metrics.items() if isinstance(found, UnavailableMetric)}
         more = {metric: {**record.more, **missing}[metric] for metric in self.metrics}
         if cost is None:
             return replace(record, more=more)
@@ -150,11 +146,12 @@ class Evaluation:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader of the table has to know besides the protocol."""
+        """Remarks below the table besides the protocol."""
         notes = [f"{check.title}: {'; '.join(check.findings)}" for check in self.checks if check.findings]
+        notes += [note for method in self.methods for note in method.notes]
         notes += self.refusals
         for name, metric in self.metrics.items():
-            if isinstance(metric, Unavailable):
+            if isinstance(metric, UnavailableMetric):
                 notes.append(f"{name}: n/a, {metric.reason}")
             else:
                 notes.append(
@@ -170,12 +167,11 @@ class Evaluation:
 
     @property
     def refusals(self) -> list[str]:
-        """Which rows are not there, and why."""
-        labels = {method.name: method.label for method in self.methods}
+        """The rows that are left out, and why."""
         told = []
-        for (method, name, scale), images in self.refused.items():
-            where = f"{labels.get(method, method)} has no row for {name} x{scale}"
-            told.append(f"{where}: what it makes of {enumerated(images, most=1)} is not finite (NaN or infinity)")
+        for (method, name, scale), images in self.non_finite.items():
+            where = f"{method.label} has no row for {name} x{scale}"
+            told.append(f"{where}: its output for {enumerated(images, most=1)} is not finite (NaN or infinity)")
         return told
 
     @property
@@ -188,14 +184,14 @@ class Evaluation:
                 for c in self.comparisons
             ],
             "seeds": [asdict(line) for line in self.seeded],
-            "published": [asdict(line) for line in self.lines if line.kind == "published"],
+            "published": [asdict(line) for line in self.table_rows if line.kind == "published"],
             "notes": self.notes,
             "refused": self.refusals,
         }
 
 
 def _over_seeds(members: Sequence[Record]) -> Record:
-    """One line for the checkpoints that differ only in their seed."""
+    """One row for the checkpoints that differ only in their seed."""
     first, n = members[0], len(members)
     if n == 1:
         return first

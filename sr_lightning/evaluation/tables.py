@@ -1,4 +1,4 @@
-"""Tables of results: on the terminal, as Markdown, as LaTeX and as CSV, all from the same records."""
+"""Result tables for the terminal, Markdown, LaTeX and CSV, all from the same records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Literal
 from rich.console import Group
 from rich.text import Text
 
-from sr_lightning.evaluation.results import BICUBIC, SetScore
+from sr_lightning.evaluation.scores import BICUBIC, MethodId, SetScore
 from sr_lightning.text import Table
 
 Kind = Literal["baseline", "own", "published"]
@@ -21,7 +21,7 @@ Kind = Literal["baseline", "own", "published"]
 
 @dataclass(frozen=True)
 class Record:
-    """One line of a table: one method on one set at one scale. None: unknown, or it does not apply."""
+    """One row of a table: one method on one set at one scale. None: unknown or not applicable."""
 
     set: str
     scale: int
@@ -38,19 +38,19 @@ class Record:
     params: int | str | None = None
     trained_on: str = ""
     source: str = ""
-    """Who says so; empty for what was measured here."""
+    """Publication of the figures; empty for what was measured here."""
     multiply_adds: int | None = None
     latency_seconds: float | None = None
     peak_memory_bytes: int | None = None
     more: Mapping[str, float | None] = field(default_factory=dict)
 
 
-def records(rows: Iterable[SetScore], facts: Mapping[str, Mapping[str, Any]]) -> list[Record]:
-    """What was measured, as lines of a table.
+def records(rows: Iterable[SetScore], facts: Mapping[MethodId, Mapping[str, Any]]) -> list[Record]:
+    """Measured scores as rows of a table.
 
     Args:
         rows: Bicubic's first in each set.
-        facts: What is known of each method besides: `method` (its name in tables), `params`, `trained_on`.
+        facts: Further facts of each method: `params`, `trained_on`.
     """
     return [_record(row, facts.get(row.method, {})) for row in rows]
 
@@ -60,7 +60,7 @@ def _record(row: SetScore, facts: Mapping[str, Any]) -> Record:
     return Record(
         set=row.set,
         scale=row.scale,
-        method=facts.get("method", row.method),
+        method=row.method.label,
         kind="baseline" if is_baseline else "own",
         psnr_y=row.psnr_y,
         ssim_y=row.ssim_y,
@@ -95,13 +95,13 @@ _TEXTS = ("set", "method", "trained on", "source")
 
 
 def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TITLE) -> Group:
-    """A table that fits 80 columns; what others have published stands apart, below ours."""
+    """A table that fits 80 columns; published rows stand apart, below ours."""
     names = ["set", "method", *columns]
     table = Table(names, [name for name in names if name not in _TEXTS])
     for _, group in _groups(rows):
         before: Kind | None = None
         for i, row in enumerate(group):
-            head = where(row) if i == 0 else "published" if row.kind == "published" != before else ""
+            head = set_and_scale(row) if i == 0 else "published" if row.kind == "published" != before else ""
             table.add(
                 *(head, row.method, *_cells(row, columns)),
                 style="dim italic" if row.kind == "published" else "",
@@ -116,7 +116,7 @@ def markdown(rows: Sequence[Record], columns: Sequence[str]) -> str:
     names = ["set", "method", *columns]
     lines = [f"| {' | '.join(names)} |", f"| {' | '.join('---' if n in _TEXTS else '---:' for n in names)} |"]
     for row in rows:
-        cells = [_markdown(text) for text in (where(row), row.method, *_cells(row, columns))]
+        cells = [_markdown(text) for text in (set_and_scale(row), row.method, *_cells(row, columns))]
         if row.kind == "published":
             cells = [f"*{cell}*" if cell else "" for cell in cells]
         lines.append(f"| {' | '.join(cells)} |")
@@ -135,7 +135,7 @@ def latex(rows: Sequence[Record], columns: Sequence[str]) -> str:
     for _, group in _groups(rows):
         lines.append(r"\midrule")
         for i, row in enumerate(group):
-            cells = [_latex(text) for text in (where(row) if i == 0 else "", row.method, *_cells(row, columns))]
+            cells = [_latex(text) for text in (set_and_scale(row) if i == 0 else "", row.method, *_cells(row, columns))]
             if row.kind == "published":
                 cells = [rf"\textit{{{cell}}}" if cell else "" for cell in cells]
             lines.append(" & ".join(cells) + r" \\")
@@ -154,17 +154,17 @@ def write_csv(path: Path, rows: Sequence[Record]) -> None:
         writer.writerows(plain)
 
 
-def where(row: Record) -> str:
+def set_and_scale(row: Record) -> str:
     """`Set5 x4`."""
     return f"{row.set} x{row.scale}".strip()
 
 
 def _groups(rows: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
-    return ((name, list(group)) for name, group in itertools.groupby(rows, where))
+    return ((name, list(group)) for name, group in itertools.groupby(rows, set_and_scale))
 
 
 def _cells(row: Record, columns: Sequence[str]) -> list[str]:
-    """Columns that are not ours are further metrics."""
+    """The row's cells; a column that is not in `COLUMNS` is a further metric."""
     return [COLUMNS[name](row) if name in COLUMNS else _metric(row, name) for name in columns]
 
 

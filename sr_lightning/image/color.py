@@ -1,4 +1,4 @@
-"""Image file <-> array <-> tensor, and colour. Pure, but for the two functions that touch files."""
+"""Conversions of colour and level, image files as arrays, and the dihedral transforms."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ def shave(x: Tensor, border: int) -> Tensor:
     return x[..., border : x.shape[-2] - border, border : x.shape[-1] - border]
 
 
-def turned(x: Tensor, code: int) -> Tensor:
-    """Applies one of the `SYMMETRIES` of a square, flips and quarter turns, to (…, H, W).
+def dihedral(x: Tensor, code: int) -> Tensor:
+    """Applies one of the eight symmetries of a square (`SYMMETRIES`), flips and rotations, to (…, H, W).
 
     Args:
         x: Any image.
@@ -86,8 +86,8 @@ def turned(x: Tensor, code: int) -> Tensor:
     return x.transpose(-1, -2) if code & 4 else x
 
 
-def turned_back(x: Tensor, code: int) -> Tensor:
-    """The inverse of `turned`."""
+def inverse_dihedral(x: Tensor, code: int) -> Tensor:
+    """The inverse of `dihedral`."""
     return _flipped(x.transpose(-1, -2) if code & 4 else x, code)
 
 

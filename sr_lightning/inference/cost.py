@@ -1,4 +1,4 @@
-"""What a network costs: parameters, multiply-adds, time and memory, for an image of 1280x720 pixels that comes out."""
+"""Cost of a network for an SR image of 1280x720: parameters, multiply-adds, latency, peak memory."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ OUTPUT_SIZE = (720, 1280)  # height and width: what papers count for
 
 @dataclass(frozen=True)
 class Cost:
-    """What one image costs, the network alone: colour conversion and files are left out."""
+    """Cost of one image for the network alone, without colour conversion and files."""
 
     params: int
-    """As built; what a network merges for use is still counted as in training."""
+    """As built; layers that a network merges for inference are counted as in training."""
     multiply_adds: int | None
-    """Of convolutions, matrix products and attention; None: the counter sees none of them."""
+    """Of convolutions, matrix products and attention; None: there are none of them."""
     latency_seconds: float | None
     """Median of the repeats, after one that is not counted."""
     peak_memory_bytes: int | None
-    """What torch's allocator holds at most, with the weights and the input; see `measure_cost`."""
+    """Peak of torch's allocator, with the weights and the input; see `measure_cost`."""
     device: str
     precision: str
     output_size: tuple[int, int]
-    """(H, W) of what comes out: multiples of the scale, not above what was asked for."""
+    """(H, W) of the SR image: multiples of the scale, not above what was asked for."""
 
     def repeated(self, n: int) -> Cost:
-        """Of n passes, one after the other: n times the work and the time, in the same memory."""
+        """Cost of n passes in sequence: n times the work and the time, in the same memory."""
         return replace(
             self,
             multiply_adds=None if self.multiply_adds is None else n * self.multiply_adds,
@@ -88,9 +88,9 @@ def measure_cost(
     a fresh process it equals to about 10 %. Elsewhere it is None.
 
     Args:
-        net: The network; it is left as it is.
+        net: The network; not modified.
         scale: The scale asked for.
-        device: Where it is to run.
+        device: The device that it runs on.
         repeats: Timed runs, one or more.
         output_size: (H, W) of the SR image.
         latency: False: nothing is run, time and memory are None.
@@ -98,7 +98,7 @@ def measure_cost(
     device = torch.device(device)
     height, width = output_size[0] // scale, output_size[1] // scale
     seconds, peak = (
-        _timed_and_weighed(net, scale, (height, width), device=device, repeats=repeats) if latency else (None, None)
+        _latency_and_memory(net, scale, (height, width), device=device, repeats=repeats) if latency else (None, None)
     )
     return Cost(
         params=sum(p.numel() for p in net.parameters()),
@@ -118,7 +118,7 @@ def _counted(net: nn.Module, scale: int, output_size: tuple[int, int], device: t
     return int(counter.get_total_flops()) // 2 or None
 
 
-def _timed_and_weighed(
+def _latency_and_memory(
     net: nn.Module, scale: int, size: tuple[int, int], *, device: torch.device, repeats: int
 ) -> tuple[float, int | None]:
     before = torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
@@ -141,7 +141,7 @@ def _timed_and_weighed(
             peak = _cpu_peak(run) + held
         else:
             run()
-        times = [_seconds(run) for _ in range(repeats)]
+        times = [_duration(run) for _ in range(repeats)]
     return statistics.median(times), peak
 
 
@@ -162,7 +162,7 @@ def _cpu_peak(run: Callable[[], None]) -> int:
     return most
 
 
-def _seconds(run: Callable[[], None]) -> float:
+def _duration(run: Callable[[], None]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start

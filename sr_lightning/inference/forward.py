@@ -1,4 +1,4 @@
-"""One call of a network, whatever colour it works on and however many scales it knows."""
+"""Forward pass of a network: colour conversion for Y-only networks, scale argument for multi-scale ones."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sr_lightning.models.base import network_traits
 
 
 def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
-    """Calls a network, telling the scale to those that know several.
+    """Calls a network; a multi-scale one is given the scale.
 
     Args:
         net: See `models.base.SRNetwork`.
         lr: (N, C, h, w).
-        scale: The scale asked for.
+        scale: The SR scale.
 
     Returns:
         (N, C, h·s, w·s).
@@ -50,7 +50,7 @@ def apply_to_rgb(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
     Args:
         net: The network.
         lr: (N, 3, h, w) RGB in [0, 1].
-        scale: The scale asked for.
+        scale: The SR scale.
 
     Returns:
         (N, 3, h·s, w·s) RGB, not clamped.
@@ -66,7 +66,7 @@ def apply_to_rgb(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
 
 
 def device_of(net: nn.Module) -> torch.device | None:
-    """Where a network's weights lie; None: it has none."""
+    """The device of a network's weights; None: it has none."""
     for tensor in (*net.parameters(), *net.buffers()):
         return tensor.device
     return None

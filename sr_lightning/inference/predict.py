@@ -1,4 +1,4 @@
-"""One way from an LR image to an SR image, for validation, test, evaluation and upscaling alike."""
+"""Super-resolution of LR images: whole, in tiles, with self-ensemble; and bicubic, the baseline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fractions import Fraction
 import torch
 from torch import Tensor, nn
 
-from sr_lightning.image.color import SYMMETRIES, to_uint8, turned, turned_back
+from sr_lightning.image.color import SYMMETRIES, dihedral, inverse_dihedral, to_uint8
 from sr_lightning.image.resize import resize
 from sr_lightning.inference.forward import apply_network, apply_to_rgb
 from sr_lightning.inference.tiling import super_resolve_tiled
@@ -29,10 +29,10 @@ def super_resolve(
     Args:
         net: The network; one of a single channel gets Y, see `apply_to_rgb`.
         lr: (N, 3, h, w) RGB in [0, 1].
-        scale: The scale asked for.
-        self_ensemble: The mean of the results for all eight flips and quarter turns, each turned back (Timofte et
-            al. 2016, section 3.5; the "+" of EDSR's tables), before anything is clamped. Eight times the work.
-        tile: Largest side of what the network sees at once, in LR pixels, without the overlap; None: the whole.
+        scale: The SR scale.
+        self_ensemble: The mean of the results for all eight dihedral transforms, each transformed back (Timofte et
+            al. 2016, section 3.5; the "+" of EDSR's tables), before clamping. Eight times the work.
+        tile: Largest side of a tile in LR pixels, without the overlap; None: the whole image at once.
         overlap: As in `super_resolve_tiled`.
 
     Returns:
@@ -48,7 +48,7 @@ def super_resolve(
     height, width = lr.shape[-2] * scale, lr.shape[-1] * scale
     total = torch.zeros(*lr.shape[:-2], height, width, device=lr.device)
     for code in range(SYMMETRIES):
-        total += turned_back(super_resolve(net, turned(lr, code), scale, tile=tile, overlap=overlap), code)
+        total += inverse_dihedral(super_resolve(net, dihedral(lr, code), scale, tile=tile, overlap=overlap), code)
     return total / SYMMETRIES
 
 

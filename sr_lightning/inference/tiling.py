@@ -1,7 +1,7 @@
-"""Large images through a network in bounded memory, with the result of the whole image.
+"""Tiled inference in bounded memory, identical to the result of the whole image.
 
-Nothing is known about the networks that come here, so what one SR pixel depends on is measured on the network
-itself, once: on a low, wide image, in one pass over not-a-numbers and two over noise.
+The overlap follows from the network's receptive field, which is measured once for each network: on a low, wide
+image, in one pass over NaN and two over noise.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.inference.forward import apply_network, apply_to_rgb, device_of
 from sr_lightning.models.base import network_traits
 
-_HEIGHT = 16  # of the strips: enough for every network that pools
+_HEIGHT = 16  # of the probes: enough for every network that pools
 _WIDTHS = (256, 1024)  # multiples of every step
 _STEPS = (1, 8, 16, 64)  # a multiple of a window does as well
 _USUAL_WINDOW = 16  # where no step keeps the result, tiles begin at windows of up to 16 pixels all the same
@@ -38,7 +38,7 @@ def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, ov
     Args:
         net: The network; where it lies elsewhere than the image, tiles travel and the image stays.
         lr: (N, 3, h, w) RGB in [0, 1].
-        scale: The scale asked for.
+        scale: The SR scale.
         tile: Largest side of a tile in LR pixels, without the overlap. Tiles are as equal as can be: there
             are no thin rests.
         overlap: LR pixels that a tile sees beyond each side. None: as many as the network needs, which may be many
@@ -62,11 +62,11 @@ def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, ov
     margin, step = tile_margin(net, scale, overlap)
     sr = torch.empty(*lr.shape[:-2], height * scale, width * scale, device=lr.device)
     for rows in _parts(height, tile):
-        seen_rows = _widened(rows, margin, step, height)
+        tile_rows = _with_margin(rows, margin, step, height)
         for columns in _parts(width, tile):
-            seen_columns = _widened(columns, margin, step, width)
-            part = apply_to_rgb(net, lr[..., seen_rows, seen_columns].to(device), scale)
-            inner = _inside(rows, seen_rows, scale), _inside(columns, seen_columns, scale)
+            tile_columns = _with_margin(columns, margin, step, width)
+            part = apply_to_rgb(net, lr[..., tile_rows, tile_columns].to(device), scale)
+            inner = _inside(rows, tile_rows, scale), _inside(columns, tile_columns, scale)
             sr[..., _times(rows, scale), _times(columns, scale)] = part[..., *inner].to(lr.device)
     return sr
 
@@ -76,13 +76,13 @@ def receptive_radius(net: nn.Module, scale: int) -> int | None:
 
     Args:
         net: The network.
-        scale: The scale asked for.
+        scale: The SR scale.
 
     Returns:
         Chebyshev distance between the LR pixel that an SR pixel lies in and the farthest that it depends on; None:
         unbounded, as where a mean over the image is taken (or more than can be measured, about 500).
     """
-    return _reach(net, scale).radius
+    return _receptive_field(net, scale).radius
 
 
 def receptive_field(net: nn.Module, scale: int) -> int | None:
@@ -90,22 +90,22 @@ def receptive_field(net: nn.Module, scale: int) -> int | None:
 
     Args:
         net: The network.
-        scale: The scale asked for.
+        scale: The SR scale.
 
     Returns:
         Counted for SR pixels that lie first in their LR pixel; of a network with windows in the middle of an image;
         None as in `receptive_radius`.
     """
     for width in _WIDTHS:
-        touched = _Strip(net, scale, width).touched(1)
-        if not (touched[0] or touched[-1]):
-            return int(touched[::scale].sum())
+        dependent = _Probe(net, scale, width).dependent_columns(1)
+        if not (dependent[0] or dependent[-1]):
+            return int(dependent[::scale].sum())
     return None
 
 
 @dataclass(frozen=True)
-class _Reach:
-    """How far a network sees, and by how many pixels a cut may move it without another result."""
+class _ReceptiveField:
+    """Radius of a network's receptive field, and the grid of shifts that leave its result unchanged."""
 
     radius: int | None
     step: int | None
@@ -113,58 +113,58 @@ class _Reach:
 
 
 # Measured once for each network object; a network that is gone leaves nothing behind.
-_known: WeakKeyDictionary[nn.Module, dict[int, _Reach]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[nn.Module, dict[int, _ReceptiveField]] = WeakKeyDictionary()
 
 
 def tile_margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, int]:
-    """The overlap, and of what number the tiles' first pixels have to be multiples.
+    """The overlap, and the number of which the tiles' first pixels have to be multiples.
 
     Raises:
         UserError: As in `super_resolve_tiled`.
     """
-    reach = _reach(net, scale)
+    field = _receptive_field(net, scale)
     if overlap is not None:
-        return overlap, reach.step or _USUAL_WINDOW
+        return overlap, field.step or _USUAL_WINDOW
     ways = "allowed: no tile, or an overlap that you name, and the result that it gives"
-    if reach.radius is None:
+    if field.radius is None:
         raise UserError(
             f"tile: at each place {type(net).__name__} depends on the whole image (it takes a mean over it), so "
             f"tiles change its result; {ways}"
         )
-    if reach.step is None:
+    if field.step is None:
         raise UserError(
             f"tile: what {type(net).__name__} makes of a place depends on the image's size, so tiles change "
             f"its result; {ways}"
         )
-    return (reach.radius if network_traits(net).channels == 3 else max(reach.radius, _CHROMA)), reach.step
+    return (field.radius if network_traits(net).channels == 3 else max(field.radius, _CHROMA)), field.step
 
 
-def _reach(net: nn.Module, scale: int) -> _Reach:
+def _receptive_field(net: nn.Module, scale: int) -> _ReceptiveField:
     known = _known.setdefault(net, {})
     if scale not in known:
-        known[scale] = _measured(net, scale)
+        known[scale] = _measure(net, scale)
     return known[scale]
 
 
-def _measured(net: nn.Module, scale: int) -> _Reach:
+def _measure(net: nn.Module, scale: int) -> _ReceptiveField:
     radius: int | None = None
     for width in _WIDTHS:
-        strip = _Strip(net, scale, width)
-        radius = strip.radius(1)
+        probe = _Probe(net, scale, width)
+        radius = probe.radius(1)
         if radius is None:
             continue
         for step in _STEPS:
-            wide = radius if step == 1 else strip.radius(step)
+            wide = radius if step == 1 else probe.radius(step)
             if wide is None or 2 * (wide + step) >= width:
-                break  # the strip is too narrow to judge
-            if strip.is_same_when_cut(step, wide):
-                return _Reach(wide, step)
+                break  # the probe is too narrow to judge
+            if probe.is_same_when_cut(step, wide):
+                return _ReceptiveField(wide, step)
         else:
-            return _Reach(radius, None)
-    return _Reach(radius, None)
+            return _ReceptiveField(radius, None)
+    return _ReceptiveField(radius, None)
 
 
-class _Strip:
+class _Probe:
     """A low, wide image of noise, and a copy of the network that enlarges it.
 
     On the CPU, whose convolutions mix no neighbours that the network does not mix.
@@ -175,10 +175,10 @@ class _Strip:
         shape = (1, network_traits(net).channels, _HEIGHT, width)
         self.noise = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
-    def touched(self, n: int) -> Tensor:
+    def dependent_columns(self, n: int) -> Tensor:
         """Which SR columns depend on `n` LR columns from the middle on: (width · s,) bool.
 
-        Not-a-number spreads through sums, products, rectifiers and maxima, also where a weight is zero or a
+        NaN spreads through sums, products, rectifiers and maxima, also where a weight is zero or a
         rectifier closed, so that it shows what could matter, not what happens to.
         """
         x = self.noise.float()
@@ -188,16 +188,16 @@ class _Strip:
         return y.isnan().any(2).flatten(0, 1).any(0)
 
     def radius(self, n: int) -> int | None:
-        """Of the SR columns that `n` LR columns touch, the farthest distance; None: the strip's ends too."""
-        touched = self.touched(n)
-        if touched[0] or touched[-1]:
+        """Of the SR columns that `n` LR columns touch, the farthest distance; None: the ends of the probe too."""
+        dependent = self.dependent_columns(n)
+        if dependent[0] or dependent[-1]:
             return None
-        seen = touched.nonzero().flatten() // self.scale  # LR columns
+        columns = dependent.nonzero().flatten() // self.scale  # in LR
         first, last = self.width // 2, self.width // 2 + n - 1
-        return int(max(last - seen.min(), seen.max() - first))
+        return int(max(last - columns.min(), columns.max() - first))
 
     def is_same_when_cut(self, step: int, radius: int) -> bool:
-        """Whether the strip without its first and last `step` columns has the same result inside."""
+        """Whether the probe without its first and last `step` columns has the same result inside."""
         with torch.no_grad():
             cut = apply_network(self.net.double(), self.noise[..., step : self.width - step], self.scale)
         begin, end = (step + radius) * self.scale, (self.width - step - radius) * self.scale
@@ -207,7 +207,7 @@ class _Strip:
 
     @functools.cached_property
     def whole(self) -> Tensor:
-        """The result for the strip, in float64."""
+        """The result for the probe, in float64."""
         with torch.no_grad():
             return apply_network(self.net.double(), self.noise, self.scale)
 
@@ -218,15 +218,15 @@ def _parts(n: int, most: int) -> list[slice]:
     return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
 
 
-def _widened(part: slice, margin: int, step: int, n: int) -> slice:
+def _with_margin(part: slice, margin: int, step: int, n: int) -> slice:
     """With its margin, outwards to multiples of the step, within the image."""
     first = (part.start - margin) // step * step
     last = -(-(part.stop + margin) // step) * step
     return slice(max(0, first), min(n, last))
 
 
-def _inside(part: slice, seen: slice, scale: int) -> slice:
-    return _times(slice(part.start - seen.start, part.stop - seen.start), scale)
+def _inside(part: slice, tile: slice, scale: int) -> slice:
+    return _times(slice(part.start - tile.start, part.stop - tile.start), scale)
 
 
 def _times(part: slice, scale: int) -> slice:

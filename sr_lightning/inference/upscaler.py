@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sr_lightning.errors import FailedError, UserError
-from sr_lightning.image.color import SYMMETRIES, turned, turned_back
+from sr_lightning.image.color import SYMMETRIES, dihedral, inverse_dihedral
 from sr_lightning.image.resize import enlarge, resize
 from sr_lightning.inference.planes import apply_to_planes
 from sr_lightning.inference.tile_grid import Rectangle, TileGrid, inside, original_part, transformed_part
@@ -181,9 +181,9 @@ class Upscaler:
             own = transformed_part(part, size, code)
             window = grid.transformed(code).window(own)
             rows, columns = original_part(window, size, code)
-            x = turned(_as_tensor(lr[rows, columns], self.device), code)  # (1, C, ·, ·)
+            x = dihedral(_as_tensor(lr[rows, columns], self.device), code)  # (1, C, ·, ·)
             inner = inside(own, window, self.scale)
-            y = turned_back(self._enlarged(x, is_exact=is_exact)[..., inner[0], inner[1]], code)
+            y = inverse_dihedral(self._enlarged(x, is_exact=is_exact)[..., inner[0], inner[1]], code)
             total = y if total is None else total.add_(y)
         assert total is not None
         return total[0] / len(codes) if len(codes) > 1 else total[0]

@@ -1,4 +1,4 @@
-"""Where logged values go: `metrics.csv` always, Weights & Biases or TensorBoard beside it."""
+"""Loggers: `metrics.csv` always, Weights & Biases or TensorBoard beside it."""
 
 from sr_lightning.loggers.metrics_csv import MetricsCsv
 from sr_lightning.loggers.tensorboard import tensorboard_logger

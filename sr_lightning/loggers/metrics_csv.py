@@ -33,12 +33,12 @@ class MetricsCsv(Logger):
 
     @property
     def version(self) -> str:
-        """The run's folder stands for it."""
+        """The name of the run's folder."""
         return self.path.parent.name
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """The config lies beside the file, in `.hydra/`."""
+        """Nothing: the config lies in `.hydra/`, beside the file."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:

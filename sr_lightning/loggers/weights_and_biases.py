@@ -17,7 +17,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
-from sr_lightning.evaluation.results import ImageScore, baselines, gain
+from sr_lightning.evaluation.scores import ImageScore, MethodId, bicubic_scores, gain
 
 
 def wandb_logger(
@@ -35,7 +35,7 @@ def wandb_logger(
 
     Args:
         folder: The run's folder.
-        mode: `offline` writes below the folder and talks to nobody; `online` needs a key and a network;
+        mode: `offline` writes below the folder and uses no network; `online` needs a key and a network;
             `disabled` writes nothing.
         project: W&B project.
         entity: W&B user or team.
@@ -51,7 +51,7 @@ def wandb_logger(
         _check_online()
     base = Path(folder).absolute() / "wandb"
     base.mkdir(parents=True, exist_ok=True)
-    # What W&B would otherwise leave in the user's home belongs to the run.
+    # W&B would otherwise leave these folders in the user's home.
     for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
         os.environ[variable] = str(base / "local")
     import wandb
@@ -69,7 +69,7 @@ def wandb_logger(
         mode=mode,
         settings=wandb.Settings(silent=True, console="off", init_timeout=15),
     )
-    # Lightning 2.6.6 hands it on even where nobody asked for it, and W&B warns about it in every run.
+    # Lightning passes it on even where it is unset, and W&B warns about it in every run.
     logger._wandb_init.pop("anonymous", None)
     return logger
 
@@ -83,7 +83,7 @@ def _run_id(file: Path) -> str:
 
 
 def _check_online() -> None:
-    """Refuses at once instead of prompting or waiting."""
+    """Refuses at once where W&B would prompt or wait."""
     base = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     way_out = "allowed: logger.wandb.mode=offline (the run can be sent later with `wandb sync`), or logger=csv"
     if not _has_key(urlparse(base).hostname or ""):
@@ -94,7 +94,7 @@ def _check_online() -> None:
     try:
         urllib.request.urlopen(base, timeout=4).close()
     except urllib.error.HTTPError:
-        pass  # an answer is an answer
+        pass  # any answer shows that the server is there
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise UserError(f"logger.wandb.mode: online cannot reach {base} ({reason}); {way_out}") from None
@@ -109,15 +109,15 @@ def _has_key(host: str) -> bool:
         return False
 
 
-def log_table(loggers: Sequence[Logger], scores: Sequence[ImageScore], method: str) -> None:
-    """Gives W&B a method's figures of each image, bicubic's beside them."""
-    bicubic = baselines(scores)
+def log_table(loggers: Sequence[Logger], scores: Sequence[ImageScore], method: MethodId) -> None:
+    """Sends a method's figures of each image to W&B, with bicubic's beside them."""
+    bicubic = bicubic_scores(scores)
     columns = ["method", "set", "scale", "name", "psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain"]
     data = []
     for score in (s for s in scores if s.method == method):
         base = bicubic[score.image]
         figures = [score.psnr_y, score.ssim_y, base.psnr_y, base.ssim_y, gain(score.psnr_y, base.psnr_y)]
-        data.append([method, score.set, score.scale, score.name, *figures])
+        data.append([method.label, score.set, score.scale, score.name, *figures])
     for logger in loggers:
         if isinstance(logger, WandbLogger):
             logger.log_table("results", columns=columns, data=data)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from sr_lightning.image.color import rgb_to_y
 from sr_lightning.image.resize import resize
+from sr_lightning.metrics.base import find_in_hub, is_too_small, unit_levels
 
 Array = NDArray[np.float64]
 
+# The file in torch's hub folder and its SHA-256.
+PRISTINE = ("niqe_pris_params.npz", "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296")
 BLOCK = 96  # pixels; the side of the blocks that the pristine model was made of
 _SHAPES = np.arange(0.2, 10.0005, 0.001)  # the exponents that a fit may choose
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
@@ -25,6 +31,32 @@ class Pristine(NamedTuple):
     """(36,)"""
     covariance: Array
     """(36, 36)"""
+
+
+class NIQE:
+    """NIQE (Mittal et al. 2013) of what a network made; the truth plays no part.
+
+    Raises:
+        WeightsMissingError: The model of pristine photographs is not in torch's hub folder. One of our own would give
+            figures that compare with no paper's.
+    """
+
+    name = "niqe"
+    higher_is_better = False
+    protocol = "NIQE: Y of 8-bit RGB, rounded, blocks of 96 pixels, the authors' pristine model"
+    smallest = 2 * BLOCK  # a covariance needs several blocks
+
+    def __init__(self) -> None:
+        path = find_in_hub(PRISTINE, "NIQE needs its authors' pristine model as BasicSR has it,")
+        with np.load(path, allow_pickle=False) as held:
+            self._pristine = Pristine(held["mu_pris_param"].ravel().astype(float), held["cov_pris_param"].astype(float))
+
+    def __call__(self, sr: Tensor, hr: Tensor) -> float:
+        """See `QualityMetric`; NaN for a flat image too."""
+        sr, hr = unit_levels(sr, hr)
+        if is_too_small(hr, self):
+            return math.nan
+        return niqe(rgb_to_y(sr)[0, 0].round().cpu().numpy(), self._pristine)
 
 
 def niqe(luma: Array, pristine: Pristine) -> float:

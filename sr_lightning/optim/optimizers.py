@@ -1,4 +1,4 @@
-"""Optimizers that torch does not have, behind constructors that refuse what they do not know."""
+"""Optimizers that torch does not have, with arguments that are checked by name."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def soap(
 
     Args:
         params: Weights, or groups of them.
-        lr: Rate.
+        lr: Learning rate.
         betas: Decay of the averages of the gradient and of its square; the second also of the preconditioner's.
-        weight_decay: Share of `lr` times the weights that is taken off them in each step.
-        precondition_frequency: Steps between new eigenbases.
+        weight_decay: Decoupled weight decay: each step subtracts `lr * weight_decay` times the weights.
+        precondition_frequency: Steps between updates of the eigenbasis.
 
     Raises:
         ValueError: A value is out of its range.
@@ -39,12 +39,12 @@ def soap(
         weight_decay=weight_decay,
         precondition_frequency=precondition_frequency,
     )
-    made.register_load_state_dict_post_hook(_as_the_groups_say)
+    made.register_load_state_dict_post_hook(_copy_group_settings)
     return made
 
 
-def _as_the_groups_say(optimizer: Optimizer) -> None:
-    """Each weight's state repeats two settings, which would outlive a continued run's new ones."""
+def _copy_group_settings(optimizer: Optimizer) -> None:
+    """Copies two settings into each weight's state, where old values would outlive the new ones of a resumed run."""
     for group in optimizer.param_groups:
         for state in (optimizer.state[p] for p in group["params"] if p in optimizer.state):
             state.update(precondition_frequency=group["precondition_frequency"], shampoo_beta=group["betas"][1])

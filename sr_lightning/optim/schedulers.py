@@ -1,6 +1,6 @@
 """Learning-rate schedules in optimizer steps; their length is the training's, `trainer.max_steps`.
 
-Each takes the optimizer and the number of steps and scales the optimizer's `lr`, which is the highest rate.
+Each takes the optimizer and the number of steps and scales the optimizer's `lr`, the peak learning rate.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from sr_lightning.errors import UserError
 
 
 def constant(optimizer: Optimizer, max_steps: int, *, warmup_steps: int = 0) -> LambdaLR:
-    """The same rate throughout.
+    """A constant learning rate.
 
     Args:
-        optimizer: Its `lr` is the rate.
+        optimizer: Its `lr` is the learning rate.
         max_steps: Length of the training.
-        warmup_steps: Steps over which the rate first rises in equal parts.
+        warmup_steps: Steps over which the learning rate first rises linearly.
     """
     _check_warmup(warmup_steps, max_steps)
     return LambdaLR(optimizer, functools.partial(_constant, warmup=warmup_steps))
@@ -31,10 +31,10 @@ def cosine(optimizer: Optimizer, max_steps: int, *, warmup_steps: int = 0, final
     """Half a cosine from `lr` down to `final * lr` (Loshchilov and Hutter 2017, SGDR, eq. 5, one period).
 
     Args:
-        optimizer: Its `lr` is the highest rate.
+        optimizer: Its `lr` is the peak learning rate.
         max_steps: Length of the training.
-        warmup_steps: Steps over which the rate first rises in equal parts.
-        final: Rate at the end as a share of `lr`.
+        warmup_steps: Steps over which the learning rate first rises linearly.
+        final: Final learning rate as a share of `lr`.
     """
     _check_warmup(warmup_steps, max_steps)
     return LambdaLR(optimizer, functools.partial(_cosine, warmup=warmup_steps, steps=max_steps, final=final))
@@ -46,11 +46,11 @@ def one_cycle(
     """Up and down in two half cosines (Smith and Topin 2018, super-convergence; torch's OneCycleLR).
 
     Args:
-        optimizer: Its `lr` is the highest rate.
+        optimizer: Its `lr` is the peak learning rate.
         max_steps: Length of the training.
         rise: Share of the steps on the way up.
-        initial: Rate at the start as a share of `lr`.
-        final: Rate at the end as a share of `lr`.
+        initial: Initial learning rate as a share of `lr`.
+        final: Final learning rate as a share of `lr`.
     """
     if not 0 < rise < 1:
         raise UserError(f"scheduler.rise: found {rise}, allowed: between 0 and 1")
@@ -67,14 +67,14 @@ def multistep(
     gamma: float = 0.5,
     warmup_steps: int = 0,
 ) -> LambdaLR:
-    """The rate times `gamma` at each milestone.
+    """The learning rate multiplied by `gamma` at each milestone.
 
     Args:
-        optimizer: Its `lr` is the rate at the start.
+        optimizer: Its `lr` is the initial learning rate.
         max_steps: Length of the training.
         milestones: Shares of the training, so that a longer run needs no new numbers.
         gamma: Factor at each milestone.
-        warmup_steps: Steps over which the rate first rises in equal parts.
+        warmup_steps: Steps over which the learning rate first rises linearly.
     """
     _check_warmup(warmup_steps, max_steps)
     if any(not 0 < share < 1 for share in milestones):
@@ -83,8 +83,7 @@ def multistep(
     return LambdaLR(optimizer, functools.partial(_multistep, milestones=steps, gamma=gamma, warmup=warmup_steps))
 
 
-# LambdaLR saves no function in a checkpoint, so these stay plain functions of the step: the schedule of a
-# resumed run follows from its config alone.
+# LambdaLR saves no plain function in a checkpoint, so the schedule of a resumed run follows from its config alone.
 
 
 def _warmed(step: int, warmup: int) -> float:

@@ -1,1 +1,1 @@
-"""A run's folder: creation, lock, saved config, what may change, how it continues."""
+"""Run folders: creation, lock, saved config, allowed changes, resume."""

@@ -1,8 +1,9 @@
-"""What may differ when a run continues, and how it is refused otherwise."""
+"""Config keys that may change when a run is resumed, and what each change means for its state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -12,8 +13,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.errors import UserError
 
-# What may differ when a run continues: how long, how it is watched, on what it is computed. Everything else
-# decides what the numbers mean, and an optimizer restored from a checkpoint would silently keep its old settings.
+# Keys that may change freely: length, logging, hardware. Every other key decides what the figures mean, and an
+# optimizer restored from a checkpoint would silently keep its old settings.
 _TRAINER = (
     *("max_steps", "val_check_interval", "log_every_n_steps", "limit_val_batches", "limit_test_batches"),
     *("accelerator", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "deterministic", "detect_anomaly"),
@@ -23,16 +24,48 @@ CHANGEABLE = (
     *("callbacks", "logger", "paths", "data.test", "data.num_workers", "data.worker_timeout", "data.store_limit_gb"),
     *("data.shards.max_cache_gb", "compile"),
 )
+# Exceptions below `CHANGEABLE`, which decide what is validated and which checkpoint is best.
 _DECIDING = ("callbacks.ema", "callbacks.checkpoints")
-# Where things lie, which differs from machine to machine: of images the content counts, which the checkpoint
-# knows; of weights nothing, because the checkpoint has its own.
+# Locations, which differ between machines. The content of the images counts, and the checkpoint holds its
+# fingerprint; the files of weights do not count, because the checkpoint holds its own weights.
 _PLACES = (
     *("data.train_dir", "data.train_lr_dir", "data.cache_dir", "data.shards.folder", "data.shards.cache_dir"),
     *("model.weights", "loss.perceptual.weights"),
 )
 OWN = ("ckpt_path", "allow_change")
-# With another network or another class there is nothing that the checkpoint's state would fit.
+# The checkpoint's state fits no other network or class.
 _NEVER = ("scale", "model", "adversarial.discriminator")
+# Prefixes of the keys that decide what `best` means, of those that set up the optimizers and their schedules, and of
+# those that decide which samples are drawn.
+_BEST = ("callbacks.checkpoints", "data.val", "data.kernel", "data.degradation")
+_OPTIMIZERS = ("optimizer", "scheduler", "adversarial.optimizer", "trainer.max_steps")
+_SAMPLES = ("data", "seed")
+
+
+@dataclass(frozen=True)
+class ResumePolicy:
+    """State of a checkpoint that gives way to the config when a run is resumed; by default none does."""
+
+    resets_best: bool = False
+    """The best score so far was measured differently and does not count."""
+    resets_optimizers: bool = False
+    """Learning rates, schedules and other settings come from the config; the moments of the gradients stay."""
+    accepts_other_data: bool = False
+    """Other images, or other crops of them, are accepted."""
+
+    @classmethod
+    def of(cls, differing: Iterable[str], allowed: Iterable[str]) -> ResumePolicy:
+        """The policy that follows from changed keys.
+
+        Args:
+            differing: Keys in which the run differs from its checkpoint.
+            allowed: Keys and sections that the user lets differ.
+        """
+        return cls(
+            resets_best=any(key.startswith(_BEST) for key in differing),
+            resets_optimizers=any(key.startswith(_OPTIMIZERS) for key in differing),
+            accepts_other_data=any(key.startswith(_SAMPLES) for key in allowed),
+        )
 
 
 def apply_changes(config: DictConfig, typed: list[str], allowed: Sequence[str]) -> list[str]:
@@ -41,13 +74,13 @@ def apply_changes(config: DictConfig, typed: list[str], allowed: Sequence[str]) 
     Args:
         config: Changed in place.
         typed: The overrides.
-        allowed: Keys and sections that may differ beside `CHANGEABLE`.
+        allowed: Keys and sections that may change beside `CHANGEABLE`.
 
     Returns:
         What changed, for the log.
 
     Raises:
-        UserError: Something may not change; the message lists all of it, and what to type.
+        UserError: A key may not change; the message lists all of them and the way out.
     """
     changes: list[str] = []
     findings: list[str] = []
@@ -107,8 +140,8 @@ def differing_keys(before: dict[str, Any], now: dict[str, Any], allowed: Sequenc
     keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
     keys = [key for key in keys if not _is_under(key, OWN) and not _is_under(key, _PLACES)]
     if refused := [key for key in keys if not _may_change(key, allowed)]:
-        told = [f"{key}: the checkpoint was made with {before.get(key)!r}, found {now.get(key)!r}" for key in refused]
-        raise UserError("\n".join([*told, _way_out(refused)]))
+        lines = [f"{key}: the checkpoint was made with {before.get(key)!r}, found {now.get(key)!r}" for key in refused]
+        raise UserError("\n".join([*lines, _way_out(refused)]))
     return tuple(keys)
 
 
@@ -127,13 +160,13 @@ def _may_change(key: str, allowed: Sequence[str]) -> bool:
 
 
 def _way_out(refused: Sequence[str]) -> str:
-    """What to type."""
-    told = "A run continues with what it was started with"
+    """How to change the keys all the same."""
+    message = "A run continues with what it was started with"
     free = [key for key in refused if not _is_fixed(key)]
-    told += f"; to change it all the same: allow_change=[{','.join(free)}]" if free else ""
+    message += f"; to change it all the same: allow_change=[{','.join(free)}]" if free else ""
     fixed = [key for key in refused if _is_fixed(key)]
-    told += f"; its state fits no other {', '.join(fixed)}" if fixed else ""
-    return f"{told}. A new run starts from its weights with model.weights=<checkpoint>"
+    message += f"; its state fits no other {', '.join(fixed)}" if fixed else ""
+    return f"{message}. A new run starts from its weights with model.weights=<checkpoint>"
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, hardware, size of the network; and a quiet console."""
+"""Versions, hardware and size of the network for a run's records; filters for noisy warnings."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def describe(trainer: pl.Trainer, net: nn.Module, command: str) -> dict[str, Any
 
 
 def hardware(device: torch.device, world_size: int) -> str:
-    """The devices that a run computes on, in words."""
+    """The devices of a run, in words."""
     if device.type == "cuda":
         return f"{world_size} x {torch.cuda.get_device_name(device)}"
     one = f"{torch.get_num_threads()} {device.type.upper()} threads ({platform.machine()})"
@@ -37,7 +37,7 @@ def hardware(device: torch.device, world_size: int) -> str:
 
 
 def environment(command: str) -> dict[str, Any]:
-    """What was typed, and the versions that answered."""
+    """The command line and the versions of the packages."""
     return {
         "command": command,
         "python": platform.python_version(),
@@ -65,17 +65,17 @@ def _commit() -> str | None:
 
 
 def quiet() -> None:
-    """Leaves the console to what matters to the user."""
+    """Silences messages of Lightning that do not concern the user."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # The data path is a copy out of a memory map: more workers would not help.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     # Lightning 2.6.6 with torch 2.15, in its own pytree helper.
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
-    # Validation figures are gathered by the module and equal on all ranks; a mean of means would be another number.
+    # The module gathers validation figures, so they are equal on all ranks; a mean of means would differ.
     warnings.filterwarnings("ignore", ".*sync_dist=True.*")
-    # Recipe of the project: endless data counted in steps, resumed at the stored sample.
+    # The data has no epochs; it is resumed at the stored sample.
     warnings.filterwarnings("ignore", ".*resumed from a checkpoint that ended before the epoch.*")
-    # One process started without srun is what was asked for.
+    # A single process without srun is intended.
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")

@@ -1,4 +1,4 @@
-"""Where a run lies: the folder that the user names, or a new one named after the time."""
+"""Folder of a run: the one that the user names, or a new one named after the time."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
         is_sweep: `<root>/sweep/<date_time>` instead of `<root>/<name>/<date_time>`.
 
     Returns:
-        The overrides that tell Hydra; of the folder none where the user has typed it.
+        The overrides that tell Hydra; without the folder where the user has typed it.
 
     Raises:
         UserError: The folder holds a run already, or cannot be created.
     """
     key, what = _key(is_sweep=is_sweep), "sweep" if is_sweep else "run"
-    # The first rank alone writes `.hydra` and the command's log.
+    # Only the first rank writes `.hydra` and the command's log.
     others = ["hydra.output_subdir=null", f"hydra.job.name={name}_rank{rank}"] if (rank := external_rank()) > 0 else []
     if folder := chosen_folder(overrides, is_sweep=is_sweep):
         if others:
@@ -75,7 +75,7 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
 
 
 def _tell_folder(folder: Path, root: Path) -> None:
-    """The first rank names the folder that all will use."""
+    """Tells the other ranks the folder."""
     if is_torchrun():
         _torchrun_store().set(_store_key(), str(folder))
     else:
@@ -98,7 +98,7 @@ def _told_folder(root: Path) -> str:
 
 
 def _torchrun_store() -> Any:
-    """Torchrun's own key-value store, which is there before any process group."""
+    """Torchrun's own key-value store, which exists before any process group."""
     from torch.distributed import TCPStore  # type: ignore[attr-defined]  # torch's __all__ leaves it out
 
     address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
@@ -110,19 +110,19 @@ def _store_key() -> str:
 
 
 def _slurm_file(root: Path) -> Path:
-    """Beside the runs, which all nodes of a job share; job, step and restart never come again together."""
+    """Lies beside the runs, which all nodes share; the same job, step and restart never occur twice."""
     job = ".".join(os.environ.get(f"SLURM_{key}", "0") for key in ("JOB_ID", "STEP_ID", "RESTART_COUNT"))
     return root / f".slurm-{job}"
 
 
 def remove_unused(folder: Path, name: str) -> None:
-    """Takes away the folder of a run that never began; anything else in it keeps it."""
+    """Removes the folder of a run that never began, unless it holds other files."""
     logs = re.compile(rf"{re.escape(name)}(_rank\d+)?\.log")
     own = (".hydra", LOCK)
     if external_rank() > 0 or any(path.name not in own and not logs.fullmatch(path.name) for path in folder.iterdir()):
         return
     shutil.rmtree(folder)
-    print(f"nothing came of it, so that {shown(folder)} is removed", flush=True)
+    print(f"the run did not begin; its folder {shown(folder)} is removed", flush=True)
 
 
 def _key(*, is_sweep: bool) -> str:

@@ -1,9 +1,7 @@
-"""One process for one folder: a lock that the kernel gives back however its holder ends."""
+"""Lock of a run's folder: one run at a time."""
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import socket
 from collections.abc import Iterator
@@ -11,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sr_lightning.errors import UserError
+from sr_lightning.files import take_lock
 
 LOCK = ".lock"
 _held: set[int] = set()
@@ -18,11 +17,11 @@ _held: set[int] = set()
 
 @contextmanager
 def locked(folder: Path, key: str) -> Iterator[None]:
-    """Holds a folder for as long as the block runs; makes the folder where it is missing.
+    """Holds a folder's lock for as long as the block runs; creates the folder where it is missing.
 
     Args:
         folder: The folder of a run or a sweep.
-        key: What named it, for the messages.
+        key: The config key that names the folder, for the messages.
 
     Raises:
         UserError: Another process holds it, or nothing can be written into it.
@@ -43,24 +42,24 @@ def locked(folder: Path, key: str) -> Iterator[None]:
 
 def _take(lock: int, folder: Path, key: str) -> None:
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        is_free = take_lock(lock)
     except OSError as error:
-        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-            print(f"{folder}: its file system has no locks ({error.strerror}); start no second run there", flush=True)
-            return
+        print(f"{folder}: its file system has no locks ({error.strerror}); start no second run there", flush=True)
+        return
+    if not is_free:
         holder = os.pread(lock, 200, 0).decode(errors="replace") or "unknown"
         raise UserError(
             f"{key}: {folder} is in use by another run ({holder}); allowed: another folder, or when that one has ended"
-        ) from None
+        )
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
 
 
-def _let_go() -> None:
+def _close_in_fork() -> None:
     """A loader's worker outlives a killed run for seconds; with its copy of the lock the next run would be refused."""
     for lock in _held:
         os.close(lock)
     _held.clear()
 
 
-os.register_at_fork(after_in_child=_let_go)
+os.register_at_fork(after_in_child=_close_in_fork)

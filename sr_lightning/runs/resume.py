@@ -1,9 +1,8 @@
-"""Continuing a run in its own folder (`ckpt_path=<run folder | checkpoint | last>`), or a sweep in its own."""
+"""Resume of a run (`ckpt_path=<run folder | checkpoint | last>`) or of a sweep, in its own folder."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,28 +11,29 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, Kept, Seal, find_kept, read_seal, tidy
+from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, Resumable, Trailer, find_resumable, read_trailer, tidy
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
-from sr_lightning.runs.allowed_changes import OWN, apply_changes, differing_keys
-from sr_lightning.runs.saved_config import read_saved_config
+from sr_lightning.runs.allowed_changes import OWN, ResumePolicy, apply_changes, differing_keys
+from sr_lightning.runs.saved_config import read_saved_config, with_current_names
+from sr_lightning.text import natural_key
 
 
 @dataclass(frozen=True)
 class Resume:
-    """A run to continue."""
+    """A run that is resumed."""
 
     folder: Path
     checkpoint: Path | None
-    """None: it was interrupted before it had one, so that it begins again."""
+    """None where the run was interrupted before its first checkpoint: it begins again."""
     config: DictConfig
     """The config saved with the run, with the overrides typed now."""
     changes: list[str]
-    """What differs from the saved config, for the log."""
-    seal: Seal | None = None
+    """Differences to the saved config, for the log."""
+    trailer: Trailer | None = None
     damaged: dict[Path, str] = field(default_factory=dict)
-    """Checkpoints that were passed over, and why."""
+    """Damaged checkpoints that were passed over, each with the reason."""
     allowed: tuple[str, ...] = ()
     """Keys and sections that the user lets differ."""
     differing: tuple[str, ...] = ()
@@ -46,20 +46,54 @@ class Resume:
             config.model.weights, config.model.fresh = None, []
         return config
 
+    @property
+    def step(self) -> int | None:
+        """The step of the checkpoint; None where its trailer does not tell it."""
+        return self.trailer.step if self.trailer else None
+
+    @property
+    def policy(self) -> ResumePolicy:
+        """The state that gives way to the config."""
+        return ResumePolicy.of(self.differing, self.allowed)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain data from which another process restores this with `from_plain`; without the config, which it has."""
+        return {
+            "folder": str(self.folder),
+            "checkpoint": self.checkpoint and str(self.checkpoint),
+            "changes": self.changes,
+            "step": self.step,
+            "allowed": self.allowed,
+            "differing": self.differing,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Resume:
+        """The counterpart of `to_plain`."""
+        return cls(
+            Path(plain["folder"]),
+            plain["checkpoint"] and Path(plain["checkpoint"]),
+            DictConfig({}),
+            plain["changes"],
+            trailer=None if plain["step"] is None else Trailer(plain["step"], None),
+            allowed=tuple(plain["allowed"]),
+            differing=tuple(plain["differing"]),
+        )
+
 
 @dataclass(frozen=True)
 class Finished:
-    """A job of a sweep that an earlier call has finished."""
+    """A sweep's job that an earlier call has finished."""
 
     objective: float | None
 
 
 def find_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
-    """The folder of the run that the command line asks to continue, or None; nothing in it is read.
+    """The folder of the run that the command line asks to resume, or None; nothing in it is read.
 
     Args:
         overrides: As typed, paths quoted.
-        is_sweep: A sweep cannot continue a run.
+        is_sweep: Whether `-m` was given; a sweep cannot resume a run.
 
     Raises:
         UserError: The run is not there.
@@ -88,52 +122,56 @@ def find_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
 
 
 def find_resume(folder: Path, overrides: list[str]) -> Resume:
-    """The run that continues in a folder.
+    """The run that is resumed in a folder.
 
     Args:
         folder: See `find_folder`.
         overrides: As typed, paths quoted.
 
     Raises:
-        UserError: None of its checkpoints is whole, or something typed now may not change.
+        UserError: All of its checkpoints are damaged, or a key typed now may not change.
     """
     typed = [o for o in overrides if not o.lstrip("+~").startswith((*(f"{key}=" for key in OWN), "hydra."))]
     config = read_saved_config(_saved_config(folder), typed)
     file, allowed = Path(str(_typed(overrides, "ckpt_path"))), _allowed(overrides)
-    kept = _kept_file(file) if file.is_file() else _whole(folder, find_kept(folder / "checkpoints"), "ckpt_path")
+    found = (
+        _resumable_file(file)
+        if file.is_file()
+        else _refuse_all_damaged(folder, find_resumable(folder / "checkpoints"), "ckpt_path")
+    )
     changes = apply_changes(config, typed, allowed)
-    return Resume(folder, kept.newest, config, changes, kept.seal, kept.damaged, allowed)
+    return Resume(folder, found.newest, config, changes, found.trailer, found.damaged, allowed)
 
 
 def find_jobs(folder: Path, configs: Sequence[DictConfig]) -> dict[str, Resume | Finished]:
-    """What an earlier call of the same sweep has left: job number -> a run to continue, or its result.
+    """What an earlier call of the same sweep has left: job number -> a run to resume, or its result.
 
     Args:
         folder: The sweep's folder; may be new.
         configs: The jobs' configs in their order.
 
     Raises:
-        UserError: A job in the folder had another config, or none of its checkpoints is whole.
+        UserError: A job in the folder had another config, or all of its checkpoints are damaged.
     """
     found: dict[str, Resume | Finished] = {}
     for number, config in enumerate(configs):
         job = folder / str(number)
         if not _saved_config(job).is_file():
             continue
-        if _without_own(OmegaConf.load(_saved_config(job))) != _without_own(config):
+        if with_current_names(_without_own(OmegaConf.load(_saved_config(job)))) != _without_own(config):
             raise UserError(
                 f"hydra.sweep.dir: {job} was run with another config; allowed: the sweep's own command, or a new folder"
             )
         results = _results(job)
         if results and not results.get("refused"):
             found[str(number)] = Finished(results.get("objective"))
-        elif (kept := _whole(job, find_kept(job / "checkpoints"), "hydra.sweep.dir")).newest:
-            found[str(number)] = Resume(job, kept.newest, config, [], kept.seal, kept.damaged)
+        elif (kept := _refuse_all_damaged(job, find_resumable(job / "checkpoints"), "hydra.sweep.dir")).newest:
+            found[str(number)] = Resume(job, kept.newest, config, [], kept.trailer, kept.damaged)
     return found
 
 
 def _results(job: Path) -> dict[str, Any]:
-    """What its `results.json` holds; empty where it has none."""
+    """The content of a job's `results.json`; empty where there is none."""
     file = job / "results.json"
     found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     return found
@@ -152,35 +190,35 @@ def accept_differences(resume: Resume, config: TrainConfig) -> tuple[str, ...]:
     Raises:
         UserError: A key differs that may not; the message lists all of them.
     """
-    if resume.seal is None or resume.seal.config is None:
+    if resume.trailer is None or resume.trailer.config is None:
         return ()
-    return differing_keys(resume.seal.config, json.loads(json.dumps(asdict(config))), resume.allowed)
+    before = with_current_names(resume.trailer.config)
+    return differing_keys(before, json.loads(json.dumps(asdict(config))), resume.allowed)
 
 
 def prepare(folder: Path, resume: Resume | None) -> list[str]:
-    """Makes a run's folder ready; the caller holds its lock.
+    """Prepares a run's folder for writing; the caller holds its lock.
 
     Args:
         folder: The run's.
-        resume: What is continued there.
+        resume: The run that is resumed there; None for a new one.
 
     Returns:
-        What the user has to know, one line each.
+        Messages for the user.
     """
     if resume is None:
         return tidy(folder)
     chosen = resume.checkpoint.name if resume.checkpoint else "the beginning"
-    step = resume.seal.step if resume.seal else None
-    told = [
-        f"{path} is damaged: {reason}. Continuing from {chosen}, step {step}, in its place"
+    messages = [
+        f"{path} is damaged: {reason}. Continuing from {chosen}, step {resume.step}, in its place"
         for path, reason in resume.damaged.items()
     ]
-    told += tidy(folder, damaged=list(resume.damaged), after=step)
-    if resume.changes:  # the next time they are the base
+    messages += tidy(folder, damaged=list(resume.damaged), after=resume.step)
+    if resume.changes:  # the next resume starts from them
         path = _saved_config(folder)
         with replacing(path) as part:
             OmegaConf.save(resume.config, part)
-    return told
+    return messages
 
 
 def _saved_config(folder: Path) -> Path:
@@ -196,30 +234,25 @@ def _last_run(runs: Path) -> Path:
     unfinished = [folder for folder in begun if not (folder / "results.json").exists()]
     if not unfinished:
         raise UserError(f"ckpt_path=last: no unfinished run with a checkpoint in {runs}; allowed: a run's folder")
-    return max(unfinished, key=lambda folder: _natural(folder.name))
+    return max(unfinished, key=lambda folder: natural_key(folder.name))
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
-    """`…_10` after `…_2`."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _kept_file(path: Path) -> Kept:
+def _resumable_file(path: Path) -> Resumable:
     try:
-        return Kept(path, read_seal(path), {})
+        return Resumable(path, read_trailer(path), {})
     except UserError as error:
-        way = f"allowed: ckpt_path={path.parent.parent}, which takes the newest that is whole"
+        way = f"allowed: ckpt_path={path.parent.parent}, which takes the newest intact one"
         raise UserError(f"ckpt_path: {error}; {way}") from None
 
 
-def _whole(folder: Path, kept: Kept, key: str) -> Kept:
-    if kept.newest is None and kept.damaged:
-        told = "; ".join(f"{path.name} is damaged: {reason}" for path, reason in kept.damaged.items())
+def _refuse_all_damaged(folder: Path, found: Resumable, key: str) -> Resumable:
+    if found.newest is None and found.damaged:
+        reasons = "; ".join(f"{path.name} is damaged: {reason}" for path, reason in found.damaged.items())
         raise UserError(
-            f"{key}: no whole checkpoint in {folder / 'checkpoints'} ({told}); allowed: a copy of one, or, to begin "
-            "again, a new run (with model.weights=… of its best.ckpt, where that is whole)"
+            f"{key}: no intact checkpoint in {folder / 'checkpoints'} ({reasons}); allowed: a copy of one, or, to "
+            "begin again, a new run (with model.weights=… of its best.ckpt, where that is intact)"
         )
-    return kept
+    return found
 
 
 # -- what was typed -----------------------------------------------------------------------------------

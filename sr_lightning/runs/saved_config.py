@@ -1,7 +1,8 @@
-"""What is believed of a run's saved config: it is a file, and may come from somebody else.
+"""Validates a run's saved config before anything in it is instantiated, and updates names of older versions.
 
-Building what it names would run whatever it names. So it may name what our own `conf/` names, and anything else only
-where the user types it again. Nothing in it is looked up in the environment either, but for the variables of `conf/`.
+The file may come from a stranger, and instantiating a `_target_` runs its code. So it may name the classes that our
+`conf/` names, and others only where the user types them again. Likewise it may read the environment variables that
+`conf/` reads, and no others.
 """
 
 from __future__ import annotations
@@ -21,25 +22,36 @@ from sr_lightning.config.conf_files import conf_dir, describe_yaml_error
 from sr_lightning.config.schema import ADVERSARY, LOSS, PERCEPTUAL
 from sr_lightning.errors import UserError
 
-# Whole classes of names that only ever name a network part, a loss or an optimizer.
+# Names that older versions have written into saved configs and checkpoints, and what they are called now. Renaming
+# anything that a config can name needs a line here.
+RENAMED = {
+    "sr_lightning.schedule.constant": "sr_lightning.optim.constant",
+    "sr_lightning.schedule.cosine": "sr_lightning.optim.cosine",
+    "sr_lightning.schedule.multistep": "sr_lightning.optim.multistep",
+    "sr_lightning.schedule.one_cycle": "sr_lightning.optim.one_cycle",
+    "sr_lightning.optimizers.soap": "sr_lightning.optim.soap",
+    "sr_lightning.data.streaming.Shards": "sr_lightning.data.Shards",
+    "sr_lightning.adversarial.Adversary": "sr_lightning.training.adversarial.Adversary",
+}
+# Families of names that only stand for parts of networks, losses, optimizers and schedules.
 _HARMLESS = re.compile(r"torch\.(optim|optim\.lr_scheduler|nn)\.[A-Z]\w*")
 _TARGET = re.compile(r"_target_: *([\w.]+)")
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 
 
 def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
-    """Reads the config of a run that is to continue.
+    """Reads the config of a run that is to be resumed.
 
     Args:
         path: `<run folder>/.hydra/config.yaml`.
         typed: The overrides of this call.
 
     Raises:
-        UserError: It is no plain YAML, names a class that is not ours and was not typed again, or looks something up.
+        UserError: It is no plain YAML, names a third-party class that was not typed again, or reads the environment.
     """
     try:
         config = OmegaConf.load(path)
-        raw = OmegaConf.to_container(config, resolve=False)
+        raw = with_current_names(OmegaConf.to_container(config, resolve=False))
     except (YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
         reason = describe_yaml_error(error) if isinstance(error, YAMLError) else f"{path}: {error}"
         raise UserError(f"ckpt_path: the run's config cannot be read: {reason}") from None
@@ -50,8 +62,10 @@ def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
         )
     if not isinstance(config, DictConfig):
         raise UserError(f"ckpt_path: {path} holds no config; allowed: the folder of a run")
+    config = OmegaConf.create(raw)
+    assert isinstance(config, DictConfig)
     keys = {str(override.key_or_group) for override in OverridesParser.create().parse_overrides(list(typed))}
-    targets = {key: target for key, target in _foreign_targets(raw, "") if key not in keys}
+    targets = {key: target for key, target in _third_party_targets(raw, "") if key not in keys}
     findings = [
         f"{key}: {path} looks up {text!r}; allowed: plain values, or the key typed again with what it should be"
         for key, text in _lookups(raw, "")
@@ -60,29 +74,41 @@ def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
     if targets:
         again = " ".join(f"{key}={target}" for key, target in targets.items())
         findings.append(
-            f"{', '.join(targets)}: {path} names classes that are not of sr_lightning, and building them runs their "
-            f"code; if you trust them, type them again:\n  ckpt_path={path.parent.parent} {again}"
+            f"{', '.join(targets)}: {path} names third-party classes, and building them runs their code; if you "
+            f"trust them, type them again:\n  ckpt_path={path.parent.parent} {again}"
         )
     if findings:
         raise UserError("\n".join(findings))
     return config
 
 
-def typed_again(config: dict[str, Any]) -> list[str]:
-    """What has to be typed with `ckpt_path=` when a run of this config is to continue."""
-    return [f"{key}={target}" for key, target in _foreign_targets(config, "")]
+def with_current_names(node: Any) -> Any:
+    """A copy of a plain config in which each `_target_` of an older version has its present name."""
+    if isinstance(node, dict):
+        return {
+            key: RENAMED.get(value, value)
+            if key == "_target_" and isinstance(value, str)
+            else with_current_names(value)
+            for key, value in node.items()
+        }
+    return [with_current_names(value) for value in node] if isinstance(node, list) else node
 
 
-def _foreign_targets(node: Any, key: str) -> Iterator[tuple[str, Any]]:
+def required_overrides(config: dict[str, Any]) -> list[str]:
+    """The overrides that have to be repeated with `ckpt_path=` when a run of this config is resumed."""
+    return [f"{key}={target}" for key, target in _third_party_targets(config, "")]
+
+
+def _third_party_targets(node: Any, key: str) -> Iterator[tuple[str, Any]]:
     for child, value in _children(node, key):
         is_target = child.rpartition(".")[2] == "_target_"
         if is_target and not (isinstance(value, str) and (value in own_targets() or _HARMLESS.fullmatch(value))):
             yield child, value
-        yield from _foreign_targets(value, child)
+        yield from _third_party_targets(value, child)
 
 
 def _lookups(node: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Interpolations that call a resolver, but for those of our own `conf/`."""
+    """Interpolations that call a resolver, except those of `conf/`."""
     for child, value in _children(node, key):
         for text in (child, value):
             if isinstance(text, str) and "${" in text and not _is_harmless(text):
@@ -104,7 +130,7 @@ def _children(node: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 @functools.cache
 def own_targets() -> frozenset[str]:
-    """What the files of `conf/` name, but for the examples in their comments, and what a section without one is."""
+    """The classes that `conf/` names outside of comments, and those of the sections that name none."""
     named = (target for text in _own_texts() for target in _TARGET.findall(text))
     return frozenset(named) | {LOSS, PERCEPTUAL, ADVERSARY}
 

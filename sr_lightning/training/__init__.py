@@ -1,1 +1,1 @@
-"""The LightningModules, and what keeps Lightning's Trainer fast and its failures clear."""
+"""LightningModules of training, plain and adversarial, and the final test."""

@@ -1,4 +1,4 @@
-"""Adversarial training: the network against a discriminator, each with its optimizer."""
+"""LightningModule of adversarial training: a network against a discriminator, each with its optimizer."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from sr_lightning.training.module import OptimizerFactory, SchedulerFactory, SRM
 
 
 class Adversary:
-    """What the network is trained against.
+    """A discriminator with its loss and its optimizer.
 
     Args:
         discriminator: (N, 3, H, W) in [0, 1] -> raw outputs of any shape, high for images it takes for real.
             Its attribute `min_size`, where it has one, is the least H and W.
-        loss: What the two play for.
+        loss: Its two sides, for the discriminator and for the network.
         optimizer: Builds the discriminator's optimizer from its parameters.
         weight: Weight of the generator's side of `loss` beside the other terms.
 
@@ -65,6 +65,7 @@ class AdversarialModule(SRModule):
         optimizer: Builds the network's optimizer.
         scheduler: Builds the schedule of each of the two optimizers.
         config: As in `SRModule`.
+        resets_optimizers: As in `SRModule`.
         gradient_clip_val: Norm to which the gradients of each of the two are clipped; None: they are not. (The
             Trainer refuses its own argument of this name where a module steps by itself.)
 
@@ -81,9 +82,12 @@ class AdversarialModule(SRModule):
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
         config: dict[str, Any] | None = None,
+        resets_optimizers: bool = False,
         gradient_clip_val: float | None = None,
     ) -> None:
-        super().__init__(net, loss, optimizer=optimizer, scheduler=scheduler, config=config)
+        super().__init__(
+            net, loss, optimizer=optimizer, scheduler=scheduler, config=config, resets_optimizers=resets_optimizers
+        )
         if self.channels != 3:
             raise UserError(
                 f"adversarial: {type(net).__name__} works on Y only, and a discriminator judges colours; "
@@ -94,10 +98,10 @@ class AdversarialModule(SRModule):
         self.gradient_clip_val = gradient_clip_val
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
-        """A step of the network, a step of the discriminator, and every n steps the log."""
+        """One step of the network, one of the discriminator, and every n steps the log."""
         is_logged = self.is_logged_step  # asked before the step that it counts
         sr, hr = self.enlarged(batch)
-        real = self.adversary.judge(hr)  # serves both: the discriminator is the same until its own step
+        real = self.adversary.judge(hr)  # serves both: the discriminator does not change before its own step
         total, terms = self._step_network(sr, hr, real.detach())
         fake = self.adversary.judge(sr.detach())
         terms["discriminator"] = self._step_discriminator(real, fake)
@@ -161,12 +165,12 @@ class AdversarialModule(SRModule):
         checkpoint["discriminator"] = self.adversary.discriminator.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Puts it back; its optimizer is Lightning's business."""
+        """Restores it; Lightning restores its optimizer."""
         super().on_load_checkpoint(checkpoint)
         self.adversary.discriminator.load_state_dict(checkpoint["discriminator"])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """What `.to()`, `.cuda()` … call: the discriminator follows."""
+        """Moves the discriminator too; `.to()`, `.cuda()` and the like end here."""
         result: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.adversary.discriminator._apply(fn)  # type: ignore[no-untyped-call]  # likewise
         return result

@@ -1,4 +1,4 @@
-"""What a failure of the machine means: disks, memory, the loader's processes."""
+"""Messages for failures of the machine: disks, memory, the loader's processes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ _NO_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory"
 
 
 def explain(error: Exception, folder: Path) -> str | None:
-    """A sentence for the user, or None where the failure is not the machine's, and its traceback says more.
+    """A message for the user, or None where the cause is not the machine and the traceback says more.
 
     Args:
-        error: What ended the training.
+        error: The failure that ended the training.
         folder: The run's folder.
     """
     if isinstance(error, OSError) and error.errno in _FULL:
@@ -23,7 +23,7 @@ def explain(error: Exception, folder: Path) -> str | None:
         return f"{error.filename}: cannot be written any more ({error.strerror}): was the run's folder moved away?"
     if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
         said = (str(error).splitlines() or ["MemoryError"])[0]
-        return f"there is not memory enough ({said}); less is needed with a smaller data.patch_size or a smaller " + (
+        return f"not enough memory ({said}); less is needed with a smaller data.patch_size or a smaller " + (
             "network, and with trainer.accumulate_grad_batches=2 at the same data.batch_size"
         )
     if str(error).startswith("DataLoader worker"):

@@ -1,4 +1,4 @@
-"""The LightningModule: a network, its loss, the metrics, and how it is optimised."""
+"""LightningModule of a network, its loss, its metrics and its optimizer."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from sr_lightning.checkpoints.matching import differences
 from sr_lightning.checkpoints.weights import FORMAT
 from sr_lightning.data.batch import EvalBatch, NoImage, TrainBatch
 from sr_lightning.errors import UserError
-from sr_lightning.evaluation.evaluator import bicubic_score, score, timed
-from sr_lightning.evaluation.results import ImageScore, gathered, logged, summarise
+from sr_lightning.evaluation.evaluator import bicubic_score, score_output
+from sr_lightning.evaluation.predictions import measure_time
+from sr_lightning.evaluation.scores import ImageScore, MethodId, gather_scores, logged_values, summarise
 from sr_lightning.image.color import rgb_to_y
 from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
@@ -35,8 +36,10 @@ class SRModule(pl.LightningModule):
         net: See `models.base.SRNetwork`.
         loss: Gives the total and every term.
         optimizer: Builds the optimizer from the parameters.
-        scheduler: Builds the schedule from the optimizer and the number of steps; None: the rate is constant.
+        scheduler: Builds the schedule from the optimizer and the number of steps; None: a constant learning rate.
         config: The resolved config as plain data; goes into every checkpoint.
+        resets_optimizers: When a run is resumed, take learning rates, schedules and other settings of the optimizers
+            from the arguments, not from the checkpoint; the moments of the gradients stay.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class SRModule(pl.LightningModule):
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
         config: dict[str, Any] | None = None,
+        resets_optimizers: bool = False,
     ) -> None:
         super().__init__()
         self.net = net
@@ -54,24 +58,23 @@ class SRModule(pl.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.config = config or {}
+        self.resets_optimizers = resets_optimizers
         self.channels = network_traits(net).channels
         if self.channels == 1 and loss is not None and "perceptual" in loss.weights:
             raise UserError(
                 f"loss.beta: {type(net).__name__} works on Y only, and a perceptual loss needs colours; "
                 "allowed: loss.beta=0, or a network of three channels such as model=edsr_tiny"
             )
-        self.method = type(net).__name__
-        """How results name it."""
+        self.method = MethodId(type(net).__name__)
+        """Its name in results."""
         self.results: list[ImageScore] = []
         """The network's and bicubic's score of each image of the last evaluation, complete on every rank."""
         self.validation: dict[str, float] | None = None
         """Mean PSNR on Y of the last validation, `psnr_y`, and bicubic's, `bicubic_psnr_y`."""
-        self.renews_optimizers = False
-        """Whether a continued run takes rates and the like from the config, not from the checkpoint."""
         self._baseline: dict[tuple[object, ...], ImageScore] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Lightning notes here 40 times a step which hook runs, and torch would look whether that is a layer."""
+        """Sets `_current_fx_name`, as Lightning does 40 times a step, without torch's search for layers."""
         if name == "_current_fx_name":
             self.__dict__[name] = value
         else:
@@ -80,7 +83,7 @@ class SRModule(pl.LightningModule):
     # -- training ------------------------------------------------------------------------------------
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
-        """Forward, loss, and every n steps the log."""
+        """Forward pass, loss, and every n steps the log."""
         assert self.loss is not None
         terms = self.loss(*self.enlarged(batch))
         total = terms.pop("total")
@@ -104,7 +107,7 @@ class SRModule(pl.LightningModule):
 
     @property
     def is_logged_step(self) -> bool:
-        """Whether what the coming optimizer step logs will be written: logging costs 2 ms a step."""
+        """Whether the values of the coming optimizer step are written: logging costs 2 ms a step."""
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
         return (self.global_step + 1) % every == 0
 
@@ -128,11 +131,11 @@ class SRModule(pl.LightningModule):
         return optimizers, [{"scheduler": schedule, "interval": "step"} for schedule in schedules]  # type: ignore[return-value]  # dicts, not the TypedDict
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what is needed to build the network again, as plain data."""
+        """Adds the config, as plain data, from which the network can be built again."""
         checkpoint["sr_lightning"] = {"format": FORMAT, "config": self.config, "validation": self.validation}
 
     def check_state(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses what is no state of this training, before anything of it is taken over.
+        """Refuses a checkpoint that is no state of this training, before anything of it is restored.
 
         Raises:
             UserError: The file holds weights only, or those of another network.
@@ -147,14 +150,14 @@ class SRModule(pl.LightningModule):
             raise UserError("\n  ".join(["ckpt_path: does not fit the network of the config", *map(str, findings)]))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes over what is not Lightning's business."""
+        """Restores the state that Lightning does not."""
         self.check_state(checkpoint)
         self.validation = checkpoint.get("sr_lightning", {}).get("validation")
-        if self.renews_optimizers:
-            self._renew_optimizers(checkpoint)
+        if self.resets_optimizers:
+            self._reset_optimizers(checkpoint)
 
-    def _renew_optimizers(self, checkpoint: dict[str, Any]) -> None:
-        """Leaves the moments of the gradients as they are, and sets everything else as if it had been so all along."""
+    def _reset_optimizers(self, checkpoint: dict[str, Any]) -> None:
+        """Keeps the moments of the gradients, and replaces every setting as if it had been so from the start."""
         built: Any = self.configure_optimizers()
         optimizers, schedules = built if isinstance(built, tuple) else (built, [])
         with warnings.catch_warnings():
@@ -170,7 +173,7 @@ class SRModule(pl.LightningModule):
     # -- evaluation ----------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets the rows of the evaluation before."""
+        """Forgets the scores of the previous evaluation."""
         self.results = []
 
     on_test_epoch_start = on_validation_epoch_start
@@ -179,23 +182,23 @@ class SRModule(pl.LightningModule):
         """Scores one image; returns the SR image for callbacks."""
         if isinstance(batch, NoImage):
             return None
-        sr, seconds = timed(lambda: super_resolve(self.net, batch.lr, batch.scale))
+        sr, seconds = measure_time(lambda: super_resolve(self.net, batch.lr, batch.scale))
         # Bicubic never changes; an image is validated as a crop and tested whole.
         key = (batch.set, batch.scale, batch.key, batch.hr.shape)
         if key not in self._baseline:
             self._baseline[key] = bicubic_score(batch)
-        self.results += [score(sr, batch, method=self.method, seconds=seconds), self._baseline[key]]
+        self.results += [score_output(sr, batch, method=self.method, seconds=seconds), self._baseline[key]]
         return sr
 
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
         """Means over the images of each set, the same on every rank."""
-        self.results = gathered(self.results)
+        self.results = gather_scores(self.results)
         if not self.results:
             return
         rows = summarise(self.results)
-        self.log_dict(logged(rows, "val"))
+        self.log_dict(logged_values(rows, "val"))
         own = [row for row in rows if row.method == self.method]
         mean, gain = (sum(getattr(row, name) for row in own) / len(own) for name in ("psnr_y", "gain"))
         self.log("val/psnr_y", mean)
@@ -203,5 +206,5 @@ class SRModule(pl.LightningModule):
         self.validation = {"psnr_y": mean, "bicubic_psnr_y": mean - gain}
 
     def on_test_epoch_end(self) -> None:
-        """Completes the rows; what is done with them is the caller's business."""
-        self.results = gathered(self.results)
+        """Gathers the scores of all ranks; the caller reports them."""
+        self.results = gather_scores(self.results)

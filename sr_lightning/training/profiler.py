@@ -1,4 +1,4 @@
-"""What the Trainer profiles with where nobody asked for a profile."""
+"""Profiler that costs nothing, for runs that are not profiled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NOTHING = contextlib.nullcontext()
 
 
 class NoProfiler(PassThroughProfiler):
-    """Does nothing, at once: Lightning's own makes and enters a generator at each of a step's 140 places."""
+    """Does nothing: Lightning's own creates and enters a generator at each of the 140 places of a step."""
 
     def profile(self, action_name: str) -> contextlib.nullcontext[None]:  # type: ignore[override]  # one for all
         """A context that does nothing."""

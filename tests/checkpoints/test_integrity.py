@@ -9,7 +9,7 @@ import signal
 import pytest
 import torch
 
-from sr_lightning.checkpoints.integrity import DamagedError, Seal, find_kept, read_seal, tidy, write_seal
+from sr_lightning.checkpoints.integrity import DamagedError, Trailer, find_resumable, read_trailer, tidy, write_trailer
 from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
 from sr_lightning.errors import UserError
 
@@ -22,10 +22,10 @@ def save(folder, step, fill=0.0):
 
 @pytest.mark.fault("T10", "every one found")
 def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
-    """The seal's every byte, and a byte in eight of the rest; any bit in each; and lengths in between."""
+    """Every byte of the trailer, and a byte in eight of the rest; any bit in each; and lengths in between."""
     save(tmp_path, 3)
     whole = (tmp_path / "last.ckpt").read_bytes()
-    assert read_seal(tmp_path / "last.ckpt") == Seal(3, {"a": {"b": 3}})
+    assert read_trailer(tmp_path / "last.ckpt") == Trailer(3, {"a": {"b": 3}})
     draw, path = random.Random(0), tmp_path / "b.ckpt"
     path.write_bytes(whole)
     places = [*range(0, len(whole), 8), *range(whole.index(b"PK\5\6"), len(whole))]
@@ -33,29 +33,29 @@ def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
         for place in places:
             os.pwrite(file.fileno(), bytes([whole[place] ^ 1 << draw.randrange(8)]), place)
             with pytest.raises(DamagedError):
-                read_seal(path)
+                read_trailer(path)
             os.pwrite(file.fileno(), whole[place : place + 1], place)
-    assert read_seal(path)
+    assert read_trailer(path)
     for length in draw.sample(range(1000, len(whole)), 50) + list(range(len(whole) - 10, len(whole))):
         path.write_bytes(whole[:length])
         with pytest.raises(DamagedError):
-            read_seal(path)
+            read_trailer(path)
     with pytest.raises(UserError, match=r"b\.ckpt: is damaged: "):
         SafeCheckpointIO().load_checkpoint(path)
 
 
-def test_other_files_have_no_seal(tmp_path):
+def test_other_files_have_no_trailer(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "a.ckpt")
     (tmp_path / "empty").touch()
     (tmp_path / "text").write_text("these are no weights")
-    assert [read_seal(tmp_path / name) for name in ("a.ckpt", "empty", "text")] == [None] * 3
+    assert [read_trailer(tmp_path / name) for name in ("a.ckpt", "empty", "text")] == [None] * 3
 
 
 def test_a_config_too_long_for_a_seal_is_left_out(tmp_path):
     with (tmp_path / "a").open("w+b") as file:
         torch.save({"a": 1}, file)
-        write_seal(file, Seal(5, {"a": "b" * 100_000}))
-    assert read_seal(tmp_path / "a") == Seal(5, None)
+        write_trailer(file, Trailer(5, {"a": "b" * 100_000}))
+    assert read_trailer(tmp_path / "a") == Trailer(5, None)
     assert torch.load(tmp_path / "a", weights_only=True) == {"a": 1}
 
 
@@ -65,8 +65,8 @@ def test_an_empty_or_foreign_file_is_no_checkpoint(tmp_path, name):
     save(tmp_path, 1)
     save(tmp_path, 2)
     (tmp_path / f"{name}.ckpt").write_bytes(b"")
-    kept = find_kept(tmp_path)
-    assert kept.seal.step == {"last": 1, "previous": 2}[name]
+    kept = find_resumable(tmp_path)
+    assert kept.trailer.step == {"last": 1, "previous": 2}[name]
     assert list(kept.damaged.values()) == ["it is empty"]
 
 
@@ -95,9 +95,9 @@ def test_a_kill_anywhere_in_a_save_leaves_a_whole_checkpoint(tmp_path):
             save(folder, 3)
             os._exit(0)
         os.waitpid(child, 0)
-        kept = find_kept(folder)
+        kept = find_resumable(folder)
         assert not kept.damaged
-        assert kept.seal.step == int(read_checkpoint_step(kept.newest)) >= 2
+        assert kept.trailer.step == int(read_checkpoint_step(kept.newest)) >= 2
         assert len(list(folder.glob("*.part"))) <= 2
         (folder / "checkpoints").mkdir()
         for path in folder.glob("*.*"):
@@ -125,4 +125,4 @@ def test_a_full_disk_leaves_the_old_checkpoints_and_nothing_else(tmp_path, monke
         patch.setattr("shutil.copyfile", full)  # where a link is refused
         with pytest.raises(OSError, match="No space"):
             save(folder, 3)
-    assert {p.name: read_seal(p).step for p in folder.iterdir()} == {"last.ckpt": 2, "previous.ckpt": 1}
+    assert {p.name: read_trailer(p).step for p in folder.iterdir()} == {"last.ckpt": 2, "previous.ckpt": 1}

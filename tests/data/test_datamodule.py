@@ -11,7 +11,7 @@ from PIL import Image
 
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.batch import NoImage
-from sr_lightning.data.datasets import BatchSampler
+from sr_lightning.data.sampling.sampler import BatchSampler
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import resize
 
@@ -166,7 +166,7 @@ def test_ready_made_pairs_take_the_same_windows(folder, tmp_path, pairs):
 @pytest.mark.fault("D19", "refused at the start, by name")
 def test_a_pair_whose_sizes_do_not_fit_is_named(folder, tmp_path, pairs, image):
     Image.fromarray(image(20, 20, 0)).save(tmp_path / "X4" / "img_3x4.png")
-    with pytest.raises(UserError, match=r"img_3x4\.png: is 20x20, but .*img_3\.png is 130x99.* asks for 32x24"):
+    with pytest.raises(UserError, match=r"img_3x4\.png: is 20x20, but .*img_3\.png is 130x99.* needs 32x24"):
         module(folder, tmp_path, train_lr_dir=pairs)
 
 

@@ -221,7 +221,7 @@ def test_no_two_methods_share_a_name(tmp_path):
 
     files = ["a/0/checkpoints/best.ckpt", "a/0/checkpoints/last.ckpt", "b/0/checkpoints/best.ckpt", "plain.ckpt"]
     paths = [str(save(tmp_path / name, n_feats=4 if name[0] == "a" else 2)) for name in files]
-    config = SimpleNamespace(checkpoint=dict.fromkeys(paths, ""), model=None, scale=[])
+    config = SimpleNamespace(checkpoint=dict.fromkeys(paths, ""), model=None, scale=[], self_ensemble=False, tile=None)
     labels = [method.label for method in build_methods(config)]
     assert labels == [f"EDSR ({paths[0]})", "EDSR (0/last)", f"EDSR ({paths[2]})", "EDSR (plain)"]
 
@@ -284,7 +284,7 @@ def test_metrics_without_weights_say_so_and_the_run_goes_on(folder, tmp_path, ca
 
 
 def test_tiles_and_self_ensemble_are_what_the_network_is_run_with(folder, tmp_path, monkeypatch, capsys):
-    from sr_lightning.inference import predict as inference
+    from sr_lightning.evaluation import method as inference
 
     real, asked = inference.super_resolve, []
 
@@ -338,7 +338,7 @@ def test_scores_do_not_depend_on_the_number_of_threads():
 
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf])
 def test_an_image_that_is_not_finite_has_no_number(broken, folder, tmp_path, monkeypatch, capsys):
-    from sr_lightning.inference import predict as inference
+    from sr_lightning.evaluation import method as inference
 
     real = inference.super_resolve
     good, bad = save(tmp_path / "good.ckpt"), save(tmp_path / "bad.ckpt", n_feats=2)
@@ -352,7 +352,7 @@ def test_an_image_that_is_not_finite_has_no_number(broken, folder, tmp_path, mon
     monkeypatch.setattr(inference, "super_resolve", breaks)
     assert main([f"checkpoint={{a: {good}, b: {bad}}}", "save_pictures=true", *mine(folder), *QUICK]) == 1
     said = capsys.readouterr()
-    what = "b has no row for Mine x4: what it makes of img_1.png is not finite (NaN or infinity)"
+    what = "b has no row for Mine x4: its output for img_1.png is not finite (NaN or infinity)"
     assert what in said.err
     assert "Traceback" not in said.err
     assert what in " ".join(said.out.split())
@@ -474,11 +474,11 @@ def test_evaluation_reads_and_checksums_a_checkpoint_once(folder, tmp_path, monk
     from sr_lightning.checkpoints import plain_data
 
     path, read = save(tmp_path / "a.ckpt"), []
-    for part, name in ((plain_data, "read_seal"), (torch, "load")):
+    for part, name in ((plain_data, "read_trailer"), (torch, "load")):
         original = getattr(part, name)
         monkeypatch.setattr(part, name, lambda *a, f=original, n=name, **k: (read.append(n), f(*a, **k))[1])
     assert main([f"checkpoint={path}", *mine(folder), *QUICK]) == 0
-    assert read == ["read_seal", "load"]
+    assert read == ["read_trailer", "load"]
 
 
 def test_pretrained_weights_are_weights_of_a_typed_model_too(folder):

@@ -8,11 +8,14 @@ import re
 import pytest
 from rich.console import Console
 
-from sr_lightning.evaluation.results import BICUBIC, ImageScore, gathered, logged, summarise, write_results
+from sr_lightning.evaluation.results import write_results
+from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, gather_scores, logged_values, summarise
 from sr_lightning.evaluation.tables import QUALITY, TRAINING, Record, latex, markdown, records, terminal
 
+EDSR = MethodId("EDSR", "checkpoints/best.ckpt")
 
-def pair(name, scale, key, own, bicubic, method="EDSR"):
+
+def pair(name, scale, key, own, bicubic, method=EDSR):
     """The scores of a network and of bicubic: PSNR, SSIM and seconds each."""
     return [
         ImageScore(name, scale, f"{key}.png", key, who, *figures)
@@ -32,7 +35,7 @@ SCORES = [
 def test_means_over_images():
     base, a, _, b = summarise(SCORES)
     assert (base.method, base.psnr_y) == (BICUBIC, pytest.approx((29 + 38 + 20.5) / 3))
-    assert (a.set, a.scale, a.method, a.images) == ("A", 2, "EDSR", 3)
+    assert (a.set, a.scale, a.method, a.images) == ("A", 2, EDSR, 3)
     assert a.psnr_y == pytest.approx(30.0)
     assert a.ssim_y == pytest.approx((0.9 + 0.95 + 0.8) / 3)
     assert a.gain == pytest.approx(30.0 - (29 + 38 + 20.5) / 3)
@@ -42,7 +45,7 @@ def test_means_over_images():
 
 
 def test_names_of_logged_values():
-    values = logged(summarise(SCORES[:2]), "val")
+    values = logged_values(summarise(SCORES[:2]), "val")
     assert values == {
         "val/A/x2/psnr_y": 30.0,
         "val/A/x2/ssim_y": 0.9,
@@ -60,8 +63,8 @@ def test_files(tmp_path):
     write_results(
         tmp_path,
         SCORES,
-        facts={"EDSR": {"checkpoint": "checkpoints/best.ckpt", "params": 123}},
-        costs={("EDSR", 2): {"multiply_adds": 7}},
+        facts={EDSR: {"params": 123}},
+        costs={(EDSR, 2): {"multiply_adds": 7}},
         protocol={"lr_kernel": "matlab_box"},
         extra={"objective": float("nan")},
     )
@@ -88,8 +91,8 @@ def test_files(tmp_path):
 
 
 def test_the_table_fits_80_columns(capsys):
-    scores = pair("sample_test", 4, 0, (30.0, 0.9, 0.5), (29.0, 0.85, 0.01), method="MyOwnNetwork")
-    facts = {"MyOwnNetwork": {"params": 40_729_603}}
+    scores = pair("sample_test", 4, 0, (30.0, 0.9, 0.5), (29.0, 0.85, 0.01), method=MethodId("MyOwnNetwork"))
+    facts = {MethodId("MyOwnNetwork"): {"params": 40_729_603}}
     Console(width=80).print(terminal(records(summarise(scores), facts), TRAINING))
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
@@ -123,4 +126,4 @@ def test_latex_and_markdown_escape_what_means_something_to_them():
 
 def test_rows_are_ordered_as_people_count():
     rows = [ImageScore(s, n, "x", 0, BICUBIC, 1, 1, 1) for s, n in (("Set14", 2), ("Set5", 8), ("Set5", 4), ("A", 3))]
-    assert [(row.set, row.scale) for row in gathered(rows)] == [("A", 3), ("Set5", 4), ("Set5", 8), ("Set14", 2)]
+    assert [(row.set, row.scale) for row in gather_scores(rows)] == [("A", 3), ("Set5", 4), ("Set5", 8), ("Set14", 2)]

@@ -81,6 +81,7 @@ MATRIX = {
     "I9": "two files of one name",
     "I10": "1x1, 1x5000, one pixel more than a tile",
     "I11": "EXIF and ICC of what is written",
+    "I12": "predictions of other programs: missing, ambiguous, of another size, scale or kind",
     "P1": "a killed process of several",
     "P2": "processes that see other files",
     "P3": "an evaluation by one, two, three processes",

@@ -19,9 +19,11 @@ from PIL import Image, ImageCms
 
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.cache.store import ImageStore
-from sr_lightning.data.datasets import BatchRequest, EvalImages, Images, TrainSamples
+from sr_lightning.data.datasets import EvalImages, TrainSamples
 from sr_lightning.data.degradations.base import Downscale, to_eval_batch, to_train_batch
 from sr_lightning.data.files import find_images
+from sr_lightning.data.images import Images
+from sr_lightning.data.sampling.sampler import BatchRequest
 from sr_lightning.errors import UserError
 from sr_lightning.image.color import read_rgb
 from sr_lightning.image.decoder import decode
@@ -575,7 +577,7 @@ def test_D19_lr_that_does_not_belong(folder, tmp_path, pairs, kind):
         said = r"no HR image belongs to other\.png"
     elif kind == "one_pixel_off":
         Image.new("RGB", (27, 24)).save(pairs / "img_0.png")
-        said = r"img_0\.png: is 27x24, but .*img_0\.png is 112x96, which at x4 asks for 28x24"
+        said = r"img_0\.png: is 27x24, but .*img_0\.png is 112x96, which at x4 needs 28x24"
     else:
         (pairs / "img_0.png").rename(pairs / "x")
         (pairs / "img_1.png").rename(pairs / "img_0.png")
@@ -644,7 +646,7 @@ def test_D20_a_folder_without_images(tmp_path, kind):
     if kind == "foreign_only":
         (place / "Thumbs.db").touch()
     with pytest.raises(
-        UserError, match=r"data\.train_dir: no image in .*in: found (no file|only files ending in \.db)"
+        UserError, match=r"data\.train_dir: no image in .*in: found (no file|only files with the extensions \.db)"
     ):
         setup(place, tmp_path)
 

@@ -13,7 +13,7 @@ from test_results import SCORES
 
 from sr_lightning.cli import launcher as launch
 from sr_lightning.evaluate import main
-from sr_lightning.evaluation.results import gathered, summarise
+from sr_lightning.evaluation.scores import gather_scores, summarise
 from sr_lightning.inference.predict import super_resolve
 from sr_lightning.models import EDSR
 
@@ -101,7 +101,7 @@ def test_I10_images_of_extreme_sizes(height, width):
 @pytest.mark.fault("P6", "of images, whoever has scored them")
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_P3_the_means_do_not_depend_on_who_has_scored_what(monkeypatch, n):
-    in_order = gathered(list(SCORES))
+    in_order = gather_scores(list(SCORES))
     expected = summarise(in_order)
     keys = sorted({score.key for score in SCORES})
     parts = [[score for score in SCORES if keys.index(score.key) % n == rank] for rank in range(n)]
@@ -112,8 +112,8 @@ def test_P3_the_means_do_not_depend_on_who_has_scored_what(monkeypatch, n):
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: n)
     monkeypatch.setattr("torch.distributed.all_gather_object", gather)
-    assert gathered(parts[0]) == in_order
-    assert summarise(gathered(parts[0])) == expected
+    assert gather_scores(parts[0]) == in_order
+    assert summarise(gather_scores(parts[0])) == expected
 
 
 @pytest.mark.fault("P1", "all are ended, the killed one is named")

@@ -18,8 +18,9 @@ from PIL import Image
 from torch import nn
 
 import sr_lightning.train as command
-from sr_lightning.callbacks import Continuation, NonFiniteGuard
-from sr_lightning.checkpoints.integrity import find_kept
+from sr_lightning.builders import training
+from sr_lightning.callbacks import ExactResume, NonFiniteGuard
+from sr_lightning.checkpoints.integrity import find_resumable
 from sr_lightning.config.compose import compose_jobs
 from sr_lightning.config.conf_files import register_resolvers
 from sr_lightning.config.train import check_train
@@ -29,6 +30,7 @@ from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import Resume, accept_differences, prepare
 from sr_lightning.runs.run import Run
 from sr_lightning.train import main
+from sr_lightning.training import final_test
 
 
 class Net(nn.Module):
@@ -119,19 +121,19 @@ def checked(*more):
 
 def kept_in(folder, allowed=(), config=None):
     """The run in a folder, as `ckpt_path=<folder>` finds it; None where it has no checkpoint."""
-    kept = find_kept(Path(folder, "checkpoints"))
+    kept = find_resumable(Path(folder, "checkpoints"))
     if kept.newest is None:
         return None
-    resume = Resume(Path(folder), kept.newest, DictConfig({}), [], kept.seal, kept.damaged, tuple(allowed))
+    resume = Resume(Path(folder), kept.newest, DictConfig({}), [], kept.trailer, kept.damaged, tuple(allowed))
     return Resume(**vars(resume) | {"differing": accept_differences(resume, config)}) if config else resume
 
 
 def run(config, folder, *faults, resume=None):
     """One call of the command's function, with faults."""
     Path(folder).mkdir(exist_ok=True)
-    real = command._callbacks
+    real = training.build_callbacks
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "_callbacks", lambda *arguments: [*real(*arguments), *faults])
+        patch.setattr(training, "build_callbacks", lambda *arguments: [*real(*arguments), *faults])
         return command.train(config, Run(Path(folder), "test", resume=resume))
 
 
@@ -161,7 +163,7 @@ def same(a, b):
 
 
 STATE = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "SRDataModule")
-STATE += ("continuation", "sr_lightning")
+STATE += ("exact_resume", "sr_lightning")
 
 
 def assert_same(one, other):
@@ -169,7 +171,7 @@ def assert_same(one, other):
     for name in ("last", "best"):
         a, b = content(one, name), content(other, name)
         for key in (
-            *("state_dict", "optimizer_states", "lr_schedulers", "SRDataModule", "continuation", "sr_lightning"),
+            *("state_dict", "optimizer_states", "lr_schedulers", "SRDataModule", "exact_resume", "sr_lightning"),
         ):
             assert same(a[key], b[key]), (name, key)
         for key in ("current_model_state", "averaging_state"):
@@ -247,7 +249,7 @@ def test_a_signal_takes_no_validation_away(hook, at, step, more):
     with pytest.raises(InterruptedRun) as caught:
         run(config, "stopped", Fault(hook, at, terminate))
     assert caught.value.exit_status == 143
-    assert content("stopped")["continuation"]["validate"]
+    assert content("stopped")["exact_resume"]["validate"]
     assert content("stopped")["global_step"] == step
     assert go_on(config, "stopped") == objective
     assert_same("straight", "stopped")
@@ -281,7 +283,7 @@ def test_a_run_killed_before_its_test_keeps_its_objective(monkeypatch):
     config = checked()
     objective = run(config, "straight")
     with monkeypatch.context() as patch:
-        patch.setattr(command, "_finish", lambda *_: kill(None, None))
+        patch.setattr(final_test, "final_test", lambda *_, **__: kill(None, None))
         with pytest.raises(Killed):
             run(config, "stopped")
     assert go_on(config, "stopped") == objective
@@ -298,7 +300,7 @@ def test_the_last_step_is_validated_and_saved():
 def test_a_failure_saves_the_step_before():
     """Memory runs out in the sixth step, two steps after the last validation."""
     config = checked()
-    with pytest.raises(TrainingFailedError, match=r"not memory enough.*\n  python -m .* ckpt_path=a"):
+    with pytest.raises(TrainingFailedError, match=r"not enough memory.*\n  python -m .* ckpt_path=a"):
         run(config, "a", Fault("on_before_backward", 5, no_memory))
     assert content("a")["global_step"] == 5
 
@@ -310,13 +312,13 @@ def test_clocks_do_not_matter():
         run(config, "a", Fault("on_train_batch_end", 5, kill))
     for name, when in (("last", 0), ("previous", 2**31)):
         os.utime(f"a/checkpoints/{name}.ckpt", (when, when))
-    found = find_kept(Path("a/checkpoints"))
-    assert (found.newest.name, found.seal.step) == ("last.ckpt", 4)
+    found = find_resumable(Path("a/checkpoints"))
+    assert (found.newest.name, found.trailer.step) == ("last.ckpt", 4)
     Path("a/checkpoints/last.ckpt").rename("x")
     Path("a/checkpoints/previous.ckpt").rename("a/checkpoints/last.ckpt")
     Path("x").rename("a/checkpoints/previous.ckpt")
-    found = find_kept(Path("a/checkpoints"))
-    assert (found.newest.name, found.seal.step) == ("previous.ckpt", 4)
+    found = find_resumable(Path("a/checkpoints"))
+    assert (found.newest.name, found.trailer.step) == ("previous.ckpt", 4)
 
 
 @pytest.mark.fault("T2", "bit-equal, the best kept")
@@ -383,7 +385,7 @@ def test_a_full_disk_ends_the_run_in_words(monkeypatch):
     monkeypatch.setattr(torch, "save", full)
     with pytest.raises(TrainingFailedError, match=r"^a: no space is left to write.*continue with\n.*ckpt_path=a"):
         run(checked(), "a")
-    assert find_kept(Path("a/checkpoints")).seal.step == 2
+    assert find_resumable(Path("a/checkpoints")).trailer.step == 2
     assert not list(Path("a/checkpoints").glob("*.part"))
 
 
@@ -641,5 +643,5 @@ def test_a_run_without_a_checkpoint_begins_again_and_files_of_weights_are_no_sta
 
 def test_guards_are_on_by_default():
     config = checked()
-    assert any(isinstance(c, NonFiniteGuard) for c in command._callbacks(config, Run(Path("a"), "x")))
-    assert any(isinstance(c, Continuation) for c in command._callbacks(config, Run(Path("a"), "x")))
+    assert any(isinstance(c, NonFiniteGuard) for c in training.build_callbacks(config.callbacks, Run(Path("a"), "x")))
+    assert any(isinstance(c, ExactResume) for c in training.build_callbacks(config.callbacks, Run(Path("a"), "x")))

@@ -18,7 +18,7 @@ from test_faults import Fault, Killed, _surroundings, checked, content, go_on, k
 from test_integrity import save
 
 from sr_lightning.callbacks.pictures import write_png
-from sr_lightning.checkpoints.integrity import find_kept, read_seal
+from sr_lightning.checkpoints.integrity import find_resumable, read_trailer
 from sr_lightning.data.cache.store import ImageStore
 from sr_lightning.data.files import find_images
 from sr_lightning.errors import TrainingFailedError, UserError
@@ -72,7 +72,7 @@ def test_no_folder_for_temporary_files_is_needed(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
     save(tmp_path / "a", 1)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"last.ckpt"}
-    assert read_seal(tmp_path / "a/last.ckpt").step == 1
+    assert read_trailer(tmp_path / "a/last.ckpt").step == 1
 
 
 @pytest.mark.fault("T5", "a sentence, the old checkpoints whole, nothing left over")
@@ -81,9 +81,9 @@ def test_a_checkpoint_that_may_not_grow():
     held = contextlib.ExitStack()
     with held, pytest.raises(TrainingFailedError, match=r"no space is left to write.*continue with\n.*ckpt_path=a"):
         run(checked(), "a", Fault("on_train_batch_end", 3, lambda *_: held.enter_context(largest_file(9_000))))
-    kept = find_kept(Path("a/checkpoints"))
+    kept = find_resumable(Path("a/checkpoints"))
     assert not kept.damaged
-    assert kept.seal.step == 2
+    assert kept.trailer.step == 2
     assert not list(Path("a").rglob("*.part"))
     go_on(checked(), "a")
     assert content("a")["global_step"] == 7
@@ -221,10 +221,10 @@ def test_a_spoiled_last_checkpoint(tmp_path, kind):
         save(tmp_path / "checkpoints", step)
     last = tmp_path / "checkpoints/last.ckpt"
     SPOILED[kind](last)
-    kept = find_kept(last.parent)
-    assert (kept.newest.name, kept.seal.step) == ("previous.ckpt", 1)
+    kept = find_resumable(last.parent)
+    assert (kept.newest.name, kept.trailer.step) == ("previous.ckpt", 1)
     assert list(kept.damaged) == [last]
-    told = prepare(tmp_path, Resume(tmp_path, kept.newest, None, [], kept.seal, kept.damaged))
+    told = prepare(tmp_path, Resume(tmp_path, kept.newest, None, [], kept.trailer, kept.damaged))
     assert told[0].startswith(f"{last} is damaged: ")
     assert "Continuing from previous.ckpt, step 1, in its place" in told[0]
     assert {path.name for path in last.parent.iterdir()} == {"previous.ckpt", "last.ckpt.damaged"}

@@ -13,7 +13,7 @@ from test_weights import PLACES, Evil, bare, legacy, tarred, zipped
 from sr_lightning.builders.methods import build_methods
 from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate
-from sr_lightning.metrics.perceptual import build_quality
+from sr_lightning.metrics.quality import build_metrics
 from sr_lightning.preview import main as preview
 from sr_lightning.train import main as train
 
@@ -66,7 +66,7 @@ def test_S1_an_archive_of_arrays(tmp_path, monkeypatch, forced):
     np.savez(tmp_path / "evil.npz", mu_pris_param=np.array([Evil()], dtype=object), cov_pris_param=np.zeros((36, 36)))
     place(hub, monkeypatch, "PRISTINE", (tmp_path / "evil.npz").read_bytes())
     with pytest.raises(ValueError, match="Object arrays cannot be loaded"):  # none of the checksum that is asked for
-        build_quality(["niqe"])
+        build_metrics(["niqe"])
     assert not (tmp_path / "canary").exists()
 
 

@@ -129,7 +129,7 @@ def test_memory_that_runs_out(kind):
 
     config = checked()
     run(config, "straight")
-    with pytest.raises(TrainingFailedError, match=r"not memory enough.*smaller data\.patch_size"):
+    with pytest.raises(TrainingFailedError, match=r"not enough memory.*smaller data\.patch_size"):
         run(config, "a", Fault("on_before_backward", 3, act))
     assert content("a")["global_step"] == 3
     go_on(config, "a")
@@ -200,7 +200,7 @@ def test_the_same_seed_gives_the_same_run(workers):
     shutil.copytree("pictures", "elsewhere/other images")
     run(checked(f"data.num_workers={workers}", "data.train_dir='elsewhere/other images'"), "elsewhere/b")
     one, other = content("a"), content("elsewhere/b")
-    for key in ("state_dict", "optimizer_states", "lr_schedulers", "SRDataModule", "continuation"):
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "SRDataModule", "exact_resume"):
         assert same(one[key], other[key]), key
     assert rows("a") == rows("elsewhere/b")
 

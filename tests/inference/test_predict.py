@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from sr_lightning.image.color import SYMMETRIES, turned, turned_back
+from sr_lightning.image.color import SYMMETRIES, dihedral, inverse_dihedral
 from sr_lightning.inference.predict import super_resolve
 from sr_lightning.models import EDSR, ESPCN, Bicubic
 
 
 def test_the_eight_symmetries_differ_and_can_be_undone():
     x = torch.arange(6.0).reshape(1, 1, 2, 3)
-    found = {tuple(turned(x, code).flatten().tolist()) + tuple(turned(x, code).shape) for code in range(SYMMETRIES)}
+    found = {tuple(dihedral(x, code).flatten().tolist()) + tuple(dihedral(x, code).shape) for code in range(SYMMETRIES)}
     assert len(found) == 8
-    assert all(torch.equal(turned_back(turned(x, code), code), x) for code in range(SYMMETRIES))
+    assert all(torch.equal(inverse_dihedral(dihedral(x, code), code), x) for code in range(SYMMETRIES))
 
 
 @pytest.mark.parametrize(("make", "scale"), [(lambda: EDSR(2, n_feats=4, n_resblocks=1), 2), (lambda: ESPCN(3), 3)])

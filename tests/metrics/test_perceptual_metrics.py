@@ -17,9 +17,10 @@ from skimage.color import rgb2ycbcr
 from torch import nn
 
 from sr_lightning.errors import UserError
-from sr_lightning.metrics import perceptual as quality
+from sr_lightning.metrics import dists, lpips
+from sr_lightning.metrics import niqe as niqe_module
 from sr_lightning.metrics.niqe import Pristine, niqe
-from sr_lightning.metrics.perceptual import METRICS, Unavailable, build_quality
+from sr_lightning.metrics.quality import METRICS, UnavailableMetric, build_metrics
 
 
 @pytest.fixture
@@ -39,11 +40,14 @@ def hub(tmp_path, monkeypatch):
     return folder
 
 
+OWNER = {"ALEXNET": lpips, "VGG16": dists, "PRISTINE": niqe_module}
+
+
 def place(folder, monkeypatch, constant, content):
     """A file of our own where another one is looked for."""
-    name, _ = getattr(quality, constant)
+    name, _ = getattr(OWNER[constant], constant)
     (folder / name).write_bytes(content)
-    monkeypatch.setattr(quality, constant, (name, hashlib.sha256(content).hexdigest()))
+    monkeypatch.setattr(OWNER[constant], constant, (name, hashlib.sha256(content).hexdigest()))
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ def ms_ssim_by_hand(a, b):
 
 
 def test_ms_ssim(pair):
-    (metric,) = build_quality(["ms_ssim"]).values()
+    (metric,) = build_metrics(["ms_ssim"]).values()
     expected = ms_ssim_by_hand(*(rgb2ycbcr(x[0].permute(1, 2, 0).numpy())[..., 0] for x in pair))
     assert expected < 0.99
     assert metric(*pair) == pytest.approx(expected, abs=1e-9)
@@ -88,7 +92,7 @@ def test_ms_ssim(pair):
 
 
 def test_an_image_that_is_too_small_is_said(pair, caplog):
-    (metric,) = build_quality(["ms_ssim"]).values()
+    (metric,) = build_metrics(["ms_ssim"]).values()
     small = [x[..., :175, :] for x in pair]
     assert math.isnan(metric(*small))
     assert "176 pixels are needed" in caplog.text
@@ -96,7 +100,7 @@ def test_an_image_that_is_too_small_is_said(pair, caplog):
 
 
 def test_other_shapes_are_refused(pair):
-    (metric,) = build_quality(["ms_ssim"]).values()
+    (metric,) = build_metrics(["ms_ssim"]).values()
     with pytest.raises(ValueError, match="180, 190"):
         metric(pair[0], pair[1][..., 1:])
 
@@ -120,7 +124,7 @@ def test_lpips(pair, hub, plain, monkeypatch):
     features = Features()
     monkeypatch.setattr(torchvision.models, "alexnet", lambda weights: SimpleNamespace(features=features))
     place(hub, monkeypatch, "ALEXNET", plain)
-    (metric,) = build_quality(["lpips"]).values()
+    (metric,) = build_metrics(["lpips"]).values()
     weights = torch.load(Path(inspect.getfile(library)).parent / "lpips_models/alex.pth", map_location="cpu")
     shift, scale = torch.tensor([-0.030, -0.088, -0.188]), torch.tensor([0.458, 0.448, 0.450])
     # Zhang et al. 2018, eq. 1
@@ -148,7 +152,7 @@ def test_dists(pair, hub, plain, monkeypatch):
     features = vgg.make_layers(vgg.cfgs["D"])
     monkeypatch.setattr(library, "vgg16", lambda weights: SimpleNamespace(features=features))
     place(hub, monkeypatch, "VGG16", plain)
-    (metric,) = build_quality(["dists"]).values()
+    (metric,) = build_metrics(["dists"]).values()
     sr, hr = (x[..., :64, :64] for x in pair)
     expected = library.deep_image_structure_and_texture_similarity(sr / 255, hr / 255).item()
     assert metric(sr, hr) == pytest.approx(expected, rel=1e-4)
@@ -163,7 +167,7 @@ def test_niqe(pair, hub, monkeypatch):
     buffer = io.BytesIO()
     np.savez(buffer, mu_pris_param=mean, cov_pris_param=covariance)
     place(hub, monkeypatch, "PRISTINE", buffer.getvalue())
-    (metric,) = build_quality(["niqe"]).values()
+    (metric,) = build_metrics(["niqe"]).values()
     assert math.isnan(metric(*pair))  # 180 pixels hold one block
     sr, hr = (x.repeat(1, 1, 2, 2) for x in pair)
     luma = rgb2ycbcr(sr[0].permute(1, 2, 0).numpy())[..., 0].round()
@@ -175,9 +179,9 @@ def test_niqe(pair, hub, monkeypatch):
 
 def test_weights_that_are_missing_are_named_and_the_others_go_on(hub, monkeypatch):
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *args, **kwargs: pytest.fail("a download"))
-    found = build_quality(METRICS)
+    found = build_metrics(METRICS)
     assert list(found) == list(METRICS)
-    assert not isinstance(found["ms_ssim"], Unavailable)
+    assert not isinstance(found["ms_ssim"], UnavailableMetric)
     files = {"lpips": "alexnet-owt-7be5be79.pth", "dists": "vgg16-397923af.pth", "niqe": "niqe_pris_params.npz"}
     for name, file in files.items():
         assert found[name].metric == name
@@ -188,16 +192,16 @@ def test_weights_that_are_missing_are_named_and_the_others_go_on(hub, monkeypatc
 def test_the_files_are_torchvisions():
     from torchvision.models import AlexNet_Weights, VGG16_Weights
 
-    for weights, (name, checksum) in ((AlexNet_Weights, quality.ALEXNET), (VGG16_Weights, quality.VGG16)):
+    for weights, (name, checksum) in ((AlexNet_Weights, lpips.ALEXNET), (VGG16_Weights, dists.VGG16)):
         assert weights.DEFAULT.url.endswith(f"/{name}")
         assert name.endswith(f"-{checksum}.pth")
 
 
 @pytest.mark.fault("S4", "not used, the checksum named")
 def test_a_damaged_file_is_not_used(hub):
-    for name, (file, _) in (("lpips", quality.ALEXNET), ("niqe", quality.PRISTINE)):
+    for name, (file, _) in (("lpips", lpips.ALEXNET), ("niqe", niqe_module.PRISTINE)):
         (hub / file).write_bytes(b"half a file")
-        (found,) = build_quality([name]).values()
+        (found,) = build_metrics([name]).values()
         assert "checksum" in found.reason
         assert file in found.reason
 
@@ -218,11 +222,11 @@ def test_nothing_in_a_weights_file_is_executed(hub, tmp_path, monkeypatch, force
     canary = tmp_path / "canary"
     for constant, name in (("ALEXNET", "lpips"), ("VGG16", "dists")):
         place(hub, monkeypatch, constant, pickle.dumps(Hostile(canary)))
-        (found,) = build_quality([name]).values()
+        (found,) = build_metrics([name]).values()
         assert "cannot be read as plain weights" in found.reason
     assert not canary.exists()
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'lpips'"):
-        build_quality(["lpisp", "ms_ssim"])
+        build_metrics(["lpisp", "ms_ssim"])

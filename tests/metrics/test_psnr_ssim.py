@@ -123,3 +123,16 @@ def test_bicubic_rows_of_the_protocol(sr_data, name, scale):
     found = np.mean(values, axis=0)
     assert found[0] == pytest.approx(BICUBIC[name, scale][0], abs=1e-3)
     assert found[1] == pytest.approx(BICUBIC[name, scale][1], abs=1e-4)
+
+
+def test_ssim_has_gradients_after_an_evaluation():
+    """The window is kept: one made in inference mode could not be used in training."""
+    from sr_lightning.metrics import psnr_ssim
+
+    psnr_ssim._gaussian.cache_clear()
+    a, b = torch.rand(1, 1, 16, 16), torch.rand(1, 1, 16, 16)
+    with torch.inference_mode():
+        psnr_ssim.similarity(a, b, data_range=1)
+    whole, _ = psnr_ssim.similarity(a.requires_grad_(), b, data_range=1)
+    whole.sum().backward()
+    assert a.grad.abs().sum() > 0

@@ -27,7 +27,7 @@ def make_run(name, *, finished=False, checkpoint=True, runs="runs/train"):
         (run / "checkpoints").mkdir()
         for name in ("last.ckpt", "best.ckpt"):
             with zipfile.ZipFile(run / "checkpoints" / name, "w") as archive:
-                archive.writestr("data", "of an older version, without a seal")
+                archive.writestr("data", "of an older version, without a trailer")
     if finished:
         (run / "results.json").write_text('{"objective": 1.5}')
     return run
@@ -67,7 +67,7 @@ def test_what_is_not_there_is_named(tmp_path):
         resume("ckpt_path=runs/train/a/checkpoints/last.ckpt")
     broken = make_run("b")
     (broken / "checkpoints/last.ckpt").write_bytes(b"half of it")
-    with pytest.raises(UserError, match=r"no whole checkpoint in .*b/checkpoints \(last\.ckpt is damaged: "):
+    with pytest.raises(UserError, match=r"no intact checkpoint in .*b/checkpoints \(last\.ckpt is damaged: "):
         resume(f"ckpt_path={broken}")
     with pytest.raises(UserError, match="an address"):
         resume("ckpt_path=https://example.org/a.ckpt")

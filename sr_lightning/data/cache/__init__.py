@@ -1,1 +1,1 @@
-"""Decoded images kept on disk as memory maps, shared by workers and runs, keyed by content."""
+"""Caches of decoded and of downscaled images: memory maps on disk, shared by workers and runs, keyed by content."""

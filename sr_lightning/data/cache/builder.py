@@ -1,4 +1,4 @@
-"""Decodes images into one file that is whole or not there, or only looks at them where it would be too large."""
+"""Builder of stores: decodes images into one file, atomically, or only measures them where it would be too large."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from sr_lightning.data.bad_files import BadImagesError
 from sr_lightning.data.cache.content_key import SourceFile
 from sr_lightning.data.cache.disk import free_bytes, one_at_a_time
-from sr_lightning.data.cache.prefetch import ahead, watched
+from sr_lightning.data.cache.prefetch import prefetched, with_progress
 from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically
 from sr_lightning.image.decoder import BadImageError, decode, header_pixels
@@ -177,7 +177,7 @@ def _decoded(files: Sequence[SourceFile], shrink: Shrink | None, out: BinaryIO |
     entries: list[tuple[int, int, int, int]] = []
     lost: Counter[str] = Counter()
     bad: dict[Path, str] = {}
-    for number, found in enumerate(watched(ahead(one, files), len(files), "decoding images")):
+    for number, found in enumerate(with_progress(prefetched(one, files), len(files), "decoding images")):
         if isinstance(found, BadImageError):
             bad[files[number].path] = found.reason
         elif not bad:  # else only the others that are bad are still of interest
@@ -212,7 +212,7 @@ def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, nee
     """
 
     def write(out: BinaryIO) -> Content:
-        images = watched(map(make, range(n)), n, f"{doing} images")
+        images = with_progress(map(make, range(n)), n, f"{doing} images")
         return Content([_entry(image, number, out) for number, image in enumerate(images)], {}, is_stored=True)
 
     if (found := _complete(store)) is not None:

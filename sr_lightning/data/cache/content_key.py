@@ -1,4 +1,4 @@
-"""What files hold: a store of decoded images goes by it, not by names and dates."""
+"""Keys that stand for the content of files, independent of their names and dates."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import PIL
+
 from sr_lightning.errors import UserError
 from sr_lightning.text import listed
+
+DECODER = "rgb8-3"  # part of every key: a decoder that reads differently must not reuse old stores
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,15 @@ def identified(paths: Sequence[Path]) -> list[SourceFile]:
 def key_of(parts: Sequence[str]) -> str:
     """32 hexadecimal digits that stand for these texts in this order."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def content_key(paths: Sequence[Path]) -> str:
+    """Stands for what these files hold, in this order, and for the decoder that reads them.
+
+    Raises:
+        UserError: Files cannot be read; it names all of them.
+    """
+    return key_of([DECODER, PIL.__version__, *(file.digest for file in identified(paths))])
 
 
 def _stamp(stat: os.stat_result) -> tuple[int, int, int]:

@@ -1,14 +1,15 @@
-"""Files that several processes may make at once: one of them does, the others wait; and how much room there is."""
+"""Locks for cache files that several processes may want to write, and free disk space."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from sr_lightning.files import take_lock
 
 _KEPT_FREE = 0.1  # of what is free: others write too
 
@@ -29,7 +30,7 @@ def one_at_a_time(file: Path) -> Iterator[None]:
     while True:
         with lock.open("a") as held:
             with contextlib.suppress(OSError):
-                fcntl.flock(held, fcntl.LOCK_EX)
+                take_lock(held.fileno(), waits=True)
             if not _is_same(held.fileno(), lock):
                 continue  # its holder has taken the file away meanwhile: who comes now locks another one
             try:

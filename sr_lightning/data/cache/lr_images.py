@@ -1,4 +1,4 @@
-"""LR images of a store's HR images, made once, so that a training step does not make LR patches again and again.
+"""Cached LR images of a store's HR images, so that a training step does not make LR patches again and again.
 
 What `resize` makes of a window with its margin is, bit for bit, the same window of the whole image's LR (tested for
 every kernel that is allowed here), so the samples are the same with these images and without.
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from sr_lightning.data.cache.builder import derive
 from sr_lightning.data.cache.store import ImageStore, MappedImages
-from sr_lightning.data.datasets import Images, multiple_of
 from sr_lightning.data.degradations.base import Degradation, Downscale
+from sr_lightning.data.images import Images, multiple_of
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _EXACT = ("bicubic", "bilinear", "box")
 """Kernels whose sums are exact, and the same for a mirrored image: windows may reach over the border."""
 
 
-def made_lr(
+def cached_lr(
     images: Images, scales: Sequence[int], degrade: Degradation, *, limit: int | None = None
 ) -> dict[int, MappedImages]:
     """Finds or makes them, beside the HR images' store.
@@ -54,8 +54,8 @@ def made_lr(
         if left is not None and needed > left:
             log.info("x%d: LR is made of each window, because data.store_limit_gb has no room for more", scale)
             continue
-        file = hr.beside(f".x{scale}.{degrade.describe()}-{_VERSION}.rgb8")
-        make = partial(_shrunken, hr, scale, degrade)
+        file = hr.derived_file(f".x{scale}.{degrade.describe()}-{_VERSION}.rgb8")
+        make = partial(_downscaled, hr, scale, degrade)
         content = derive(file, make, len(hr), needed=needed, doing="shrinking")
         if content is not None:
             found[scale] = MappedImages(file, content)
@@ -63,7 +63,7 @@ def made_lr(
     return found
 
 
-def _shrunken(hr: ImageStore, scale: int, degrade: Downscale, index: int) -> NDArray[np.uint8]:
+def _downscaled(hr: ImageStore, scale: int, degrade: Downscale, index: int) -> NDArray[np.uint8]:
     """(H, W, 3) -> (H // s, W // s, 3)."""
     image = np.ascontiguousarray(multiple_of(hr[index], scale).transpose(2, 0, 1))  # (3, H, W)
     return degrade(torch.from_numpy(image), scale).permute(1, 2, 0).numpy()

@@ -1,4 +1,4 @@
-"""Work on many files with all cores, in their order, with a bar where it takes long."""
+"""Ordered work on many files in threads, and a progress bar where it takes long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ R = TypeVar("R")
 _PATIENCE = 1.0  # seconds before a bar is worth showing
 
 
-def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+def prefetched(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Like `map`, in threads and in order; it works ahead, but holds only a few results.
 
     Args:
@@ -36,7 +36,7 @@ def ahead(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
         pool.shutdown(cancel_futures=True)
 
 
-def watched(items: Iterable[T], total: int, what: str) -> Iterator[T]:
+def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
     """Passes items on, and shows a bar on a terminal once it has taken longer than a second.
 
     Args:

@@ -12,44 +12,18 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
 from sr_lightning.data.cache.builder import Content, prepare, with_copies
 from sr_lightning.data.cache.builder import Shrink as Shrink
-from sr_lightning.data.cache.content_key import SourceFile, identified, key_of
-from sr_lightning.data.sampling.crops import Grouping
+from sr_lightning.data.cache.content_key import DECODER, SourceFile, identified, key_of
+from sr_lightning.data.images import Grouping
 from sr_lightning.errors import UserError
 
-DECODER = "rgb8-3"  # part of every key: a decoder that reads differently must not reuse old stores
 _KEPT_BYTES = 2**28  # of decoded images, in each process that decodes on demand
-
-
-class ImageSource(Protocol):
-    """Decoded images by number: `source[i]` is (H, W, 3) uint8."""
-
-    key: str
-    """Stands for the pixels, in this order."""
-    grouping: Grouping | None
-    """Which images are best read one after the other; None: any order is as good."""
-
-    @property
-    def sizes(self) -> Sequence[tuple[int, int]]:
-        """(H, W) of each image."""
-
-    @property
-    def paths(self) -> Sequence[Path]:
-        """The file of each image."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int) -> NDArray[np.uint8]: ...
-
-    def beside(self, suffix: str) -> Path:
-        """A file for what else is worth keeping of these images; it goes by their content, as the source does."""
 
 
 class MappedImages:
@@ -122,7 +96,7 @@ class ImageStore:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def beside(self, suffix: str) -> Path:
+    def derived_file(self, suffix: str) -> Path:
         """A file for what else is worth keeping of these images; it goes by their content, as the store does."""
         return self._file.with_suffix(suffix)
 
@@ -181,12 +155,3 @@ class OnDemand:
 
     def __reduce__(self) -> tuple[type[OnDemand], tuple[Any, ...]]:
         return OnDemand, (self.files, self.owners, self.shrink)
-
-
-def content_key(paths: Sequence[Path]) -> str:
-    """Stands for what these files hold, in this order, and for the decoder that reads them.
-
-    Raises:
-        UserError: Files cannot be read; it names all of them.
-    """
-    return key_of([DECODER, PIL.__version__, *(file.digest for file in identified(paths))])

@@ -1,4 +1,4 @@
-"""From HR windows to a training batch, on whatever device they lie: degradation, then flips and turns."""
+"""The interface of a degradation, MATLAB's downscaling, and HR windows -> batch: degradation, then augmentation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch, EvalImage, TrainBatch, TrainWindows
-from sr_lightning.image.color import turned
+from sr_lightning.image.color import dihedral
 from sr_lightning.image.resize import Kernel, margin, resize
 
 
@@ -51,7 +51,7 @@ class Downscale:
 
 
 def to_train_batch(windows: TrainWindows, degrade: Degradation) -> TrainBatch:
-    """Makes the LR patches and applies each sample's flip and turn to both sides."""
+    """Makes the LR patches and applies each sample's dihedral transform to both sides."""
     scale = windows.scale
     hr, lr = windows.hr, windows.lr
     if lr is None:
@@ -60,7 +60,7 @@ def to_train_batch(windows: TrainWindows, degrade: Degradation) -> TrainBatch:
         if m:
             lr = lr[..., m:-m, m:-m]  # (N, 3, p, p)
             hr = hr[..., m * scale : -m * scale, m * scale : -m * scale]  # (N, 3, p·s, p·s)
-    return TrainBatch(_turned_batch(lr, windows.turns), _turned_batch(hr, windows.turns), scale)
+    return TrainBatch(_augmented(lr, windows.dihedral), _augmented(hr, windows.dihedral), scale)
 
 
 def to_eval_batch(image: EvalImage, degrade: Degradation) -> EvalBatch:
@@ -69,9 +69,9 @@ def to_eval_batch(image: EvalImage, degrade: Degradation) -> EvalBatch:
     return EvalBatch(_unit(lr), image.hr, image.scale, image.set, image.name, image.key)
 
 
-def _turned_batch(x: Tensor, turns: tuple[int, ...]) -> Tensor:
+def _augmented(x: Tensor, codes: tuple[int, ...]) -> Tensor:
     """In channels_last, as windows lie and as networks compute: a loss over two layouts takes three times as long."""
-    samples = [turned(sample, code).movedim(0, -1) for sample, code in zip(x, turns, strict=True)]  # (H, W, 3) each
+    samples = [dihedral(sample, code).movedim(0, -1) for sample, code in zip(x, codes, strict=True)]  # (H, W, 3) each
     return _unit(torch.stack(samples).movedim(-1, 1))  # (N, 3, H, W)
 
 

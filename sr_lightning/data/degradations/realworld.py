@@ -11,53 +11,16 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sr_lightning.data.degradations.draw import Draw, Range, checked_range
 from sr_lightning.data.degradations.jpeg import jpeg
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import resize
 
-_STREAM = 4  # beside those of `crops`
 _SIDE = 21  # of every blur kernel
-Range = Sequence[float]
-
-
-class Draw:
-    """The random numbers of one sample.
-
-    Args:
-        seed: With `key` it decides everything.
-        key: The sample's number.
-        device: Where noise is drawn.
-    """
-
-    def __init__(self, seed: int, key: int, device: torch.device) -> None:
-        self._host = np.random.Generator(np.random.Philox(key=(_STREAM << 64) | seed, counter=key << 64))
-        self._device = device
-        self._noise = torch.Generator(device).manual_seed(int(self._host.integers(2**62)))
-
-    def uniform(self, bounds: Range) -> float:
-        """A number between two bounds."""
-        return float(self._host.uniform(bounds[0], bounds[1]))
-
-    def chance(self, probability: float) -> bool:
-        """True with a probability."""
-        return bool(self._host.random() < probability)
-
-    def choice(self, weights: Sequence[float]) -> int:
-        """An index, with probabilities proportional to the weights."""
-        return int(self._host.choice(len(weights), p=np.asarray(weights) / np.sum(weights)))
-
-    def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal noise on the device."""
-        return torch.randn(*shape, generator=self._noise, device=self._device)
-
-    def poisson(self, rate: Tensor) -> Tensor:
-        """Poisson noise on the device."""
-        return torch.poisson(rate, generator=self._noise)
 
 
 class Classical:
@@ -82,9 +45,9 @@ class Classical:
         jpeg: Range | None = (30.0, 95.0),
     ) -> None:
         self.seed = seed
-        self.blur = _checked("blur", blur, 0, math.inf)
-        self.noise = _checked("noise", noise, 0, 255)
-        self.jpeg = None if jpeg is None else _checked("jpeg", jpeg, 1, 100)
+        self.blur = checked_range("blur", blur, 0, math.inf)
+        self.noise = checked_range("noise", noise, 0, 255)
+        self.jpeg = None if jpeg is None else checked_range("jpeg", jpeg, 1, 100)
 
     def margin(self, scale: int) -> int:
         """It works on the window alone."""
@@ -141,11 +104,11 @@ class SecondOrder:
         jpeg: Range = (30.0, 95.0),
     ) -> None:
         self.seed = seed
-        self.blur = [_checked("blur", r, 0, math.inf) for r in blur]
-        self.resize = [_checked("resize", r, 0.05, 4) for r in resize]
-        self.noise = [_checked("noise", r, 0, 255) for r in noise]
-        self.poisson = [_checked("poisson", r, 0, 100) for r in poisson]
-        self.jpeg = _checked("jpeg", jpeg, 1, 100)
+        self.blur = [checked_range("blur", r, 0, math.inf) for r in blur]
+        self.resize = [checked_range("resize", r, 0.05, 4) for r in resize]
+        self.noise = [checked_range("noise", r, 0, 255) for r in noise]
+        self.poisson = [checked_range("poisson", r, 0, 100) for r in poisson]
+        self.jpeg = checked_range("jpeg", jpeg, 1, 100)
         for name in ("blur", "resize", "noise", "poisson"):
             if len(getattr(self, name)) != 2:
                 raise UserError(f"data.degradation.{name}: found {len(getattr(self, name))} ranges, allowed: two")
@@ -203,7 +166,7 @@ class SecondOrder:
 
 
 def gaussian(deviation1: float, deviation2: float, angle: float, *, power: float = 1.0) -> Tensor:
-    """A (21, 21) kernel: exp(-d^power / 2), d the squared distance in deviations along two turned axes.
+    """A (21, 21) kernel: exp(-d^power / 2), d the squared distance in deviations along two rotated axes.
 
     `power` 1 is a Gaussian, others the generalised one (Liu et al. 2020).
     """
@@ -244,11 +207,3 @@ def _resized(x: Tensor, size: tuple[int, int], draw: Draw) -> Tensor:
     if mode == "area":
         return F.interpolate(x, size, mode="area")
     return F.interpolate(x, size, mode=mode, antialias=True, align_corners=False)
-
-
-def _checked(name: str, bounds: Range, lowest: float, highest: float) -> tuple[float, float]:
-    if len(bounds) != 2 or not lowest <= bounds[0] <= bounds[1] <= highest:
-        raise UserError(
-            f"data.degradation.{name}: found {list(bounds)}, allowed: [a, b] with {lowest} <= a <= b <= {highest}"
-        )
-    return float(bounds[0]), float(bounds[1])

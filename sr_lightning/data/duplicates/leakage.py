@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sr_lightning.data.cache.store import ImageSource
-from sr_lightning.data.datasets import Images
 from sr_lightning.data.duplicates.fingerprint import HASH_RADIUS, ORIENTATIONS, hash_distances, thumbnail
 from sr_lightning.data.duplicates.search import is_same_image
 from sr_lightning.data.duplicates.stored_hashes import stored_hashes
+from sr_lightning.data.images import Images, ImageSource
 from sr_lightning.text import listed
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.text import listed
 
 if TYPE_CHECKING:
-    from sr_lightning.data.cache.store import ImageSource
+    from sr_lightning.data.images import ImageSource
 
 Bits = NDArray[np.bool_]
 

@@ -15,7 +15,7 @@ from sr_lightning.data.duplicates.fingerprint import hash_bits, perceptual_hash,
 from sr_lightning.files import write_atomically
 
 if TYPE_CHECKING:
-    from sr_lightning.data.cache.store import ImageSource
+    from sr_lightning.data.images import ImageSource
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def stored_hashes(store: ImageSource, *, orientations: int) -> StoredHashes:
         store: The images.
         orientations: Number of dihedral transforms (1 or 8) whose perceptual hashes are needed.
     """
-    file = store.beside(f".hashes{orientations}.json")
+    file = store.derived_file(f".hashes{orientations}.json")
     if not file.is_file():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             rows = list(pool.map(lambda i: image_hashes(store[i], orientations), range(len(store))))

@@ -1,4 +1,4 @@
-"""What sample k is: a pure function of (seed, k), given the images' sizes.
+"""The window, dihedral transform and channel order of sample k: a pure function of (seed, k) and the image sizes.
 
 Nothing is remembered from sample to sample, so the batch at a step is the same with 0 or 8 workers, on 1 or 8
 devices, and after a resume.
@@ -8,32 +8,18 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sr_lightning.data.images import Grouping
+from sr_lightning.data.sampling.random_streams import Stream, philox, random_bits, successive_bits
 from sr_lightning.errors import UserError
 
 RGB = (0, 1, 2)
 _ORDERS = tuple(itertools.permutations(RGB))  # the first is RGB
-# Independent random streams under one seed; the numbers are part of what makes old runs repeatable.
-_WINDOW, _ORDER, _SCALE = 1, 2, 3
-
-
-def _bits(seed: int, stream: int, counter: int, n: int) -> list[int]:
-    """N random 64-bit integers; Philox is counter-based, so any k is reached at once (Salmon et al. 2011)."""
-    raw = np.random.Philox(key=(stream << 64) | seed, counter=counter << 64).random_raw(n)
-    return [int(value) for value in raw]
-
-
-def _successive_bits(seed: int, stream: int, counters: range, n: int) -> Iterator[list[int]]:
-    """What `_bits` gives for each of successive counters, n at most 4; making a generator takes longest."""
-    philox = np.random.Philox(key=(stream << 64) | seed, counter=counters.start << 64)
-    for _ in counters:
-        yield philox.random_raw(n).tolist()  # a block of four numbers, which adds one to the counter
-        philox.advance((1 << 64) - 1)
 
 
 def _below(bits: int, n: int) -> int:
@@ -49,20 +35,10 @@ class Crop:
     top: int
     """In LR pixels, like `left`."""
     left: int
-    turn: int
-    """0 to 7: 1 flips left-right, 2 flips top-bottom, 4 transposes; see `image.turned`."""
+    dihedral: int
+    """0 to 7: 1 flips left-right, 2 flips top-bottom, 4 transposes; see `image.color.dihedral`."""
     colours: tuple[int, ...] = RGB
     """The channels in their new order."""
-
-
-@dataclass(frozen=True, eq=False)
-class Grouping:
-    """Images that lie together in files, which are best read one after the other."""
-
-    of: NDArray[np.int64]
-    """(N,): the number of the file of each image."""
-    spread: int
-    """So many files lie open at a time: the more, the better mixed."""
 
 
 @functools.lru_cache(maxsize=4)
@@ -72,8 +48,7 @@ def _order(seed: int, n_images: int, pass_index: int, grouping: Grouping | None 
     Where they are grouped, each file gets a place in the pass, and each of its images a random one of the `spread`
     places from there on: a file is needed during one stretch of the pass only, and the files begin one by one.
     """
-    key = (_ORDER << 64) | seed
-    generator = np.random.Generator(np.random.Philox(key=key, counter=pass_index << 64))
+    generator = np.random.Generator(philox(seed, Stream.ORDER, pass_index))
     if grouping is None:
         return generator.permutation(n_images)
     places = generator.permutation(int(grouping.of.max()) + 1)
@@ -87,7 +62,7 @@ class CropPlan:
         sizes: (H, W) of each HR image.
         patch_size: Side of the LR patch in pixels.
         seed: Together with k it decides everything.
-        augment: Draw one of the eight flips and turns; otherwise code 0.
+        augment: Draw one of the eight dihedral transforms; otherwise code 0.
         permute_channels: Draw one of the six orders of the channels; otherwise RGB.
         grouping: Which images lie together in a file; None: they are shown in any order.
     """
@@ -116,23 +91,23 @@ class CropPlan:
 
         An image smaller than the patch gives the window at its origin (the rest is mirrored by `window`).
         """
-        return self._crop(k, scale, _bits(self.seed, _WINDOW, k, 4))
+        return self._crop(k, scale, random_bits(self.seed, Stream.WINDOW, k, 4))
 
     def crops(self, samples: range, scale: int) -> list[Crop]:
         """Several successive samples: what `crop` gives for each, in a third of the time."""
-        streams = _successive_bits(self.seed, _WINDOW, samples, 4)
+        streams = successive_bits(self.seed, Stream.WINDOW, samples, 4)
         return [self._crop(k, scale, bits) for k, bits in zip(samples, streams, strict=True)]
 
     def _crop(self, k: int, scale: int, bits: list[int]) -> Crop:
         pass_index, position = divmod(k, len(self.sizes))
         image = int(_order(self.seed, len(self.sizes), pass_index, self.grouping)[position])
         height, width = self.sizes[image]
-        top, left, turn, order = bits
+        top, left, dihedral, order = bits
         return Crop(
             image=image,
             top=_below(top, max(height // scale - self.patch_size, 0) + 1),
             left=_below(left, max(width // scale - self.patch_size, 0) + 1),
-            turn=_below(turn, 8) if self.augment else 0,
+            dihedral=_below(dihedral, 8) if self.augment else 0,
             colours=_ORDERS[_below(order, 6)] if self.permute_channels else RGB,
         )
 
@@ -141,7 +116,7 @@ def scale_of_batch(seed: int, batch: int, scales: Sequence[int]) -> int:
     """The scale of one global batch of multi-scale training: the same on every rank."""
     if len(scales) == 1:
         return scales[0]
-    return scales[_below(_bits(seed, _SCALE, batch, 1)[0], len(scales))]
+    return scales[_below(random_bits(seed, Stream.SCALE, batch, 1)[0], len(scales))]
 
 
 def window(image: NDArray[np.uint8], top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:

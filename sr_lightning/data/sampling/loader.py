@@ -1,4 +1,4 @@
-"""The loader of training batches: how long it is waited for, and what to say when nothing comes."""
+"""Data loaders: the timed one of training batches, and what it says when a worker fails."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import torch
 from torch.utils.data import DataLoader
 
-from sr_lightning.data.batch import TrainWindows
+from sr_lightning.data.batch import EvalImage, NoImage, TrainWindows
+from sr_lightning.data.datasets import EvalImages, TrainSamples
+from sr_lightning.data.sampling.sampler import BatchSampler
 from sr_lightning.errors import TrainingFailedError
 
 _Batch = TypeVar("_Batch")
@@ -53,6 +56,39 @@ def _ahead(batches: Iterator[TrainWindows]) -> Iterator[TrainWindows]:
             batch = coming.result()
             coming = pool.submit(next, batches)
             yield batch
+
+
+def train_loader(
+    samples: TrainSamples, sampler: BatchSampler, *, num_workers: int, timeout: float, seed: int
+) -> TimedLoader:
+    """The loader of training batches.
+
+    Args:
+        samples: Cuts a batch.
+        sampler: Says which.
+        num_workers: Processes that cut; 0 cuts in a thread.
+        timeout: Seconds that a worker may take for a batch.
+        seed: Of the workers' own generators.
+    """
+    return TimedLoader(
+        samples,
+        sampler=sampler,
+        batch_size=None,  # a request already is a batch
+        collate_fn=as_it_is,
+        num_workers=num_workers,
+        timeout=timeout if num_workers else 0,
+        worker_init_fn=ignore_interrupts,
+        pin_memory=torch.cuda.is_available(),
+        # Its own generator: a loader draws its workers' seed when it starts, and that must not come from
+        # the generator that dropout uses.
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def eval_loader(images: EvalImages, share: range) -> DataLoader[EvalImage | NoImage]:
+    """The loader of whole images; `share` has the numbers of those that this rank takes."""
+    # Its own generator, again: a validation must not change what training draws after it.
+    return DataLoader(images, batch_size=None, collate_fn=as_it_is, sampler=share, generator=torch.Generator())
 
 
 def as_it_is(batch: _Batch) -> _Batch:

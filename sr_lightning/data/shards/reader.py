@@ -19,17 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr_lightning.data.cache.content_key import key_of
-from sr_lightning.data.datasets import Images
-from sr_lightning.data.image_sets import OnSmall
-from sr_lightning.data.sampling.crops import Grouping
+from sr_lightning.data.images import Grouping, Images
+from sr_lightning.data.requirements import OnSmall, large_enough
 from sr_lightning.data.shards.index import HASHES, PackedIndex
 from sr_lightning.data.shards.storage import ShardFiles
+from sr_lightning.data.sources import TrainingSet
 from sr_lightning.errors import TrainingFailedError, UserError
-from sr_lightning.text import enumerated
 
 log = logging.getLogger(__name__)
-
-_SHOWN = 5
 
 
 class Shards:
@@ -56,8 +53,8 @@ class Shards:
         self.spread = spread
         self.files = ShardFiles(folder, cache_dir, int(max_cache_gb * 1e9))
 
-    def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> tuple[Images, int]:
-        """The training images, and the number of files that were skipped when they were packed.
+    def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> TrainingSet:
+        """The training images; files may have been left out when they were packed.
 
         Args:
             patch_size: Side of the LR patch.
@@ -77,8 +74,9 @@ class Shards:
             )
         for lost, count in index.lost.items():
             log.warning("train: %d of %d images have %s", count, len(index.names), lost)
-        numbers = _large_enough(index, patch_size, scale, on_small)
-        return Images("train", ShardedImages(index, self.files, self.spread, numbers)), index.left_out
+        numbers = large_enough(index.names, index.sizes, patch_size=patch_size, scale=scale, on_small=on_small)
+        images = Images("train", ShardedImages(index, self.files, self.spread, numbers))
+        return TrainingSet(images, left_out=index.left_out)
 
 
 class ShardedImages:
@@ -114,7 +112,7 @@ class ShardedImages:
     def __len__(self) -> int:
         return len(self.names)
 
-    def beside(self, suffix: str) -> Path:
+    def derived_file(self, suffix: str) -> Path:
         """The hashes that were packed with the images; anything else is kept here."""
         part = self.files.cache_dir / f"{self.key}{suffix}"
         if not HASHES.endswith(suffix):
@@ -160,18 +158,3 @@ class ShardedImages:
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": OrderedDict()}
-
-
-def _large_enough(index: PackedIndex, patch_size: int, scale: int, on_small: OnSmall) -> NDArray[np.int64]:
-    needed = patch_size * scale
-    numbers = np.arange(len(index.names))
-    is_small = np.array([min(size) for size in index.sizes]) < needed
-    if on_small == "mirror" or not is_small.any():
-        return numbers
-    what = f"data.patch_size {patch_size} at x{scale} needs images of {needed} pixels and more"
-    small = [index.names[i] for i in numbers[is_small]]
-    shown = enumerated(small, most=_SHOWN)
-    if on_small == "error" or is_small.all():
-        raise UserError(f"{what}; smaller: {shown}. Allowed: data.on_small=skip, data.on_small=mirror, a smaller patch")
-    log.warning("left out, because %s: %s", what, shown)
-    return numbers[~is_small]

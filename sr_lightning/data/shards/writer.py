@@ -21,13 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sr_lightning.data.cache.content_key import key_of
+from sr_lightning.data.cache.content_key import DECODER, key_of
 from sr_lightning.data.cache.disk import free_bytes
-from sr_lightning.data.cache.prefetch import ahead, watched
-from sr_lightning.data.cache.store import DECODER
+from sr_lightning.data.cache.prefetch import prefetched, with_progress
 from sr_lightning.data.duplicates.stored_hashes import image_hashes
 from sr_lightning.data.files import EXTENSIONS, find_images
-from sr_lightning.data.image_sets import OnBadImage
+from sr_lightning.data.requirements import OnBadImage
 from sr_lightning.data.shards.index import HASHES, PackedIndex, Shard
 from sr_lightning.data.shards.storage import NEEDS_LITDATA
 from sr_lightning.errors import UserError
@@ -118,7 +117,8 @@ def _pack(
     done = _Collected()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="An item was larger than the target chunk size")
-        for path, image in zip(named, watched(ahead(_decode_and_hash, named), len(named), "packing"), strict=True):
+        decoded = prefetched(_decode_and_hash, named)
+        for path, image in zip(named, with_progress(decoded, len(named), "packing"), strict=True):
             if isinstance(image, BadImageError):
                 done.bad[path] = image.reason
             elif not done.bad or on_bad_image == "skip":

@@ -8,10 +8,12 @@ import torch
 
 from sr_lightning.data.batch import TrainWindows
 from sr_lightning.data.cache.store import ImageStore
-from sr_lightning.data.datasets import BatchRequest, Images, TrainSamples
+from sr_lightning.data.datasets import TrainSamples
 from sr_lightning.data.degradations.base import Downscale, to_train_batch
 from sr_lightning.data.files import find_images
-from sr_lightning.image.color import turned
+from sr_lightning.data.images import Images
+from sr_lightning.data.sampling.sampler import BatchRequest
+from sr_lightning.image.color import dihedral
 from sr_lightning.image.resize import resize
 
 
@@ -67,7 +69,7 @@ def test_turns_are_numpys():
     array = x[0].numpy()
     expected = [array, np.fliplr(array), np.flipud(array), np.rot90(array, 2), array.T, np.fliplr(array).T]
     for code, wanted in enumerate(expected):
-        np.testing.assert_array_equal(turned(x, code)[0].numpy(), wanted)
+        np.testing.assert_array_equal(dihedral(x, code)[0].numpy(), wanted)
 
 
 def test_turning_commutes_with_the_degradation(folder, tmp_path):
@@ -75,11 +77,11 @@ def test_turning_commutes_with_the_degradation(folder, tmp_path):
     plain, turning = samples(folder, tmp_path, "bicubic"), samples(folder, tmp_path, "bicubic", augment=True)
     request = BatchRequest(range(16), 4, 16)
     a, b = (to_train_batch(data[request], data.degrade) for data in (plain, turning))
-    codes = turning[request].turns
+    codes = turning[request].dihedral
     assert len(set(codes)) > 3
     for k, code in enumerate(codes):
-        assert torch.equal(turned(a.hr[k], code), b.hr[k])
-        assert torch.equal(turned(a.lr[k], code), b.lr[k])
+        assert torch.equal(dihedral(a.hr[k], code), b.hr[k])
+        assert torch.equal(dihedral(a.lr[k], code), b.lr[k])
 
 
 def test_orders_of_the_channels_are_those_of_the_plan_on_both_sides(folder, tmp_path):

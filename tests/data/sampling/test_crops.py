@@ -43,13 +43,13 @@ def test_windows_lie_inside_and_reach_every_position(scale):
 def test_positions_and_turns_are_uniform():
     plan = CropPlan([(41, 41)], patch_size=32, seed=0)
     crops = [plan.crop(k, 1) for k in range(20000)]
-    for values, n in (([c.top for c in crops], 10), ([c.turn for c in crops], 8)):
+    for values, n in (([c.top for c in crops], 10), ([c.dihedral for c in crops], 8)):
         counts = np.bincount(values, minlength=n)
         expected = len(values) / n
         chi2 = ((counts - expected) ** 2 / expected).sum()
         assert chi2 < 30  # the 99.9 % quantile for 9 degrees of freedom is 27.9
     assert {
-        c.turn for c in (CropPlan([(41, 41)], patch_size=32, seed=0, augment=False).crop(k, 1) for k in range(50))
+        c.dihedral for c in (CropPlan([(41, 41)], patch_size=32, seed=0, augment=False).crop(k, 1) for k in range(50))
     } == {0}
 
 

@@ -16,8 +16,9 @@ import torch
 from PIL import Image
 
 from sr_lightning.data import SRDataModule
-from sr_lightning.data.datasets import BatchRequest
-from sr_lightning.data.sampling.crops import Grouping, _order
+from sr_lightning.data.images import Grouping
+from sr_lightning.data.sampling.crops import _order
+from sr_lightning.data.sampling.sampler import BatchRequest
 from sr_lightning.data.shards import storage as shard_files
 from sr_lightning.data.shards.reader import Shards
 from sr_lightning.errors import TrainingFailedError, UserError
@@ -227,10 +228,10 @@ def test_what_a_run_refuses(packed, many, tmp_path, monkeypatch):
     large = [i for i in range(24) if 96 + i >= 100 and 97 + i % 5 >= 100]
     assert len(data.train_images.hr) == len(large)
     assert {min(size) for size in data.train_images.hr.sizes} == {100, 101}
-    assert len(json.loads(data.train_images.hr.beside(".hashes1.json").read_text())) == len(large)
+    assert len(json.loads(data.train_images.hr.derived_file(".hashes1.json").read_text())) == len(large)
     with pytest.raises(UserError, match=r"data\.shards: found beside .*shrink"):
         module(packed, tmp_path, shrink=[0.5])
-    with pytest.raises(UserError, match=r"data\.train_dir, data\.shards: allowed: one of the two"):
+    with pytest.raises(UserError, match=r"found data\.train_dir, data\.shards, allowed: one of them"):
         module(packed, tmp_path, train_dir=str(many))
     with pytest.raises(UserError, match=r"data\.shards\.max_cache_gb: found 0\.0001.* need 0\.00097; allowed: that"):
         module(f"local:{packed}", tmp_path, spread=100, kept_gb=1e-4)

@@ -1,0 +1,62 @@
+"""Random parameters and noise of one degraded sample, for degradations that draw anew for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sr_lightning.data.sampling.random_streams import Stream, philox
+from sr_lightning.errors import UserError
+
+Range = Sequence[float]
+
+
+class Draw:
+    """The random numbers of one sample.
+
+    Args:
+        seed: With `key` it decides everything.
+        key: The sample's number.
+        device: Where noise is drawn.
+    """
+
+    def __init__(self, seed: int, key: int, device: torch.device) -> None:
+        self._host = np.random.Generator(philox(seed, Stream.DEGRADATION, key))
+        self._device = device
+        self._noise = torch.Generator(device).manual_seed(int(self._host.integers(2**62)))
+
+    def uniform(self, bounds: Range) -> float:
+        """A number between two bounds."""
+        return float(self._host.uniform(bounds[0], bounds[1]))
+
+    def chance(self, probability: float) -> bool:
+        """True with a probability."""
+        return bool(self._host.random() < probability)
+
+    def choice(self, weights: Sequence[float]) -> int:
+        """An index, with probabilities proportional to the weights."""
+        return int(self._host.choice(len(weights), p=np.asarray(weights) / np.sum(weights)))
+
+    def normal(self, shape: Sequence[int]) -> Tensor:
+        """Standard normal noise on the device."""
+        return torch.randn(*shape, generator=self._noise, device=self._device)
+
+    def poisson(self, rate: Tensor) -> Tensor:
+        """Poisson noise on the device."""
+        return torch.poisson(rate, generator=self._noise)
+
+
+def checked_range(name: str, bounds: Range, lowest: float, highest: float) -> tuple[float, float]:
+    """The bounds [a, b] of `data.degradation.<name>`.
+
+    Raises:
+        UserError: They are not in order, or beyond what is allowed.
+    """
+    if len(bounds) != 2 or not lowest <= bounds[0] <= bounds[1] <= highest:
+        raise UserError(
+            f"data.degradation.{name}: found {list(bounds)}, allowed: [a, b] with {lowest} <= a <= b <= {highest}"
+        )
+    return float(bounds[0]), float(bounds[1])

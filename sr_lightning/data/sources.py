@@ -1,0 +1,206 @@
+"""Sources of training images: the interface that each offers, and the source that reads folders."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from sr_lightning.data.bad_files import BadFileRecord, BadImagesError, find_bad
+from sr_lightning.data.cache.content_key import content_key
+from sr_lightning.data.cache.store import Shrink
+from sr_lightning.data.files import find_images
+from sr_lightning.data.image_sets import Pairs, SetFinder
+from sr_lightning.data.images import Images
+from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, large_enough
+from sr_lightning.errors import UserError
+from sr_lightning.text import listed
+
+log = logging.getLogger(__name__)
+
+
+class TrainingSet(NamedTuple):
+    """What a source gives."""
+
+    images: Images
+    """Those that are trained on."""
+    held_out: Images | None = None
+    """Those that are validated on, where the source was asked to keep some out."""
+    left_out: int = 0
+    """Bad files that are done without."""
+
+
+class TrainingSource(Protocol):
+    """Where training images come from (`data.source`)."""
+
+    def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> TrainingSet:
+        """Finds and checks the training images.
+
+        Args:
+            patch_size: Side of the LR patch.
+            scale: The largest.
+            on_small: What to do about images smaller than the patch (see `requirements.large_enough`).
+
+        Raises:
+            BadImagesError: Files are no images; it names all of them.
+            UserError: The images are not as they have to be.
+        """
+
+
+class FolderSource:
+    """Folders of HR images, with ready-made LR ones or without.
+
+    Args:
+        sets: Finds and decodes the files.
+        folders: Folders of HR images.
+        lr_folders: Folders of LR images, one for each of `folders`; None: LR is made from HR.
+        files: Only these files of each folder; None: all.
+        on_bad_image: What to do about files that are damaged or no images at all: refuse all of them in one message,
+            or leave them out, each with its LR or HR partner, before the held-out images are chosen. They are listed
+            in the log at every start and counted in the results.
+        holdout: Images to hold out, evenly spread over the sorted list.
+        shrink: Factors of further copies of each training image, made by MATLAB's bicubic (Kim et al. 2016, VDSR; Lai
+            et al. 2017, LapSRN). Copies smaller than a patch are left out.
+
+    Raises:
+        UserError: The arguments do not fit each other.
+    """
+
+    def __init__(
+        self,
+        sets: SetFinder,
+        folders: Sequence[str],
+        *,
+        lr_folders: Sequence[str] | None = None,
+        files: Sequence[str] | None = None,
+        on_bad_image: OnBadImage = "error",
+        holdout: int = 0,
+        shrink: Sequence[float] = (),
+    ) -> None:
+        if lr_folders is not None and len(lr_folders) != len(folders):
+            raise UserError(
+                f"data.train_lr_dir: found {len(lr_folders)} folders for {len(folders)} in data.train_dir, "
+                "allowed: one for each"
+            )
+        if wrong := [factor for factor in shrink if not 0 < factor < 1]:
+            raise UserError(f"data.shrink: found {wrong[0]}, allowed: factors above 0 and below 1")
+        if shrink and lr_folders:
+            raise UserError("data.shrink: shrinks HR images, found ready-made LR ones; allowed: no data.train_lr_dir")
+        self.sets = sets
+        self.folders = list(folders)
+        self.lr_folders = lr_folders
+        self.files = files
+        self.on_bad_image = on_bad_image
+        self.holdout = holdout
+        self.shrink = tuple(shrink)
+
+    def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> TrainingSet:
+        """As `TrainingSource` says."""
+        found, pairs = self._found()
+        copies = Shrink(self.shrink, patch_size * scale) if self.shrink else None
+
+        def stored(files: Sequence[Path]) -> TrainingSet:
+            held = held_out(files, self.holdout)
+            kept = [path for path in files if path not in set(held)]
+            if on_small != "mirror":  # no size is needed
+                sizes = self.sets.stored(kept).sizes
+                numbers = large_enough(kept, sizes, patch_size=patch_size, scale=scale, on_small=on_small)
+                kept = [kept[i] for i in numbers]
+            train = self.sets.images("train", kept, pairs, copies)
+            return TrainingSet(train, self.sets.images("heldout", held, pairs) if held else None)
+
+        owner = {path: path for path in found} | {lr: hr for lr_of in pairs.values() for hr, lr in lr_of.items()}
+        if self.on_bad_image == "skip":
+            return self._without_bad(found, owner, stored)
+        try:
+            return stored(found)
+        except BadImagesError:
+            raise BadImagesError(find_bad(list(owner))) from None
+
+    def _found(self) -> tuple[list[Path], Pairs]:
+        """The HR files, and the LR file of each."""
+        found: list[Path] = []
+        pairs: Pairs = {scale: {} for scale in self.sets.scales} if self.lr_folders else {}
+        for index, folder in enumerate(self.folders):
+            hr = find_images(folder, extensions=self.sets.extensions, files=self.files, key="data.train_dir")
+            found += hr
+            if self.lr_folders:
+                for scale, lr_of in self.sets.paired(hr, self.lr_folders[index], key="data.train_lr_dir").items():
+                    pairs[scale] |= lr_of
+        return found, pairs
+
+    def _without_bad(
+        self, found: list[Path], owner: Mapping[Path, Path], stored: Callable[[Sequence[Path]], TrainingSet]
+    ) -> TrainingSet:
+        """Stores the good ones: as if all were, then without those that turned out not to be."""
+        files = list(owner)
+        known = BadFileRecord(files, Path(self.sets.cache_dir, f"{content_key(files)}.bad.json"))
+        bad = known.read()
+        while True:
+            without = {owner[path] for path in bad}
+            if len(without) == len(found):
+                raise BadImagesError(bad)
+            try:
+                images = stored([path for path in found if path not in without])
+                break
+            except BadImagesError as error:
+                bad |= error.reasons
+        if not bad:
+            return images
+        known.write(bad)
+        lines = listed([f"{path}: {reason}" for path, reason in bad.items()]).replace("\n", "\n  ")
+        log.warning(
+            "%d of %d training images left out (data.on_bad_image=skip):\n  %s", len(without), len(found), lines
+        )
+        return images._replace(left_out=len(without))
+
+
+def one_source(
+    sets: SetFinder,
+    *,
+    train_dir: str | list[str] | None,
+    train_lr_dir: str | list[str] | None,
+    train_files: list[str] | None,
+    shrink: list[float],
+    on_bad_image: OnBadImage,
+    holdout: int,
+    others: Mapping[str, TrainingSource | None],
+) -> TrainingSource:
+    """The one source of training images that a config names.
+
+    Args:
+        sets: Finds and decodes the files of folders.
+        train_dir: Folder or folders, and with the others up to `holdout` the arguments of `FolderSource`.
+        train_lr_dir: Of `FolderSource`.
+        train_files: Of `FolderSource`.
+        shrink: Of `FolderSource`.
+        on_bad_image: Of `FolderSource`.
+        holdout: Of `FolderSource`.
+        others: Config key below `data` -> source, in place of folders.
+
+    Raises:
+        UserError: None is named, or several, or settings of folders for another source.
+    """
+    named = {key: source for key, source in others.items() if source is not None}
+    if len(named) + bool(train_dir) != 1:
+        keys = ", ".join(f"data.{key}" for key in ("train_dir", *others))
+        found = ", ".join((["data.train_dir"] if train_dir else []) + [f"data.{key}" for key in named])
+        raise UserError(f"{keys}: found {found or 'none of them'}, allowed: one of them")
+    if named and (train_lr_dir or train_files or shrink or holdout):
+        raise UserError(
+            f"data.{next(iter(named))}: found beside train_lr_dir, train_files, shrink or val_holdout; allowed: LR "
+            "made from HR, and sets of their own to validate on (+data.val.Mine=<folder>)"
+        )
+    for source in named.values():
+        return source
+    assert train_dir
+    return FolderSource(
+        sets,
+        [train_dir] if isinstance(train_dir, str) else train_dir,
+        lr_folders=[train_lr_dir] if isinstance(train_lr_dir, str) else train_lr_dir,
+        files=train_files,
+        on_bad_image=on_bad_image,
+        holdout=holdout,
+        shrink=shrink,
+    )

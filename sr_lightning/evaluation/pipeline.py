@@ -1,0 +1,137 @@
+"""The evaluation step by step: bicubic, benchmark check, predictions, scores, costs."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from sr_lightning.data.datasets import EvalImages
+from sr_lightning.data.degradations.base import Degradation
+from sr_lightning.data.images import Images
+from sr_lightning.distributed.process_group import Place
+from sr_lightning.errors import UserError
+from sr_lightning.evaluation.benchmark_check import BenchmarkCheck, check_benchmark
+from sr_lightning.evaluation.evaluator import score
+from sr_lightning.evaluation.method import BicubicMethod, Method, NetworkMethod
+from sr_lightning.evaluation.predictions import predict, save_predictions
+from sr_lightning.evaluation.scores import ImageScore, MethodId, gather_scores, non_finite, summarise
+from sr_lightning.evaluation.summary import Evaluation
+from sr_lightning.image.color import SYMMETRIES
+from sr_lightning.inference.cost import Cost, measure_cost
+from sr_lightning.metrics.quality import QualityMetric, UnavailableMetric
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TestBench:
+    """The images, metrics and device that are the same for every method."""
+
+    sets: Sequence[Images]
+    images: EvalImages
+    """Those of all sets, at every scale."""
+    degrade: Degradation
+    metrics: Mapping[str, QualityMetric | UnavailableMetric]
+    place: Place
+    save_to: Path | None = None
+    """Folder for the predictions; None: they are not kept."""
+
+    def scores(self, method: Method) -> Iterator[ImageScore]:
+        """Predicts and scores this process's share of the images."""
+        metrics = {name: metric for name, metric in self.metrics.items() if not isinstance(metric, UnavailableMetric)}
+        with method.on(self.place.device):
+            predictions = predict(method, self.images, self.degrade, self.place)
+            if self.save_to is not None:
+                predictions = save_predictions(predictions, self.save_to / method.folder, self.images)
+            for prediction in predictions:
+                yield score(prediction, method.id, metrics)
+
+
+def run_evaluation(
+    bench: TestBench,
+    methods: Sequence[Method],
+    *,
+    keep_altered: bool,
+    costs: bool,
+    settings: Mapping[str, Any],
+    show_published: bool,
+    seed: int,
+) -> Evaluation:
+    """Scores bicubic and every method on every set.
+
+    Args:
+        bench: The images and metrics.
+        methods: The methods; the first is compared with all others.
+        keep_altered: Evaluate a set that is not the benchmark it looks like, and call it altered.
+        costs: Measure multiply-adds, latency and memory of each network.
+        settings: The protocol besides its fixed part.
+        show_published: Published rows stand beside ours.
+        seed: Of the bootstrap.
+
+    Returns:
+        The evaluation, complete on every rank; costs on rank 0 only.
+
+    Raises:
+        UserError: A set is not the benchmark that it looks like, or images of another program cannot be scored.
+    """
+    bicubic = gather_scores(list(bench.scores(BicubicMethod())))
+    checks = _check_benchmarks(bench, bicubic, keep_altered=keep_altered)  # before the networks take their time
+    own: list[ImageScore] = []
+    for method in methods:
+        log.info("%s: %s", method.label, method.id.source or "without a checkpoint")
+        own += bench.scores(method)
+    scores = _with_titles(bicubic + gather_scores(own), checks)
+    dropped = non_finite(scores)
+    return Evaluation(
+        scores=[score for score in scores if (score.method, score.set, score.scale) not in dropped],
+        methods=methods,
+        checks=checks,
+        costs=_measure_costs(methods, bench.place) if costs and bench.place.rank == 0 else {},
+        metrics=bench.metrics,
+        settings=settings,
+        show_published=show_published,
+        seed=seed,
+        non_finite=dropped,
+    )
+
+
+def _check_benchmarks(bench: TestBench, bicubic: Sequence[ImageScore], *, keep_altered: bool) -> list[BenchmarkCheck]:
+    """Refuses sets that are not the benchmark they look like, or keeps them under another name."""
+    rows, degradation = summarise(bicubic), bench.degrade.describe()
+    checks = [
+        check_benchmark(images, [row for row in rows if row.set == images.name], degradation=degradation)
+        for images in bench.sets
+    ]
+    wrong = [f"data.test.{check.set}: {finding}" for check in checks for finding in check.findings]
+    if wrong and not keep_altered:
+        raise UserError(
+            "\n".join(wrong)
+            + "\nno table is printed; allowed: the benchmark and its protocol as they are, or self_check=false, which "
+            "calls such a set altered and puts no published rows beside it"
+        )
+    return checks
+
+
+def _with_titles(scores: Sequence[ImageScore], checks: Sequence[BenchmarkCheck]) -> list[ImageScore]:
+    titles = {check.set: check.title for check in checks}
+    return [replace(score, set=titles[score.set]) for score in scores]
+
+
+def _measure_costs(methods: Sequence[Method], place: Place) -> Mapping[tuple[MethodId, int], Cost]:
+    """Costs of each network at each of its scales, measured once for checkpoints that share a label."""
+    costs: dict[tuple[MethodId, int], Cost] = {}
+    known: dict[tuple[str, int], Cost] = {}
+    for method in methods:
+        if not isinstance(method, NetworkMethod):
+            continue
+        for scale in method.scales:
+            same = (method.label, scale)
+            if same not in known:
+                log.info("measuring the cost of %s at x%d", method.label, scale)
+                cost = measure_cost(method.net, scale, device=str(place.device))
+                known[same] = cost.repeated(SYMMETRIES) if method.self_ensemble else cost
+            costs[method.id, scale] = known[same]
+    return costs

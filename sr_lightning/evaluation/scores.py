@@ -1,0 +1,146 @@
+"""PSNR, SSIM and further metrics of single images, and their means over test sets."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch.distributed
+
+from sr_lightning.text import natural_key
+
+
+class MethodId(NamedTuple):
+    """Identity of a method within one evaluation."""
+
+    label: str
+    """Its name in tables; checkpoints that differ only in their training seed share it."""
+    source: str | None = None
+    """The checkpoint, or the folder of images made by another program; None for bicubic."""
+
+
+BICUBIC = MethodId("bicubic")
+"""The method that stands in every table, and from which gains are counted."""
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """Metrics of one method on one image; PSNR in dB, infinite for identical images, NaN for a non-finite output."""
+
+    set: str
+    scale: int
+    name: str
+    key: int
+    """The image's number in its set."""
+    method: MethodId
+    psnr_y: float
+    ssim_y: float
+    seconds: float | None
+    """Inference time; None for images made by another program."""
+    more: Mapping[str, float] = field(default_factory=dict)
+    """Further metrics that were asked for."""
+
+    @property
+    def image(self) -> tuple[str, int, int]:
+        """Set, scale and number: what the scores of two methods are paired by."""
+        return self.set, self.scale, self.key
+
+
+@dataclass(frozen=True)
+class SetScore:
+    """Means over the images of one set at one scale; of the inference times the median (the first is a warm-up)."""
+
+    set: str
+    scale: int
+    method: MethodId
+    images: int
+    psnr_y: float
+    ssim_y: float
+    gain: float
+    """Decibels above bicubic."""
+    lowest_gain: float
+    """Smallest gain of a single image."""
+    seconds: float | None
+    more: Mapping[str, float]
+
+
+def gain(psnr: float, bicubic: float) -> float:
+    """Decibels above bicubic; 0 where both images are exact (inf - inf is undefined)."""
+    return 0.0 if psnr == bicubic else psnr - bicubic
+
+
+def non_finite(scores: Iterable[ImageScore]) -> dict[tuple[MethodId, str, int], list[str]]:
+    """Method, set and scale without a valid mean -> the images whose output contained NaN or infinity."""
+    found: dict[tuple[MethodId, str, int], list[str]] = {}
+    for score in scores:
+        if math.isnan(score.psnr_y):
+            found.setdefault((score.method, score.set, score.scale), []).append(score.name)
+    return found
+
+
+def gather_scores(scores: list[ImageScore]) -> list[ImageScore]:
+    """Collects the scores of all ranks, on every rank, in an order that does not depend on the number of ranks."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        parts: list[list[ImageScore] | None] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(parts, scores)
+        scores = [score for part in parts for score in part or []]
+    # The methods of an image stay in their order.
+    return sorted(scores, key=lambda s: [natural_key(text) for text in (s.set, str(s.scale), s.name, str(s.key))])
+
+
+def bicubic_scores(scores: Iterable[ImageScore]) -> dict[tuple[str, int, int], ImageScore]:
+    """Bicubic's score of each image."""
+    return {score.image: score for score in scores if score.method == BICUBIC}
+
+
+def summarise(scores: Sequence[ImageScore]) -> list[SetScore]:
+    """Means over the images of each set (never one PSNR of the pooled error).
+
+    Args:
+        scores: Bicubic's are among them.
+
+    Returns:
+        One row for each set, scale and method in their order, bicubic's first.
+    """
+    bicubic = bicubic_scores(scores)
+    groups: dict[tuple[str, int], dict[MethodId, list[ImageScore]]] = {}
+    for score in scores:
+        methods = groups.setdefault((score.set, score.scale), {BICUBIC: []})
+        methods.setdefault(score.method, []).append(score)
+    return [_mean_score(group, bicubic) for methods in groups.values() for group in methods.values()]
+
+
+def _mean_score(group: Sequence[ImageScore], bicubic: Mapping[tuple[str, int, int], ImageScore]) -> SetScore:
+    first = group[0]
+    gains = [gain(score.psnr_y, bicubic[score.image].psnr_y) for score in group]
+    times = [score.seconds for score in group if score.seconds is not None]
+    return SetScore(
+        set=first.set,
+        scale=first.scale,
+        method=first.method,
+        images=len(group),
+        psnr_y=statistics.fmean(score.psnr_y for score in group),
+        ssim_y=statistics.fmean(score.ssim_y for score in group),
+        gain=statistics.fmean(gains),
+        lowest_gain=min(gains),
+        seconds=statistics.median(times) if times else None,
+        more={name: _mean_without_nan(score.more[name] for score in group) for name in first.more},
+    )
+
+
+def _mean_without_nan(values: Iterable[float]) -> float:
+    """A metric is NaN for an image that is too small for it."""
+    known = [value for value in values if not math.isnan(value)]
+    return statistics.fmean(known) if known else math.nan
+
+
+def logged_values(rows: Iterable[SetScore], stage: str) -> dict[str, float]:
+    """`<stage>/<set>/x<scale>/psnr_y`, `ssim_y`, and bicubic's beside them: the names of logged values."""
+    values: dict[str, float] = {}
+    for row in rows:
+        prefix = f"{stage}/{row.set}/x{row.scale}/" + ("bicubic_" if row.method == BICUBIC else "")
+        values |= {f"{prefix}psnr_y": row.psnr_y, f"{prefix}ssim_y": row.ssim_y}
+    return values

@@ -1,0 +1,57 @@
+"""Metrics that `evaluate metrics=[…]` offers beside PSNR and SSIM: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sr_lightning.errors import UserError
+from sr_lightning.metrics.base import QualityMetric, WeightsMissingError
+from sr_lightning.metrics.dists import DISTS
+from sr_lightning.metrics.lpips import LPIPS
+from sr_lightning.metrics.ms_ssim import MSSSIM
+from sr_lightning.metrics.niqe import NIQE
+from sr_lightning.text import nearest
+
+__all__ = ["METRICS", "QualityMetric", "UnavailableMetric", "build_metrics"]
+
+# A further metric: its file, a row here. The check of the config reads the names from this file's text.
+METRICS: dict[str, Callable[[], QualityMetric]] = {
+    "ms_ssim": MSSSIM,
+    "lpips": LPIPS,
+    "dists": DISTS,
+    "niqe": NIQE,
+}
+
+
+@dataclass(frozen=True)
+class UnavailableMetric:
+    """Stands in for a metric whose weights are not at hand."""
+
+    metric: str
+    reason: str
+
+
+def build_metrics(names: Sequence[str]) -> dict[str, QualityMetric | UnavailableMetric]:
+    """Builds metrics by their names.
+
+    Args:
+        names: Keys of `METRICS`.
+
+    Returns:
+        For each name the metric, or the reason why it is unavailable.
+
+    Raises:
+        UserError: There is no such metric.
+    """
+    unknown = [f"metrics: there is no {name!r}; {nearest(name, METRICS)}" for name in names if name not in METRICS]
+    if unknown:
+        raise UserError("\n".join(unknown))
+    return {name: _build(name) for name in names}
+
+
+def _build(name: str) -> QualityMetric | UnavailableMetric:
+    try:
+        return METRICS[name]()
+    except WeightsMissingError as error:
+        return UnavailableMetric(name, str(error))

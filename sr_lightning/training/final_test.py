@@ -1,0 +1,77 @@
+"""Final test of a training run: its best weights on the test sets, written to `results.json` and shown as a table."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from rich.console import Console
+
+from sr_lightning.callbacks import Checkpoints
+from sr_lightning.checkpoints.weights import load_weights
+from sr_lightning.data import SRDataModule
+from sr_lightning.evaluation.results import write_results
+from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
+from sr_lightning.evaluation.tables import TRAINING, records, terminal
+from sr_lightning.loggers.weights_and_biases import log_table
+from sr_lightning.training.module import SRModule
+
+
+def final_test(
+    trainer: pl.Trainer, module: SRModule, data: SRDataModule, folder: Path, *, info: dict[str, Any], started: float
+) -> float:
+    """Tests the best weights, writes the results into the run's folder and prints their table.
+
+    Args:
+        trainer: Has trained the module.
+        module: The network; it gets the best weights.
+        data: The test sets.
+        folder: The run's folder.
+        info: The run's records, as `runs.environment.describe` gives them.
+        started: When the training started, by `time.perf_counter`.
+
+    Returns:
+        The objective: see `objective`.
+    """
+    reached = objective(trainer, module)
+    best = folder / "checkpoints" / "best.ckpt"
+    if best.is_file():
+        load_weights(module.net, best)
+    trainer.test(module, datamodule=data, verbose=False)
+    scores = module.results
+    rows = summarise(scores)
+    gains = {f"test/{row.set}/x{row.scale}/gain": row.gain for row in rows if row.method != BICUBIC}
+    for logger in trainer.loggers:
+        logger.log_metrics(logged_values(rows, "test") | gains, step=trainer.global_step)
+    if not trainer.is_global_zero:
+        return reached
+    minutes = (time.perf_counter() - started) / 60
+    checkpoint = "checkpoints/best.ckpt" if best.is_file() else None
+    facts = {module.method: {"checkpoint": checkpoint, "params": info["parameters"]}}
+    write_results(
+        folder,
+        scores,
+        facts=facts,
+        protocol={"lr_kernel": data.degrade.describe()},
+        extra={"objective": reached, "steps": trainer.global_step, "minutes": minutes, "run": info}
+        | {"training_pictures_left_out": data.left_out},
+    )
+    log_table(trainer.loggers, scores, module.method)
+    Console().print(terminal(records(rows, facts), TRAINING))
+    print(f"{trainer.global_step} steps in {minutes:.1f} min on {info['hardware']}")
+    return reached
+
+
+def objective(trainer: pl.Trainer, module: SRModule) -> float:
+    """Gain over bicubic (dB) at the best validation, or at the last one where `best` watches another value.
+
+    Bicubic's PSNR is the same at every validation. NaN where nothing has been validated.
+    """
+    if module.validation is None:
+        return float("nan")
+    kept = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)  # type: ignore[attr-defined]  # set by a connector
+    is_psnr = kept is not None and kept.monitor == "val/psnr_y"  # the score of another value is no PSNR
+    score = kept.best_model_score if kept is not None and is_psnr else None
+    return (module.validation["psnr_y"] if score is None else float(score)) - module.validation["bicubic_psnr_y"]
