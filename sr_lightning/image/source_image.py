@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
+from sr_lightning.errors import UserError
 from sr_lightning.image.decoder import FORMATS, MAX_PIXELS, BadImageError, holds_16_bits, opened, wide_levels
 from sr_lightning.image.metadata import Metadata, read_metadata
 
@@ -52,7 +53,25 @@ def read_source(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> SourceImag
             return _wide(image, path, kind)
         metadata = read_metadata(image)
         flat, metadata, changes = _plain(image, metadata)
-        levels = np.asarray(flat)
+        levels = np.array(flat)  # a copy that may be written to, as torch wants it
+    return SourceImage(levels if levels.ndim == 3 else levels[:, :, None], metadata, kind, changes)
+
+
+def from_pillow(image: Image.Image) -> SourceImage:
+    """The same of an image in memory, which stays as it is.
+
+    Raises:
+        UserError: It has floating-point or 32-bit values, whose range nobody knows.
+    """
+    kind = f"{image.format or 'image'} {image.mode}"
+    if image.mode in ("F", "I"):
+        raise UserError(f"{kind}: holds values whose range nobody knows; allowed: 8 or 16 bit")
+    upright = image.copy()
+    metadata = read_metadata(upright)
+    if upright.mode.startswith("I;16"):
+        return SourceImage(np.asarray(upright).astype(np.uint16)[:, :, None], metadata, kind)
+    flat, metadata, changes = _plain(upright, metadata)
+    levels = np.array(flat)
     return SourceImage(levels if levels.ndim == 3 else levels[:, :, None], metadata, kind, changes)
 
 
