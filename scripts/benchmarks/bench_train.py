@@ -43,7 +43,13 @@ from torch.nn import functional as F
 
 from sr_lightning.builders.components import build, factory
 from sr_lightning.builders.network import build_network
-from sr_lightning.builders.training import build_module, build_optimizer, build_trainer, resolve_precision
+from sr_lightning.builders.training import (
+    build_callbacks,
+    build_module,
+    build_optimizer,
+    build_trainer,
+    resolve_precision,
+)
 from sr_lightning.callbacks import Progress
 from sr_lightning.config.conf_files import conf_dir, register_resolvers
 from sr_lightning.config.schema import TrainConfig
@@ -53,7 +59,6 @@ from sr_lightning.loggers.metrics_csv import MetricsCsv
 from sr_lightning.models.base import network_traits
 from sr_lightning.runs.environment import quiet
 from sr_lightning.runs.run import Run
-from sr_lightning.train import _callbacks
 
 SECTIONS = ("price", "growth", "waiting", "compile")
 WARM = 3
@@ -162,7 +167,7 @@ def ours(work: Work) -> Timed:
         if config.compile:
             net.compile()
         module, run = build_module(config, net), Run(folder=folder, command="")
-        callbacks = [*_callbacks(config, run), clock]
+        callbacks = [*build_callbacks(config.callbacks, run), clock]
         for callback in callbacks:
             if isinstance(callback, Progress):  # a bar is drawn for a terminal only
                 callback._console = Console(file=io.StringIO(), force_terminal=True, width=80)

@@ -136,13 +136,18 @@ def differing_keys(before: dict[str, Any], now: dict[str, Any], allowed: Sequenc
     Raises:
         UserError: As in `apply_changes`.
     """
-    before, now = _flat(before), _flat(now)
-    keys = [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
-    keys = [key for key in keys if not _is_under(key, OWN) and not _is_under(key, _PLACES)]
+    keys = [key for key in unequal_keys(before, now) if not _is_under(key, OWN) and not _is_under(key, _PLACES)]
     if refused := [key for key in keys if not _may_change(key, allowed)]:
+        before, now = _flat(before), _flat(now)
         lines = [f"{key}: the checkpoint was made with {before.get(key)!r}, found {now.get(key)!r}" for key in refused]
         raise UserError("\n".join([*lines, _way_out(refused)]))
     return tuple(keys)
+
+
+def unequal_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The keys in which two configs differ. A key that one of them lacks, because it is younger, counts as null."""
+    before, now = _flat(before), _flat(now)
+    return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
 
 
 def _is_under(key: str, sections: Iterable[str]) -> bool:

@@ -15,7 +15,7 @@ from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, Resumable, Traile
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
-from sr_lightning.runs.allowed_changes import OWN, ResumePolicy, apply_changes, differing_keys
+from sr_lightning.runs.allowed_changes import OWN, ResumePolicy, apply_changes, differing_keys, unequal_keys
 from sr_lightning.runs.saved_config import read_saved_config, with_current_names
 from sr_lightning.text import natural_key
 
@@ -158,7 +158,8 @@ def find_jobs(folder: Path, configs: Sequence[DictConfig]) -> dict[str, Resume |
         job = folder / str(number)
         if not _saved_config(job).is_file():
             continue
-        if with_current_names(_without_own(OmegaConf.load(_saved_config(job)))) != _without_own(config):
+        saved = with_current_names(_without_own(OmegaConf.load(_saved_config(job))))
+        if unequal_keys(saved, _without_own(config)):
             raise UserError(
                 f"hydra.sweep.dir: {job} was run with another config; allowed: the sweep's own command, or a new folder"
             )
