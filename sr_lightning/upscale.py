@@ -162,7 +162,7 @@ def _terminable() -> Iterator[None]:
 
 def _notes(upscalers: list[Upscaler]) -> list[str]:
     """How the network was used, where that is another way than the usual one."""
-    return sorted({note for upscaler in upscalers for note in upscaler.notes})
+    return sorted({note for upscaler in upscalers for note in upscaler.notes.values()})
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,13 +3,16 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
 from sr_lightning.image.color import read_rgb, to_uint8
+from sr_lightning.image.source_image import read_source
 from sr_lightning.inference import upscaler as upscaler_module
 from sr_lightning.inference.predict import super_resolve
 from sr_lightning.upscale import main
@@ -265,6 +268,120 @@ def test_sigterm_leaves_nothing_half_written(photo, monkeypatch):
     monkeypatch.setattr(upscaler_module.Upscaler, "rows", interrupted)
     assert main(["input=photo.png"]) == 143
     assert os.listdir() == ["photo.png"]
+
+
+def of_every_kind(folder, image):
+    """An image of each mode, with what its name says: grey or colour, alpha, bits."""
+    from sr_lightning.image.encoder import Layout, write_image
+
+    folder.mkdir()
+    picture = Image.fromarray(image(20, 24, 0))
+    opacity = Image.fromarray(np.repeat(np.array([0] * 8 + [100] * 4 + [255] * 12, np.uint8)[None], 20, 0))
+    for mode in ("1", "L", "P", "RGB", "CMYK"):
+        picture.convert(mode).save(folder / f"{mode}.tif")
+    for mode in ("LA", "RGBA"):
+        faded = picture.convert(mode)
+        faded.putalpha(opacity)
+        faded.save(folder / f"{mode}.png")
+    clear = picture.convert("P", palette=Image.Palette.ADAPTIVE, colors=16)
+    clear.save(folder / "P clear.png", transparency=3)
+    grey = np.dstack([np.asarray(picture.convert("L")), np.asarray(opacity)]).astype(np.uint16) * 257
+    write_image(folder / "LA 16 TIFF.tif", [grey], Layout(20, 24, 2, 16), format="tiff")
+    for channels, name in ((1, "L 16"), (2, "LA 16"), (3, "RGB 16"), (4, "RGBA 16")):
+        levels = np.asarray(Image.open(folder / f"{('L.tif', 'LA.png', 'RGB.tif', 'RGBA.png')[channels - 1]}"))
+        wide = levels.reshape(20, 24, channels).astype(np.uint16) * 257
+        write_image(folder / f"{name}.png", [wide], Layout(20, 24, channels, 16), format="png")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["png", "tiff", "jpeg", "webp", "avif"])
+def test_every_kind_of_image_in_every_format(tmp_path, image, capsys, name):
+    """What comes out has the colour, alpha and depth of what went in, or the run says what is lost, once."""
+    of_every_kind(tmp_path / "in", image)
+    assert main(["input=in", "output=out", "scale=2", f"format={name}"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    reference = np.asarray(Image.fromarray(image(20, 24, 0)).resize((48, 40), Image.Resampling.BICUBIC)).astype(float)
+    outputs = sorted((tmp_path / "out").iterdir())
+    assert len(outputs) == 13
+    for path in outputs:
+        kind = path.stem.removesuffix("_x2")
+        is_grey, has_alpha, is_wide = kind[0] in "L1", "A" in kind or "clear" in kind, "16" in kind
+        source = read_source(path)
+        assert source.levels.shape[:2] == (40, 48)
+        holds_alpha, holds_grey, holds_16 = name != "jpeg", name in ("png", "tiff", "jpeg"), name in ("png", "tiff")
+        assert source.levels.shape[2] == (1 if is_grey and holds_grey else 3) + (has_alpha and holds_alpha), path
+        assert source.levels.dtype == (np.uint16 if is_wide and holds_16 else np.uint8), path
+        if kind in ("1", "P clear"):
+            continue  # dithered, and of few colours
+        levels = source.levels / (257 if source.levels.dtype == np.uint16 else 1)
+        colour = levels[..., :3] if levels.shape[2] >= 3 else levels[..., :1].repeat(3, 2)
+        expected = reference if not is_grey else (reference @ (0.299, 0.587, 0.114))[..., None].repeat(3, 2)
+        opaque = slice(30, 48) if has_alpha else slice(0, 48)
+        assert np.abs(colour - expected)[:, opaque].mean() < (20 if kind == "P" else 10), path  # dithered
+        if has_alpha and holds_alpha:
+            assert (levels[:, :13, -1] == 0).all()
+            assert (levels[:, 28:, -1] == 255).all()
+    for text, is_said in (
+        ("16 bits a channel become 8", not holds_16),
+        ("transparent parts are put on white", not holds_alpha),
+        ("greyscale is written as RGB", not holds_grey),
+        ("palettes become RGB", True),
+        ("CMYK without a profile becomes RGB by its formula", True),
+    ):
+        assert said.count(text) == is_said
+
+
+def test_a_rerun_knows_outputs_of_every_kind(tmp_path, image, capsys):
+    of_every_kind(tmp_path / "in", image)
+    for name in ("png", "tiff", "jpeg", "webp", "avif"):
+        command = ["input=in", "output=out", "scale=2", f"format={name}"]
+        assert main(command) == 0
+        capsys.readouterr()
+        assert main(command) == 0
+        assert "13 images done before" in capsys.readouterr().out
+
+
+def test_metadata_is_kept_mended_or_dropped(tmp_path, image):
+    exif = Image.Exif()
+    exif[0x0112], exif[271] = 6, "Maker"
+    exif[0x8769] = {40962: 24, 40963: 20, 33434: 0.01}
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(image(20, 24, 0)).save("a.jpg", exif=exif, icc_profile=icc, quality=95)
+    assert main(["input=a.jpg", "scale=2", "output=kept.webp"]) == 0
+    with Image.open("kept.webp") as kept:
+        assert kept.size == (40, 48)  # upright
+        assert kept.info["icc_profile"] == icc
+        tags = kept.getexif()
+        assert 0x0112 not in tags
+        assert (tags[271], tags[305]) == ("Maker", "sr_lightning 0.1.0")
+        details = tags.get_ifd(0x8769)
+        assert (details[40962], details[40963], float(details[33434])) == (40, 48, 0.01)
+    assert main(["input=a.jpg", "scale=2", "output=dropped.webp", "metadata=drop"]) == 0
+    with Image.open("dropped.webp") as dropped:
+        assert "icc_profile" not in dropped.info
+        assert sorted(dropped.getexif()) == [305, 0x9213]
+
+
+def test_a_killed_run_is_finished_by_a_rerun(folder, tmp_path):
+    """A process that dies while it writes leaves whole outputs, and a part file that the next run replaces."""
+    code = (
+        "import os, signal; from sr_lightning.inference.upscaler import Upscaler; rows = Upscaler.rows; seen = []\n"
+        "def killed(self, *args):\n"
+        "    seen.append(0)\n"
+        "    for block in rows(self, *args):\n"
+        "        yield block\n"
+        "        if len(seen) == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "Upscaler.rows = killed\n"
+        "from sr_lightning.upscale import main; main(['input=pictures', 'output=out', 'scale=2'])"
+    )
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == -signal.SIGKILL
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {name for name in left if name.endswith(".png")} == {"img_0_x2.png", "img_1_x2.png"}
+    times = [(tmp_path / "out" / f"img_{i}_x2.png").stat().st_mtime_ns for i in range(2)]
+    assert main(["input=pictures", "output=out", "scale=2", "checkpoint=edsr_small_y_x2"]) == 0
+    assert sorted(os.listdir("out")) == [f"img_{i}_x2.png" for i in range(6)]
+    assert times == [(tmp_path / "out" / f"img_{i}_x2.png").stat().st_mtime_ns for i in range(2)]
 
 
 def test_devices_share_the_images(folder, capsys):

@@ -12,13 +12,13 @@ from typing import Any
 from PIL import ExifTags, Image, ImageOps
 
 # What describes the photograph; the rest of a TIFF's first directory describes how its pixels are stored.
-_DESCRIPTIVE = (
+DESCRIPTIVE = (
     *(270, 271, 272, 282, 283, 296, 305, 306, 315, 316),  # description, camera, resolution, software, time, artist
     *(0x4746, 0x4749, 33432),  # rating, copyright
     *range(40091, 40096),  # title, comment, author, keywords and subject, as Windows writes them
 )
 _SUB_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
-_SOFTWARE, _HISTORY = ExifTags.Base.Software, 0x9213  # ImageHistory: "a record of what has been done to the image"
+_SOFTWARE, HISTORY = ExifTags.Base.Software, 0x9213  # ImageHistory: "a record of what has been done to the image"
 _WIDTH, _HEIGHT = ExifTags.Base.ExifImageWidth, ExifTags.Base.ExifImageHeight
 _XMP_SIZES = {"PixelXDimension": 0, "ImageWidth": 0, "PixelYDimension": 1, "ImageLength": 1}
 _COLOUR_SPACES = {b"GRAY": 1, b"RGB ": 3}
@@ -55,7 +55,7 @@ class Metadata:
 
     def with_history(self, software: str, history: str) -> Metadata:
         """With the program that made the image, and what it did (ASCII)."""
-        return replace(self, exif=self.exif | {_SOFTWARE: software, _HISTORY: history})
+        return replace(self, exif=self.exif | {_SOFTWARE: software, HISTORY: history})
 
     def exif_bytes(self, *, most: int | None = None) -> bytes:
         """The EXIF block, its six bytes of name first; empty where there is nothing to say.
@@ -80,7 +80,7 @@ class Metadata:
         if ExifTags.Base.MakerNote in details:
             kept = {tag: value for tag, value in details.items() if tag != ExifTags.Base.MakerNote}
             yield self.exif | {ExifTags.IFD.Exif: kept}
-        yield {tag: self.exif[tag] for tag in (_SOFTWARE, _HISTORY) if tag in self.exif}
+        yield {tag: self.exif[tag] for tag in (_SOFTWARE, HISTORY) if tag in self.exif}
 
 
 def read_metadata(image: Image.Image) -> Metadata:
@@ -100,7 +100,7 @@ def read_metadata(image: Image.Image) -> Metadata:
 def read_history(image: Image.Image) -> str | None:
     """What `Metadata.with_history` wrote, read from the header."""
     try:
-        history = image.getexif().get(_HISTORY)
+        history = image.getexif().get(HISTORY)
     except (SyntaxError, ValueError, OSError, struct.error):
         return None
     return history if isinstance(history, str) else None
@@ -110,7 +110,7 @@ def _exif(image: Image.Image) -> dict[int, Any]:
     """A block that cannot be read holds nothing."""
     try:
         source = image.getexif()
-        exif: dict[int, Any] = {tag: source[tag] for tag in _DESCRIPTIVE if tag in source}
+        exif: dict[int, Any] = {tag: source[tag] for tag in DESCRIPTIVE if tag in source}
         for directory in _SUB_DIRECTORIES:
             if tags := dict(source.get_ifd(directory)):
                 exif[int(directory)] = tags

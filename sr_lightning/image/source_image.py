@@ -14,8 +14,10 @@ from PIL import Image, ImageCms, ImageOps
 from sr_lightning.errors import UserError
 from sr_lightning.image.decoder import FORMATS, MAX_PIXELS, BadImageError, holds_16_bits, opened, wide_levels
 from sr_lightning.image.metadata import Metadata, read_metadata
+from sr_lightning.image.tiff_reader import read_grey_alpha_tiff
 
 Levels = NDArray[Any]  # uint8 or uint16
+_TURNED = (5, 6, 7, 8)  # orientations that swap height and width
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,41 @@ def read_source(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> SourceImag
         UserError: The file is not there or cannot be read.
     """
     path = Path(path)
+    try:
+        return _read(path, max_pixels)
+    except BadImageError:
+        if (found := _grey_alpha_tiff(path, max_pixels)) is None:
+            raise
+    return found
+
+
+def source_size(path: Path) -> tuple[int, int]:
+    """(H, W) of what `read_source` gives, from the file's header.
+
+    Raises:
+        BadImageError: As in `read_source`, but for damage beyond the header.
+        UserError: The file is not there or cannot be read.
+    """
+    try:
+        with opened(path) as image:
+            refuse_frames(image, path)
+            # Pillow says of a TIFF what it will be upright.
+            is_turned = image.format != "TIFF" and image.getexif().get(274) in _TURNED
+            return image.size if is_turned else image.size[::-1]
+    except BadImageError:
+        if (found := _grey_alpha_tiff(path, MAX_PIXELS)) is None:
+            raise
+    return found.levels.shape[0], found.levels.shape[1]
+
+
+def _grey_alpha_tiff(path: Path, max_pixels: int) -> SourceImage | None:
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return None
+    found = read_grey_alpha_tiff(path, max_pixels=max_pixels)
+    return None if found is None else SourceImage(*found, "TIFF LA;16")
+
+
+def _read(path: Path, max_pixels: int) -> SourceImage:
     with opened(path, max_pixels=max_pixels) as image:
         refuse_frames(image, path)
         kind = f"{image.format} {image.mode}"

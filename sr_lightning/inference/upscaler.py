@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
@@ -17,6 +18,7 @@ from torch.nn import functional
 from sr_lightning.errors import FailedError, UserError
 from sr_lightning.image.color import SYMMETRIES, dihedral, inverse_dihedral
 from sr_lightning.image.resize import enlarge, resize
+from sr_lightning.inference.blending import blended_rows
 from sr_lightning.inference.planes import apply_to_planes
 from sr_lightning.inference.tile_grid import Rectangle, TileGrid, inside, original_part, transformed_part
 from sr_lightning.inference.tiling import tile_margin
@@ -44,7 +46,8 @@ class Upscaler:
         tile: Largest side of a tile in LR pixels, without what it overlaps; `auto`: what suits the device, or the whole
             image for a network that sees all of it; None: the whole image.
         overlap: LR pixels that a tile sees beyond each side; None: as many as the network needs, so that the result is
-            the whole image's (but for rounding, below 1e-6).
+            the whole image's (but for rounding, below 1e-6). With one that is named, tiles of a network that sees the
+            whole image are blended, which gives another result.
         self_ensemble: As in `super_resolve`.
         precision: `bf16` for the network's operations in bfloat16, `auto` for that where the device is fast in it.
             bfloat16 is not exact enough for results of more than 8 bits, which are computed in float32 in any case.
@@ -73,8 +76,8 @@ class Upscaler:
         self.tile, self.overlap, self.precision = tile, overlap, precision
         self.self_ensemble, self.back_projection = self_ensemble, back_projection
         self.is_bf16 = precision == "bf16" or (precision == "auto" and is_fast_in_bf16(self.device))
-        self.notes: set[str] = set()
-        """What the user should know of how images were enlarged."""
+        self.notes: dict[str, str] = {}
+        """What the user should know of how images were enlarged, by topic."""
         self._most: int | None = None
         """Largest side of a tile that fits into memory, once one did not."""
 
@@ -107,32 +110,56 @@ class Upscaler:
         """
         height, width, channels = lr.shape
         grid, row = self._grid(height, width), 0
+        if self._blends and grid.tile < max(height, width):
+            yield from self._blended(lr, grid, dtype)
+            return
         while row < height:
-            part = next(rows for rows in grid.rows() if rows.stop > row)
-            part = slice(row, part.stop)
-            shape = ((part.stop - row) * self.scale, width * self.scale, channels)
+            stop = next(rows.stop for rows in grid.rows() if rows.stop > row)
+            block: Any = np.empty(((stop - row) * self.scale, width * self.scale, channels), dtype)
             try:
-                block: Any = np.empty(shape, dtype)
                 for columns in grid.columns():
                     place = slice(columns.start * self.scale, columns.stop * self.scale)
-                    block[:, place] = self._part(lr, (part, columns), grid, dtype)
+                    part = self._part(lr, (slice(row, stop), columns), grid, is_exact=_is_exact(dtype))
+                    block[:, place] = _as_levels(part, dtype)
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
                     raise
                 grid = self._halved(grid)
                 continue
             yield block
-            row = part.stop
+            row = stop
+
+    def _blended(self, lr: Image, grid: TileGrid, dtype: type[Any]) -> Iterator[Image]:
+        """Of a network whose result for a tile is another than for the whole image."""
+        overlap, name = self.overlap or 0, type(self.net).__name__
+        self.notes["blending"] = f"{name} sees whole images: tiles of {grid.tile} LR pixels, blended over {2 * overlap}"
+
+        def enlarge(part: Rectangle) -> Tensor:
+            tile = lr[part]
+            height, width = tile.shape[:2]
+            alone = TileGrid(height, width, max(height, width), 0)
+            return self._part(tile, (slice(0, height), slice(0, width)), alone, is_exact=_is_exact(dtype))
+
+        try:
+            for block in blended_rows(grid, overlap, self.scale, lr.shape[2], enlarge):
+                yield _as_levels(block, dtype)
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise FailedError(f"out of memory with tiles of {grid.tile} LR pixels; allowed: a smaller tile") from None
 
     def _grid(self, height: int, width: int) -> TileGrid:
         whole = TileGrid(height, width, max(height, width), 0)
         if self.tile is None and self._most is None:
             return whole
         tile = self.tile if isinstance(self.tile, int) else _TILE_GPU if self.device.type == "cuda" else _TILE_CPU
+        tile = min(tile, self._most or tile)
         if self.tile == "auto" and height * width <= (tile + 64) ** 2 and self._most is None:
             return whole  # its buffers are no larger than a tile's
         if tile >= max(height, width):
             return whole
+        if self._blends:
+            return TileGrid(height, width, max(tile, 2 * (self.overlap or 0)), 0)
         try:
             margin, step = tile_margin(self.net, self.scale, self.overlap)
         except UserError:
@@ -143,6 +170,22 @@ class Upscaler:
         if self.tile == "auto":
             tile = max(tile, 2 * margin)  # else most of the work would be done for margins
         return TileGrid(height, width, min(tile, self._most or tile), margin, step)
+
+    @functools.cached_property
+    def _blends(self) -> bool:
+        """Whether tiles would change the network's result, and the user wants them all the same."""
+        if self.overlap is None:
+            return False
+        try:
+            needed, _ = tile_margin(self.net, self.scale, None)
+        except UserError:
+            return True
+        if self.overlap < needed:
+            self.notes["overlap"] = (
+                f"tiles overlap by {self.overlap} LR pixels, but {type(self.net).__name__} sees {needed}: "
+                "not the whole image's result"
+            )
+        return False
 
     def _halved(self, grid: TileGrid) -> TileGrid:
         """Raises FailedError where tiles cannot become smaller, or would change the result."""
@@ -156,21 +199,19 @@ class Upscaler:
         except UserError as error:
             raise FailedError(f"out of memory with the whole image; {error}") from None
         log.warning("out of memory: tiles of %d LR pixels from here on", tile)
-        self.notes.add(f"tiles of {tile} LR pixels: larger ones did not fit into memory")
+        self.notes["memory"] = f"tiles of {tile} LR pixels: larger ones did not fit into memory"
         self._most = tile
         return TileGrid(grid.height, grid.width, tile, margin + _BACK_PROJECTION * self.back_projection, step)
 
-    def _part(self, lr: Image, part: Rectangle, grid: TileGrid, dtype: type[Any]) -> NDArray[Any]:
-        """(n, m, C) of the SR pixels of a part."""
+    def _part(self, lr: Image, part: Rectangle, grid: TileGrid, *, is_exact: bool) -> Tensor:
+        """(C, n, m) of the SR pixels of a part, float32, on the device."""
         channels = lr.shape[2]
         colours = channels - 1 if channels % 2 == 0 else channels
-        is_exact = np.dtype(dtype).itemsize > 1
         with torch.inference_mode():
             sr = self._planes(lr[..., :colours], part, grid, is_exact=is_exact)
-            if colours < channels:
-                alpha = self._alpha(lr[..., colours:], part, grid, is_exact=is_exact)
-                sr = torch.cat([sr, alpha], dim=0)
-            return _as_levels(sr, dtype).permute(1, 2, 0).cpu().numpy()
+            if colours == channels:
+                return sr
+            return torch.cat([sr, self._alpha(lr[..., colours:], part, grid, is_exact=is_exact)], dim=0)
 
     def _planes(self, lr: Image, part: Rectangle, grid: TileGrid, *, is_exact: bool) -> Tensor:
         """(C, n, m) of a part, float32; C is 1 or 3."""
@@ -240,10 +281,16 @@ def _as_tensor(part: Image, device: torch.device) -> Tensor:
     return (x / highest if highest > 1 else x)[None]
 
 
-def _as_levels(x: Tensor, dtype: type[Any]) -> Tensor:
-    """Rounded half up and clamped, where the type is a whole number's."""
-    if np.dtype(dtype).kind == "f":
-        return x
-    highest = np.iinfo(dtype).max
-    levels = x.mul(highest).add_(0.5).clamp_(0, highest)
-    return levels.to(torch.uint8) if highest == 255 else levels.to(torch.int32).to(torch.uint16)
+def _is_exact(dtype: type[Any]) -> bool:
+    """Whether a result has more than the 8 bits that bfloat16 computes with."""
+    return np.dtype(dtype).itemsize > 1
+
+
+def _as_levels(x: Tensor, dtype: type[Any]) -> Image:
+    """(C, n, m) -> (n, m, C), rounded half up and clamped where the type is a whole number's."""
+    with torch.inference_mode():
+        if np.dtype(dtype).kind == "u":
+            highest = np.iinfo(dtype).max
+            x = x.mul(highest).add_(0.5).clamp_(0, highest)
+            x = x.to(torch.uint8) if highest == 255 else x.to(torch.int32).to(torch.uint16)
+        return x.permute(1, 2, 0).cpu().numpy()

@@ -12,17 +12,15 @@ import numpy as np
 
 from sr_lightning.errors import UserError
 from sr_lightning.image.alpha import spread_colours
-from sr_lightning.image.decoder import opened
 from sr_lightning.image.encoder import FORMATS, Layout, Quality, check_size, fitted, write_image
 from sr_lightning.image.metadata import Metadata
-from sr_lightning.image.source_image import Levels, SourceImage, read_source, refuse_frames
+from sr_lightning.image.source_image import Levels, SourceImage, read_source, source_size
 from sr_lightning.inference.upscaler import Upscaler
 from sr_lightning.upscaling.enlarge import Consistency, enlarged_rows
 from sr_lightning.upscaling.history import PROGRAM, Work, is_same_work
 from sr_lightning.upscaling.size import Sizing
 from sr_lightning.upscaling.sources import Task, history
 
-_TURNED = (5, 6, 7, 8)  # orientations that swap height and width
 Status = Literal["to do", "done before", "large enough"]
 
 
@@ -62,11 +60,7 @@ def prepare(task: Task, sizing: Sizing, work: Work, writing: Writing) -> Status:
         UserError: The file is no image or has several frames; its output would be too large for the format; or a file
             that this program has not made is in the output's place.
     """
-    with opened(task.source) as image:
-        refuse_frames(image, task.source)
-        width, height = image.size
-        if image.format != "TIFF" and image.getexif().get(274) in _TURNED:
-            width, height = height, width
+    height, width = source_size(task.source)
     if sizing.is_large_enough(height, width):
         return "large enough"
     try:

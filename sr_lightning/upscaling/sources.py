@@ -14,6 +14,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.image.decoder import opened
 from sr_lightning.image.encoder import FORMATS, FormatName, format_of
 from sr_lightning.image.metadata import read_history
+from sr_lightning.image.tiff_reader import read_tiff_history
 from sr_lightning.text import listed
 
 _READ = (*EXTENSIONS, ".jfif", ".gif", ".avif", ".jp2", ".ppm", ".pgm", ".tga", ".qoi")
@@ -95,7 +96,7 @@ def history(path: Path) -> str | None:
         with opened(path) as image:
             found = read_history(image)
     except UserError:
-        return None
+        found = read_tiff_history(path) if path.suffix.lower() in (".tif", ".tiff") else None
     return found if found is not None and found.startswith('{"program": "sr_lightning') else None
 
 
