@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_lightning.errors import UserError
-from sr_lightning.text import Table, enumerated, nearest
+from sr_lightning.text import Table, enumerated, nearest, tolerate_encodings
 
 if TYPE_CHECKING:
     from sr_lightning.data.download.fetcher import Fetcher, RemoteFile, RemoteSet
@@ -171,6 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--jobs", type=int, default=4, choices=range(1, 17), metavar="1-16", help="files at once")
     arguments = parser.parse_args(argv)
+    tolerate_encodings()
 
     from sr_lightning.data.download.fetcher import remote_sets
 

@@ -1,6 +1,12 @@
 """Exceptions that end a run with a message or a status; any other is a bug and shows its traceback."""
 
-from sr_lightning.text import printable
+import sysconfig
+import traceback
+from pathlib import Path
+
+from sr_lightning.text import printable, shown
+
+_NOT_THE_USERS = (Path(__file__).resolve().parent, Path(sysconfig.get_paths()["stdlib"]).resolve())
 
 
 class _MessageError(Exception):
@@ -31,3 +37,24 @@ class InterruptedRun(BaseException):
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
         self.exit_status = 128 + signal_number
+
+
+def user_place(error: BaseException) -> str | None:
+    """Finds the innermost line of the user's own code that an error came through.
+
+    Returns:
+        `mynet.py:12, in forward`; None where only this package, Python and installed packages took part: then it is
+        no mistake of the user's.
+    """
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        is_library = {"site-packages", "dist-packages"} & set(path.parts)
+        if path.is_file() and not is_library and not any(path.resolve().is_relative_to(own) for own in _NOT_THE_USERS):
+            return f"{shown(path)}:{frame.lineno}, in {frame.name}"
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """`KeyError: 'width'`: an error's kind and the first line of its message."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

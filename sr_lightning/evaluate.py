@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.evaluate`: the papers' table, with the protocol and the published rows."""
+"""Command `evaluate`: scores networks on test sets, beside bicubic and the published rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.preview`: what a network will see in training, LR beside HR, as one image."""
+"""Command `preview`: saves the first training samples, LR beside HR, as one image."""
 
 from __future__ import annotations
 

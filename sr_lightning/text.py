@@ -1,10 +1,13 @@
-"""Text for people: printable names, paths as typed, nearest names, short lists, tables that fit."""
+"""Text for people: printable names, paths as typed, nearest names, short lists, natural order, tables that fit."""
 
 from __future__ import annotations
 
+import codecs
 import difflib
+import io
 import logging
 import re
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +20,26 @@ _NARROWEST = 8  # cells that a column of names keeps
 _BETWEEN = 2  # cells between two columns
 # Control characters but for line ends and tabs; those that turn the direction of writing; bytes that are no text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+# What stands for characters that an encoding lacks: …, ±, x, dashes, arrows, lines and bars.
+_ASCII = {
+    "\u2026": "...",
+    "\u00b1": "+-",
+    "\u00d7": "x",
+    "\u2013": "-",
+    "\u2014": "-",
+    "\u2192": "->",
+    "\u2191": "^",
+    "\u2193": "v",
+    "\u2500": "-",
+    "\u2502": "|",
+    "\u2501": "-",
+    "\u2578": "-",
+    "\u257a": "-",
+    "\u2588": "#",
+}
+_HANDLER = "sr_lightning.ascii"
 
 
 def printable(text: str) -> str:
@@ -59,6 +82,29 @@ class Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """As everywhere, and printable."""
         return printable(super().format(record))
+
+
+def tolerate_encodings() -> None:
+    """Replaces what the encoding of the terminal lacks (…, ±, lines of tables), where Python would raise an error."""
+    codecs.register_error(_HANDLER, _replace_in_error)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _replace_in_error(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(map(_as_ascii, error.object[error.start : error.end])), error.end
+
+
+def _encodable(text: str, encoding: str) -> str:
+    """What a stream of this encoding shows of a text."""
+    kept = {character for character in text if character.encode(encoding, "ignore")}
+    return "".join(character if character in kept else _as_ascii(character) for character in text)
+
+
+def _as_ascii(character: str) -> str:
+    return _ASCII.get(character, ascii(character)[1:-1])
 
 
 @dataclass(frozen=True)
@@ -119,8 +165,16 @@ class Table:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Draws it, as a table or as paragraphs."""
-        widths = self._widths(options.max_width)
-        yield from self._paragraphs(options.max_width) if widths is None else self._table(widths)
+        table = self if options.encoding.startswith("utf") else self._in_encoding(options.encoding)
+        widths = table._widths(options.max_width)
+        yield from table._paragraphs(options.max_width) if widths is None else table._table(widths)
+
+    def _in_encoding(self, encoding: str) -> Table:
+        """Without the characters that the terminal lacks: what stands for them is wider, and counts for the columns."""
+        rows = [
+            Row([_encodable(cell, encoding) for cell in row.cells], row.style, row.ends_section) for row in self.rows
+        ]
+        return Table(self.columns, self.figures, rows)
 
     def _widths(self, available: int) -> list[int] | None:
         """Cells for each column; None where there are too few."""
@@ -159,12 +213,18 @@ class Table:
             cells = dict(zip(self.columns, row.cells, strict=True))
             names = [cell for name, cell in cells.items() if cell and name not in self.figures]
             lines, line = fold("  ".join(names), width), ""
-            for item in (f"{name} {cell}" for name, cell in cells.items() if cell and name in self.figures):
+            for name, cell in cells.items():
+                item = f"{name} {cell}"
+                if not cell or name not in self.figures:
+                    continue
                 if line and cell_len(f"  {line}, {item},") > width:
                     lines.append(f"  {line},")
                     line = ""
+                if cell_len(f"  {item},") > width:  # its head on a line of its own, rather than a figure cut
+                    lines.append(f"  {name}")
+                    item = cell
                 line = f"{line}, {item}" if line else item
-            lines += fold(f"  {line}", width) if line else []
+            lines += [f"  {line}"] if line else []
             yield Text("\n".join(lines), style=row.style)
             if row.ends_section:
                 yield Text()

@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.train`: trains a network and tests it."""
+"""Command `train`: trains a network and tests it."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def train(config: TrainConfig, run: Run) -> float:
         from sr_lightning.loggers.metrics_csv import MetricsCsv
         from sr_lightning.loggers.weights_and_biases import finish_wandb
         from sr_lightning.runs.environment import describe, quiet
+        from sr_lightning.training.dry_run import dry_run
         from sr_lightning.training.final_test import final_test
 
     quiet()
@@ -60,13 +61,14 @@ def train(config: TrainConfig, run: Run) -> float:
     data = build_offering(config.data, "data", accepts_other_data=policy.accepts_other_data)
     data.setup("fit")  # before W&B starts: a bad image should not leave a run there
     net = build_network(config.model)
-    if config.compile:
-        net.compile()  # in place: the names of the weights stay as they are
     module = build_module(config, net, resets_optimizers=policy.resets_optimizers)
     callbacks = build_callbacks(config.callbacks, run)
     loggers = build_loggers(config.logger, run)
     csv = MetricsCsv(run.folder)
     trainer = build_trainer(config, run.folder, callbacks=callbacks, loggers=[csv, *loggers])
+    dry_run(module, data, trainer)  # a mistake in a class of the user's own is told before anything is written
+    if config.compile:
+        net.compile()  # in place: the names of the weights stay as they are
     info = describe(trainer, net, run.command)
     scales = "/x".join(map(str, config.scale))
     log.info("%s, %s parameters, x%s, %s", info["network"], f"{info['parameters']:,}", scales, info["hardware"])

@@ -22,9 +22,12 @@ def _keep_compiled_modules():
 
 _keep_compiled_modules()  # before torch is imported
 
-import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+
+pytest.register_assert_rewrite("helpers.faulty_runs")  # before it is imported
 from PIL import Image  # noqa: E402
+
+from helpers.images import make_image  # noqa: E402
 
 
 def pytest_sessionfinish():
@@ -46,16 +49,6 @@ def _own_surroundings(tmp_path, monkeypatch):
         if name.startswith("WANDB_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-
-
-def make_image(height: int, width: int, seed: int) -> np.ndarray:
-    """Edges, gradients and noise: (height, width, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width]
-    waves = [np.sin(x * f + y * g + p) for f, g, p in rng.uniform(0.05, 0.6, (3, 3))]
-    stripes = ((x + y) // rng.integers(5, 12)) % 2
-    image = np.stack(waves, 2) * 60 + stripes[..., None] * 70 + 90 + rng.normal(0, 4, (height, width, 3))
-    return image.clip(0, 255).astype(np.uint8)
 
 
 @pytest.fixture

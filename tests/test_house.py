@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 import zipfile
@@ -39,7 +40,10 @@ errors
 text __version__
 """
 LAYER = {wing: depth for depth, line in enumerate(LAYERS.split("\n")) for wing in line.split()}
-HYDRA = {"config", "builders", "runs", "cli", "train", "preview", "check_data", "pack", "evaluate"}
+RUNNABLE = set(LAYERS.split("\n")[1].split())
+# Whose modules import no torch until a function needs it.
+TORCHLESS = {"config", "cli", "runs", "weights", "text", "errors", "files"}
+HYDRA = {"config", "builders", "runs", "cli"} | RUNNABLE - {"demo"}
 
 
 def imports(path):
@@ -73,6 +77,7 @@ def test_imports_go_down_the_layers(path):
         if top == "sr_lightning" and own != "__init__":
             other = rest.split(".")[0]
             assert other == own or LAYER[other] > LAYER[own], f"{path} imports {name}"
+            assert (own, other) != ("losses", "models"), f"{path} imports {name}"
         if top in ("hydra", "omegaconf"):
             assert own in HYDRA, f"{path} imports {name}"
         if name.startswith("hydra.utils"):
@@ -141,6 +146,34 @@ def test_only_what_needs_lightning_imports_it():
 def test_a_command_begins_without_torch_and_then_imports_what_it_needs(command):
     assert closure([f"sr_lightning.{command}"]) == set()
     assert closure(imports(PACKAGE / f"{command}.py")) == COMMANDS[command]
+
+
+def test_what_answers_mistakes_imports_no_torch():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if wing(path) in TORCHLESS:
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            assert closure([module]) == set(), path
+
+
+def test_every_path_of_the_map_is_there():
+    """Of `<name>.py` its folder is."""
+    text = (PACKAGE / "README.md").read_text()
+    named = {quoted.split()[0] for quoted in re.findall(r"`([^`]+)`", text)}
+    paths = {name for name in named if "/" in name or name.endswith(".py")}
+    assert len(paths) > 60
+    for name in paths:
+        whole = name.partition("<")[0].rpartition("/")[0] if "<" in name else name
+        assert (PACKAGE / whole).exists() or (ROOT / whole).exists(), name
+    missing = {f"{path.name}/" for path in PACKAGE.iterdir() if (path / "__init__.py").is_file()} - paths
+    assert not missing
+
+
+def test_no_test_file_imports_another():
+    for path in (ROOT / "tests").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            assert not any(name.split(".")[-1].startswith(("test_", "conftest")) for name in names), path
 
 
 def test_third_party_backbones_are_imported_where_they_are_built():

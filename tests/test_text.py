@@ -2,6 +2,7 @@
 
 import io
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ from rich.console import Console
 
 from sr_lightning.check_data import main as check_data
 from sr_lightning.cli.jobs import JobOutcome, print_sweep
+from sr_lightning.download import main as download
 from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.evaluation.tables import Record, terminal
-from sr_lightning.text import Formatter, Table, fold, printable
+from sr_lightning.text import Formatter, Table, fold, printable, tolerate_encodings
 from sr_lightning.train import main as train
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -101,11 +103,11 @@ def test_lines_of_the_log():
 
 def results_table():
     """As evaluate's: names of two kinds, six figures."""
-    figures = ["PSNR-Y", "SSIM-Y", "gain", "least", "params", "ms/img"]
+    figures = ["PSNR-Y", "SSIM-Y", "gain", "least", "params", "multiply-adds", "ms/img"]
     table = Table(["set", "method", *figures], figures)
-    table.add("photographs_of_2026 x4", "bicubic", "27.07", "0.8039", "", "", "0", "7")
+    table.add("photographs_of_2026 x4", "bicubic", "27.07", "0.8039", "", "", "0", "", "7")
     name = "EDSR (runs/train/2026-11-24_10-00-00/checkpoints/best)"
-    table.add("", name, "28.64", "0.8440", "+1.58", "-0.25", "28.3 K", "9", ends_section=True)
+    table.add("", name, "28.64", "0.8440", "+1.58", "-0.25", "28.3 K", "123.4 G", "9", ends_section=True)
     return table
 
 
@@ -115,7 +117,7 @@ def test_no_width_cuts_a_figure(width):
     Console(file=page, width=width).print(results_table())
     lines = page.getvalue().splitlines()
     assert max(map(len, lines)) <= width
-    for figure in ("27.07", "0.8039", "28.64", "0.8440", "+1.58", "-0.25", "28.3 K"):
+    for figure in ("123.4 G", "27.07", "0.8039", "28.64", "0.8440", "+1.58", "-0.25", "28.3 K"):
         assert sum(figure in line for line in lines) == 1, figure
     # What is left of the name, in its order: nothing is lost where it goes on in the next line.
     shown = page.getvalue().replace(" ", "").replace("\n", "")
@@ -136,3 +138,31 @@ def test_no_width_cuts_a_figure(width):
 )
 def test_names_continue_after_slashes_and_spaces(text, width, lines):
     assert fold(text, width) == lines
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("ascii", "+-0.02 ...\n| \\xfc"), ("latin-1", "±0.02 ...\n| ü"), ("utf-8", "±0.02 …\n│ ü")],
+)
+def test_an_encoding_without_a_character_shows_another(encoding, shown, monkeypatch):
+    page = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", page)
+    tolerate_encodings()
+    print("±0.02 …\n│ ü")
+    assert page.buffer.getvalue().decode(encoding) == f"{shown}\n"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_commands_on_a_terminal_without_unicode(encoding, folder, monkeypatch):
+    page = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+    monkeypatch.setattr(sys, "stdout", page)
+    assert download(["--list"]) == 0
+    assert check_data([f"check_data.folders={folder}"]) == 0
+    assert train(["--cfg", "job"]) == 0
+    table = Table(["name", "PSNR-Y"], ["PSNR-Y"])
+    table.add("größe", "31.14±0.02")
+    table.show()
+    shown = page.buffer.getvalue().decode(encoding)
+    assert "looking at every image ...\n" in shown
+    assert ("31.14+-0.02" if encoding == "ascii" else "31.14±0.02") in shown
+    assert ("gr\\xf6\\xdfe" if encoding == "ascii" else "größe") in shown

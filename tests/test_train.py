@@ -15,6 +15,7 @@ import yaml
 from PIL import Image
 from torch import nn
 
+from helpers.equality import bit_identical
 from sr_lightning.builders.training import build_optimizer
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.train import main
@@ -34,10 +35,6 @@ def metrics(run):
 
 def weights(run, name="last"):
     return torch.load(run / "checkpoints" / f"{name}.ckpt", weights_only=True)["state_dict"]
-
-
-def equal(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
 def test_a_run_leaves_what_the_contract_names(tiny, capsys):
@@ -61,6 +58,10 @@ def test_a_run_leaves_what_the_contract_names(tiny, capsys):
     assert {p.name for p in (run / "samples").iterdir()} >= {"test_heldout_x4_img_1.png", "test_heldout_x4_img_4.png"}
     best = max(float(row["val/gain"]) for row in metrics(run) if row["val/gain"])
     assert document["objective"] == pytest.approx(best, abs=1e-5)
+    # No test set is named: what chose the checkpoint is not called a test.
+    assert "test: none (the validation images are scored at the end)" in (run / "train.log").read_text()
+    assert "Validation images, which chose the checkpoint (no data.test)" in out
+    assert document["split"] == "validation"
 
 
 def test_bicubics_row_is_an_independent_bicubic(tiny, folder):
@@ -95,8 +96,8 @@ def test_continued_is_as_if_never_stopped(tiny):
     assert not (stopped / "results.json").exists()
     assert main(["ckpt_path=last"]) == 0
     assert only_run() == stopped
-    assert equal(weights(stopped), weights(straight))
-    assert equal(weights(stopped, "best"), weights(straight, "best"))
+    assert bit_identical(weights(stopped), weights(straight))
+    assert bit_identical(weights(stopped, "best"), weights(straight, "best"))
     columns = ("step", "train/loss", "val/psnr_y", "lr")
     rows = [[[row[c] for c in columns] for row in metrics(run)] for run in (straight, stopped)]
     assert rows[0] == rows[1]
@@ -160,7 +161,7 @@ def test_a_signal_saves_the_step_and_is_the_exit_status(tiny, capsys, number):
     assert main([f"ckpt_path={run}"]) == 0
     assert (run / "results.json").exists()
     assert main([*tiny, "paths.runs=straight"]) == 0
-    assert equal(weights(run), weights(next(Path("straight/train").iterdir())))
+    assert bit_identical(weights(run), weights(next(Path("straight/train").iterdir())))
 
 
 @pytest.mark.fault("T7", "status 1, checkpoints finite")
@@ -253,10 +254,9 @@ def test_a_perceptual_loss_of_a_y_only_network_is_refused(tiny, capsys):
 
 def test_warm_start(tiny, capsys):
     assert main(tiny) == 0
-    best = only_run() / "checkpoints" / "best.ckpt"
     again = [
         *tiny,
-        f"model.weights={best}",
+        f"model.weights={only_run()}",
         "optimizer.lr=1e-12",
         "trainer.max_steps=1",
         "trainer.val_check_interval=1",
@@ -535,11 +535,11 @@ def test_the_average_of_the_weights_is_validated_kept_beside_the_raw_ones_and_re
     for key, value in average.items():
         torch.testing.assert_close(checkpoint["state_dict"][key], value)
         torch.testing.assert_close(checkpoint["current_model_state"][key], raw[-1][key])
-    assert not equal(checkpoint["state_dict"], checkpoint["current_model_state"])
+    assert not bit_identical(checkpoint["state_dict"], checkpoint["current_model_state"])
     assert main([*settings, "trainer.max_steps=2"]) == 0
     run = only_run()
     assert main([f"ckpt_path={run}", "trainer.max_steps=4"]) == 0
-    assert equal(weights(run), checkpoint["state_dict"])
+    assert bit_identical(weights(run), checkpoint["state_dict"])
 
 
 def test_compiled_training_leaves_the_names_of_the_weights(tiny, monkeypatch):

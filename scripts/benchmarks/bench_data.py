@@ -4,15 +4,15 @@
     python scripts/benchmarks/bench_data.py --images DIV2K_train_HR --out data.json
     python scripts/benchmarks/bench_data.py sizes workers --quick
 
-Every method gives the same batches of 16 (same images, windows, turns). Ours copies windows out of the decoded
-store, and out of the LR images that it made once; the others decode a file for each patch, with Pillow, or OpenCV
+Every method gives the same batches of 16 (same images, crops, flips and rotations). Ours copies windows out of the
+decoded store, and out of the LR images that it made once; the others decode a file for each patch, with Pillow, OpenCV
 where it is importable, in a DataLoader, and make LR of each window.
 
     patches    patches per second and core: uint8 windows, then LR and HR as floats (also ours with LR made of each
                window, as with a degradation that draws for each sample); with ready-made LR, beside BasicSR's own
                dataset where `basicsr` is importable; without workers and with two
     sizes      the same against the images' size: 0.15, 3 and 12 megapixels, synthetic
-    images   the same against their number, 10 to 10,000 small ones, synthetic; and what a store takes to make
+    images     the same against their number, 10 to 10,000 small ones, synthetic; and what a store takes to make
     workers    memory of each worker beyond that of one that loads nothing
 
 A core is a second of processor time of the process and its workers.
@@ -58,7 +58,7 @@ from sr_lightning.image.resize import resize
 
 Array = NDArray[np.uint8]
 Decode = Callable[[Path], Array]
-SECTIONS = ("patches", "sizes", "pictures", "workers")
+SECTIONS = ("patches", "sizes", "images", "workers")
 SCALE, BATCH, SEED = 4, 16, 1
 UNIT = "patches/s and core"
 DEGRADE = Downscale()
@@ -312,9 +312,9 @@ def images(report: benchmarking.Report, given: argparse.Namespace, folder: Path)
             started = time.perf_counter()
             ImageStore(paths, folder / "cache")
             times.append(time.perf_counter() - started)
-        compare(report, "pictures", f"{n:,}", files, given)
+        compare(report, "images", f"{n:,}", files, given)
         stores = zip(("store, made", "store, found"), times, strict=True)
-        report.sections["pictures"] += [benchmarking.Row(f"{n:,}", name, "s", [value]) for name, value in stores]
+        report.sections["images"] += [benchmarking.Row(f"{n:,}", name, "s", [value]) for name, value in stores]
 
 
 class Nothing(Dataset[Tensor]):
@@ -378,7 +378,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = benchmarking.parsed(parser, SECTIONS, argv)
     report = benchmarking.Report()
     warnings.filterwarnings("ignore", message="This DataLoader will create", category=UserWarning)
-    run = {"patches": patches, "sizes": sizes, "pictures": images, "workers": workers}
+    run = {"patches": patches, "sizes": sizes, "images": images, "workers": workers}
     for name in given.sections:
         with tempfile.TemporaryDirectory() as folder:
             run[name](report, given, Path(folder))

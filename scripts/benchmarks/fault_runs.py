@@ -69,7 +69,7 @@ class Row:
 
 def surroundings() -> None:
     """Images, a network and its config in the working folder."""
-    Path("pictures").mkdir()
+    Path("images").mkdir()
     draw = np.random.default_rng(0)
     for i in range(5):
         waves = np.cumsum(draw.normal(0, 12, (34 + 3 * i, 40, 3)), axis=1) + 128

@@ -9,7 +9,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from sr_lightning.config.signatures import parameters
-from sr_lightning.errors import UserError
+from sr_lightning.errors import UserError, one_line, user_place
 
 
 def build(section: dict[str, Any], path: str, **given: Any) -> Any:
@@ -21,7 +21,7 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
         given: Arguments that do not come from the config.
 
     Raises:
-        UserError: The class cannot be found, or does not accept the arguments.
+        UserError: The class cannot be found, does not accept the arguments, or, if it is the user's own, fails.
     """
     try:
         return instantiate(section, **given, _convert_="all")
@@ -31,10 +31,23 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
             if isinstance(cause, UserError):
                 raise cause from None
             cause = cause.__cause__
+        if (found := _from_users_code(error)) is not None:
+            raise UserError(f"{path}: cannot build {section.get('_target_')}: {found}") from None
         reason = error.__cause__ or error
         if isinstance(reason, TypeError | ValueError | ImportError | AttributeError | InstantiationException):
             raise UserError(f"{path}: cannot build {section.get('_target_')}: {reason}") from None
         raise
+
+
+def _from_users_code(error: BaseException) -> str | None:
+    """An error of a user's own class in one line with its place; None where it is not theirs."""
+    cause: BaseException | None = error
+    found = None
+    while cause is not None:  # the innermost cause says most
+        if (place := user_place(cause)) is not None:
+            found = f"{one_line(cause)} ({place})"
+        cause = cause.__cause__
+    return found
 
 
 def build_offering(section: dict[str, Any], path: str, **offered: Any) -> Any:
@@ -62,11 +75,15 @@ def factory(section: dict[str, Any], path: str) -> Callable[..., Any]:
     """A partial target that turns a constructor's complaint into one about the config."""
     partial = build(section | {"_partial_": True}, path)
 
-    def make(*args: Any) -> Any:
+    def make(*args: Any, **given: Any) -> Any:
         try:
-            return partial(*args)
+            return partial(*args, **given)
         except (TypeError, ValueError) as error:
             raise UserError(f"{path}: {section['_target_']} refuses its arguments: {error}") from None
+        except Exception as error:
+            if (found := _from_users_code(error)) is None:
+                raise
+            raise UserError(f"{path}: cannot build {section['_target_']}: {found}") from None
 
     return make
 

@@ -19,6 +19,7 @@ from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.errors import UserError
 from sr_lightning.models.base import SRNetwork
+from sr_lightning.models.conversion import Official
 
 
 @dataclass(frozen=True)
@@ -76,21 +77,19 @@ def _candidates(file: WeightsFile) -> Iterator[tuple[dict[str, Any], int]]:
 
 def _tried(network: type[SRNetwork], state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Any], int]]:
     """Arguments of a network that come nearest to these weights, and how many names still differ."""
-    for weights, settings in _candidate_states(network, state):
+    for candidate in _candidate_states(network, state):
         try:
-            if (inferred := network.infer(weights)) is None:
+            if (inferred := network.infer(candidate.state)) is None:
                 return
-            arguments = inferred | settings
+            arguments = inferred | candidate.settings
             with torch.device("meta"), warnings.catch_warnings(action="ignore"):
                 net = network(**arguments)
         except (KeyError, IndexError, ArithmeticError, ValueError, RuntimeError, UserError):
             continue  # another network's names and shapes: what is inferred from them is no network
-        yield arguments, sum(len(finding.names) for finding in differences(net, weights))
+        yield arguments, sum(len(finding.names) for finding in differences(net, candidate.state))
 
 
-def _candidate_states(
-    network: type[SRNetwork], state: dict[str, Tensor]
-) -> list[tuple[dict[str, Tensor], dict[str, Any]]]:
+def _candidate_states(network: type[SRNetwork], state: dict[str, Tensor]) -> list[Official]:
     try:
         return list(candidate_states(network, state))
     except UserError:  # known names around something else; said when the file is loaded into this network

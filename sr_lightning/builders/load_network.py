@@ -16,7 +16,7 @@ from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.errors import UserError
 from sr_lightning.files import sha256
 from sr_lightning.models.base import network_traits
-from sr_lightning.weights.pretrained import pretrained_names, weights_location
+from sr_lightning.weights.location import find_weights_file
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +60,16 @@ def load_network(checkpoint: str | Path, *, model: dict[str, Any] | None = None)
     weights fit, or one that spandrel knows.
 
     Args:
-        checkpoint: A file, a run's folder, or the name of pretrained weights.
+        checkpoint: See `find_weights_file`.
         model: The config's section `model` for a file that does not say how to build its network.
 
     Raises:
         UserError: The file cannot be read, does not say how to build its network, or does not fit it.
     """
-    path = weights_location(checkpoint)
-    if path is None:
-        names = ", ".join(pretrained_names())
-        raise UserError(
-            f"checkpoint: {checkpoint} is not there; allowed: a checkpoint, a run's folder, or one of {names}"
-        )
+    try:
+        path = find_weights_file(str(checkpoint))
+    except UserError as error:
+        raise UserError(f"checkpoint: {error}") from None
     if path.suffix.lower() == ".onnx":  # the place where an exported network comes in
         raise UserError(f"checkpoint: {path} is an ONNX file; allowed: the checkpoint that it was exported from")
     file = WeightsFile.read(path)

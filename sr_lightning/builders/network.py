@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -13,14 +14,16 @@ from sr_lightning.checkpoints.network_config import BESIDE_THE_NETWORK
 from sr_lightning.checkpoints.weights import WeightsFile, load_weights
 from sr_lightning.errors import UserError
 from sr_lightning.models.base import check_network
-from sr_lightning.weights.pretrained import find_pretrained
+from sr_lightning.weights.location import find_weights_file
+
+log = logging.getLogger(__name__)
 
 
 def build_network(section: dict[str, Any], *, weights: WeightsFile | None = None) -> nn.Module:
     """Builds a network, and starts it from weights where there are some.
 
     Args:
-        section: The network's `_target_` and arguments, and `weights` (a file, or the name of pretrained weights)
+        section: The network's `_target_` and arguments, and `weights` (see `find_weights_file`)
             with `fresh`, the layers that are not taken from it.
         weights: A file that has been read already, in place of `section["weights"]`.
 
@@ -32,7 +35,8 @@ def build_network(section: dict[str, Any], *, weights: WeightsFile | None = None
         raise UserError(f"model._target_: {section['_target_']} is a {type(net).__name__}, allowed: a torch.nn.Module")
     check_network(net)
     if weights is None and section.get("weights") is not None:
-        weights = WeightsFile.read(find_pretrained(section["weights"]))
+        weights = WeightsFile.read(file := find_weights_file(section["weights"]))
+        log.info("starting from %s", file)
     if weights is not None:
         load_weights(net, weights, fresh=section.get("fresh", ()), suggest=suggest_overrides)
     return net.to(memory_format=torch.channels_last)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from sr_lightning.builders.components import build, build_parts, check_kind, factory
+from sr_lightning.config.schedule_length import length_argument
 from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.config.signatures import parameters
 from sr_lightning.distributed.environment import ranks
@@ -40,7 +41,7 @@ def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool
     _check_scales(config, net)
     _check_patch(config, net, scale=1, unit="LR pixels")
     loss = build_loss(config.loss)
-    optimizer, scheduler = build_optimizer(config.optimizer, "optimizer"), factory(config.scheduler, "scheduler")
+    optimizer, scheduler = build_optimizer(config.optimizer, "optimizer"), build_scheduler(config.scheduler)
     if config.adversarial is None:
         return SRModule(
             net,
@@ -84,6 +85,12 @@ def build_optimizer(section: dict[str, Any], path: str) -> Callable[..., Any]:
     if "fused" in (parameters(section["_target_"]) or {}) and not any(way in section for way in ways):
         section = section | {"fused": True}
     return factory(section, path)
+
+
+def build_scheduler(section: dict[str, Any]) -> Callable[..., Any]:
+    """Builds schedules from an optimizer and the number of steps, which some classes take and some do not."""
+    make, length = factory(section, "scheduler"), length_argument(section)
+    return lambda optimizer, max_steps: make(optimizer, **({length: max_steps} if length else {}))
 
 
 def _adversary(config: TrainConfig, section: dict[str, Any]) -> Adversary:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
 from sr_lightning.models.base import SRNetwork
+from sr_lightning.models.conversion import Official
+from sr_lightning.text import enumerated
 
 # Prefixes of a network's names: our module's, and those of others' modules and wrappers.
 _PREFIXES = ("net.", "net_g.", "generator.", "model.", "module.", "_orig_mod.")
@@ -40,18 +42,16 @@ def without_prefixes(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
             yield from without_prefixes(part)
 
 
-def candidate_states(
-    net: nn.Module | type[nn.Module], state: dict[str, Tensor]
-) -> Iterator[tuple[dict[str, Tensor], dict[str, Any]]]:
+def candidate_states(net: nn.Module | type[nn.Module], state: dict[str, Tensor]) -> Iterator[Official]:
     """Yields a state dict in its own names, and in ours where the network knows them as a published implementation's.
 
     Yields:
-        The state, and arguments of the network that it was made with.
+        Each with the arguments of the network that it was made with.
 
     Raises:
         UserError: The names are known, but the architecture behind them is not the network's.
     """
-    yield state, {}
+    yield Official(state, {})
     network = net if isinstance(net, type) else type(net)
     if not issubclass(network, SRNetwork):
         return
@@ -83,7 +83,11 @@ def _belongs(name: str, part: str) -> bool:
 
 
 def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
-    """Names and shapes in which weights differ from a network; empty if they fit."""
+    """Names, shapes and kinds of numbers in which weights differ from a network; empty if they fit.
+
+    Precisions of one kind are converted when weights are loaded; integers, as in quantised files, would be cast to
+    other weights silently.
+    """
     expected = net.state_dict()
     missing = [key for key in expected if key not in weights]
     unexpected = [key for key in weights if key not in expected]
@@ -93,7 +97,37 @@ def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
         if key in weights and weights[key].shape != value.shape
     ]
     found = (Finding("missing", missing), Finding("unexpected", unexpected), Finding("other shape", shapes))
-    return [finding for finding in found if finding.names]
+    return [finding for finding in found if finding.names] + kind_differences(net, weights)
+
+
+def kind_differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
+    """Weights that are no floating-point numbers where the network's are, or the other way round."""
+    kinds = [
+        f"{key} {_dtype(weights[key])}, the network has {_dtype(value)}"
+        for key, value in net.state_dict().items()
+        if key in weights and _kind(weights[key]) != _kind(value)
+    ]
+    return [Finding("numbers of another kind", kinds)] if kinds else []
+
+
+def _kind(value: Tensor) -> str:
+    if value.is_complex():
+        return "complex"
+    return "float" if value.is_floating_point() else "bool" if value.dtype == torch.bool else "integer"
+
+
+def _dtype(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
+
+
+def check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Raises UserError where weights hold not-a-numbers or infinities, as after a training that diverged."""
+    names = [key for key, value in weights.items() if not value.isfinite().all()]
+    if names:
+        raise UserError(
+            f"holds weights that are not finite ({len(names)}): {enumerated(names, most=3)}; allowed: finite numbers. "
+            "A training that diverged leaves such a file: an earlier checkpoint may be whole"
+        )
 
 
 def setting_differences(net: nn.Module, settings: Mapping[str, Any]) -> list[Finding]:

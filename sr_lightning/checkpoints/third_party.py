@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from sr_lightning.checkpoints.matching import without_prefixes
+from sr_lightning.checkpoints.matching import check_finite, kind_differences, without_prefixes
 from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.errors import UserError
+from sr_lightning.inference.plausibility import lr_consistency, warn_if_implausible
 from sr_lightning.models.base import SRNetwork
 
 if TYPE_CHECKING:
@@ -71,4 +72,14 @@ def load_third_party(file: WeightsFile) -> ThirdPartyNetwork:
         raise UserError(f"{path}: {name} at x{found.scale} is made for {found.purpose}, allowed: super-resolution")
     if channels != (3, 3):
         raise UserError(f"{path}: {name} makes {channels[1]} channels of {channels[0]}, allowed: 3 of 3 (RGB)")
-    return ThirdPartyNetwork(found).eval()
+    own = found.model.state_dict()
+    loaded = {key: value for key, value in state.items() if key in own}
+    try:
+        check_finite(loaded)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if kinds := kind_differences(found.model, loaded):
+        raise UserError(f"{path}: does not fit {name}\n  {kinds[0]}")
+    net = ThirdPartyNetwork(found).eval()
+    warn_if_implausible(lr_consistency(net, net.scales[0]), path)
+    return net

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from sr_lightning.checkpoints.matching import (
     Finding,
     candidate_states,
+    check_finite,
     differences,
     keep_fresh_layers,
     setting_differences,
@@ -24,8 +26,13 @@ from sr_lightning.checkpoints.network_config import network_section
 from sr_lightning.checkpoints.plain_data import read_checkpoint
 from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
+from sr_lightning.inference.plausibility import PLAUSIBLE, lr_consistency, warn_if_implausible
+from sr_lightning.models.base import network_traits
+
+log = logging.getLogger(__name__)
 
 FORMAT = 1
+_CLEARLY = 3.0  # dB by which one reading of a file must be better than another
 # Where others keep a network's weights in their files; an average before the weights it was taken of. In our
 # own checkpoints `state_dict` is the average, where there is one (`callbacks.ema`).
 _CONTAINERS = ("params_ema", "g_ema", "state_dict", "params", "generator", "model_state_dict", "model")
@@ -106,11 +113,13 @@ def load_weights(
     found: list[tuple[int, int, list[Finding]]] = []
     try:
         for state in without_prefixes(file.weights):
-            for weights, settings in candidate_states(net, state):
-                weights = keep_fresh_layers(net, weights, fresh)
-                findings = differences(net, weights) or setting_differences(net, settings)
+            for candidate in candidate_states(net, state):
+                weights = keep_fresh_layers(net, candidate.state, fresh)
+                findings = differences(net, weights) or setting_differences(net, candidate.settings)
                 if not findings:
-                    net.load_state_dict(weights)
+                    check_finite(weights)
+                    others = [keep_fresh_layers(net, other, fresh) for other in candidate.alternatives]
+                    _load_most_plausible(net, [weights, *others], file, judge=not fresh)
                     return
                 left = len(file.weights) - len(weights)
                 found.append((left + sum(len(finding.names) for finding in findings), left, findings))
@@ -124,6 +133,30 @@ def load_weights(
     if suggest is not None and (suggestion := suggest(file)) is not None:
         message.append(suggestion)
     raise UserError("\n  ".join(message))
+
+
+def _load_most_plausible(
+    net: nn.Module, states: Sequence[dict[str, Tensor]], file: WeightsFile, *, judge: bool
+) -> None:
+    """Loads the state whose output agrees best with the input; the first where none does."""
+    net.load_state_dict(states[0])
+    scales = network_traits(net).scales
+    if file.note is not None or not judge or not scales:
+        return  # one of our files says how it was trained; layers that start anew make no image yet
+    found = []
+    for state in states:
+        net.load_state_dict(state)
+        found.append(lr_consistency(net, scales[0]))
+    best = 0
+    if len(states) > 1:
+        best = found.index(max(found)) if max(found) >= max(PLAUSIBLE, found[0] + _CLEARLY) else 0
+        told = f"{file.path}: read as weights for values {'from 0 to 1' if best else 'from 0 to 255'}"
+        if best or max(found[1:]) < found[0] - _CLEARLY:
+            log.info("%s: its output then agrees with its input by %.1f dB", told, found[best])
+        else:
+            log.warning("%s, as published; but the file does not show it: they would do as well otherwise", told)
+    net.load_state_dict(states[best])
+    warn_if_implausible(found[best], file.path)
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:

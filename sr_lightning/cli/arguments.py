@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
+from typing import NoReturn
 
-# Hydra's public `hydra.main` reads the command line itself, after which nothing can be checked before a job starts.
+# Hydra's public `hydra.main` reads the command line itself, and then nothing can be checked before a job starts.
 from hydra._internal.utils import get_args_parser
 
 from sr_lightning.config.findings import refuse
+from sr_lightning.config.override_errors import suggest_override
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.config.secrets import typed_secrets
+from sr_lightning.errors import UserError
 
 _QUESTIONS = ("help", "hydra_help", "version", "info", "cfg", "shell_completion")
+_FLAGS = "allowed: key=value, -m, --help, --cfg job, --config-dir, --config-name, --hydra-help"
+# Options of other tools, and what serves in their place.
+_OPTIONS = {
+    "resume": "ckpt_path=last, or ckpt_path=<run folder>",
+    "continue": "ckpt_path=last, or ckpt_path=<run folder>",
+    "config": "--config-dir=<your folder> experiment=<name>, a file <your folder>/experiment/<name>.yaml",
+    "cfg-file": "--config-dir=<your folder> experiment=<name>, a file <your folder>/experiment/<name>.yaml",
+    "opt": "--config-dir=<your folder> experiment=<name>, a file <your folder>/experiment/<name>.yaml",
+    "gpu": "trainer=gpu",
+    "cpu": "trainer=cpu",
+    "debug": "debug=fast",
+    "wandb": "logger=wandb",
+    "fp16": "trainer.precision=16-mixed",
+    "amp": "trainer.precision=16-mixed",
+    "bf16": "trainer.precision=bf16-mixed",
+    "sweep": "-m",
+}
 
 
 @dataclass(frozen=True)
 class Arguments:
     """What the user typed."""
 
-    typed: list[str]
     overrides: list[str]
     """`key=value` and the like; values that name files are quoted."""
     flags: list[str]
@@ -31,21 +51,56 @@ class Arguments:
     """Hydra answers by itself, and nothing runs: `--help`, `--cfg job`, …"""
 
 
-def parse_arguments(typed: list[str]) -> Arguments:
+def parse_arguments(typed: list[str], name: str) -> Arguments:
     """Splits a command line.
 
+    Args:
+        typed: Without the program's name.
+        name: The primary config, in which keys are looked up for the messages.
+
     Raises:
-        UserError: It holds a secret.
-        SystemExit: A flag is unknown.
+        UserError: It holds a secret, or a flag that is none of Hydra's.
     """
     refuse(list(typed_secrets(typed)))
-    parsed = get_args_parser().parse_args(typed)
+    parser = get_args_parser()
+    parser.allow_abbrev = False  # `--config` is no short form of three flags
+    parser.error = _refuse_flag  # type: ignore[method-assign]  # argparse would print its usage and exit
+    parsed, unknown = parser.parse_known_intermixed_args(typed)
+    refuse([_unknown_flag(flag, typed, name) for flag in unknown if flag.startswith("-")])
+    if parsed.experimental_rerun:
+        raise UserError(
+            "--experimental-rerun: loads a pickle, which can run any code; allowed: --config-dir=<run>/.hydra "
+            "--config-name=config"
+        )
+    if parsed.config_path:
+        raise UserError("--config-path: would hide the project's own configs; allowed: --config-dir=<your folder>")
     return Arguments(
-        typed=typed,
         overrides=[quote_path(override, is_sweep=parsed.multirun) for override in parsed.overrides],
-        flags=[argument for argument in typed if argument not in parsed.overrides],
+        flags=_flags(parsed),
         config_dir=parsed.config_dir,
         config_name=parsed.config_name,
         is_sweep=parsed.multirun,
         is_question=any(getattr(parsed, flag, None) for flag in _QUESTIONS),
     )
+
+
+def _flags(parsed: argparse.Namespace) -> list[str]:
+    """Hydra's flags, each in one word, so that overrides may follow."""
+    switches = [f"--{name.replace('_', '-')}" for name, value in vars(parsed).items() if value is True]
+    values = {name: value for name, value in vars(parsed).items() if isinstance(value, str)}
+    return [*switches, *(f"--{name.replace('_', '-')}={value}" for name, value in values.items())]
+
+
+def _unknown_flag(flag: str, typed: list[str], config: str) -> str:
+    """Says what to type in place of an option that another tool has."""
+    name, _, value = flag.lstrip("-").partition("=")
+    if name in _OPTIONS:
+        return f"{flag.partition('=')[0]}: no such option; allowed: {_OPTIONS[name]}"
+    following = typed[typed.index(flag) + 1 :][:1] if flag in typed else []
+    if not value and following and "=" not in following[0] and not following[0].startswith("-"):
+        value = following[0]
+    return f"{flag}: no such option; {suggest_override(config, name.replace('-', '_'), value)}"
+
+
+def _refuse_flag(message: str) -> NoReturn:
+    raise UserError(f"{message}; {_FLAGS}")

@@ -1,4 +1,4 @@
-"""The table of commands that take a config: its check, what is imported, what a sweep compares, what can be resumed."""
+"""Table of the commands that take a config: the check of each, what a sweep compares, what can be resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line that every command takes: arguments, composed jobs, their checks, the run's folder, and then Hydra.
+"""Entry point shared by all commands: arguments, composed jobs, their checks, the run's folder, and then Hydra.
 
 Hydra composes and sweeps. What is added: a user's mistake is answered in a second with everything that is wrong, all
 jobs of a sweep are checked before the first one starts, and the exit status says what happened.
@@ -7,16 +7,16 @@ jobs of a sweep are checked before the first one starts, and the exit status say
 from __future__ import annotations
 
 import logging
-import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from sr_lightning.cli.arguments import Arguments, parse_arguments
 from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.exit_status import exit_status
 from sr_lightning.cli.jobs import Session, Task, lock_for_all_ranks
-from sr_lightning.config.compose import ComposedJob, compose_jobs
-from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.cli.surroundings import surroundings
+from sr_lightning.config.compose import ComposedJob, compose_jobs, translate_overrides
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
@@ -39,32 +39,22 @@ def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
     """
     typed = sys.argv[1:] if argv is None else argv
     program = f"python -m sr_lightning.{name}"
-    return exit_status(program, lambda: _run(name, task, typed, program))
+    with surroundings():
+        return exit_status(program, lambda: _run(name, task, typed, program))
 
 
 def _run(name: str, task: Task, typed: list[str], program: str) -> int:
-    _prepare_environment()
-    arguments, command = parse_arguments(typed), COMMANDS[name]
+    arguments, command = parse_arguments(typed, name), COMMANDS[name]
     session = Session(name, task, " ".join([program, *typed]))
-    if arguments.is_question:
-        session.call_hydra(typed)
-        return 0
-    if command.schema is None:
-        return _run_once(name, task, arguments, program)
-    if command.can_resume:
+    if command.can_resume and not arguments.is_question:
         folder = find_folder(arguments.overrides, is_sweep=arguments.is_sweep)
         if folder is not None:
             return _resume(session, folder, arguments)
-    return _begin(session, arguments)
-
-
-def _prepare_environment() -> None:
-    # Errors of composition and of jobs come through as they are, not as text printed by Hydra with status 1.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
-    for name in ("SR_DATA", "SR_CACHE"):  # set to nothing means not set, as in a shell
-        if not os.environ.get(name, "unset"):
-            del os.environ[name]
-    register_resolvers()
+    arguments = _translate(name, arguments)
+    if arguments.is_question:
+        session.call_hydra([*arguments.overrides, *arguments.flags])
+        return 0
+    return _begin(session, arguments) if command.schema else _run_once(name, task, arguments, program)
 
 
 def _run_once(name: str, task: Task, arguments: Arguments, program: str) -> int:
@@ -109,6 +99,13 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         own = [o for o in arguments.overrides if o.lstrip("+").startswith("hydra.")]
         own += [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
         return session.start([*arguments.flags, *own])
+
+
+def _translate(name: str, arguments: Arguments) -> Arguments:
+    translated = translate_overrides(
+        name, arguments.overrides, config_dir=arguments.config_dir, config_name=arguments.config_name
+    )
+    return replace(arguments, overrides=translated)
 
 
 def _compose(name: str, arguments: Arguments) -> list[ComposedJob]:

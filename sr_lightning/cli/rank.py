@@ -22,7 +22,7 @@ from sr_lightning.cli.commands import COMMANDS, RunConfig
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import FailedError, InterruptedRun, UserError
 from sr_lightning.runs.run import Run
-from sr_lightning.text import Formatter
+from sr_lightning.text import Formatter, tolerate_encodings
 
 RANKS = "ranks"
 """The folder in a run's folder that holds the job, and what each rank reports."""
@@ -67,6 +67,7 @@ def main() -> int:
     name, folder, rank = sys.argv[1], Path(sys.argv[2]), ranks().rank
     report = folder / RANKS / f"rank{rank}.json"
     _end_with_parent()
+    tolerate_encodings()
     _log_to(folder, name, rank)
     config, run = read_job(folder, name)
     task = getattr(importlib.import_module(f"sr_lightning.{name}"), name)

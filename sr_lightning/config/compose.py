@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig
+from hydra.core.override_parser.types import Override, OverrideType
+from omegaconf import DictConfig, OmegaConf
 
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.override_errors import COMPOSITION_ERRORS, find_wrong_overrides, summarise
+from sr_lightning.config.overrides import empty_group
 from sr_lightning.errors import UserError
 
 
@@ -66,8 +69,79 @@ def compose_jobs(
                 combinations = combinations[:1]
             return [_compose_job(primary, job, is_sweep=True) for job in combinations]
         except COMPOSITION_ERRORS as error:
-            findings = find_wrong_overrides(primary, overrides) or [summarise(error)]
+            findings = find_wrong_overrides(primary, overrides, is_sweep=is_sweep) or [summarise(error)]
             raise UserError("\n".join(findings)) from None
+
+
+def translate_overrides(
+    name: str, overrides: list[str], *, config_dir: str | None, config_name: str | None
+) -> list[str]:
+    """Translates what means something else to Hydra than to its user.
+
+    A section typed as a mapping replaces the one that is there; Hydra would merge the two. So
+    `scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 5}` becomes deletions of the keys of `scheduler`,
+    and what was typed is added. A mapping that names no class and sets only keys of the section is left as it is.
+    A group that is set to null is chosen empty.
+
+    Args:
+        name: The primary config.
+        overrides: As typed, paths quoted.
+        config_dir: As in `compose_jobs`.
+        config_name: As in `compose_jobs`.
+    """
+    overrides = [empty_group(override) for override in overrides]
+    if not any("={" in override for override in overrides):
+        return overrides
+    primary = config_name or name
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        if config_dir:
+            _search_also(config_dir)
+        expanded: list[str] = []
+        for i, override in enumerate(overrides):
+            try:
+                # As Hydra: groups first, wherever they are typed, and then value by value.
+                groups = [o for o in overrides[i + 1 :] if "." not in o.partition("=")[0] and "={" not in o]
+                expanded += _replacement(override, [*expanded, *groups], primary)
+            except COMPOSITION_ERRORS:
+                expanded.append(override)  # `compose_jobs` says what is wrong
+    return expanded
+
+
+def _replacement(override: str, others: list[str], primary: str) -> list[str]:
+    """One override, or the overrides that let it replace a section."""
+    if "={" not in override:
+        return [override]
+    (parsed,) = _parse([override])
+    values = list(parsed.sweep_iterator()) if parsed.is_sweep_override() else [parsed.value()]
+    before = compose(primary, _combinations(_parse(others))[0])
+    node = OmegaConf.select(before, parsed.key_or_group)
+    if parsed.type != OverrideType.CHANGE or not isinstance(node, DictConfig):
+        return [override]
+    sections = [value for value in values if isinstance(value, dict)]
+    if len(sections) < len(values) or all(_only_sets(section, node) for section in sections):
+        return [override]
+    return [*_deletions(parsed.key_or_group, node), f"++{override}"]
+
+
+def _only_sets(section: Mapping[Any, Any], node: DictConfig) -> bool:
+    """Whether a mapping sets keys that are there, and names no class."""
+    inner = ((value, node.get(key)) for key, value in section.items() if isinstance(value, dict))
+    return (
+        len(section) > 0
+        and "_target_" not in section
+        and all(key in node for key in section)
+        and all(not isinstance(old, DictConfig) or _only_sets(new, old) for new, old in inner)
+    )
+
+
+def _deletions(section: str, node: DictConfig) -> list[str]:
+    """Hydra deletes no key that is null or missing, so that it is given a value before."""
+    overrides: list[str] = []
+    for name in map(str, node):
+        key = f"{section}.{name}"
+        overrides += [f"++{key}=0"] if OmegaConf.is_missing(node, name) or node.get(name) is None else []
+        overrides.append(f"~{key}")
+    return overrides
 
 
 def _parse(overrides: list[str]) -> list[Override]:

@@ -12,14 +12,15 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.config.findings import refuse, unknown_keys
-from sr_lightning.config.path_check import missing_folder_findings, set_findings, set_folders
+from sr_lightning.config.path_check import missing_folder_findings, set_findings, set_folders, weights_findings
 from sr_lightning.config.schema import BICUBIC, EXTRA_KEYS, SCALES, EvaluateConfig
 from sr_lightning.config.section_check import check_section, check_value
 from sr_lightning.config.signatures import parameters, table_keys
+from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.train import checked_paths
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
-from sr_lightning.weights.pretrained import find_pretrained, pretrained_names, weights_location
+from sr_lightning.weights.location import find_weights_file
 
 FORMATS = ("markdown", "latex", "csv")
 _DATA = "sr_lightning.data.SRDataModule"
@@ -41,7 +42,7 @@ def check_evaluate(config: DictConfig) -> EvaluateConfig:
     """
     plain = _resolved(config)
     known = {field.name for field in fields(EvaluateConfig)}
-    findings = unknown_keys(plain, known)
+    findings = [f"{key}: no such key; {suggest_key(key, plain)}" for key in plain if key not in known]
     findings += [f"{key}: must be given" for key in sorted(known - set(plain))]
     refuse(findings)
     found = EvaluateConfig(**plain)
@@ -113,9 +114,7 @@ def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
         known = model | {key: list(SCALES) if key == "scales" else SCALES[0] for key in unscaled}
         check_section(known, "model", findings, extra=EXTRA_KEYS["model"])
         model |= {key: value for key, value in known.items() if key not in unscaled}
-        if (weights := model.get("weights")) is not None and not find_pretrained(weights).is_file():
-            names = ", ".join(pretrained_names())
-            findings.append(f"model.weights: {weights} is not there; allowed: a file of weights, or one of {names}")
+        findings += weights_findings(model.get("weights"))
         if model.get("fresh"):
             findings.append(
                 f"model.fresh: found {model['fresh']}, allowed: nothing; that part would hold random weights"
@@ -153,17 +152,14 @@ def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, path in zip(named or [""] * len(paths), paths, strict=True):
         key = f"checkpoint.{name}" if name else "checkpoint"
+        file = _checkpoint_file(path, key, findings) if isinstance(path, str) and path else None
         if not isinstance(path, str) or not path:
             findings.append(f"{key}: found {path!r}, allowed: a file, a run's folder, a list, or {{name: file}}")
         elif name == "bicubic":
             findings.append(f"{key}: bicubic stands in every table; allowed: another name")
-        elif (file := _checkpoint_file(path)) is None:
-            what = "holds no checkpoints/best.ckpt" if os.path.isdir(path) else "is not there"
-            hint = nearest(path, pretrained_names())
-            findings.append(f"{key}: {path} {what}; a checkpoint, a run's folder, or pretrained weights; {hint}")
         elif file in found:
             findings.append(f"{key}: {path} is named twice")
-        else:
+        elif file is not None:
             found[file] = str(name) or ("" if os.path.exists(path) else path)
     if not paths:
         findings.append("checkpoint: found an empty list, allowed: a file, a run's folder, a list")
@@ -203,10 +199,12 @@ def _unique_end(folder: str, others: Sequence[str]) -> str:
     return "/".join(parts[-length:])
 
 
-def _checkpoint_file(path: str) -> str | None:
-    """The file that a path stands for: of a run's folder the best checkpoint, or the last; pretrained names stay."""
-    file = weights_location(path)
-    if file is None:
+def _checkpoint_file(path: str, key: str, findings: list[str]) -> str | None:
+    """The file that a path stands for; names of pretrained weights stay as they are, for the tables."""
+    try:
+        file = find_weights_file(path)
+    except UserError as error:
+        findings.append(f"{key}: {error}")
         return None
     return str(file) if os.path.exists(path) else path
 

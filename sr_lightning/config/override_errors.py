@@ -2,60 +2,138 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from pathlib import Path
 
-from hydra import compose
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # it ships no types
 
 from sr_lightning.config.conf_files import conf_dir, describe_yaml_error
-from sr_lightning.text import nearest
+from sr_lightning.config.signatures import parameters
+from sr_lightning.config.suggestions import dotted_keys, find_key, suggest_key
 
 # Hydra raises a ValueError for `group=3`; a file that is no YAML, has a key twice or asks for an object is YAML's.
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError, YAMLError)
+# Sections whose keys are names that the user gives.
+_OPEN = ("callbacks", "logger", "data.val", "data.test", "loss.terms", "checkpoint")
+_SHAPE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=\s:]*)(?P<sign2>\s*(==|=|:)\s*)(?P<value>.*)", re.DOTALL)
 
 
-def find_wrong_overrides(name: str, overrides: list[str]) -> list[str]:
+def find_wrong_overrides(name: str, overrides: list[str], *, is_sweep: bool) -> list[str]:
     """Tries each override alone: groups first, then values on top of the groups that are right."""
     findings: list[str] = []
     groups: list[str] = []
-    values: list[list[str]] = []
+    values: list[tuple[Override, list[str]]] = []
     for override in overrides:
+        if (shape := _wrong_shape(override)) is not None:
+            findings.append(shape)
+            continue
         try:
             parsed = OverridesParser.create().parse_override(override)
             choices = list(parsed.sweep_string_iterator()) if parsed.is_sweep_override() else []
-        except HydraException as error:
-            findings.append(f"{override}: {summarise(error)}")
+        except HydraException:
+            findings.append(_wrong_value(override))
+            continue
+        if choices and not is_sweep:
+            key, _, value = override.partition("=")
+            findings.append(f"{key}: found {value}, allowed: one value, a list {key}=[{value}], or with -m a sweep")
             continue
         lines = [f"{parsed.get_key_element()}={choice}" for choice in choices] or [override]
         is_text = bool(choices) or isinstance(parsed.value(), str | type(None))
-        if not parsed.key_or_group:
-            findings.append(f"{override}: a key is missing before the '='")
-        elif "." in parsed.key_or_group or not is_text:
-            values.append(lines)
+        if "." in parsed.key_or_group or not is_text:
+            values.append((parsed, lines))
         else:
             wrong = [finding for line in lines if (finding := _finding(name, [line]))]
             findings += wrong
             groups += [] if wrong else lines[:1]
-    findings += [finding for lines in values for line in lines if (finding := _finding(name, [*groups, line]))]
+    for parsed, lines in values:
+        wrong = [finding for line in lines if (finding := _finding(name, [*groups, line]))]
+        findings += wrong
+        if not wrong and (parsed.is_delete() or parsed.is_force_add()):
+            groups += lines[:1]  # a section that is replaced, in which others set keys
     return list(dict.fromkeys(findings))
+
+
+def suggest_override(name: str, key: str, value: str) -> str:
+    """What to type where a key, perhaps that of another tool, came as an option."""
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        config = compose(name)
+    meant = key if key in dict(dotted_keys(config)) else find_key(key, config)
+    return f"did you mean {meant}={value or '<value>'}?" if meant else "allowed: key=value, such as scale=2"
+
+
+def _wrong_shape(override: str) -> str | None:
+    """What is no `key=value` at all."""
+    match = _SHAPE.fullmatch(override)
+    if match is None or (not match["key"] and match["sign2"] != "="):
+        return None if override.startswith("~") else f"{override}: found no '=', allowed: key=value, such as scale=2"
+    if not match["key"]:
+        return f"{override}: found no key before the '=', allowed: key=value, such as scale=2"
+    if match["sign2"] != "=" and not (match["sign2"] == ":" and "=" in override):
+        sign = match["sign2"].strip()
+        what = "a ':'" if sign == ":" else "a '=='" if sign == "==" else "spaces around the '='"
+        return f"{override}: found {what}, allowed: {match['sign'] or ''}{match['key']}={match['value']}"
+    return None
+
+
+def _wrong_value(override: str) -> str:
+    key, _, value = override.partition("=")
+    quoted = value.replace("'", "").replace('"', "")
+    return (
+        f"{key}: found {value!r}, whose brackets, quotes or other signs cannot be read; allowed: a value, a list "
+        f"[a,b], a mapping {{a: b}}, or a text in quotes within the shell's, as in '{key}=\"{quoted}\"'"
+    )
 
 
 def _finding(name: str, overrides: list[str]) -> str | None:
     try:
         compose(name, overrides)
     except COMPOSITION_ERRORS as error:
-        said = str(error).partition("Config search path")[0]
-        if match := re.search(r"Could not override '([^']+)'", said):
-            return _unknown_key(name, match[1], overrides)
-        if match := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':((?:\s+\S+)*)", said):
-            return f"{match[1]}: found {match[2]!r}, {nearest(match[2], match[3].split())}"
-        return f"{overrides[-1]}: {summarise(error)}"
+        return _explain(name, overrides, error)
     return None
+
+
+def _explain(name: str, overrides: list[str], error: Exception) -> str:
+    """What is wrong with the last override."""
+    said = str(error).partition("Config search path")[0]
+    override = overrides[-1]
+    key = override.lstrip("+~").partition("=")[0]
+    if match := re.search(r"Could not override '([^']+)'", said):
+        return _unknown_key(name, match[1], overrides)
+    if "Could not delete from config" in said and "does not exist" in said:
+        return _unknown_key(name, key, overrides)
+    if match := re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':((?:\s+\S+)*)", said):
+        group, choice = match[1], match[2]
+        if f"{group}/{choice}" == override.replace("=", "/", 1):
+            group, _, choice = override.partition("=")
+        return f"{group}: found {choice!r}, {_nearest_choice(group, choice, match[3].split())}"
+    if "Config group override must be a string" in said:
+        choices = sorted(path.stem for path in Path(conf_dir(), key).glob("*.yaml"))
+        return f"{key}: found {override.partition('=')[2]}, allowed: {', '.join(choices)}"
+    if "Could not append to config" in said or "Multiple values for" in said:
+        return f"{override}: {key} is there already; allowed: {override.lstrip('+')}"
+    return f"{override}: {summarise(error)}"
+
+
+def _nearest_choice(group: str, choice: str, listed: list[str]) -> str:
+    """As `nearest`; Hydra lists no choices in folders, and of ours those outside of them are former names."""
+    root = Path(conf_dir(), group)
+    inner = sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.glob("*/*.yaml"))
+    choices = inner + [name for name in listed if not (inner and (root / f"{name}.yaml").is_file())]
+    close = difflib.get_close_matches(choice, choices, n=1, cutoff=0.6) or [
+        name
+        for found in difflib.get_close_matches(choice, [Path(name).name for name in choices], n=1, cutoff=0.6)
+        for name in choices
+        if Path(name).name == found
+    ]
+    hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return f"{hint}allowed: {', '.join(choices)}"
 
 
 def _unknown_key(name: str, key: str, overrides: list[str]) -> str:
@@ -64,11 +142,13 @@ def _unknown_key(name: str, key: str, overrides: list[str]) -> str:
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
         groups = sorted(path.stem for path in Path(conf_dir(), parent).glob("*.yaml"))
-        hint = f"; {parent}=… chooses one, allowed: {', '.join(groups)}" if groups else ""
-        return f"{key}: there is no section {parent!r}{hint}"
+        hint = f"{parent}=… chooses one, allowed: {', '.join(groups)}" if groups else suggest_key(key, config)
+        return f"{key}: there is no section {parent!r}; {hint}"
     with open_dict(node):
-        names = [str(k) for k in node]
-    return f"{key}: no such key; {nearest(leaf, names)} (a new key is added by +{key}=…)"
+        accepted = parameters(str(node.get("_target_", ""))) or {}
+    if parent in _OPEN or leaf in accepted:
+        return f"{key}: no such key in the config; allowed: +{key}=… to add it, or {', '.join(map(str, node))}"
+    return f"{key}: no such key; {suggest_key(key, config)}"
 
 
 def summarise(error: Exception) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
+
+from sr_lightning.config.conf_files import conf_dir
 
 # Keys whose values are names of files or folders, which may hold any character that a file system allows.
 PATH_KEYS = re.compile(
@@ -25,10 +28,45 @@ def quote_path(override: str, *, is_sweep: bool = False) -> str:
     if not match or not PATH_KEYS.match(match["key"].lstrip("+")):
         return override
     value = match["value"]
+    if entries := _quote_entries(value):
+        return f"{match['key']}={entries}"
     is_syntax = value in ("", "null") or "${" in value or value[0] in "\"'" or value[0] + value[-1] in ("{}", "[]")
     is_choice = is_sweep and "," in value
     if (is_syntax or is_choice) and not os.path.exists(value):
         return override
+    return f"{match['key']}={_quote(value)}"
+
+
+def empty_group(override: str) -> str:
+    """`adversarial=null` chooses nothing of a group, which Hydra's command line calls `adversarial=[]`."""
+    key, _, value = override.partition("=")
+    choices = value.split(",")
+    if "null" not in choices or "/" in key or not Path(conf_dir(), key).is_dir():
+        return override
+    return f"{key}={','.join('[]' if choice == 'null' else choice for choice in choices)}"
+
+
+def _quote(value: str) -> str:
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
-    return f"{match['key']}='{escaped}'"
+    return f"'{escaped}'"
+
+
+def _quote_entries(value: str) -> str | None:
+    """Quotes the folders of `{hr: a, lr: b/X{scale}}` and `[a/X{scale}, b]`; None: nothing of that kind."""
+    if value.startswith("{") and value.endswith("}") and "},{" not in value.replace(" ", ""):
+        parts = re.split(r"(?:^\{|,)\s*(hr|lr|files)\s*:\s*", value)
+        if parts[0] or len(parts) < 3:
+            return None
+        parts[-1] = parts[-1].removesuffix("}")
+        entries = zip(parts[1::2], parts[2::2], strict=True)
+        return "{" + ", ".join(f"{name}: {_quote_text(text.strip())}" for name, text in entries) + "}"
+    if value.startswith("[") and value.endswith("]") and "{" in value and "${" not in value:
+        return "[" + ",".join(_quote_text(text.strip()) for text in value[1:-1].split(",")) + "]"
+    return None
+
+
+def _quote_text(text: str) -> str:
+    """Quoted where it holds what Hydra's grammar might read otherwise."""
+    is_plain = re.fullmatch(r"[\w./ -]*", text, re.ASCII) is not None
+    return text if is_plain or text[0] in "\"'[{$" else _quote(text)

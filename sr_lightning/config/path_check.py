@@ -10,7 +10,8 @@ from typing import Any
 
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.config.signatures import constant
-from sr_lightning.weights.pretrained import find_pretrained, pretrained_names
+from sr_lightning.errors import UserError
+from sr_lightning.weights.location import find_weights_file
 
 _DATA_HINT = "; the data sets' root is paths.data or $SR_DATA, and `python -m sr_lightning.download` fills it"
 _SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -32,13 +33,19 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
     weights = config.model.get("weights")
     if config.model.get("fresh") and weights is None:
         yield f"model.fresh: found {config.model['fresh']}, but model.weights names nothing to start from"
-    files = {"model.weights": weights and find_pretrained(weights)}
-    if config.loss.get("beta", 0.0) > 0:
-        files["loss.perceptual.weights"] = (config.loss["perceptual"] or {}).get("weights")
-    for key, file in files.items():
-        if file is not None and not os.path.isfile(file):
-            names = f", or one of {', '.join(pretrained_names())}" if key == "model.weights" else ""
-            yield f"{key}: {file} is not there; allowed: a file of weights{names}"
+    yield from weights_findings(weights)
+    file = (config.loss["perceptual"] or {}).get("weights") if config.loss.get("beta", 0.0) > 0 else None
+    if file is not None and not os.path.isfile(file):
+        yield f"loss.perceptual.weights: {file} is not there; allowed: a file of weights"
+
+
+def weights_findings(weights: str | None) -> Iterator[str]:
+    """One message where `model.weights` names nothing."""
+    try:
+        if weights is not None:
+            find_weights_file(weights)
+    except UserError as error:
+        yield f"model.weights: {error}"
 
 
 def _shards(section: Any) -> Iterator[str]:

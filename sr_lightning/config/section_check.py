@@ -6,9 +6,9 @@ import ast
 from collections.abc import Collection
 from typing import Any
 
-from sr_lightning.config.signatures import Parameter, parameters
+from sr_lightning.config.signatures import Parameter, is_importable, parameters
+from sr_lightning.config.suggestions import suggest_argument
 from sr_lightning.config.type_check import TypeMismatch, convert
-from sr_lightning.text import nearest
 
 
 def check_section(
@@ -26,7 +26,7 @@ def check_section(
         key: Its dotted key, for the messages.
         findings: Receives one message for each thing that is wrong.
         extra: Keys that the project adds to the constructor's, with their annotations as text.
-        given: Arguments that the builder adds; the section need not have them.
+        given: Arguments that the builder adds: they may be missing, and with them `_partial_` is implied.
     """
     target = section.get("_target_")
     if not isinstance(target, str):
@@ -34,8 +34,14 @@ def check_section(
         return
     accepted = parameters(target)
     if accepted is None:
+        module = target.partition(".")[0]
         if target.startswith("sr_lightning."):
             findings.append(f"{key}._target_: {target!r} is not in this version of sr_lightning")
+        elif not is_importable(module):
+            findings.append(
+                f"{key}._target_: found {target!r}, but no module {module!r}; allowed: one in the working folder, in a "
+                "folder of PYTHONPATH, or installed"
+            )
         return  # a third-party class judges its arguments when it is built
     accepted = accepted | {
         name: Parameter(name, ast.parse(text, mode="eval").body, required=False, module="builtins")
@@ -45,12 +51,12 @@ def check_section(
         if name.startswith("_") and name.endswith("_"):
             continue
         if name not in accepted:
-            findings.append(f"{key}.{name}: no such key; {nearest(name, accepted)}")
+            findings.append(f"{key}.{name}: no such key; {suggest_argument(name, accepted)}")
         elif isinstance(value, dict) and "_target_" in value:
             check_section(value, f"{key}.{name}", findings)
         else:
             section[name] = check_value(value, accepted[name], f"{key}.{name}", findings)
-    if not section.get("_partial_"):
+    if given or not section.get("_partial_"):
         missing = [
             name for name, parameter in accepted.items() if parameter.required and name not in {*section, *given}
         ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.util
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,14 @@ class Parameter:
     required: bool
     module: str
     """Dotted name of the module whose names the annotation uses."""
+
+
+def is_importable(module: str) -> bool:
+    """Whether a top-level module or package can be found, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ValueError, ImportError):  # `__main__`, an empty name
+        return module in sys.modules
 
 
 @functools.cache
@@ -47,7 +56,10 @@ def _definitions(module: str) -> dict[str, ast.stmt]:
     found: dict[str, ast.stmt] = {}
     if path is None:
         return found
-    body = ast.parse(path.read_text(encoding="utf-8")).body
+    try:
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+    except (SyntaxError, UnicodeDecodeError):  # of a user's module; building it tells
+        return found
     for node in (inner for outer in body for inner in (outer.body if isinstance(outer, ast.If) else [outer])):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
             found[node.name] = node

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, ListConfig, open_dict
 from sr_lightning.config.conf_files import resolved
 from sr_lightning.config.findings import refuse, unknown_keys
 from sr_lightning.config.path_check import path_findings
+from sr_lightning.config.schedule_length import length_argument
 from sr_lightning.config.schema import (
     ADVERSARY,
     EXTRA_KEYS,
@@ -22,7 +23,9 @@ from sr_lightning.config.schema import (
 )
 from sr_lightning.config.secrets import secret_findings
 from sr_lightning.config.section_check import check_section
+from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.value_check import range_findings
+from sr_lightning.config.wandb_check import wandb_findings
 
 
 def check_train(config: DictConfig) -> TrainConfig:
@@ -41,16 +44,17 @@ def check_train(config: DictConfig) -> TrainConfig:
     if isinstance(scale, ListConfig) and len(scale) == 1:
         config = config.copy()
         config.scale = scale[0]  # what refers to it wants the number
-    plain = resolved(config)
+    plain = {"callbacks": {}, "logger": {}} | resolved(config)  # callbacks=null and logger=null choose none
     known = {field.name for field in fields(TrainConfig)}
     required = {field.name for field in fields(TrainConfig) if field.default is field.default_factory is MISSING}
-    findings = unknown_keys(plain, known)
+    findings = [f"{key}: no such key; {suggest_key(key, plain)}" for key in plain if key not in known]
     if missing := [f"{key}: must be given" for key in sorted(required - set(plain))]:
         refuse(findings + missing)
     findings += secret_findings(plain)
     checked = TrainConfig(**{key: value for key, value in plain.items() if key in known})
     _check_sections(checked, findings)
     findings += range_findings(checked)
+    findings += wandb_findings(checked.logger)
     if not findings:  # a value of another type is no path to look for
         findings += path_findings(checked)
     refuse(findings)
@@ -87,7 +91,8 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
     for name in ("data", "model", "optimizer", "scheduler", "trainer"):
         section = getattr(config, name)
         if isinstance(section, dict):
-            check_section(section, name, findings, extra=EXTRA_KEYS.get(name))
+            given = _known_when_built(name, section)
+            check_section(section, name, findings, extra=EXTRA_KEYS.get(name), given=given)
         else:
             findings.append(f"{name}: found {section!r}, allowed: a section with a _target_")
     config.loss = _checked_loss(config.loss, findings)
@@ -101,6 +106,13 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
                 check_section(node, f"{name}.{key}", findings, given=RUN_ARGUMENTS)
             else:
                 findings.append(f"{name}.{key}: found {node!r}, allowed: a section with a _target_, or null")
+
+
+def _known_when_built(name: str, section: dict[str, Any]) -> tuple[str, ...]:
+    """Arguments that a section's class gets when it is built."""
+    if name == "optimizer":
+        return ("params",)
+    return ("optimizer", str(length_argument(section))) if name == "scheduler" else ()
 
 
 def _check_resume(config: TrainConfig, findings: list[str]) -> None:

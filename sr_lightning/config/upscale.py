@@ -13,8 +13,9 @@ from sr_lightning.config.conf_files import resolved
 from sr_lightning.config.findings import refuse, unknown_keys
 from sr_lightning.config.schema import EXTRA_KEYS, SCALES
 from sr_lightning.config.section_check import check_section
+from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
-from sr_lightning.weights.pretrained import pretrained_names, weights_location
+from sr_lightning.weights.location import find_weights_file
 
 FORMATS = ("png", "jpeg", "webp", "tiff", "avif")
 _PRETRAINED = "edsr_small_y"
@@ -156,11 +157,11 @@ def _check_checkpoint(config: UpscaleConfig, findings: list[str]) -> None:
             findings.append(f"scale: found {config.scale} without a checkpoint, allowed: {scales}, or checkpoint=…")
     elif not isinstance(given, str) or not given:
         findings.append(f"checkpoint: found {given!r}, allowed: a file, a run's folder, or pretrained weights")
-    elif weights_location(given) is None:
-        hint = nearest(given, pretrained_names())
-        findings.append(
-            f"checkpoint: {given} is not there; a checkpoint, a run's folder, or pretrained weights; {hint}"
-        )
+    else:
+        try:
+            find_weights_file(given)
+        except UserError as error:
+            findings.append(f"checkpoint: {error}")
 
 
 def _check_count(key: str, value: Any, lowest: int, findings: list[str], *, unit: str) -> None:

@@ -35,9 +35,16 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
         value = _section(config, section).get(key)
         if isinstance(value, int | float) and value < lowest:
             yield f"{section}.{key}: found {value}, allowed: {lowest} and more"
+    if not isinstance(_section(config, "trainer").get("max_steps"), int):
+        yield "trainer.max_steps: must be given"
     learning_rate = _section(config, "optimizer").get("lr")
     if isinstance(learning_rate, int | float) and learning_rate <= 0:
         yield f"optimizer.lr: found {learning_rate}, allowed: above 0"
+    if str(_section(config, "scheduler").get("_target_")).endswith(".ReduceLROnPlateau"):
+        yield (
+            "scheduler: ReduceLROnPlateau follows what validations measure, and schedules here follow the step; "
+            "allowed: another of torch.optim.lr_scheduler, or scheduler=one_cycle, cosine, multistep, constant"
+        )
     yield from _loss_weights(config.loss)
     if config.adversarial is not None:
         yield from _adversarial(config, config.adversarial)

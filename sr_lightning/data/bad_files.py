@@ -57,21 +57,22 @@ class Findings:
             raise UserError("\n".join([*said, *([str(BadImagesError(bad))] if bad else [])]))
 
 
-def find_bad(paths: Sequence[Path]) -> dict[Path, str]:
-    """Decodes every file; returns those that cannot be decoded, with the reason."""
+def measured(paths: Sequence[Path]) -> tuple[dict[Path, tuple[int, int]], dict[Path, str]]:
+    """Decodes every file: (H, W) of the images, and of the others the reason why they are none."""
 
-    def reason(path: Path) -> str | None:
+    def look(path: Path) -> tuple[int, int] | str:
         try:
-            decode(path)
+            rgb = decode(path).rgb
         except BadImageError as error:
             return error.reason
         except UserError as error:  # not there, or not ours to read
             return str(error).removeprefix(printable(f"{path}: "))
-        return None
+        return rgb.shape[0], rgb.shape[1]
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = dict(zip(paths, pool.map(reason, paths), strict=True))
-    return {path: text for path, text in found.items() if text is not None}
+        found = dict(zip(paths, pool.map(look, paths), strict=True))
+    sizes = {path: said for path, said in found.items() if not isinstance(said, str)}
+    return sizes, {path: said for path, said in found.items() if isinstance(said, str)}
 
 
 class BadFileRecord:

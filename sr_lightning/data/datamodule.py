@@ -15,7 +15,7 @@ from sr_lightning.data.bad_files import Findings
 from sr_lightning.data.batch import EvalImage, NoImage, TrainWindows
 from sr_lightning.data.cache.lr_images import cached_lr
 from sr_lightning.data.datasets import EvalImages, TrainSamples
-from sr_lightning.data.degradations.base import Degradation, Downscale, to_eval_batch, to_train_batch
+from sr_lightning.data.degradations.base import Degradation, Downscale, sample_rule, to_eval_batch, to_train_batch
 from sr_lightning.data.duplicates.leakage import warn_about_leakage
 from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.image_sets import SetFinder
@@ -54,9 +54,10 @@ class SRDataModule(pl.LightningDataModule):
         cache_dir: Where decoded images are kept.
         store_limit_gb: Images of a set that are larger than this when decoded (in 10^9 bytes), or than the disk has
             room for, are decoded again and again when they are needed. The samples are the same.
-            Below it LR images are cached, too (with a `kernel` of bicubic, bilinear or box).
+            Below it LR images are cached, too (with any `kernel` but nearest and lanczos3).
         extensions: File name extensions that count as images; case is ignored.
-        kernel: Interpolation kernel of the degradation; `bicubic` is MATLAB's.
+        kernel: Interpolation kernel of the degradation; `bicubic` is MATLAB's on 8-bit images, `bicubic_double` its
+            bicubic on doubles, rounded once.
         degradation: Makes LR images in place of `kernel`, e.g. `realworld.SecondOrder`; validation and test
             images without ready-made LR are degraded by it too.
         batch_size: Samples per optimizer step, over all devices and accumulated batches.
@@ -70,7 +71,8 @@ class SRDataModule(pl.LightningDataModule):
             (named in the log), or mirror them up to its size.
         val: Name -> HR folder, or `{hr: folder, lr: folder, files: [names]}`.
         val_crop: Validate on a centre crop of this many HR pixels; None for whole images.
-        test: Like `val`; always whole images. Without any, the validation sets are tested, whole.
+        test: Like `val`; always whole images. Without any, the validation sets are scored at the end, whole; they have
+            chosen the checkpoint, and are called validation (`has_test_sets`).
         accepts_other_data: When a run is resumed, accept other images, or other crops of them, than it began with.
 
     Raises:
@@ -132,6 +134,7 @@ class SRDataModule(pl.LightningDataModule):
             shrink=shrink or [],
             on_bad_image=on_bad_image,
             holdout=0 if val else val_holdout,
+            shrink_kernel="bicubic_double" if kernel == "bicubic_double" else "bicubic",
             others={"shards": shards, "source": source},
         )
         self.k = 0
@@ -164,10 +167,15 @@ class SRDataModule(pl.LightningDataModule):
             "%d training images; validation: %s; test: %s",
             len(self.train_images.hr),
             _listed(self.val_sets),
-            _listed(self.test_sets),
+            _listed(self.test_sets) if self.has_test_sets else "none (the validation images are scored at the end)",
         )
         if self.trainer is None or self.trainer.global_rank == 0:  # it reads every pixel: once is enough
             warn_about_leakage(self.train_images, self.val_sets, self.test_sets)
+
+    @property
+    def has_test_sets(self) -> bool:
+        """False: what is scored at the end are the validation images, which have chosen the checkpoint."""
+        return bool(self.test)
 
     # -- loaders -------------------------------------------------------------------------------------
 
@@ -249,7 +257,7 @@ class SRDataModule(pl.LightningDataModule):
         """Hash of all that sample k depends on besides k."""
         assert self.train_images is not None
         parts: list[Any] = [self.train_images.hr.key, *(s.key for s in (self.train_images.lr or {}).values())]
-        parts += [self.seed, self.scales, self.patch_size, self.batch_size, self.augment, self.degrade.describe()]
+        parts += [self.seed, self.scales, self.patch_size, self.batch_size, self.augment, sample_rule(self.degrade)]
         if self.permute_channels:  # it came later: checkpoints from before have no such part
             parts.append("permute_channels")
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
@@ -262,6 +270,21 @@ class SRDataModule(pl.LightningDataModule):
         """Continues at the stored sample."""
         self.k = state_dict["k"]
         self._restored_fingerprint = state_dict["fingerprint"]
+        if self._restored_fingerprint != self.fingerprint():
+            self._try_single_rounding()
+
+    def _try_single_rounding(self) -> None:
+        """A run of a version that rounded bicubic once goes on as it began: the fingerprint tells."""
+        if type(self.degrade) is not Downscale or self.degrade.kernel != "bicubic":
+            return
+        present, self.degrade = self.degrade, Downscale("bicubic_double")
+        if self._restored_fingerprint == self.fingerprint():
+            log.warning(
+                "this run began when bicubic was rounded once, at the end, and goes on with that: data.kernel="
+                "bicubic_double, which results.json names; a new run follows MATLAB, which rounds after each pass"
+            )
+        else:
+            self.degrade = present
 
 
 def _listed(sets: Sequence[Images]) -> str:

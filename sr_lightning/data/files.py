@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sr_lightning.errors import UserError
-from sr_lightning.text import listed
+from sr_lightning.text import enumerated, listed
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -94,18 +95,20 @@ def pair_images(
     lr_folder: str,
     scale: int,
     *,
+    hr_folder: str | Path,
     extensions: Sequence[str] = EXTENSIONS,
     key: str = "data.train_lr_dir",
 ) -> list[Path]:
     """The ready-made LR file of each HR file, found by name.
 
     `0001.png` pairs with `0001.png`, `0001x4.png` (DIV2K) or `0001_x4.png`, and `img_SRF_4_HR.png` with
-    `img_SRF_4_LR.png` (SelfExSR). The LR folder's name may hold `{scale}` (`…/X{scale}`).
+    `img_SRF_4_LR.png` (SelfExSR). The LR folder's name may hold `{scale}` (`…/X{scale}`). In sub-folders `a/0001.png`
+    pairs with `a/0001x4.png`; with a file of another sub-folder only where the name is the only one of its kind.
 
     Raises:
         UserError: An HR file has no LR file, several fit, or LR files are left over; the message names them.
     """
-    pairs, findings = match_pairs(hr, lr_folder, scale, extensions=extensions, key=key)
+    pairs, findings = match_pairs(hr, lr_folder, scale, hr_folder=hr_folder, extensions=extensions, key=key)
     if findings:
         folder = lr_folder.replace("{scale}", str(scale))
         raise UserError(f"{key}: {folder} does not pair with the HR images\n{listed(findings, indent='  ')}")
@@ -113,29 +116,33 @@ def pair_images(
 
 
 def match_pairs(
-    hr: Sequence[Path], lr_folder: str, scale: int, *, extensions: Sequence[str], key: str
+    hr: Sequence[Path], lr_folder: str, scale: int, *, hr_folder: str | Path, extensions: Sequence[str], key: str
 ) -> tuple[dict[Path, Path], list[str]]:
     """Like `pair_images`: HR file -> LR file where exactly one fits, and a line for each that does not pair."""
-    folder = lr_folder.replace("{scale}", str(scale))
+    folder = Path(lr_folder.replace("{scale}", str(scale)))
     by_stem: dict[str, list[Path]] = {}
     for path in find_images(folder, extensions=extensions, key=key):
         by_stem.setdefault(path.stem, []).append(path)
+    count = Counter(path.stem for path in hr)
     pairs: dict[Path, Path] = {}
     claimed: set[Path] = set()
     findings: list[str] = []
     for path in hr:
-        stem = path.stem
+        stem, own = path.stem, path.relative_to(hr_folder)
         candidates = {stem, f"{stem}x{scale}", f"{stem}_x{scale}"}
         if stem.endswith("HR"):
             candidates.add(stem.removesuffix("HR") + "LR")
-        fitting = [file for name in sorted(candidates) for file in by_stem.get(name, [])]
+        named = [file for name in sorted(candidates) for file in by_stem.get(name, [])]
+        beside = [file for file in named if file.parent.relative_to(folder) == own.parent]
+        fitting = beside if beside or count[stem] > 1 else named
         claimed.update(fitting)
         if len(fitting) == 1:
             pairs[path] = fitting[0]
         else:
-            found = f"several: {', '.join(file.name for file in fitting)}" if fitting else "none"
-            findings.append(f"{path.name}: expected one LR file ({', '.join(sorted(candidates))}), found {found}")
-    left = [file.name for files in by_stem.values() for file in files if file not in claimed]
+            several = ", ".join(file.relative_to(folder).as_posix() for file in fitting)
+            found = f"several: {several}" if fitting else "none"
+            findings.append(f"{own.as_posix()}: expected one LR file ({', '.join(sorted(candidates))}), found {found}")
+    left = [file.relative_to(folder).as_posix() for files in by_stem.values() for file in files if file not in claimed]
     if left:
-        findings.append(f"no HR image belongs to {', '.join(sorted(left)[:10])}" + (" …" if len(left) > 10 else ""))
+        findings.append(f"no HR image belongs to {enumerated(sorted(left))}")
     return pairs, findings

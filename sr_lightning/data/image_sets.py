@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sr_lightning.data.bad_files import BadImagesError, Findings, find_bad
+from sr_lightning.data.bad_files import BadImagesError, Findings, measured
 from sr_lightning.data.cache.store import ImageStore, Shrink
 from sr_lightning.data.duplicates.mismatched_pairs import refuse_mismatched
 from sr_lightning.data.files import find_images, pair_images
-from sr_lightning.data.images import Images
-from sr_lightning.data.requirements import least_side
+from sr_lightning.data.images import Images, Size, mismatches
+from sr_lightning.data.requirements import refuse_too_small
 from sr_lightning.errors import UserError
+from sr_lightning.text import listed
 
 log = logging.getLogger(__name__)
 
@@ -67,23 +68,63 @@ class SetFinder:
         entry = entry if isinstance(entry, dict) else {"hr": entry}
         hr = find_images(entry["hr"], extensions=self.extensions, files=entry.get("files"), key=key)
         lr_folder = entry.get("lr")
-        pairs = {} if lr_folder is None else self.paired(hr, lr_folder, key=f"{key}.lr")
-        try:
-            images = self.images(name, hr, pairs)
-        except BadImagesError:
-            raise BadImagesError(find_bad([*hr, *(path for lr in pairs.values() for path in lr.values())])) from None
-        needed = least_side(max(self.scales))
-        for path, size in zip(images.hr.paths, images.hr.sizes, strict=True):
-            side = min(*size, crop or min(size))
-            if side < needed:
-                raise UserError(f"{key}: {path}: {side} pixels are too few at x{max(self.scales)}; needed: {needed}")
-        return images
+        pairs = {} if lr_folder is None else self.paired(hr, entry["hr"], lr_folder, key=f"{key}.lr")
 
-    def paired(self, hr: Sequence[Path], lr_folder: str, *, key: str) -> Pairs:
+        def check(paths: Sequence[Path], sizes: Sequence[Size]) -> None:
+            refuse_too_small(key, paths, sizes, scale=max(self.scales), crop=crop)
+
+        try:
+            check(hr, self.stored(hr).sizes)
+            return self.images(name, hr, pairs)
+        except UserError:
+            self.refuse_all(hr, pairs, check)
+            raise
+
+    def refuse_all(
+        self, hr: Sequence[Path], pairs: Pairs, check: Callable[[Sequence[Path], Sequence[Size]], object]
+    ) -> None:
+        """Looks at all files once more, to name everything that is wrong with them in one message.
+
+        Args:
+            hr: HR files.
+            pairs: The LR file of each.
+            check: Raises UserError where HR images are too small.
+
+        Raises:
+            BadImagesError: Files are no images, and nothing else is wrong.
+            UserError: Images are too small, or pairs do not fit in size.
+        """
+        findings = Findings()
+        sizes: dict[Path, Size] = {}
+        bad: dict[Path, str] = {}
+        for files in (hr, *([lr_of[path] for path in hr] for lr_of in pairs.values())):
+            try:
+                sizes |= dict(zip(files, self.stored(files).sizes, strict=True))
+            except UserError:
+                good, reasons = measured(files)
+                sizes |= good
+                bad |= reasons
+        with findings.collected():
+            if bad:
+                raise BadImagesError(bad)
+        with findings.collected():
+            good_hr = [path for path in hr if path in sizes]
+            check(good_hr, [sizes[path] for path in good_hr])
+        with findings.collected():
+            lines: list[str] = []
+            for scale, lr_of in pairs.items():
+                good_pairs = [(path, lr_of[path]) for path in hr if path in sizes and lr_of[path] in sizes]
+                for one, other in good_pairs:
+                    lines += mismatches([one], [sizes[one]], [other], [sizes[other]], scale)
+            if lines:
+                raise UserError(listed(lines))
+        findings.raise_all()
+
+    def paired(self, hr: Sequence[Path], hr_folder: str, lr_folder: str, *, key: str) -> Pairs:
         """The ready-made LR files of HR files, at every scale."""
         pairs: Pairs = {}
         for scale in self.scales:
-            lr = pair_images(hr, lr_folder, scale, extensions=self.extensions, key=key)
+            lr = pair_images(hr, lr_folder, scale, hr_folder=hr_folder, extensions=self.extensions, key=key)
             pairs[scale] = dict(zip(hr, lr, strict=True))
         return pairs
 

@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from sr_lightning.errors import UserError
 from sr_lightning.text import listed
 
+Size = tuple[int, int]
+"""(H, W)."""
+
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
@@ -39,7 +42,7 @@ class ImageSource(DecodedImages, Protocol):
     """Which images are best read one after the other; None: any order is as good."""
 
     @property
-    def sizes(self) -> Sequence[tuple[int, int]]:
+    def sizes(self) -> Sequence[Size]:
         """(H, W) of each image."""
 
     @property
@@ -62,17 +65,24 @@ class Images:
 
     def check_pairs(self) -> None:
         """Raises UserError unless each LR image is its HR image, cropped to a multiple, over the scale; names all."""
-        found = [line for scale, lr in (self.lr or {}).items() for line in _mismatched(self.hr, lr, scale)]
+        found = [
+            line
+            for scale, lr in (self.lr or {}).items()
+            for line in mismatches(self.hr.paths, self.hr.sizes, lr.paths, lr.sizes, scale)
+        ]
         if found:
             raise UserError(listed(found))
 
 
-def _mismatched(hr: ImageSource, lr: ImageSource, scale: int) -> Iterator[str]:
-    for i, ((height, width), size) in enumerate(zip(hr.sizes, lr.sizes, strict=True)):
+def mismatches(
+    hr: Sequence[Path], hr_sizes: Sequence[Size], lr: Sequence[Path], lr_sizes: Sequence[Size], scale: int
+) -> Iterator[str]:
+    """A line for each pair whose sizes do not fit."""
+    for i, ((height, width), size) in enumerate(zip(hr_sizes, lr_sizes, strict=True)):
         needed = height // scale, width // scale
         if size != needed:
             yield (
-                f"{lr.paths[i]}: is {size[1]}x{size[0]}, but {hr.paths[i]} is {width}x{height}, which at x{scale} "
+                f"{lr[i]}: is {size[1]}x{size[0]}, but {hr[i]} is {width}x{height}, which at x{scale} "
                 f"needs {needed[1]}x{needed[0]}"
             )
 

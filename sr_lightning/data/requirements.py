@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr_lightning.errors import UserError
-from sr_lightning.text import enumerated
+from sr_lightning.text import enumerated, listed
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,29 @@ _SHOWN = 5
 def least_side(scale: int) -> int:
     """Pixels that an image needs to be evaluated: SSIM's window, two shaved borders, one crop to a multiple."""
     return 11 + 3 * scale
+
+
+def refuse_too_small(
+    key: str, names: Sequence[str | Path], sizes: Sequence[tuple[int, int]], *, scale: int, crop: int | None = None
+) -> None:
+    """Judges images to evaluate.
+
+    Args:
+        key: Config key of the set, for the message.
+        names: Of the images.
+        sizes: (H, W) of each.
+        scale: The largest.
+        crop: Side of the centre crop that is evaluated; None: the whole.
+
+    Raises:
+        UserError: Images are too small; it names all of them.
+    """
+    sides = {name: min(*size, crop or min(size)) for name, size in zip(names, sizes, strict=True)}
+    needed = least_side(scale)
+    small = [(name, side) for name, side in sides.items() if side < needed]
+    if small:
+        what = f"pixels are too few at x{scale}; needed: {needed}"
+        raise UserError(listed([f"{key}: {name}: {side} {what}" for name, side in small]))
 
 
 def large_enough(

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from sr_lightning.data.bad_files import BadFileRecord, BadImagesError, find_bad
+from sr_lightning.data.bad_files import BadFileRecord, BadImagesError
 from sr_lightning.data.cache.content_key import content_key
 from sr_lightning.data.cache.store import Shrink
 from sr_lightning.data.files import find_images
 from sr_lightning.data.image_sets import Pairs, SetFinder
-from sr_lightning.data.images import Images
-from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, large_enough
+from sr_lightning.data.images import Images, Size
+from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, large_enough, refuse_too_small
 from sr_lightning.errors import UserError
+from sr_lightning.image.resize import Kernel
 from sr_lightning.text import listed
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class FolderSource:
         holdout: Images to hold out, evenly spread over the sorted list.
         shrink: Factors of further copies of each training image, made by MATLAB's bicubic (Kim et al. 2016, VDSR; Lai
             et al. 2017, LapSRN). Copies smaller than a patch are left out.
+        shrink_kernel: What makes them; `bicubic_double` is the rule of older versions.
 
     Raises:
         UserError: The arguments do not fit each other.
@@ -77,6 +79,7 @@ class FolderSource:
         on_bad_image: OnBadImage = "error",
         holdout: int = 0,
         shrink: Sequence[float] = (),
+        shrink_kernel: Kernel = "bicubic",
     ) -> None:
         if lr_folders is not None and len(lr_folders) != len(folders):
             raise UserError(
@@ -94,19 +97,24 @@ class FolderSource:
         self.on_bad_image = on_bad_image
         self.holdout = holdout
         self.shrink = tuple(shrink)
+        self.shrink_kernel: Kernel = shrink_kernel
 
     def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> TrainingSet:
         """As `TrainingSource` says."""
         found, pairs = self._found()
-        copies = Shrink(self.shrink, patch_size * scale) if self.shrink else None
+        copies = Shrink(self.shrink, patch_size * scale, self.shrink_kernel) if self.shrink else None
+
+        def large(paths: Sequence[Path], sizes: Sequence[Size]) -> list[Path]:
+            numbers = large_enough(paths, sizes, patch_size=patch_size, scale=scale, on_small=on_small)
+            return [paths[i] for i in numbers]
 
         def stored(files: Sequence[Path]) -> TrainingSet:
             held = held_out(files, self.holdout)
             kept = [path for path in files if path not in set(held)]
             if on_small != "mirror":  # no size is needed
-                sizes = self.sets.stored(kept).sizes
-                numbers = large_enough(kept, sizes, patch_size=patch_size, scale=scale, on_small=on_small)
-                kept = [kept[i] for i in numbers]
+                kept = large(kept, self.sets.stored(kept).sizes)
+            if held:
+                refuse_too_small("data.val_holdout", held, self.sets.stored(held).sizes, scale=scale)
             train = self.sets.images("train", kept, pairs, copies)
             return TrainingSet(train, self.sets.images("heldout", held, pairs) if held else None)
 
@@ -115,8 +123,9 @@ class FolderSource:
             return self._without_bad(found, owner, stored)
         try:
             return stored(found)
-        except BadImagesError:
-            raise BadImagesError(find_bad(list(owner))) from None
+        except UserError:
+            self.sets.refuse_all(found, pairs, large)
+            raise
 
     def _found(self) -> tuple[list[Path], Pairs]:
         """The HR files, and the LR file of each."""
@@ -126,7 +135,9 @@ class FolderSource:
             hr = find_images(folder, extensions=self.sets.extensions, files=self.files, key="data.train_dir")
             found += hr
             if self.lr_folders:
-                for scale, lr_of in self.sets.paired(hr, self.lr_folders[index], key="data.train_lr_dir").items():
+                for scale, lr_of in self.sets.paired(
+                    hr, folder, self.lr_folders[index], key="data.train_lr_dir"
+                ).items():
                     pairs[scale] |= lr_of
         return found, pairs
 
@@ -165,6 +176,7 @@ def one_source(
     shrink: list[float],
     on_bad_image: OnBadImage,
     holdout: int,
+    shrink_kernel: Kernel,
     others: Mapping[str, TrainingSource | None],
 ) -> TrainingSource:
     """The one source of training images that a config names.
@@ -177,6 +189,7 @@ def one_source(
         shrink: Of `FolderSource`.
         on_bad_image: Of `FolderSource`.
         holdout: Of `FolderSource`.
+        shrink_kernel: Of `FolderSource`.
         others: Config key below `data` -> source, in place of folders.
 
     Raises:
@@ -203,4 +216,5 @@ def one_source(
         on_bad_image=on_bad_image,
         holdout=holdout,
         shrink=shrink,
+        shrink_kernel=shrink_kernel,
     )

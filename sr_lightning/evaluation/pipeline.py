@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +15,19 @@ from sr_lightning.data.images import Images
 from sr_lightning.distributed.process_group import Place
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.benchmark_check import BenchmarkCheck, check_benchmark
+from sr_lightning.evaluation.diagnosis import FAR_BELOW, FIRST_IMAGES, diagnose
 from sr_lightning.evaluation.evaluator import score
 from sr_lightning.evaluation.method import BicubicMethod, Method, NetworkMethod
-from sr_lightning.evaluation.predictions import predict, save_predictions
-from sr_lightning.evaluation.scores import ImageScore, MethodId, gather_scores, non_finite, summarise
+from sr_lightning.evaluation.predictions import Prediction, predict, save_predictions
+from sr_lightning.evaluation.scores import (
+    ImageScore,
+    MethodId,
+    bicubic_scores,
+    gain,
+    gather_scores,
+    non_finite,
+    summarise,
+)
 from sr_lightning.evaluation.summary import Evaluation
 from sr_lightning.image.color import SYMMETRIES
 from sr_lightning.inference.cost import Cost, measure_cost
@@ -39,15 +49,18 @@ class TestBench:
     save_to: Path | None = None
     """Folder for the predictions; None: they are not kept."""
 
-    def scores(self, method: Method) -> Iterator[ImageScore]:
-        """Predicts and scores this process's share of the images."""
-        metrics = {name: metric for name, metric in self.metrics.items() if not isinstance(metric, UnavailableMetric)}
+    def predictions(self, method: Method) -> Iterator[Prediction]:
+        """Runs a method on this process's share of the images."""
         with method.on(self.place.device):
             predictions = predict(method, self.images, self.degrade, self.place)
             if self.save_to is not None:
                 predictions = save_predictions(predictions, self.save_to / method.folder, self.images)
-            for prediction in predictions:
-                yield score(prediction, method.id, metrics)
+            yield from predictions
+
+    def score(self, prediction: Prediction, method: Method) -> ImageScore:
+        """Scores one of a method's predictions."""
+        metrics = {name: metric for name, metric in self.metrics.items() if not isinstance(metric, UnavailableMetric)}
+        return score(prediction, method.id, metrics)
 
 
 def run_evaluation(
@@ -77,12 +90,10 @@ def run_evaluation(
     Raises:
         UserError: A set is not the benchmark that it looks like, or images of another program cannot be scored.
     """
-    bicubic = gather_scores(list(bench.scores(BicubicMethod())))
+    baseline = BicubicMethod()
+    bicubic = gather_scores([bench.score(prediction, baseline) for prediction in bench.predictions(baseline)])
     checks = _check_benchmarks(bench, bicubic, keep_altered=keep_altered)  # before the networks take their time
-    own: list[ImageScore] = []
-    for method in methods:
-        log.info("%s: %s", method.label, method.id.source or "without a checkpoint")
-        own += bench.scores(method)
+    own, diagnoses = _score_methods(bench, methods, bicubic)
     scores = _with_titles(bicubic + gather_scores(own), checks)
     dropped = non_finite(scores)
     return Evaluation(
@@ -95,7 +106,28 @@ def run_evaluation(
         show_published=show_published,
         seed=seed,
         non_finite=dropped,
+        diagnoses=diagnoses,
     )
+
+
+def _score_methods(
+    bench: TestBench, methods: Sequence[Method], bicubic: Sequence[ImageScore]
+) -> tuple[list[ImageScore], list[str]]:
+    """The scores of all methods, and a diagnosis of each whose first images are far below bicubic."""
+    found: list[ImageScore] = []
+    diagnoses: list[str] = []
+    baseline = bicubic_scores(bicubic)
+    for method in methods:
+        log.info("%s: %s", method.label, method.id.source or "without a checkpoint")
+        is_known = False
+        for n, prediction in enumerate(bench.predictions(method)):
+            found.append(bench.score(prediction, method))
+            above = gain(found[-1].psnr_y, baseline[found[-1].image].psnr_y)
+            if n < FIRST_IMAGES and not is_known and above < -FAR_BELOW and math.isfinite(above):
+                diagnoses.append(diagnose(method, prediction, above))
+                log.warning("%s", diagnoses[-1])  # at once: the rest may take hours
+                is_known = True
+    return found, diagnoses
 
 
 def _check_benchmarks(bench: TestBench, bicubic: Sequence[ImageScore], *, keep_altered: bool) -> list[BenchmarkCheck]:

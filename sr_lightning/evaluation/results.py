@@ -56,6 +56,7 @@ def _row(row: SetScore) -> dict[str, Any]:
         "checkpoint": row.method.source,
         "psnr_y": row.psnr_y,
         "ssim_y": row.ssim_y,
+        **({"exact_images": list(row.exact), "psnr_y_without_exact": row.finite_psnr_y} if row.exact else {}),
         **gains,
         **row.more,
         "params": 0,

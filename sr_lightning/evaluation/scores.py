@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch.distributed
 
-from sr_lightning.text import natural_key
+from sr_lightning.text import enumerated, natural_key
 
 
 class MethodId(NamedTuple):
@@ -58,13 +58,31 @@ class SetScore:
     method: MethodId
     images: int
     psnr_y: float
+    """Infinite where an image is reproduced exactly."""
     ssim_y: float
     gain: float
-    """Decibels above bicubic."""
+    """Decibels above bicubic, over the images that neither reproduces exactly."""
     lowest_gain: float
-    """Smallest gain of a single image."""
+    """Smallest gain of a single one of these."""
     seconds: float | None
     more: Mapping[str, float]
+    exact: tuple[str, ...] = ()
+    """Names of the images that are reproduced exactly (infinite PSNR)."""
+    finite_psnr_y: float = math.nan
+    """Mean over the other images; NaN where there are none."""
+
+    @property
+    def exactness(self) -> str:
+        """A sentence about the images that are reproduced exactly; empty without any."""
+        if not self.exact:
+            return ""
+        names, others = enumerated(self.exact, most=3), self.images - len(self.exact)
+        rest = f"; mean of the other {others}: {self.finite_psnr_y:.2f} dB" if others else ""
+        what = "images is" if len(self.exact) == 1 else "images are"
+        return (
+            f"{self.set} x{self.scale}, {self.method.label}: {len(self.exact)} of {self.images} {what} identical to HR "
+            f"(infinite PSNR): {names}{rest}"
+        )
 
 
 def gain(psnr: float, bicubic: float) -> float:
@@ -115,7 +133,11 @@ def summarise(scores: Sequence[ImageScore]) -> list[SetScore]:
 
 def _mean_score(group: Sequence[ImageScore], bicubic: Mapping[tuple[str, int, int], ImageScore]) -> SetScore:
     first = group[0]
-    gains = [gain(score.psnr_y, bicubic[score.image].psnr_y) for score in group]
+    differences = [gain(score.psnr_y, bicubic[score.image].psnr_y) for score in group]
+    exact = [math.inf in (score.psnr_y, bicubic[score.image].psnr_y) for score in group]
+    # An infinite difference is no gain that a mean could hold; of exact images alone there is nothing else.
+    gains = [value for value, is_exact in zip(differences, exact, strict=True) if not is_exact] or differences
+    finite = [score.psnr_y for score in group if score.psnr_y != math.inf]
     times = [score.seconds for score in group if score.seconds is not None]
     return SetScore(
         set=first.set,
@@ -128,6 +150,8 @@ def _mean_score(group: Sequence[ImageScore], bicubic: Mapping[tuple[str, int, in
         lowest_gain=min(gains),
         seconds=statistics.median(times) if times else None,
         more={name: _mean_without_nan(score.more[name] for score in group) for name in first.more},
+        exact=tuple(score.name for score in group if score.psnr_y == math.inf),
+        finite_psnr_y=statistics.fmean(finite) if finite else math.nan,
     )
 
 
@@ -138,9 +162,13 @@ def _mean_without_nan(values: Iterable[float]) -> float:
 
 
 def logged_values(rows: Iterable[SetScore], stage: str) -> dict[str, float]:
-    """`<stage>/<set>/x<scale>/psnr_y`, `ssim_y`, and bicubic's beside them: the names of logged values."""
+    """`<stage>/<set>/x<scale>/psnr_y`, `ssim_y`, and bicubic's beside them: the names of logged values.
+
+    PSNR is the mean without exact images, where there are others.
+    """
     values: dict[str, float] = {}
     for row in rows:
         prefix = f"{stage}/{row.set}/x{row.scale}/" + ("bicubic_" if row.method == BICUBIC else "")
-        values |= {f"{prefix}psnr_y": row.psnr_y, f"{prefix}ssim_y": row.ssim_y}
+        psnr = row.finite_psnr_y if math.isfinite(row.finite_psnr_y) else row.psnr_y
+        values |= {f"{prefix}psnr_y": psnr, f"{prefix}ssim_y": row.ssim_y}
     return values

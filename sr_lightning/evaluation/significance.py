@@ -19,7 +19,7 @@ class Difference:
 
     mean: float
     low: float
-    """NaN, as `high`, where there is no interval: one image, or an infinite difference."""
+    """NaN, as `high`, where there is no interval: one image, or none."""
     high: float
     n: int
     """Images that were compared."""
@@ -62,9 +62,8 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, confidence: flo
         seed: Of the resampling: the same input gives the same interval.
 
     Returns:
-        The difference. Images where either figure is NaN are left out of it, and of `n`. Two infinite figures
-        differ by 0; where only one is infinite so is the mean, and there is no interval. Differences that are all
-        the same have an interval of no width, a single one has none.
+        The difference. Images where either figure is NaN or infinite are left out of it, and of `n`; figures that are
+        all infinite differ by 0. Differences that are all the same have an interval of no width, a single one has none.
 
     Raises:
         ValueError: Different numbers of images, or no confidence between 0 and 1.
@@ -74,7 +73,9 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, confidence: flo
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: found {confidence}, allowed: above 0, below 1")
     pairs = [(float(x), float(y)) for x, y in zip(a, b, strict=True) if not (math.isnan(x) or math.isnan(y))]
-    differences = np.array([0.0 if x == y else x - y for x, y in pairs])  # inf - inf is no number
+    if not all(x == y == math.inf for x, y in pairs):  # two methods that are exact everywhere are equally good
+        pairs = [(x, y) for x, y in pairs if math.isfinite(x) and math.isfinite(y)]
+    differences = np.array([0.0 if x == y else x - y for x, y in pairs])  # inf - inf is undefined
     mean = _mean(differences.tolist())
     low, high = _interval(differences, confidence, seed) if math.isfinite(mean) else (math.nan, math.nan)
     return Difference(mean, low, high, len(differences), confidence)

@@ -64,18 +64,21 @@ class Evaluation:
     """Of the bootstrap."""
     non_finite: Mapping[tuple[MethodId, str, int], Sequence[str]] = field(default_factory=dict)
     """See `scores.non_finite`; `scores` holds none of these."""
+    diagnoses: Sequence[str] = ()
+    """Of methods that are far below bicubic."""
 
     @property
     def objective(self) -> float | None:
         """Mean gain of the first method over its sets and scales, in dB; None without one."""
         gains = [row.gain for row in summarise(self.scores) if self.methods and row.method == self.methods[0].id]
-        return statistics.fmean(gains) if gains else None
+        finite = [gain for gain in gains if math.isfinite(gain)]  # a set of exact images alone has no gain
+        return statistics.fmean(finite) if finite else None
 
     @functools.cached_property
     def comparisons(self) -> list[Comparison]:
         """The first method against each other one and against bicubic, on each set at each scale.
 
-        None for a set of one image or where a PSNR is infinite: there is no interval then.
+        None for a set of one image: there is no interval then. Images that a method reproduces exactly are left out.
         """
         labels = [method.label for method in self.methods]
         groups: dict[tuple[str, int], dict[str, dict[int, list[float]]]] = {}
@@ -148,8 +151,9 @@ class Evaluation:
     def notes(self) -> list[str]:
         """Remarks below the table besides the protocol."""
         notes = [f"{check.title}: {'; '.join(check.findings)}" for check in self.checks if check.findings]
+        notes += [text for row in summarise(self.scores) if (text := row.exactness)]
         notes += [note for method in self.methods for note in method.notes]
-        notes += self.refusals
+        notes += [*self.diagnoses, *self.refusals]
         for name, metric in self.metrics.items():
             if isinstance(metric, UnavailableMetric):
                 notes.append(f"{name}: n/a, {metric.reason}")
@@ -195,12 +199,16 @@ def _over_seeds(members: Sequence[Record]) -> Record:
     first, n = members[0], len(members)
     if n == 1:
         return first
-    psnr = over_seeds([m.psnr_y for m in members if m.psnr_y is not None])
+    finite = [m.psnr_y_without_exact if m.exact_images else m.psnr_y for m in members]
+    psnr = over_seeds([value for value in finite if value is not None])
+    exact = max(m.exact_images for m in members)
     ssim = over_seeds([m.ssim_y for m in members if m.ssim_y is not None])
     return replace(
         first,
         method=f"{first.method} ({n} seeds)",
-        psnr_y=psnr.mean,
+        psnr_y=math.inf if exact else psnr.mean,
+        exact_images=exact,
+        psnr_y_without_exact=psnr.mean if math.isfinite(psnr.mean) else None,
         psnr_y_std=psnr.std,
         ssim_y=ssim.mean,
         ssim_y_std=ssim.std,

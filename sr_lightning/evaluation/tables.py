@@ -28,10 +28,15 @@ class Record:
     method: str
     kind: Kind = "own"
     psnr_y: float | None = None
+    """Infinite where an image is reproduced exactly."""
     ssim_y: float | None = None
     psnr_y_std: float | None = None
     """Standard deviation over seeds."""
     ssim_y_std: float | None = None
+    exact_images: int = 0
+    """Images that are reproduced exactly."""
+    psnr_y_without_exact: float | None = None
+    """Mean PSNR of the other images."""
     gain: float | None = None
     lowest_gain: float | None = None
     seconds: float | None = None
@@ -64,6 +69,8 @@ def _record(row: SetScore, facts: Mapping[str, Any]) -> Record:
         kind="baseline" if is_baseline else "own",
         psnr_y=row.psnr_y,
         ssim_y=row.ssim_y,
+        exact_images=len(row.exact),
+        psnr_y_without_exact=row.finite_psnr_y if math.isfinite(row.finite_psnr_y) else None,
         gain=None if is_baseline else row.gain,
         lowest_gain=None if is_baseline else row.lowest_gain,
         seconds=row.seconds,
@@ -75,10 +82,10 @@ def _record(row: SetScore, facts: Mapping[str, Any]) -> Record:
 
 Column = Callable[[Record], str]
 COLUMNS: dict[str, Column] = {
-    "PSNR-Y": lambda r: _number(r.psnr_y, 2, r.psnr_y_std),
+    "PSNR-Y": lambda r: _psnr(r),
     "SSIM-Y": lambda r: _number(r.ssim_y, 4, None),
-    "gain": lambda r: "" if r.gain is None else f"{r.gain:+.2f}",
-    "least": lambda r: "" if r.lowest_gain is None else f"{r.lowest_gain:+.2f}",
+    "gain": lambda r: "" if r.gain is None or math.isnan(r.gain) else f"{r.gain:+.2f}",
+    "least": lambda r: "" if r.lowest_gain is None or math.isnan(r.lowest_gain) else f"{r.lowest_gain:+.2f}",
     "params": lambda r: _count(r.params),
     "ms/img": lambda r: "" if r.seconds is None else f"{r.seconds * 1000:.0f}",
     "multiply-adds": lambda r: "" if r.multiply_adds is None else f"{r.multiply_adds / 1e9:.1f} G",
@@ -173,6 +180,14 @@ def _metric(row: Record, name: str) -> str:
         return ""
     value = row.more[name]
     return "n/a" if value is None or math.isnan(value) else f"{value:.4f}"
+
+
+def _psnr(row: Record) -> str:
+    """`inf (31.20)`: with exact images the mean of the others stands in brackets."""
+    if row.psnr_y is None or math.isfinite(row.psnr_y):
+        return _number(row.psnr_y, 2, row.psnr_y_std)
+    others = _number(row.psnr_y_without_exact, 2, row.psnr_y_std)
+    return f"inf ({others})" if others else "inf"
 
 
 def _number(value: float | None, digits: int, spread: float | None) -> str:

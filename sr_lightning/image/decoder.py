@@ -1,4 +1,4 @@
-"""Image file -> 8-bit RGB: the one decoder. It says what is wrong with a file, and what of it is lost."""
+"""Decoder of image files to 8-bit RGB, with what is wrong with a file and what of it is lost."""
 
 from __future__ import annotations
 
@@ -27,9 +27,14 @@ _MOST_PER_BYTE = 500
 # Pillow would also open formats that are programs: it hands PostScript to Ghostscript, whatever the file's name is.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "QOI")
 _WHITE = (255, 255, 255, 255)
-Loss = Literal["16 bits a channel, which are rounded to 8", "several frames, of which the first is used"]
+Loss = Literal[
+    "16 bits a channel, which are rounded to 8",
+    "several frames, of which the first is used",
+    "transparent parts, which are put on white",
+]
 _SIXTEEN: Loss = "16 bits a channel, which are rounded to 8"
 _FRAMES: Loss = "several frames, of which the first is used"
+_ALPHA: Loss = "transparent parts, which are put on white"
 
 
 class BadImageError(UserError):
@@ -74,8 +79,8 @@ def decode(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
             image.seek(0)
         has_16_bits = holds_16_bits(image, path)
         kind = f"{image.format} {image.mode}"
-        rgb = _wide_to_rgb(image, path) if has_16_bits else _to_rgb(image)
-    facts: dict[Loss, bool] = {_SIXTEEN: has_16_bits, _FRAMES: has_frames}
+        rgb, is_transparent = _opaque(_wide_pixels(image, path) if has_16_bits else _pixels(image))
+    facts: dict[Loss, bool] = {_SIXTEEN: has_16_bits, _FRAMES: has_frames, _ALPHA: is_transparent}
     return Decoded(np.ascontiguousarray(rgb), tuple(lost for lost, is_so in facts.items() if is_so), kind)
 
 
@@ -174,19 +179,24 @@ def _tiles(image: Image.Image) -> list[Any]:
     return getattr(image, "tile", [])
 
 
-def _to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """(H, W, 3), or 4 where there is transparency."""
     ImageOps.exif_transpose(image, in_place=True)
-    if image.has_transparency_data:
-        return _on_white(image.convert("RGBA"))
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    mode = "RGBA" if image.has_transparency_data else "RGB"
+    return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
-def _on_white(rgba: Image.Image) -> NDArray[np.uint8]:
-    return np.asarray(Image.alpha_composite(Image.new("RGBA", rgba.size, _WHITE), rgba).convert("RGB"))
+def _opaque(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
+    """(H, W, 3 or 4) -> (H, W, 3) on white, and whether anything was transparent."""
+    if pixels.shape[2] == 3:
+        return pixels, False
+    rgba = Image.fromarray(pixels)
+    on_white = Image.alpha_composite(Image.new("RGBA", rgba.size, _WHITE), rgba).convert("RGB")
+    return np.asarray(on_white), bool(pixels[:, :, 3].min() < 255)
 
 
-def _wide_to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """16 bits a channel: divided by 257, rounded."""
+def _wide_pixels(image: Image.Image, path: Path) -> NDArray[np.uint8]:
+    """(H, W, 3 or 4) of 16 bits a channel: divided by 257, rounded."""
     transparent = image.info.get("transparency")
     levels = wide_levels(image, path)  # (H, W, C)
     rounded = ((levels * 2 + 257) // 514).astype(np.uint8)
@@ -195,7 +205,7 @@ def _wide_to_rgb(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     if transparent is not None:
         alpha = np.where((levels == np.array(transparent)).all(axis=2, keepdims=True), 0, 255).astype(np.uint8)
         rounded = np.concatenate([rounded, alpha], axis=2)
-    return _on_white(Image.fromarray(rounded)) if rounded.shape[2] == 4 else rounded
+    return rounded
 
 
 def wide_levels(image: Image.Image, path: Path) -> NDArray[np.int64]:

@@ -1,9 +1,13 @@
-"""The one bicubic of the project, equal to MATLAB's `imresize`.
+"""Image resizing equal to MATLAB's `imresize`, for 8-bit and floating-point images.
 
-For 8-bit images and rational scales the arithmetic is exact: kernel weights at rational distances are
-rational, so they are brought to whole numbers, and sums of whole numbers below 2^53 are exact in float64,
-whatever the order, the position or the device. That is why an LR patch made from an HR window is bit for bit
-the same patch of the whole image's LR.
+MATLAB resizes the height, then the width, and an 8-bit image is rounded half up to 8 bits after each of the two
+passes. `bicubic_double` is what it makes of the same image as doubles: one rounding, at the end.
+
+For 8-bit images and rational scales the arithmetic is exact: kernel weights at rational distances are rational, so
+they are brought to whole numbers, and sums of whole numbers below 2^24 are exact in float32 (2^53 in float64), whatever
+the order, the position or the device. That is why an LR patch made from an HR window is bit for bit the same patch of
+the whole image's LR. Ties are rounded as in MATLAB: at factors that are powers of two its weights are exact, too, and
+at odd factors there are none, because the sum of the whole weights is odd.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-Kernel = Literal["bicubic", "bilinear", "nearest", "box", "lanczos3"]
+Kernel = Literal["bicubic", "bicubic_double", "bilinear", "nearest", "box", "lanczos3"]
 Number = Fraction | float
 
 _EXACT_LIMIT = 64  # numerators and denominators up to here are worked out in fractions
@@ -36,7 +40,8 @@ def resize(
     Args:
         x: (…, H, W), uint8 or floating point.
         scale: Factor of the size; `Fraction(1, 4)` shrinks four times, exactly.
-        kernel: `bicubic` is Keys' cubic with a = -0.5 (Keys 1981, eq. 15).
+        kernel: `bicubic` is Keys' cubic with a = -0.5 (Keys 1981, eq. 15); `bicubic_double` rounds uint8 once, as
+            `im2uint8(imresize(im2double(x), scale))` does.
         antialias: Stretch the kernel by 1 / scale when shrinking.
         size: (H', W') of the result; by default `ceil(size * scale)`.
 
@@ -45,13 +50,15 @@ def resize(
     """
     height, width = size or (_length(x.shape[-2], scale), _length(x.shape[-1], scale))
     phases = _phases(scale, kernel, antialias and kernel != "nearest")
-    # Rows first: they are cheap to select, and leave less for the columns. Sums of 8-bit levels stay whole
-    # numbers below 2^24 at all usual scales, so that the first pass, on most of the data, is exact in float32.
+    # Rows first, as MATLAB does where both scales are equal; they also are cheap to select.
+    if x.dtype == torch.uint8 and kernel != "bicubic_double":
+        y = _rounded_pass(x, phases, scale, height)
+        return _rounded_pass(y.transpose(-1, -2), phases, scale, width).transpose(-1, -2)
     largest = max(sum(abs(w) for w in phase.weights) for phase in phases)
     first = torch.float32 if x.dtype == torch.uint8 and 255 * largest <= 2**24 else torch.float64
-    y = _apply(x, phases, scale, height, first)
-    y = _apply(y.transpose(-1, -2), phases, scale, width, torch.float64).transpose(-1, -2)
-    y = y / (_sums(phases, height, y)[:, None] * _sums(phases, width, y))  # (H', W'): the only rounding
+    y = _joined(_sums(x, phases, scale, height, first), height)
+    y = _joined(_sums(y.transpose(-1, -2), phases, scale, width, torch.float64), width).transpose(-1, -2)
+    y = y / (_totals(phases, height, y)[:, None] * _totals(phases, width, y))  # (H', W')
     if x.dtype == torch.uint8:
         return (y + 0.5).floor_().clamp_(0, 255).to(torch.uint8)
     return y.to(x.dtype)
@@ -72,8 +79,9 @@ def enlarge(x: Tensor, scale: int) -> Tensor:
     dtype = torch.promote_types(x.dtype, torch.float32)
     phases = _SHARES[scale]
     # Columns first: the longer rows of the second pass then lie in one piece.
-    y = _apply(x.transpose(-1, -2), phases, scale, x.shape[-1] * scale, dtype).transpose(-1, -2)
-    return _apply(y, phases, scale, x.shape[-2] * scale, dtype)
+    width, height = x.shape[-1] * scale, x.shape[-2] * scale
+    y = _joined(_sums(x.transpose(-1, -2), phases, scale, width, dtype), width).transpose(-1, -2)
+    return _joined(_sums(y, phases, scale, height, dtype), height)
 
 
 def margin(kernel: Kernel, scale: Number) -> int:
@@ -95,13 +103,39 @@ class _Phase(NamedTuple):
 
     first: int
     weights: tuple[float, ...]
-    """Whole numbers where the scale and the kernel are rational."""
+    is_whole: bool = False
+    """The weights are whole numbers, because the scale and the kernel are rational."""
 
 
-def _apply(x: Tensor, phases: tuple[_Phase, ...], scale: Number, n_out: int, dtype: torch.dtype) -> Tensor:
-    """Weighted sums along rows in a type, not yet divided: (…, H, W) -> (…, n_out, W)."""
-    period, step = len(phases), _exact(scale).denominator
-    blocks = -(-n_out // period)
+def _rounded_pass(x: Tensor, phases: tuple[_Phase, ...], scale: Number, n_out: int) -> Tensor:
+    """One of the two passes over 8-bit rows: (…, H, W) uint8 -> (…, n_out, W) uint8."""
+    dtype = torch.float32 if all(_fits_float32(phase) for phase in phases) else torch.float64
+    rounded = []
+    for phase, sums in zip(phases, _sums(x, phases, scale, n_out, dtype), strict=True):
+        total = math.fsum(phase.weights)
+        # A quarter of the steps between the values that a sum of whole numbers can have keeps the error of the
+        # multiplication from taking a tie, or a value just below one, to the wrong side.
+        half = 0.5 + (0.25 / total if phase.is_whole else 0.0)
+        rounded.append(sums.mul_(1 / total).add_(half).floor_().clamp_(0, 255).to(torch.uint8))
+    return _joined(rounded, n_out)
+
+
+def _fits_float32(phase: _Phase) -> bool:
+    """Whether `_rounded_pass` is exact in float32.
+
+    The sums need two bits more than themselves for the quarter; the error of a multiplication by 1 / W, where that is
+    no power of two, is below 2^-14 at levels up to 255, and a quarter of a step, 1 / 4 W, has to be larger.
+    """
+    total = math.fsum(phase.weights)
+    largest = sum(abs(weight) for weight in phase.weights)
+    is_exact = total <= 2**12 or math.frexp(total)[0] == 0.5
+    return phase.is_whole and is_exact and 4 * 255 * largest <= 2**24
+
+
+def _sums(x: Tensor, phases: tuple[_Phase, ...], scale: Number, n_out: int, dtype: torch.dtype) -> list[Tensor]:
+    """Weighted sums along rows in a type, not yet divided: (…, H, W) -> (…, ceil(n_out / phases), W) of each phase."""
+    step = _exact(scale).denominator
+    blocks = -(-n_out // len(phases))
     before = max(0, -min(phase.first for phase in phases))
     last = max(phase.first + len(phase.weights) for phase in phases) + (blocks - 1) * step
     x = _padded(x, before, max(0, last - x.shape[-2]))  # before the type is changed: bytes are copied faster
@@ -116,8 +150,14 @@ def _apply(x: Tensor, phases: tuple[_Phase, ...], scale: Number, n_out: int, dty
             total = term * weight if total is None else total.add_(term, alpha=weight)
         assert total is not None
         out.append(total)
-    # (…, blocks, period, W) -> (…, blocks * period, W), whose end may lie beyond the output.
-    return torch.stack(out, dim=-2).flatten(-3, -2)[..., :n_out, :] if period > 1 else out[0]
+    return out
+
+
+def _joined(parts: list[Tensor], n_out: int) -> Tensor:
+    """Rows of the phases in turn: each (…, blocks, W) -> (…, n_out, W); the end may lie beyond the output."""
+    if len(parts) == 1:
+        return parts[0]
+    return torch.stack(parts, dim=-2).flatten(-3, -2)[..., :n_out, :]  # (…, blocks, phases, W) -> (…, n_out, W)
 
 
 def _padded(x: Tensor, before: int, after: int) -> Tensor:
@@ -132,9 +172,10 @@ def _padded(x: Tensor, before: int, after: int) -> Tensor:
     return x.index_select(-2, torch.where(index < n, index, 2 * n - 1 - index))
 
 
-def _sums(phases: tuple[_Phase, ...], n_out: int, like: Tensor) -> Tensor:
-    sums = torch.tensor([math.fsum(phase.weights) for phase in phases], dtype=like.dtype, device=like.device)
-    return sums.repeat(-(-n_out // len(phases)))[:n_out]
+def _totals(phases: tuple[_Phase, ...], n_out: int, like: Tensor) -> Tensor:
+    """(n_out,): the sum of the weights of each output."""
+    totals = torch.tensor([math.fsum(phase.weights) for phase in phases], dtype=like.dtype, device=like.device)
+    return totals.repeat(-(-n_out // len(phases)))[:n_out]
 
 
 def _exact(scale: Number) -> Fraction:
@@ -165,7 +206,7 @@ def _phase(position: int, scale: Number, kernel: Kernel, antialias: bool) -> _Ph
     half: Number = Fraction(1, 2) if isinstance(scale, Fraction) else 0.5
     centre = (position + half) / scale - half  # in input pixels, counted from 0
     if kernel == "nearest":
-        return _Phase(math.floor(centre + half), (1.0,))
+        return _Phase(math.floor(centre + half), (1.0,), is_whole=True)
     stretch = min(scale, 1) if antialias else 1
     reach = _SUPPORT[kernel] * half / stretch
     first, last = math.ceil(centre - reach), math.floor(centre + reach)
@@ -173,7 +214,7 @@ def _phase(position: int, scale: Number, kernel: Kernel, antialias: bool) -> _Ph
     if isinstance(scale, Fraction):
         denominator = math.lcm(*(Fraction(value).denominator for value in values))
         values = [value * denominator for value in values]
-    return _Phase(first, tuple(float(value) for value in values))
+    return _Phase(first, tuple(float(value) for value in values), is_whole=isinstance(scale, Fraction))
 
 
 # Each works on fractions and on floats, and returns the kind that it got.
@@ -204,12 +245,13 @@ def _lanczos3(x: float) -> float:
 
 _KERNELS: dict[str, Callable[[Any], Any]] = {
     "bicubic": _cubic,
+    "bicubic_double": _cubic,
     "bilinear": _triangle,
     "nearest": _box,
     "box": _box,
     "lanczos3": _lanczos3,
 }
-_SUPPORT = {"bicubic": 4, "bilinear": 2, "nearest": 1, "box": 1, "lanczos3": 6}
+_SUPPORT = {"bicubic": 4, "bicubic_double": 4, "bilinear": 2, "nearest": 1, "box": 1, "lanczos3": 6}
 
 
 # A table, because torch.compile would work through a function, fractions and all.

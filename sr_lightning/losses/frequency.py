@@ -1,4 +1,4 @@
-"""Loss terms on the Fourier transform."""
+"""Frequency loss terms: L1 between Fourier transforms, and the focal frequency loss."""
 
 from __future__ import annotations
 

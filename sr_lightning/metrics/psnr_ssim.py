@@ -114,6 +114,11 @@ def _similarity_of_rows(a: Tensor, b: Tensor, c1: float, c2: float) -> tuple[Ten
 def multiscale_similarity(a: Tensor, b: Tensor, *, data_range: float, levels: int = 5) -> Tensor:
     """MS-SSIM (Wang, Simoncelli and Bovik 2003, eq. 7), differentiable.
 
+    Each level is the mean over 2x2 pixels of the one before. An odd last row or column is averaged with its mirror
+    image, as in the authors' program (`imfilter(…, 'symmetric')`, then every second pixel). Elsewhere the rule for odd
+    sides is another: piq pads at the top and left, which shifts the sampling by a pixel and changes the figure by up to
+    2 % (5 levels, heavily distorted images); pytorch-msssim pads zeros. At sides divisible by 16 all agree.
+
     Args:
         a: (N, C, H, W); each level halves it, and the last must hold the window of 11 pixels.
         b: Like `a`.
@@ -137,8 +142,16 @@ def multiscale_similarity(a: Tensor, b: Tensor, *, data_range: float, levels: in
         part = whole if level == levels - 1 else contrast
         # A negative similarity has no real power.
         result = result * part.clamp(min=1e-6) ** (exponent / sum(_EXPONENTS[:levels]))
-        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+        a, b = _halved(a), _halved(b)
     return result
+
+
+def _halved(x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, ⌈H/2⌉, ⌈W/2⌉)."""
+    height, width = x.shape[-2:]
+    if height % 2 or width % 2:
+        x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
+    return F.avg_pool2d(x, 2)
 
 
 def _means(x: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ from sr_lightning.models.espcn import ESPCN
 from sr_lightning.models.fsrcnn import FSRCNN
 from sr_lightning.models.imdn import IMDN
 from sr_lightning.models.mdsr import MDSR
+from sr_lightning.models.msrresnet import MSRResNet
 from sr_lightning.models.ninasr import NinaSR
 from sr_lightning.models.rcan import RCAN
 from sr_lightning.models.rdn import RDN
@@ -30,6 +31,7 @@ __all__ = [
     "SRCNN",
     "VDSR",
     "Bicubic",
+    "MSRResNet",
     "NinaSR",
     "RRDBNet",
     "SRResNet",

@@ -14,6 +14,8 @@ from sr_lightning.models.initialisation import RESIDUAL, icnr_, kaiming_
 Activation = Literal["relu", "leaky_relu", "prelu", "gelu", "silu"]
 Upsampling = Literal["pixelshuffle", "pixelshuffle_direct", "nearest_conv", "bicubic"]
 SUB_PIXEL_SCALES = (2, 3, 4, 8)
+DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
+"""Mean colour of DIV2K, which EDSR and its relatives subtract (Lim et al. 2017, section 4.2)."""
 
 
 def check_scale(scale: int, *, allowed: Sequence[int] = SUB_PIXEL_SCALES) -> int:

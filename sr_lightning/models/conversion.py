@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sr_lightning.errors import UserError
+from sr_lightning.models.blocks import DIV2K_MEAN
 
 State = Mapping[str, Tensor]
 _Ours = str | Callable[[re.Match[str]], str]
@@ -30,6 +31,8 @@ class Official(NamedTuple):
     state: dict[str, Tensor]
     settings: dict[str, Any]
     """Constructor arguments that no shape shows but the file decides, such as `rgb_mean`."""
+    alternatives: tuple[dict[str, Tensor], ...] = ()
+    """The state under other assumptions where names and shapes decide nothing, such as a range of 0..1, not 0..255."""
 
 
 def rename(state: State, names: Mapping[str, _Ours]) -> dict[str, Tensor]:
@@ -99,6 +102,22 @@ def fold_mean_shift(state: dict[str, Tensor], shift: MeanShift, *, first: str, l
     bias = (shift.c @ bias + shift.d) / value_range - torch.tensor(mean, dtype=torch.float64)
     state[f"{last}.bias"] = bias.float()
     return mean
+
+
+def fold_either_range(ours: dict[str, Tensor], shift: MeanShift | None, *, first: str, last: str) -> Official:
+    """Folds the mean's shift in; where the file holds none, that of DIV2K on 0..255, with 0..1 as the alternative.
+
+    Args:
+        ours: In our names.
+        shift: From the file; None: the network has it as a constant, with a range that no name shows.
+        first: Name of the convolution that sees the image.
+        last: Name of the one that makes it.
+    """
+    states, means = [], []
+    for each in [shift] if shift is not None else [MeanShift.of(DIV2K_MEAN, LEVELS), MeanShift.of(DIV2K_MEAN, 1.0)]:
+        states.append(dict(ours))
+        means.append(fold_mean_shift(states[-1], each, first=first, last=last))
+    return Official(states[0], {"rgb_mean": means[0]}, tuple(states[1:]))
 
 
 def on_unit_range(state: dict[str, Tensor], value_range: float, *, first: Iterable[str], last: str | None) -> None:

@@ -11,15 +11,13 @@ from torch import Tensor, nn
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import enlarge
 from sr_lightning.models.base import SRNetwork
-from sr_lightning.models.blocks import Activation, ResBlock, Upsampling, check_scale, conv, tail
+from sr_lightning.models.blocks import DIV2K_MEAN, Activation, ResBlock, Upsampling, check_scale, conv, tail
 from sr_lightning.models.conversion import (
-    LEVELS,
-    MeanShift,
     Names,
     Official,
     State,
     count,
-    fold_mean_shift,
+    fold_either_range,
     rename,
     shuffle_names,
     split_mean_shift,
@@ -27,7 +25,6 @@ from sr_lightning.models.conversion import (
 )
 from sr_lightning.models.initialisation import zero_last_conv_
 
-DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 _BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # Y of RGB in [0, 1], less its offset of 16
 
 
@@ -96,14 +93,14 @@ class EDSR(SRNetwork):
     def from_official(state: State) -> Official | None:
         """EDSR-PyTorch's names (the authors'; torchSR has the same) and BasicSR's.
 
-        The authors' networks compute on 0..255, with the mean's shift in the file. BasicSR's do the same but do
-        not say so in the file; all that it has released do. `res_scale` is in neither: 0.1 for 256 channels.
+        The authors' networks compute on 0..255, with the mean's shift in the file. BasicSR's files do not say: all
+        that it has released are on 0..255, too. `res_scale` is in neither: 0.1 for 256 channels.
         """
         if "head.0.weight" in state:
             rest, shift = split_mean_shift(state)
             names: Names = {r"head\.0\.": "head.", **shuffle_names(rest, r"tail\.0", r"tail\.1")}
         elif "conv_after_body.weight" in state:
-            rest, shift = dict(state), MeanShift.of(DIV2K_MEAN, LEVELS)
+            rest, shift = dict(state), None
             names = {
                 r"conv_first\.": "head.",
                 r"body\.(\d+)\.conv1\.": r"body.\1.body.0.",
@@ -114,8 +111,7 @@ class EDSR(SRNetwork):
         else:
             return None
         ours = rename(rest, names)
-        mean = fold_mean_shift(ours, shift, first="head", last=f"tail.{count(ours, 'tail') - 1}")
-        return Official(ours, {"rgb_mean": mean})
+        return fold_either_range(ours, shift, first="head", last=f"tail.{count(ours, 'tail') - 1}")
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import (
+    DIV2K_MEAN,
     Activation,
     ResBlock,
     check_scales,
@@ -29,7 +30,6 @@ from sr_lightning.models.conversion import (
     split_mean_shift,
     sub_pixel_scale,
 )
-from sr_lightning.models.edsr import DIV2K_MEAN
 
 
 class MDSR(SRNetwork):

@@ -12,9 +12,8 @@ from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
 from sr_lightning.models.base import SRNetwork
-from sr_lightning.models.blocks import check_scale, conv
+from sr_lightning.models.blocks import DIV2K_MEAN, check_scale, conv
 from sr_lightning.models.conversion import Names, Official, State, count, rename, sub_pixel_scale
-from sr_lightning.models.edsr import DIV2K_MEAN
 from sr_lightning.models.initialisation import icnr_, kaiming_
 
 

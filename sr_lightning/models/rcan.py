@@ -9,21 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.models.base import SRNetwork
-from sr_lightning.models.blocks import check_scale, conv, tail
+from sr_lightning.models.blocks import DIV2K_MEAN, check_scale, conv, tail
 from sr_lightning.models.conversion import (
-    LEVELS,
-    MeanShift,
     Names,
     Official,
     State,
     count,
-    fold_mean_shift,
+    fold_either_range,
     rename,
     shuffle_names,
     split_mean_shift,
     sub_pixel_scale,
 )
-from sr_lightning.models.edsr import DIV2K_MEAN
 from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 
 
@@ -66,7 +63,7 @@ class RCAN(SRNetwork):
             attention = {r"(body\.\d+\.body\.\d+\.body\.3)\.conv_du\.": r"\1.gate."}
             names: Names = {r"head\.0\.": "head.", **attention, **shuffle_names(rest, r"tail\.0", r"tail\.1")}
         elif "body.0.residual_group.0.rcab.0.weight" in state:
-            rest, shift = dict(state), MeanShift.of(DIV2K_MEAN, LEVELS)
+            rest, shift = dict(state), None
             block = r"body\.(\d+)\.residual_group\.(\d+)\.rcab\."
             names = {
                 r"conv_first\.": "head.",
@@ -80,8 +77,7 @@ class RCAN(SRNetwork):
         else:
             return None
         ours = rename(rest, names)
-        mean = fold_mean_shift(ours, shift, first="head", last=f"tail.{count(ours, 'tail') - 1}")
-        return Official(ours, {"rgb_mean": mean})
+        return fold_either_range(ours, shift, first="head", last=f"tail.{count(ours, 'tail') - 1}")
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:

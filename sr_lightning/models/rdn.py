@@ -69,9 +69,11 @@ class RDN(SRNetwork):
         else:
             return None
         ours = rename(state, names)
-        if "SFENet1.weight" in state:
-            on_unit_range(ours, LEVELS, first=["shallow1"], last=f"tail.{count(ours, 'tail') - 1}")
-        return Official(ours, {})
+        if "SFENet1.weight" not in state:
+            return Official(ours, {})
+        on_levels = dict(ours)
+        on_unit_range(on_levels, LEVELS, first=["shallow1"], last=f"tail.{count(ours, 'tail') - 1}")
+        return Official(on_levels, {}, (ours,))
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:

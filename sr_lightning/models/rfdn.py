@@ -49,7 +49,7 @@ class RFDN(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The authors' names (njulj/RFDN). Their network computes on 0..255, which its file does not say."""
+        """The authors' names (njulj/RFDN). Their network computes on 0..255, others' of these names on 0..1."""
         if "B1.c1_d.weight" not in state:
             return None
 
@@ -67,9 +67,10 @@ class RFDN(SRNetwork):
             r"LR_conv\.": "body.",
             r"upsampler\.": "tail.",
         }
-        state = rename(state, names)
-        on_unit_range(state, LEVELS, first=["head"], last="tail.0")
-        return Official(state, {})
+        on_unit = rename(state, names)
+        on_levels = dict(on_unit)
+        on_unit_range(on_levels, LEVELS, first=["head"], last="tail.0")
+        return Official(on_levels, {}, (on_unit,))
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:

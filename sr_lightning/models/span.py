@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_lightning.models.base import SRNetwork
-from sr_lightning.models.blocks import check_scale, conv, sub_pixel
+from sr_lightning.models.blocks import DIV2K_MEAN, check_scale, conv, sub_pixel
 from sr_lightning.models.conversion import LEVELS, Names, Official, State, on_unit_range, rename, sub_pixel_scale
-from sr_lightning.models.edsr import DIV2K_MEAN
 
 
 class SPAN(SRNetwork):

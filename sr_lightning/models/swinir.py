@@ -12,15 +12,17 @@ from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
 from sr_lightning.models.base import SRNetwork
-from sr_lightning.models.blocks import check_scale, conv, sub_pixel
+from sr_lightning.models.blocks import DIV2K_MEAN, check_scale, conv, sub_pixel
 from sr_lightning.models.conversion import Names, Official, State, count, rename, sub_pixel_scale
-from sr_lightning.models.edsr import DIV2K_MEAN
 
 
 class SwinIR(SRNetwork):
     """Self-attention in windows that are shifted in every second layer (fig. 2). The defaults are the light network.
 
-    Images are mirrored at their right and lower border up to a multiple of the window.
+    Images are mirrored at their right and lower border, the border itself repeated, up to a multiple of the window.
+    In evaluation one more window is added to sides that are a multiple already: so the authors' test program does,
+    with which the published figures were made (JingyunLiang/SwinIR, main_test_swinir.py). Their network alone, and
+    spandrel's, mirror without repeating the border.
 
     Args:
         scale: Factor.
@@ -68,8 +70,7 @@ class SwinIR(SRNetwork):
     def from_official(state: State) -> Official | None:
         """The authors' names (JingyunLiang/SwinIR) of the light network, on 0..1 with the mean of DIV2K.
 
-        Index and masks of the windows are no weights. Images that do not fill their windows are mirrored as in
-        the authors' test program; the network there mirrors without repeating the border.
+        Index and masks of the windows are no weights.
         """
         if "layers.0.residual_group.blocks.0.norm1.weight" not in state:
             return None
@@ -111,7 +112,8 @@ class SwinIR(SRNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         height, width = x.shape[-2:]
-        shallow = self.head(_filled(x, self.window) - self.rgb_mean)
+        filled = _mirrored(x, self.window, always=not self.training)
+        shallow = self.head(filled - self.rgb_mean)
         features = self.norm_in(shallow.permute(0, 2, 3, 1))  # (N, H, W, C)
         for block in self.blocks:
             features = block(features)
@@ -120,11 +122,12 @@ class SwinIR(SRNetwork):
         return y[..., : height * self.scales[0], : width * self.scales[0]]
 
 
-def _filled(x: Tensor, multiple: int) -> Tensor:
-    """Mirrors the right and lower border until the size is a multiple."""
+def _mirrored(x: Tensor, multiple: int, *, always: bool) -> Tensor:
+    """Mirrors the right and lower border until the size is a multiple; `always`: a larger one than it was."""
     for dim in (-2, -1):
         n = x.shape[dim]
-        index = torch.arange(-(-n // multiple) * multiple, device=x.device) % (2 * n)
+        filled = (n // multiple + 1) * multiple if always else -(-n // multiple) * multiple
+        index = torch.arange(filled, device=x.device) % (2 * n)
         x = x.index_select(dim, torch.where(index < n, index, 2 * n - 1 - index))
     return x
 

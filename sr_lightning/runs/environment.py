@@ -10,11 +10,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
 if TYPE_CHECKING:
     import lightning.pytorch as pl
+    import torch
+    from torch import nn
 
 _PACKAGES = ("torch", "lightning", "hydra-core", "numpy", "pillow")
 
@@ -30,6 +29,8 @@ def describe(trainer: pl.Trainer, net: nn.Module, command: str) -> dict[str, Any
 
 def hardware(device: torch.device, world_size: int) -> str:
     """The devices of a run, in words."""
+    import torch
+
     if device.type == "cuda":
         return f"{world_size} x {torch.cuda.get_device_name(device)}"
     one = f"{torch.get_num_threads()} {device.type.upper()} threads ({platform.machine()})"

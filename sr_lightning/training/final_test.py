@@ -1,4 +1,4 @@
-"""Final test of a training run: its best weights on the test sets, written to `results.json` and shown as a table."""
+"""Final test of a training run: its best weights on the test (or validation) sets, as files and as a table."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from sr_lightning.checkpoints.weights import load_weights
 from sr_lightning.data import SRDataModule
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
-from sr_lightning.evaluation.tables import TRAINING, records, terminal
+from sr_lightning.evaluation.tables import TITLE, TRAINING, records, terminal
 from sr_lightning.loggers.weights_and_biases import log_table
+from sr_lightning.text import printable
 from sr_lightning.training.module import SRModule
 
 
@@ -56,10 +57,15 @@ def final_test(
         facts=facts,
         protocol={"lr_kernel": data.degrade.describe()},
         extra={"objective": reached, "steps": trainer.global_step, "minutes": minutes, "run": info}
-        | {"training_pictures_left_out": data.left_out},
+        | {"training_pictures_left_out": data.left_out}
+        | {"split": "test" if data.has_test_sets else "validation"},
     )
     log_table(trainer.loggers, scores, module.method)
-    Console().print(terminal(records(rows, facts), TRAINING))
+    title = TITLE if data.has_test_sets else f"Validation images, which chose the checkpoint (no data.test)\n{TITLE}"
+    Console().print(terminal(records(rows, facts), TRAINING, title=title))
+    for row in rows:
+        if row.exactness:
+            print(printable(row.exactness))
     print(f"{trainer.global_step} steps in {minutes:.1f} min on {info['hardware']}")
     return reached
 

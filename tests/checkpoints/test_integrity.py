@@ -9,21 +9,16 @@ import signal
 import pytest
 import torch
 
+from helpers.checkpoints import save_checkpoint
 from sr_lightning.checkpoints.integrity import DamagedError, Trailer, find_resumable, read_trailer, tidy, write_trailer
 from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
 from sr_lightning.errors import UserError
 
 
-def save(folder, step, fill=0.0):
-    state = {f"w{i}": torch.full((3, 5), fill + i) for i in range(4)}
-    content = {"state_dict": state, "global_step": step, "sr_lightning": {"format": 1, "config": {"a": {"b": step}}}}
-    SafeCheckpointIO().save_checkpoint(content, folder / "last.ckpt")
-
-
 @pytest.mark.fault("T10", "every one found")
 def test_every_flipped_bit_and_every_cut_is_found(tmp_path):
     """Every byte of the trailer, and a byte in eight of the rest; any bit in each; and lengths in between."""
-    save(tmp_path, 3)
+    save_checkpoint(tmp_path, 3)
     whole = (tmp_path / "last.ckpt").read_bytes()
     assert read_trailer(tmp_path / "last.ckpt") == Trailer(3, {"a": {"b": 3}})
     draw, path = random.Random(0), tmp_path / "b.ckpt"
@@ -62,8 +57,8 @@ def test_a_config_too_long_for_a_seal_is_left_out(tmp_path):
 @pytest.mark.parametrize("name", ["last", "previous"])
 @pytest.mark.fault("T10", "the other one is used")
 def test_an_empty_or_foreign_file_is_no_checkpoint(tmp_path, name):
-    save(tmp_path, 1)
-    save(tmp_path, 2)
+    save_checkpoint(tmp_path, 1)
+    save_checkpoint(tmp_path, 2)
     (tmp_path / f"{name}.ckpt").write_bytes(b"")
     kept = find_resumable(tmp_path)
     assert kept.trailer.step == {"last": 1, "previous": 2}[name]
@@ -78,7 +73,7 @@ def test_a_kill_anywhere_in_a_save_leaves_a_whole_checkpoint(tmp_path):
     for (where, name), count, after in itertools.product(calls, (1, 2), (False, True)):
         folder = tmp_path / f"{name}{count}{after}"
         for step in (1, 2):
-            save(folder, step)
+            save_checkpoint(folder, step)
         child = os.fork()
         if child == 0:
             real, seen = getattr(where, name), []
@@ -92,7 +87,7 @@ def test_a_kill_anywhere_in_a_save_leaves_a_whole_checkpoint(tmp_path):
                 return None if after else real(*arguments)
 
             setattr(where, name, deadly)
-            save(folder, 3)
+            save_checkpoint(folder, 3)
             os._exit(0)
         os.waitpid(child, 0)
         kept = find_resumable(folder)
@@ -115,7 +110,7 @@ def read_checkpoint_step(path):
 def test_a_full_disk_leaves_the_old_checkpoints_and_nothing_else(tmp_path, monkeypatch, call):
     folder = tmp_path / "a"
     for step in (1, 2):
-        save(folder, step)
+        save_checkpoint(folder, step)
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -124,5 +119,5 @@ def test_a_full_disk_leaves_the_old_checkpoints_and_nothing_else(tmp_path, monke
         patch.setattr(os, call, full)
         patch.setattr("shutil.copyfile", full)  # where a link is refused
         with pytest.raises(OSError, match="No space"):
-            save(folder, 3)
+            save_checkpoint(folder, 3)
     assert {p.name: read_trailer(p).step for p in folder.iterdir()} == {"last.ckpt": 2, "previous.ckpt": 1}

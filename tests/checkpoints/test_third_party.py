@@ -93,6 +93,19 @@ def test_a_file_that_only_looks_like_a_network_is_named(tmp_path):
         load_third_party(WeightsFile.read(tmp_path / "a.pth"))
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda v: (100 * v).to(torch.int8), r"does not fit RealESRGAN Compact\s+numbers of another kind"),
+        (lambda v: v * torch.nan, "holds weights that are not finite"),
+    ],
+)
+def test_third_party_weights_that_are_no_finite_floats_are_refused(tmp_path, change, said):
+    torch.save({key: change(value) for key, value in compact().state_dict().items()}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=rf"a\.pth: {said}"):
+        load_third_party(WeightsFile.read(tmp_path / "a.pth"))
+
+
 def test_without_spandrel_the_extra_is_named(tmp_path, monkeypatch):
     torch.save(compact().state_dict(), tmp_path / "a.pth")
     monkeypatch.setitem(sys.modules, "spandrel", None)

@@ -1,9 +1,6 @@
 """Weights in and out: atomic, plain data only, all or none."""
 
-import io
 import os
-import pickle
-import tarfile
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -14,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
+from helpers.hostile_files import PLACES, bare, legacy, tarred, zipped
 from sr_lightning.builders.identify_network import suggest_overrides
 from sr_lightning.builders.network import build_network
 from sr_lightning.callbacks import EMA
@@ -69,48 +67,6 @@ def test_weights_that_do_not_fit_change_nothing(tmp_path):
     ):
         assert part in str(caught.value)
     assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())
-
-
-class Evil:
-    """Makes a file where it is run."""
-
-    def __reduce__(self):
-        return Path("canary").write_text, ("executed",)
-
-
-def zipped(content, path):
-    torch.save(content, path)
-
-
-def legacy(content, path):
-    torch.save(content, path, _use_new_zipfile_serialization=False)
-
-
-def bare(content, path):
-    path.write_bytes(pickle.dumps(content))
-
-
-def tarred(content, path):
-    """torch's first format: an archive of three pickles."""
-    with tarfile.open(path, "w") as archive:
-        for name in ("storages", "tensors", "pickle"):
-            data = pickle.dumps(content) * 3
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-
-
-WEIGHTS = {"a": torch.zeros(1)}
-PLACES = {
-    "itself": lambda: Evil(),
-    "value": lambda: {**WEIGHTS, "b": Evil()},
-    "key": lambda: {Evil(): torch.zeros(1)},
-    "state_dict": lambda: {"state_dict": {**WEIGHTS, "b": Evil()}},
-    "beside": lambda: {"state_dict": WEIGHTS, "optimizer_states": [{"lr": Evil()}]},
-    "list": lambda: [Evil()],
-    "tuple": lambda: {"params_ema": (1, Evil())},
-    "config": lambda: {"state_dict": WEIGHTS, "sr_lightning": {"format": 1, "config": {"model": Evil()}}},
-}
 
 
 @pytest.mark.parametrize("forced", [False, True])
@@ -245,6 +201,42 @@ def test_a_network_may_itself_call_its_part_net(tmp_path):
     for name in ("plain.pth", "ours.ckpt"):
         load_weights(other, tmp_path / name)
         assert equal(outer, other)
+
+
+def scaled(value):
+    """As a quantiser leaves weights, without its scales."""
+    return (value * 100).to(torch.int8)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (scaled, r"numbers of another kind \(10\): head\.weight int8, the network has float32"),
+        (lambda v: v > 0, r"another kind \(10\): head\.weight bool"),
+        (lambda v: torch.full_like(v, torch.nan), r"holds weights that are not finite \(10\): head\.weight"),
+        (lambda v: torch.full_like(v, torch.inf), r"not finite .*\. A training that diverged leaves such a file"),
+    ],
+    ids=["int8", "bool", "nan", "inf"],
+)
+@pytest.mark.fault("T11", "refused before training, the file is named")
+def test_weights_that_are_no_finite_floats_are_refused(tmp_path, suffix, change, said):
+    state = {key: change(value) for key, value in small(1).state_dict().items()}
+    path = tmp_path / f"a.{suffix}"
+    (safetensors.torch.save_file if suffix == "safetensors" else torch.save)(state, path)
+    net = small()
+    with pytest.raises(UserError, match=rf"a\.{suffix}[\s\S]*{said}"):
+        load_weights(net, path)
+    assert equal(net, small())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
+def test_other_precisions_are_converted(tmp_path, dtype):
+    torch.save({key: value.to(dtype) for key, value in small(1).state_dict().items()}, tmp_path / "a.pth")
+    net = small()
+    load_weights(net, tmp_path / "a.pth")
+    for ours, theirs in zip(net.state_dict().values(), small(1).state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs.to(dtype).float())
 
 
 def test_safetensors_by_content(tmp_path):

@@ -19,7 +19,7 @@ def test_the_flags_of_the_command_line():
     parser = get_args_parser()
     assert {action.dest for action in parser._actions} == known
     typed = ["a=1", "-m", "--config-dir", "mine", "--config-name", "x", "b=2"]
-    parsed = parser.parse_intermixed_args(typed)
+    parsed = parser.parse_known_intermixed_args(typed)[0]
     assert (parsed.overrides, parsed.multirun, parsed.config_dir, parsed.config_name) == (
         ["a=1", "b=2"],
         True,

@@ -103,7 +103,7 @@ def test_the_default_config_is_right():
         ("data=folder", "data.train_dir: must be given"),
         ("data=t291", "data.train_dir"),
         # grammar
-        ("loss.beta=[1,", "loss.beta=[1,"),
+        ("loss.beta=[1,", "loss.beta: found '[1,', whose brackets"),
         ("=3", "=3"),
         ("~nothing", "nothing"),
     ],
@@ -211,7 +211,9 @@ def test_numbers_are_brought_to_the_constructors_type():
     assert (config.scale, config.data["scale"]) == ([4], 4)
 
 
-def test_foreign_classes_pass_and_terms_are_checked():
+def test_third_party_classes_pass_and_terms_are_checked(tmp_path, monkeypatch):
+    (tmp_path / "my_package.py").write_text("class Net: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
     config = checked("model._target_=my_package.Net", "++model.anything=3", "scale=[2,3]", "~model.scale")
     assert config.model["anything"] == 3
     assert "weight" in findings("+loss.terms.mine={_target_: my_package.TV}")

@@ -96,6 +96,25 @@ def test_other_data_than_the_checkpoints_is_refused(folder, tmp_path, change):
         other.train_dataloader()
 
 
+OLD_FINGERPRINT = "31e998ee15666b4d35f1aae0d41093b0"  # of the version that rounded once, for two grey images
+
+
+def test_a_run_from_when_bicubic_was_rounded_once_goes_on_with_it(tmp_path, folder, caplog):
+    grey = tmp_path / "grey"
+    grey.mkdir()
+    for i in range(2):
+        Image.fromarray(np.full((60, 70, 3), 50 * i, np.uint8)).save(grey / f"{i}.png")
+    settings = {"val": {"Mine": str(folder)}, "val_holdout": 0}
+    data = module(grey, tmp_path, **settings)
+    assert data.fingerprint() != OLD_FINGERPRINT
+    data.load_state_dict({"k": 8, "fingerprint": OLD_FINGERPRINT})
+    data.train_dataloader()  # not refused
+    assert data.degrade.describe() == "matlab_bicubic_double"
+    assert "data.kernel=bicubic_double" in caplog.text
+    assert data.state_dict() == {"k": 8, "fingerprint": OLD_FINGERPRINT}  # and so does its next continuation
+    assert module(grey, tmp_path, kernel="bicubic_double", **settings).fingerprint() == OLD_FINGERPRINT
+
+
 def test_a_batch_size_that_cannot_be_shared_is_refused(folder, tmp_path):
     data = module(folder, tmp_path, batch_size=5, world_size=2)
     with pytest.raises(UserError, match=r"data\.batch_size: found 5, allowed: a multiple of 2"):
@@ -163,11 +182,13 @@ def test_ready_made_pairs_take_the_same_windows(folder, tmp_path, pairs):
             k += 1
 
 
-@pytest.mark.fault("D19", "refused at the start, by name")
-def test_a_pair_whose_sizes_do_not_fit_is_named(folder, tmp_path, pairs, image):
-    Image.fromarray(image(20, 20, 0)).save(tmp_path / "X4" / "img_3x4.png")
-    with pytest.raises(UserError, match=r"img_3x4\.png: is 20x20, but .*img_3\.png is 130x99.* needs 32x24"):
+@pytest.mark.fault("D19", "refused at the start, all by name")
+def test_every_pair_whose_sizes_do_not_fit_is_named(folder, tmp_path, pairs, image):
+    for i in (0, 3, 4):
+        Image.fromarray(image(20, 20, 0)).save(tmp_path / "X4" / f"img_{i}x4.png")
+    with pytest.raises(UserError, match=r"img_3x4\.png: is 20x20, but .*img_3\.png is 130x99.* needs 32x24") as caught:
         module(folder, tmp_path, train_lr_dir=pairs)
+    assert all(f"img_{i}x4.png: is 20x20" in str(caught.value) for i in (0, 3, 4))
 
 
 def test_pairs_for_a_test_set(folder, tmp_path, pairs):
@@ -189,6 +210,9 @@ def test_images_smaller_than_the_patch(folder, tmp_path, image, caplog):
     assert len(module(folder, tmp_path, val_holdout=0, on_small="mirror").train_images.hr) == 7
     with pytest.raises(UserError, match="needs images of"):
         module(folder, tmp_path, patch_size=1000, on_small="skip")
+    Image.fromarray(image(3, 200, 0)).save(folder / "line.png")
+    with pytest.raises(UserError, match=r"line\.png \(200x3\)\. Allowed: data\.on_small=skip"):  # no patch fits into it
+        module(folder, tmp_path, val_holdout=0)
 
 
 def test_sets_that_cannot_be_used_are_refused(folder, tmp_path, image):

@@ -93,18 +93,33 @@ def test_missing_folder_and_missing_file_are_named(tmp_path):
 def test_pairs_by_the_usual_names(tmp_path, hr, lr):
     touch(tmp_path, f"HR/{hr}", f"X4/{lr}")
     files = find_images(tmp_path / "HR")
-    assert names(pair_images(files, str(tmp_path / "X{scale}"), 4), tmp_path) == [f"X4/{lr}"]
+    assert names(pair_images(files, str(tmp_path / "X{scale}"), 4, hr_folder=tmp_path / "HR"), tmp_path) == [f"X4/{lr}"]
 
 
 def test_missing_extra_and_ambiguous_pairs_are_named(tmp_path):
     touch(tmp_path, "HR/a.png", "HR/b.png", "LR/a.png", "LR/c.png")
     files = find_images(tmp_path / "HR")
     with pytest.raises(UserError, match=r"b\.png: expected one LR file.*found none\n.*belongs to c\.png"):
-        pair_images(files, str(tmp_path / "LR"), 2)
+        pair_images(files, str(tmp_path / "LR"), 2, hr_folder=tmp_path / "HR")
     touch(tmp_path, "LR/b.png")
     with pytest.raises(UserError, match=r"no HR image belongs to c\.png"):
-        pair_images(files, str(tmp_path / "LR"), 2)
+        pair_images(files, str(tmp_path / "LR"), 2, hr_folder=tmp_path / "HR")
     (tmp_path / "LR" / "c.png").unlink()
     touch(tmp_path, "LR/b.jpg")
     with pytest.raises(UserError, match=r"found several: b\.jpg, b\.png"):
-        pair_images(files, str(tmp_path / "LR"), 2)
+        pair_images(files, str(tmp_path / "LR"), 2, hr_folder=tmp_path / "HR")
+
+
+def test_pairs_in_equal_sub_folders(tmp_path):
+    """As video sets lie: every folder has a file 0001."""
+    touch(tmp_path, "HR/a/1.png", "HR/b/1.png", "HR/b/2.png", "X4/a/1x4.png", "X4/b/1x4.png", "X4/b/2x4.png")
+    files = find_images(tmp_path / "HR")
+    found = pair_images(files, str(tmp_path / "X{scale}"), 4, hr_folder=tmp_path / "HR")
+    assert names(found, tmp_path / "X4") == ["a/1x4.png", "b/1x4.png", "b/2x4.png"]
+    (tmp_path / "X4/b/1x4.png").unlink()
+    with pytest.raises(UserError, match=r"b/1\.png: expected one LR file .*found none$"):  # not the one of folder a
+        pair_images(files, str(tmp_path / "X{scale}"), 4, hr_folder=tmp_path / "HR")
+    (tmp_path / "X4/b/1x4.png").touch()
+    (tmp_path / "X4/b/2x4.png").rename(tmp_path / "X4/2x4.png")  # the only one of that name
+    found = pair_images(files, str(tmp_path / "X{scale}"), 4, hr_folder=tmp_path / "HR")
+    assert names(found, tmp_path / "X4") == ["a/1x4.png", "b/1x4.png", "2x4.png"]

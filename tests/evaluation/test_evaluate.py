@@ -14,79 +14,25 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from skimage.color import rgb2ycbcr
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from helpers.evaluations import QUICK, by_scikit_image, document, mine, only_run, per_image, rows, save_network, table
 from sr_lightning.data.benchmarks.reference import published_rows
 from sr_lightning.evaluate import main
 from sr_lightning.evaluation import benchmark_check as self_check
 from sr_lightning.image.color import read_rgb
 from sr_lightning.image.resize import resize
-from sr_lightning.models import EDSR, IMDN
-from sr_lightning.weights.pretrained import find_pretrained
+from sr_lightning.models import IMDN
+from sr_lightning.weights.pretrained import pretrained_file
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
 # DESIGN 4, measured with an independent implementation; test_metrics has the other scales of Set14.
 BICUBIC = {
-    ("Set5", 2): (33.682, 0.9305),
-    ("Set5", 3): (30.405, 0.8690),
-    ("Set5", 4): (28.431, 0.8113),
-    ("Set14", 4): (26.092, 0.7050),
+    ("Set5", 2): (33.673, 0.9303),
+    ("Set5", 3): (30.403, 0.8689),
+    ("Set5", 4): (28.429, 0.8111),
+    ("Set14", 4): (26.088, 0.7048),
 }
-QUICK = ["accelerator=cpu", "cost=false"]
-
-
-def save(path, *, seed=1, scale=4, n_feats=4, **config):
-    """A checkpoint as training writes it; the network is bicubic with some noise."""
-    torch.manual_seed(seed)
-    net = EDSR(scale, n_feats=n_feats, n_resblocks=1, upsampler="pixelshuffle_direct", global_skip="bicubic")
-    for parameter in net.parameters():
-        torch.nn.init.normal_(parameter, std=0.03)
-    model = {"_target_": "sr_lightning.models.EDSR", "scale": scale, "n_feats": n_feats, "n_resblocks": 1}
-    model |= {"upsampler": "pixelshuffle_direct", "global_skip": "bicubic"}
-    stored = {"model": model, "scale": [scale], "seed": seed, "data": {"train_dir": ["/x/T91"], "seed": seed}} | config
-    path.parent.mkdir(parents=True, exist_ok=True)
-    state = {f"net.{key}": value for key, value in net.state_dict().items()}
-    torch.save({"state_dict": state, "sr_lightning": {"format": 1, "config": stored}}, path)
-    return path
-
-
-def only_run():
-    (path,) = Path("runs/evaluate").iterdir()
-    return path
-
-
-def document(run=None):
-    text = ((run or only_run()) / "results.json").read_text()
-    return json.loads(text, parse_constant=lambda name: pytest.fail(name))
-
-
-def rows(run=None):
-    return {(r["set"], r["scale"], r["method"], r["checkpoint"]): r for r in document(run)["rows"]}
-
-
-def per_image(run=None):
-    with ((run or only_run()) / "per_image.csv").open() as file:
-        return list(csv.DictReader(file))
-
-
-def table(capsys):
-    """What is printed from the first table on."""
-    out = capsys.readouterr().out
-    return out[out.index("PSNR (dB)") :]
-
-
-def mine(folder, name="Mine"):
-    return [f"{'' if name == 'Set5' else '+'}data.test.{name}={folder}", f"sets=[{name}]"]
-
-
-def by_scikit_image(sr, hr, scale):
-    """Its PSNR and SSIM with the protocol's settings."""
-    cut = (slice(scale, -scale), slice(scale, -scale))
-    a, b = (rgb2ycbcr(x)[..., 0][cut] for x in (hr, sr))
-    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
-    return peak_signal_noise_ratio(a, b, data_range=255), structural_similarity(a, b, **settings)
 
 
 def test_bicubics_rows_are_those_of_the_design(sr_data, monkeypatch, capsys):
@@ -138,7 +84,7 @@ def test_a_set_that_only_bears_a_benchmarks_name_is_refused(folder, capsys):
 
 
 def test_figures_are_those_of_the_saved_images_by_scikit_image(folder, tmp_path):
-    path = save(tmp_path / "run/checkpoints/best.ckpt", scale=3)
+    path = save_network(tmp_path / "run/checkpoints/best.ckpt", scale=3)
     assert main([f"checkpoint={tmp_path}/run", "save_pictures=true", *mine(folder), *QUICK]) == 0
     run = only_run()
     written = per_image()
@@ -178,9 +124,9 @@ def test_ready_made_pairs_and_images_of_the_same_name_in_sub_folders(image, tmp_
 
 def test_checkpoints_of_one_network_have_the_names_of_their_runs_and_seeds_are_one_method(folder, tmp_path, capsys):
     for seed in (1, 2, 3):
-        save(tmp_path / f"seeds/{seed}.ckpt", seed=seed)
-    save(tmp_path / "narrow/checkpoints/best.ckpt", n_feats=2)
-    save(tmp_path / "double/checkpoints/best.ckpt", scale=2)
+        save_network(tmp_path / f"seeds/{seed}.ckpt", seed=seed)
+    save_network(tmp_path / "narrow/checkpoints/best.ckpt", n_feats=2)
+    save_network(tmp_path / "double/checkpoints/best.ckpt", scale=2)
     files = [tmp_path / "narrow", *(tmp_path / f"seeds/{seed}.ckpt" for seed in (1, 2, 3)), tmp_path / "double"]
     listed = ",".join(map(str, files))
     assert main([f"checkpoint=[{listed}]", *mine(folder), "accelerator=cpu"]) == 0
@@ -220,15 +166,15 @@ def test_no_two_methods_share_a_name(tmp_path):
     from sr_lightning.builders.methods import build_methods
 
     files = ["a/0/checkpoints/best.ckpt", "a/0/checkpoints/last.ckpt", "b/0/checkpoints/best.ckpt", "plain.ckpt"]
-    paths = [str(save(tmp_path / name, n_feats=4 if name[0] == "a" else 2)) for name in files]
+    paths = [str(save_network(tmp_path / name, n_feats=4 if name[0] == "a" else 2)) for name in files]
     config = SimpleNamespace(checkpoint=dict.fromkeys(paths, ""), model=None, scale=[], self_ensemble=False, tile=None)
     labels = [method.label for method in build_methods(config)]
     assert labels == [f"EDSR ({paths[0]})", "EDSR (0/last)", f"EDSR ({paths[2]})", "EDSR (plain)"]
 
 
 def test_names_for_the_table_and_what_may_stand_in_a_file_name(folder, tmp_path):
-    odd = save(tmp_path / "a b,c=[d].ckpt")
-    other = save(tmp_path / "other.ckpt", seed=2)
+    odd = save_network(tmp_path / "a b,c=[d].ckpt")
+    other = save_network(tmp_path / "other.ckpt", seed=2)
     assert main([f"checkpoint={odd}", *mine(folder), *QUICK]) == 0
     shutil.rmtree("runs")
     assert main([f"checkpoint={{first: '{odd}', second: {other}}}", *mine(folder), *QUICK]) == 0
@@ -275,7 +221,7 @@ def test_files_for_papers(folder, tmp_path, monkeypatch):
 
 
 def test_metrics_without_weights_say_so_and_the_run_goes_on(folder, tmp_path, capsys):
-    path = save(tmp_path / "a.ckpt")
+    path = save_network(tmp_path / "a.ckpt")
     assert main([f"checkpoint={path}", "metrics=[ms_ssim,niqe]", *mine(folder), *QUICK]) == 0
     out = capsys.readouterr().out
     assert "n/a" in out
@@ -293,7 +239,7 @@ def test_tiles_and_self_ensemble_are_what_the_network_is_run_with(folder, tmp_pa
         return real(*arguments, **settings)
 
     monkeypatch.setattr(inference, "super_resolve", spy)
-    path = save(tmp_path / "a.ckpt")
+    path = save_network(tmp_path / "a.ckpt")
     assert main([f"checkpoint={path}", "tile=16", "self_ensemble=true", *mine(folder), *QUICK]) == 0
     assert asked.count({"self_ensemble": True, "tile": 16}) == 6
     assert "x8 self-ensemble; tiles of 16 LR pixels" in " ".join(capsys.readouterr().out.split())
@@ -303,7 +249,7 @@ def test_tiles_and_self_ensemble_are_what_the_network_is_run_with(folder, tmp_pa
 
 @pytest.mark.fault("P3", "the same bits")
 def test_the_same_bits_on_two_processes_each_image_once(folder, tmp_path):
-    path = save(tmp_path / "a.ckpt")
+    path = save_network(tmp_path / "a.ckpt")
     Image.fromarray(np.tile(read_rgb(folder / "img_0.png"), (4, 4, 1))).save(folder / "img_6.png")  # many threads' work
     settings = [f"checkpoint={path}", *mine(folder), *QUICK]
     found = []
@@ -341,7 +287,7 @@ def test_an_image_that_is_not_finite_has_no_number(broken, folder, tmp_path, mon
     from sr_lightning.evaluation import method as inference
 
     real = inference.super_resolve
-    good, bad = save(tmp_path / "good.ckpt"), save(tmp_path / "bad.ckpt", n_feats=2)
+    good, bad = save_network(tmp_path / "good.ckpt"), save_network(tmp_path / "bad.ckpt", n_feats=2)
 
     def breaks(net, lr, scale, **settings):
         sr = real(net, lr, scale, **settings)
@@ -365,9 +311,9 @@ def test_an_image_that_is_not_finite_has_no_number(broken, folder, tmp_path, mon
 
 
 def test_a_sweeps_job_without_a_row_fails_and_is_not_done(folder, tmp_path):
-    path = save(tmp_path / "bad.ckpt")
+    path = save_network(tmp_path / "bad.ckpt")
     state = torch.load(path, weights_only=True)
-    state["state_dict"] = {key: value * torch.nan for key, value in state["state_dict"].items()}
+    state["state_dict"] = {key: value * 1e30 for key, value in state["state_dict"].items()}
     torch.save(state, path)
     settings = ["-m", f"checkpoint={path}", "seed=1,2", *mine(folder), *QUICK, "hydra.sweep.dir=sweep"]
     assert main(settings) == 1
@@ -376,7 +322,7 @@ def test_a_sweeps_job_without_a_row_fails_and_is_not_done(folder, tmp_path):
 
 
 def test_a_sweep_and_its_objective(folder, tmp_path, capsys):
-    paths = [save(tmp_path / f"{seed}.ckpt", seed=seed) for seed in (1, 2)]
+    paths = [save_network(tmp_path / f"{seed}.ckpt", seed=seed) for seed in (1, 2)]
     settings = [f"checkpoint={paths[0]},{paths[1]}", *mine(folder), *QUICK]
     assert main(["-m", *settings, "hydra.sweep.dir=sweep"]) == 0
     gains = [document(Path("sweep", name))["objective"] for name in "01"]
@@ -429,8 +375,8 @@ def test_bad_input_is_told_before_torch_is_needed(overrides, said, capsys):
 
 @pytest.mark.fault("T11", "status 2, both named")
 def test_what_only_the_files_can_tell(folder, tmp_path, capsys):
-    path = save(tmp_path / "a.ckpt")
-    foreign = save(tmp_path / "b.ckpt", model={"_target_": "my_package.Net"})
+    path = save_network(tmp_path / "a.ckpt")
+    foreign = save_network(tmp_path / "b.ckpt", model={"_target_": "my_package.Net"})
     torch.save({"x": torch.zeros(1)}, tmp_path / "c.pth")
     for overrides, said in (
         ([f"checkpoint={path}", "scale=2"], "scale: found [2], but"),
@@ -461,7 +407,7 @@ def test_what_only_the_files_can_tell(folder, tmp_path, capsys):
     ],
 )
 def test_a_bare_file_that_nearly_fits_names_the_key_and_the_config(change, said, folder, tmp_path, capsys):
-    state = load_file(find_pretrained("edsr_tiny_y_x4"))
+    state = load_file(pretrained_file("edsr_tiny_y_x4"))
     change(state)
     torch.save(state, tmp_path / "nearly.pth")
     assert main([f"checkpoint={tmp_path / 'nearly.pth'}", *mine(folder), *QUICK]) == 2
@@ -473,7 +419,7 @@ def test_a_bare_file_that_nearly_fits_names_the_key_and_the_config(change, said,
 def test_evaluation_reads_and_checksums_a_checkpoint_once(folder, tmp_path, monkeypatch):
     from sr_lightning.checkpoints import plain_data
 
-    path, read = save(tmp_path / "a.ckpt"), []
+    path, read = save_network(tmp_path / "a.ckpt"), []
     for part, name in ((plain_data, "read_trailer"), (torch, "load")):
         original = getattr(part, name)
         monkeypatch.setattr(part, name, lambda *a, f=original, n=name, **k: (read.append(n), f(*a, **k))[1])
@@ -494,7 +440,7 @@ def test_an_image_that_both_make_exactly_gains_nothing(tmp_path):
     (tmp_path / "flat").mkdir()
     for name in "ab":
         Image.new("RGB", (48, 48), (90, 90, 90)).save(tmp_path / f"flat/{name}.png")
-    zero = save(tmp_path / "a.ckpt")
+    zero = save_network(tmp_path / "a.ckpt")
     content = torch.load(zero)
     for value in content["state_dict"].values():
         value.zero_()
@@ -505,8 +451,43 @@ def test_an_image_that_both_make_exactly_gains_nothing(tmp_path):
     assert "gives the same as bicubic, on 2 images" in (only_run() / "results.md").read_text()
 
 
+@pytest.mark.fault("T7", "out of the means, named")
+def test_an_exact_image_is_named_and_the_mean_of_the_others_stands_beside(folder, tmp_path, capsys):
+    """One flat image made every mean, gain and difference of its set infinite."""
+    Image.new("RGB", (96, 96), (90, 90, 90)).save(folder / "flat.png")
+    zero = save_network(tmp_path / "zero.ckpt")
+    content = torch.load(zero)
+    for value in content["state_dict"].values():  # all that is left is the bicubic skip
+        value.zero_()
+    torch.save(content, zero)
+    settings = [*mine(folder), *QUICK]
+    assert main([f"checkpoint={{noisy: {save_network(tmp_path / 'a.ckpt')}, zero: {zero}}}", *settings]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    found = rows()
+    base, noisy = found["Mine", 4, "bicubic", None], found["Mine", 4, "noisy", str(tmp_path / "a.ckpt")]
+    figures = [row for row in per_image() if row["method"] == "bicubic"]
+    others = np.mean([float(row["psnr_y"]) for row in figures if row["name"] != "flat.png"])
+    assert (base["psnr_y"], base["exact_images"]) == (None, ["flat.png"])
+    assert base["psnr_y_without_exact"] == pytest.approx(others)
+    both = [row for row in per_image() if row["method"] == "noisy" and row["name"] != "flat.png"]
+    assert noisy["gain"] == pytest.approx(np.mean([float(row["gain"]) for row in both]))
+    assert document()["objective"] == pytest.approx(noisy["gain"])
+    (compared,) = [c for c in document()["comparisons"] if c["than"] == "bicubic"]
+    assert (compared["mean"], compared["n"]) == (pytest.approx(noisy["gain"]), 6)
+    said = "Mine x4, bicubic: 1 of 7 images is identical to HR (infinite PSNR): flat.png; mean of the other 6: "
+    assert said + f"{others:.2f} dB" in out
+    assert f"inf ({others:.2f})" in out
+    run = only_run()
+    assert f"inf ({others:.2f})" in (run / "results.md").read_text()
+    assert f"inf ({others:.2f})" in (run / "results.tex").read_text()
+    with (run / "results.csv").open() as file:
+        first = next(csv.DictReader(file))
+    assert (first["psnr_y"], first["exact_images"]) == ("inf", "1")
+    assert float(first["psnr_y_without_exact"]) == pytest.approx(others)
+
+
 def test_intervals_over_few_images_say_so(folder, tmp_path):
-    assert main([f"checkpoint={save(tmp_path / 'a.ckpt')}", *mine(folder), *QUICK]) == 0
+    assert main([f"checkpoint={save_network(tmp_path / 'a.ckpt')}", *mine(folder), *QUICK]) == 0
     assert "intervals over fewer than 30 images are too narrow" in (only_run() / "results.md").read_text()
 
 
@@ -530,7 +511,7 @@ def test_images_of_one_name_are_told_apart(folder, tmp_path):
 
 
 def test_the_spreadsheet_holds_figures_only(folder, tmp_path):
-    assert main([f"checkpoint={save(tmp_path / 'a.ckpt')}", *mine(folder), *QUICK, "metrics=[ms_ssim]"]) == 0
+    assert main([f"checkpoint={save_network(tmp_path / 'a.ckpt')}", *mine(folder), *QUICK, "metrics=[ms_ssim]"]) == 0
     with (only_run() / "results.csv").open() as file:
         (first, *_) = csv.DictReader(file)
     assert "ms_ssim" in first
@@ -539,7 +520,7 @@ def test_the_spreadsheet_holds_figures_only(folder, tmp_path):
 
 
 def test_what_eight_passes_cost(folder, tmp_path):
-    settings = [f"checkpoint={save(tmp_path / 'a.ckpt')}", *mine(folder), "accelerator=cpu"]
+    settings = [f"checkpoint={save_network(tmp_path / 'a.ckpt')}", *mine(folder), "accelerator=cpu"]
     assert main([*settings, "hydra.run.dir=once"]) == 0
     assert main([*settings, "self_ensemble=true", "hydra.run.dir=eight"]) == 0
     once, eight = (document(Path(name))["rows"][1] for name in ("once", "eight"))

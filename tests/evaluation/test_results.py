@@ -8,27 +8,12 @@ import re
 import pytest
 from rich.console import Console
 
+from helpers.evaluations import SCORES, pair
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, gather_scores, logged_values, summarise
 from sr_lightning.evaluation.tables import QUALITY, TRAINING, Record, latex, markdown, records, terminal
 
 EDSR = MethodId("EDSR", "checkpoints/best.ckpt")
-
-
-def pair(name, scale, key, own, bicubic, method=EDSR):
-    """The scores of a network and of bicubic: PSNR, SSIM and seconds each."""
-    return [
-        ImageScore(name, scale, f"{key}.png", key, who, *figures)
-        for who, figures in ((method, own), (BICUBIC, bicubic))
-    ]
-
-
-SCORES = [
-    *pair("A", 2, 0, (30.0, 0.90, 0.5), (29.0, 0.85, 0.01)),
-    *pair("A", 2, 1, (40.0, 0.95, 0.1), (38.0, 0.94, 0.02)),
-    *pair("A", 2, 2, (20.0, 0.80, 0.2), (20.5, 0.79, 0.03)),
-    *pair("B", 4, 0, (math.inf, 1.0, 0.1), (25.0, 0.70, 0.01)),
-]
 
 
 @pytest.mark.fault("P6", "of images, not of batches")

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_evaluate import QUICK, by_scikit_image, document, mine, only_run, per_image, rows, save, table
 
+from helpers.evaluations import QUICK, by_scikit_image, document, mine, only_run, per_image, rows, save_network, table
 from sr_lightning.evaluate import main
 from sr_lightning.image.color import read_rgb
 
@@ -42,7 +42,7 @@ def rename(folder, pattern):
 
 
 def test_a_saved_evaluation_scored_again_gives_the_identical_figures(folder, tmp_path):
-    file = save(tmp_path / "a.ckpt")
+    file = save_network(tmp_path / "a.ckpt")
     settings = ["save_pictures=true", "metrics=[ms_ssim]", *mine(folder), *QUICK]
     assert main([f"checkpoint={{ours: {file}}}", "hydra.run.dir=first", *settings]) == 0
     again = ["metrics=[ms_ssim]", *mine(folder), *QUICK, "hydra.run.dir=again"]
@@ -102,7 +102,7 @@ def test_several_programs_sets_scales_and_networks_in_one_table(folder, theirs, 
         hr.crop((0, 0, hr.width // 2 * 2, hr.height // 2 * 2)).convert("RGB").save(tmp_path / "grid/x2" / path.name)
     shutil.copytree(theirs, tmp_path / "b/theirs")
     given = f"predictions=[{theirs},{tmp_path}/b/theirs,{tmp_path}/grid]"
-    checkpoint = save(tmp_path / "run/checkpoints/best.ckpt")
+    checkpoint = save_network(tmp_path / "run/checkpoints/best.ckpt")
     assert main([given, f"checkpoint={checkpoint}", "scale=[4]", *mine(folder), *QUICK]) == 0
     names = [row["method"] for row in document()["rows"]]
     assert names[:2] == ["bicubic", "EDSR"]

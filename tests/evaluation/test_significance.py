@@ -72,9 +72,11 @@ def test_differences_without_a_spread():
 def test_infinite_and_missing_figures():
     inf, nan = math.inf, math.nan
     both = paired_difference([inf, 30.0, 31.0], [inf, 29.0, 30.5])
-    assert (both.mean, both.n) == (0.5, 3)
+    assert (both.mean, both.n) == (0.75, 2)
+    exact = paired_difference([inf, inf], [inf, inf])
+    assert (exact.mean, exact.low, exact.high, exact.n) == (0, 0, 0, 2)
     one = paired_difference([inf, 30.0], [40.0, 29.0])
-    assert one.mean == inf
+    assert (one.mean, one.n) == (1, 1)
     assert math.isnan(one.low)
     missing = paired_difference([nan, 30.0, 31.0, 30.0], [0.9, 29.0, 30.0, nan])
     assert (missing.mean, missing.low, missing.n) == (1, 1, 2)

@@ -69,7 +69,7 @@ FAULTS = {
     "C5_scale_in_a_file": ("scale: [2, 5]\n", ["scale: found [2, 5]"]),
     "C6_mandatory": (("data=folder",), ["data.train_dir: must be given"]),
     "C6_new_in_a_file": ("callbacks:\n  mine:\n    _target_: ???\n", ["callbacks.mine._target_: must be given"]),
-    "C7_experiment": (("experiment=t292",), ["experiment: found 't292', did you mean 't291'?"]),
+    "C7_experiment": (("experiment=t292",), ["experiment: found 't292', did you mean 'papers/t291'?"]),
     "C7_several": (
         ("model=edsr_tiney", "loss=compsite", "scale=7"),
         ["model: found 'edsr_tiney', did you mean 'edsr_tiny'?", "loss: found 'compsite', did you mean 'composite'?"],

@@ -3,6 +3,7 @@
 import io
 import logging
 import os
+import re
 import struct
 import threading
 import warnings
@@ -144,6 +145,37 @@ def test_bad_images_of_every_set_are_named_at_once(folder, tmp_path):
     with pytest.raises(UserError, match=r"rotten_val\.png[^…]*10 images cannot be used") as caught:
         setup(folder, tmp_path, **sets)
     assert all(f"rotten_{i}.jpg" in str(caught.value) for i in range(8))
+
+
+@pytest.mark.fault("D5", "named together with bad files and other sets")
+@pytest.mark.fault("D10", "named together with images that are too small")
+def test_bad_images_of_different_kinds_are_named_at_once(folder, tmp_path):
+    Image.fromarray(NOISE[..., 0].astype(np.float32)).save(folder / "floats.tiff")
+    Image.fromarray(NOISE[:, :1]).save(folder / "narrow.png")
+    (tmp_path / "val").mkdir()
+    for name, image in {"low": NOISE[:8], "lower": NOISE[:7]}.items():
+        Image.fromarray(image).save(tmp_path / "val" / f"{name}.png")
+    with pytest.raises(UserError) as caught:
+        setup(folder, tmp_path, val={"V": str(tmp_path / "val")}, val_holdout=0)
+    for said in (
+        r"floats\.tiff: holds floating-point values",
+        r"needs images of 48 pixels and more; smaller: .*narrow\.png \(1x96\)\. Allowed: data\.on_small=skip",
+        r"data\.val\.V: .*low\.png: 8 pixels are too few at x4; needed: 23\ndata\.val\.V: .*lower\.png: 7 pixels",
+    ):
+        assert re.search(said, str(caught.value)), said
+    (tmp_path / "val" / "floats.tif").write_bytes((folder / "floats.tiff").read_bytes())
+    (folder / "floats.tiff").unlink()
+    (folder / "narrow.png").unlink()
+    with pytest.raises(UserError, match=r"(?s)low\.png: 8 pixels .*floats\.tif: holds floating-point values"):
+        setup(folder, tmp_path, val={"V": str(tmp_path / "val")}, val_holdout=0)
+
+
+@pytest.mark.fault("D5", "refused before training, though it may be trained on")
+def test_a_held_out_image_that_is_too_small_to_be_evaluated_is_refused(folder, tmp_path):
+    for path in folder.iterdir():
+        Image.fromarray(NOISE[:20]).save(path)
+    with pytest.raises(UserError, match=r"data\.val_holdout: .*img_1\.png: 20 pixels are too few"):
+        setup(folder, tmp_path, on_small="mirror")
 
 
 @pytest.mark.fault("D3", "refused, whatever on_bad_image says")
@@ -363,6 +395,18 @@ def test_D7_alpha_of_16_bits_too(tmp_path, channels):
     levels = np.array([[[0, 0, 0, 65535], [0, 0, 0, 128 * 257], [65535, 0, 0, 0]]], np.uint16)
     (tmp_path / "b.png").write_bytes(wide_png(levels))
     np.testing.assert_array_equal(read_rgb(tmp_path / "b.png")[0], [[0] * 3, [127] * 3, [255] * 3])
+
+
+@pytest.mark.fault("D7", "one warning for a set, where anything is transparent")
+def test_D7_what_is_put_on_white_is_said(folder, tmp_path, caplog):
+    opaque = np.dstack([NOISE, np.full(NOISE.shape[:2], 255, np.uint8)])
+    Image.fromarray(opaque).save(folder / "opaque.png")
+    for i in range(2):
+        opaque[i, i, 3] = 254
+        Image.fromarray(opaque).save(folder / f"alpha_{i}.png")
+    with caplog.at_level(logging.WARNING):
+        setup(folder, tmp_path, val_holdout=0, val={"V": {"hr": str(folder), "files": ["img_0.png"]}})
+    assert "train: 2 of 9 images have transparent parts, which are put on white" in caplog.text
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P"])

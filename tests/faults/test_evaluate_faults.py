@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_evaluate import QUICK, mine, only_run, per_image
-from test_results import SCORES
 
+from helpers.evaluations import QUICK, SCORES, mine, only_run, per_image
 from sr_lightning.cli import launcher as launch
 from sr_lightning.evaluate import main
 from sr_lightning.evaluation.scores import gather_scores, summarise

@@ -1,8 +1,6 @@
 """One fault each: what is kept, what is said, and that a continued run is the one that never stopped."""
 
-import csv
 import errno
-import itertools
 import os
 import random
 import signal
@@ -11,181 +9,43 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import make_image
-from lightning.pytorch import Callback
-from omegaconf import DictConfig
 from PIL import Image
-from torch import nn
 
-import sr_lightning.train as command
+from helpers.faulty_runs import (
+    AVERAGE,
+    CONF,
+    SETTINGS,
+    Fault,
+    Killed,
+    Spoiling,
+    assert_same,
+    checked,
+    content,
+    go_on,
+    kept_in,
+    kill,
+    no_memory,
+    rows,
+    run,
+    terminate,
+)
+from helpers.images import make_image
 from sr_lightning.builders import training
 from sr_lightning.callbacks import ExactResume, NonFiniteGuard
 from sr_lightning.checkpoints.integrity import find_resumable
-from sr_lightning.config.compose import compose_jobs
-from sr_lightning.config.conf_files import register_resolvers
-from sr_lightning.config.train import check_train
 from sr_lightning.data.datasets import TrainSamples
 from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
 from sr_lightning.runs.lock import locked
-from sr_lightning.runs.resume import Resume, accept_differences, prepare
+from sr_lightning.runs.resume import prepare
 from sr_lightning.runs.run import Run
 from sr_lightning.train import main
 from sr_lightning.training import final_test
 
-
-class Net(nn.Module):
-    """Draws random numbers in training."""
-
-    def __init__(self, scale):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1),
-            nn.Dropout2d(0.3),
-            nn.Conv2d(8, 3 * scale**2, 3, padding=1),
-            nn.PixelShuffle(scale),
-        )
-
-    def forward(self, x):
-        return self.body(x)
-
-
-class Killed(BaseException):
-    """Nothing may react to it, as nothing can to SIGKILL."""
-
-
-class Fault(Callback):
-    """Does something once, at a step, at a hook."""
-
-    def __init__(self, hook, step, act):
-        def hooked(trainer, module, *arguments):
-            if trainer.global_step == step and not self.done and trainer.state.fn == "fit":
-                self.done = True
-                act(trainer, module)
-
-        self.done = False
-        setattr(self, hook, hooked)
-
-
-def kill(trainer, module):
-    raise Killed
-
-
-def terminate(trainer, module):
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def no_memory(trainer, module):
-    raise MemoryError
-
-
-CONF = ("--config-dir", "conf")
-SETTINGS = (
-    "data=folder",
-    "data.train_dir=pictures",
-    "data.val_holdout=2",
-    "data.batch_size=4",
-    "data.patch_size=8",
-    "scale=2",
-    "model=dropping",
-    "optimizer.lr=1e-2",
-    "trainer=cpu",
-    "trainer.precision=32",
-    "trainer.max_steps=7",
-    "trainer.val_check_interval=2",
-    "trainer.log_every_n_steps=1",
-    "logger=csv",
-    "callbacks.pictures=null",
-    "callbacks.progress=null",
-)
-
-
-@pytest.fixture(autouse=True)
-def _surroundings(tmp_path, monkeypatch):
-    """Small images; one thread, because the networks are small too."""
-    (tmp_path / "pictures").mkdir()
-    for i in range(5):
-        Image.fromarray(make_image(34 + 3 * i, 40, i)).save(tmp_path / "pictures" / f"{i}.png")
-    (tmp_path / "conf/model").mkdir(parents=True)
-    (tmp_path / "conf/model/dropping.yaml").write_text("_target_: test_faults.Net\nscale: ${scale}\n")
-    register_resolvers()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def checked(*more):
-    (job,) = compose_jobs("train", [*SETTINGS, *more], config_dir="conf", config_name=None, is_sweep=False)
-    return check_train(job.config)
-
-
-def kept_in(folder, allowed=(), config=None):
-    """The run in a folder, as `ckpt_path=<folder>` finds it; None where it has no checkpoint."""
-    kept = find_resumable(Path(folder, "checkpoints"))
-    if kept.newest is None:
-        return None
-    resume = Resume(Path(folder), kept.newest, DictConfig({}), [], kept.trailer, kept.damaged, tuple(allowed))
-    return Resume(**vars(resume) | {"differing": accept_differences(resume, config)}) if config else resume
-
-
-def run(config, folder, *faults, resume=None):
-    """One call of the command's function, with faults."""
-    Path(folder).mkdir(exist_ok=True)
-    real = training.build_callbacks
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "build_callbacks", lambda *arguments: [*real(*arguments), *faults])
-        return command.train(config, Run(Path(folder), "test", resume=resume))
-
-
-def go_on(config, folder, *faults, allowed=()):
-    resume = kept_in(folder, allowed, config)
-    prepare(Path(folder), resume)
-    return run(config, folder, *faults, resume=resume)
-
-
-def content(folder, name="last"):
-    return torch.load(Path(folder, "checkpoints", f"{name}.ckpt"), weights_only=True)
-
-
-def rows(folder):
-    with Path(folder, "metrics.csv").open() as file:
-        return [{k: v for k, v in row.items() if not k.startswith("time/") and v} for row in csv.DictReader(file)]
-
-
-def same(a, b):
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(itertools.starmap(same, zip(a, b, strict=True)))
-    return a == b
-
-
-STATE = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "SRDataModule")
-STATE += ("exact_resume", "sr_lightning")
-
-
-def assert_same(one, other):
-    """Weights, average, moments, schedule, random state, samples, best, and all that was logged."""
-    for name in ("last", "best"):
-        a, b = content(one, name), content(other, name)
-        for key in (
-            *("state_dict", "optimizer_states", "lr_schedulers", "SRDataModule", "exact_resume", "sr_lightning"),
-        ):
-            assert same(a[key], b[key]), (name, key)
-        for key in ("current_model_state", "averaging_state"):
-            assert same(a.get(key), b.get(key)), (name, key)
-        (best_a,), (best_b,) = (
-            [v["best_model_score"] for k, v in c["callbacks"].items() if k.startswith("Checkpoints")] for c in (a, b)
-        )
-        assert torch.equal(best_a, best_b), name
-    assert rows(one) == rows(other)
+pytestmark = pytest.mark.usefixtures("_small_runs")
 
 
 # -- exact resume ------------------------------------------------------------------------------------
 
-AVERAGE = ["callbacks=ema", "callbacks.ema.decay=0.5", "callbacks.pictures=null", "callbacks.progress=null"]
 HOOKS = (
     "on_train_batch_start",
     "on_before_backward",
@@ -412,17 +272,6 @@ def test_one_bad_gradient_element_ends_the_run_before_the_step():
     assert all(torch.isfinite(value).all() for value in content("a")["state_dict"].values())
 
 
-class Spoiling(Callback):
-    """Comes between the backward pass and the guard."""
-
-    def __init__(self, act, step):
-        self.act, self.step = act, step
-
-    def on_after_backward(self, trainer, module):
-        if trainer.global_step == self.step:
-            self.act(trainer, module)
-
-
 @pytest.mark.fault("T7", "stopped, the best finite")
 def test_an_image_that_is_no_number_never_becomes_the_best():
     """In the validation only: PSNR is taken of 8 bits, which hold no NaN."""
@@ -604,7 +453,7 @@ def test_the_best_of_other_validation_images_does_not_count():
 
 
 # A saved config may come from somebody else, so that a class that is not ours is typed again.
-MINE = "model._target_=test_faults.Net"
+MINE = "model._target_=helpers.faulty_runs.Net"
 
 
 @pytest.mark.usefixtures("_hydras_logging")

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_faults import Fault, Killed, _surroundings, checked, content, go_on, kill, run  # noqa: F401
-from test_integrity import save
 
+from helpers.checkpoints import save_checkpoint
+from helpers.faulty_runs import Fault, Killed, checked, content, go_on, kill, run
 from sr_lightning.callbacks.pictures import write_png
 from sr_lightning.checkpoints.integrity import find_resumable, read_trailer
 from sr_lightning.data.cache.store import ImageStore
@@ -25,6 +25,7 @@ from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import Resume, prepare
 
+pytestmark = pytest.mark.usefixtures("_small_runs")
 FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12, where there are threads
 
 
@@ -70,7 +71,7 @@ def open_folder():
 def test_no_folder_for_temporary_files_is_needed(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
-    save(tmp_path / "a", 1)
+    save_checkpoint(tmp_path / "a", 1)
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"last.ckpt"}
     assert read_trailer(tmp_path / "a/last.ckpt").step == 1
 
@@ -218,7 +219,7 @@ SPOILED = {
 @pytest.mark.parametrize("kind", SPOILED)
 def test_a_spoiled_last_checkpoint(tmp_path, kind):
     for step in (1, 2):
-        save(tmp_path / "checkpoints", step)
+        save_checkpoint(tmp_path / "checkpoints", step)
     last = tmp_path / "checkpoints/last.ckpt"
     SPOILED[kind](last)
     kept = find_resumable(last.parent)

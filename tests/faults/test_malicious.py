@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from test_perceptual_metrics import place
-from test_weights import PLACES, Evil, bare, legacy, tarred, zipped
 
+from helpers.hostile_files import PLACES, Evil, bare, legacy, tarred, zipped
+from helpers.metric_weights import place
 from sr_lightning.builders.methods import build_methods
 from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate

@@ -1,8 +1,5 @@
 """No file that the project opens runs anything (S1, S2, S7), and no secret reaches a file (S5); S3, S4: downloads."""
 
-import io
-import pickle
-import tarfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +9,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import sr_lightning.train
+from helpers.hostile_files import Evil, bare, legacy, tarred, zipped
 from sr_lightning.callbacks.pictures import safe_stem
 from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.config.compose import compose_jobs
@@ -28,35 +26,6 @@ from sr_lightning.runs.saved_config import own_targets, read_saved_config, requi
 from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
-W = "written"
-
-
-class Evil:
-    """Makes a file where it is run."""
-
-    def __reduce__(self):
-        return Path("canary").write_text, (W,)
-
-
-def zipped(content, path):
-    torch.save(content, path)
-
-
-def legacy(content, path):
-    torch.save(content, path, _use_new_zipfile_serialization=False)
-
-
-def bare(content, path):
-    path.write_bytes(pickle.dumps(content))
-
-
-def tarred(content, path):
-    with tarfile.open(path, "w") as archive:
-        for name in ("storages", "tensors", "pickle"):
-            data = pickle.dumps(content) * 3
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
 
 
 def start(*overrides):

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch import Callback
-from test_faults import (
+
+from helpers.equality import bit_identical
+from helpers.faulty_runs import (
     AVERAGE,
     Fault,
     Killed,
     Spoiling,
-    _surroundings,  # noqa: F401  # images, a network, one thread
     assert_same,
     checked,
     content,
@@ -23,11 +24,11 @@ from test_faults import (
     kill,
     rows,
     run,
-    same,
     terminate,
 )
-
 from sr_lightning.errors import InterruptedRun, TrainingFailedError
+
+pytestmark = pytest.mark.usefixtures("_small_runs")
 
 
 @pytest.mark.fault("T2", "bit-equal, wherever it stopped")
@@ -201,7 +202,7 @@ def test_the_same_seed_gives_the_same_run(workers):
     run(checked(f"data.num_workers={workers}", "data.train_dir='elsewhere/other images'"), "elsewhere/b")
     one, other = content("a"), content("elsewhere/b")
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "SRDataModule", "exact_resume"):
-        assert same(one[key], other[key]), key
+        assert bit_identical(one[key], other[key]), key
     assert rows("a") == rows("elsewhere/b")
 
 

@@ -1,6 +1,5 @@
 """Further metrics against other implementations; what is missing is said, never downloaded and never executed."""
 
-import hashlib
 import inspect
 import io
 import math
@@ -12,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
-from scipy.ndimage import convolve1d
+from scipy.ndimage import convolve1d, correlate
 from skimage.color import rgb2ycbcr
 from torch import nn
 
+from helpers.metric_weights import place
 from sr_lightning.errors import UserError
 from sr_lightning.metrics import dists, lpips
 from sr_lightning.metrics import niqe as niqe_module
@@ -38,16 +38,6 @@ def hub(tmp_path, monkeypatch):
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
     return folder
-
-
-OWNER = {"ALEXNET": lpips, "VGG16": dists, "PRISTINE": niqe_module}
-
-
-def place(folder, monkeypatch, constant, content):
-    """A file of our own where another one is looked for."""
-    name, _ = getattr(OWNER[constant], constant)
-    (folder / name).write_bytes(content)
-    monkeypatch.setattr(OWNER[constant], constant, (name, hashlib.sha256(content).hexdigest()))
 
 
 @pytest.fixture
@@ -74,9 +64,20 @@ def ms_ssim_by_hand(a, b):
         if level == 4:
             part = part * (2 * mean_a * mean_b + 6.5025) / (mean_a**2 + mean_b**2 + 6.5025)
         result *= part.mean() ** exponent
-        height, width = a.shape[0] // 2 * 2, a.shape[1] // 2 * 2
-        a, b = (x[:height, :width].reshape(height // 2, 2, width // 2, 2).mean((1, 3)) for x in (a, b))
+        # The authors' imfilter(x, ones(2) / 4, 'symmetric'), then every second pixel.
+        a, b = (correlate(x, np.ones((2, 2)) / 4, mode="reflect", origin=-1)[::2, ::2] for x in (a, b))
     return result
+
+
+def test_ms_ssim_of_odd_sides_is_the_authors(image):
+    """Sides that are odd at the first, and at several levels: the last row and column count."""
+    (metric,) = build_metrics(["ms_ssim"]).values()
+    for height, width in ((177, 191), (181, 239), (353, 206)):
+        hr = image(height, width, 1)
+        sr = np.asarray(Image.fromarray(hr).filter(ImageFilter.GaussianBlur(2)))
+        expected = ms_ssim_by_hand(*(rgb2ycbcr(x)[..., 0] for x in (sr, hr)))
+        a, b = (torch.from_numpy(x.copy()).permute(2, 0, 1)[None] for x in (sr, hr))
+        assert metric(a, b) == pytest.approx(expected, abs=1e-9)
 
 
 def test_ms_ssim(pair):

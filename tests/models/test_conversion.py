@@ -26,6 +26,7 @@ from sr_lightning.models import (
     SPAN,
     SRCNN,
     VDSR,
+    MSRResNet,
     NinaSR,
     RRDBNet,
     SRResNet,
@@ -93,6 +94,24 @@ def edsr_basicsr(w, x, scale, res_scale, n=6, blocks=2):
         x = x + res_scale * w.conv(w.conv(x, f"body.{i}.conv1", n).relu(), f"body.{i}.conv2", n)
     x = w.upsample(w.conv(x, "conv_after_body", n) + shallow, "upsample", scale)
     return w.conv(x, "conv_last", 3) / 255 + mean
+
+
+BASICSR, MMSR, MMEDITING = (
+    ("body", "upconv{}", "conv_hr"),
+    ("recon_trunk", "upconv{}", "HRconv"),
+    ("trunk_net", "upsample{}.upsample_conv", "conv_hr"),
+)
+
+
+def msrresnet(w, x, scale, names, n=6, blocks=2):
+    trunk, upsample, before_last = names
+    y = F.leaky_relu(w.conv(x, "conv_first", n), 0.1)
+    for i in range(blocks):
+        y = y + w.conv(w.conv(y, f"{trunk}.{i}.conv1", n).relu(), f"{trunk}.{i}.conv2", n)
+    for i, stage in enumerate(STAGES[scale], start=1):
+        y = F.leaky_relu(F.pixel_shuffle(w.conv(y, upsample.format(i), n * stage**2), stage), 0.1)
+    y = w.conv(F.leaky_relu(w.conv(y, before_last, n), 0.1), "conv_last", 3)
+    return y + F.interpolate(x, (x.shape[2] * scale, x.shape[3] * scale), mode="bilinear", align_corners=False)
 
 
 def mdsr(w, x, scale, n=6, blocks=2):
@@ -299,6 +318,14 @@ CASES = {
         lambda: NinaSR(2, n_feats=8, n_resblocks=3),
         "model=ninasr model.n_feats=8 model.n_resblocks=3 scale=2",
     ),
+    **{
+        f"msrresnet_{kind}": (
+            lambda w, x, s=scale, names=names: msrresnet(w, x, s, names),
+            lambda s=scale: MSRResNet(s, n_feats=6, n_resblocks=2),
+            f"model=msrresnet model.n_feats=6 model.n_resblocks=2 scale={scale}",
+        )
+        for kind, names, scale in (("basicsr", BASICSR, 4), ("mmsr", MMSR, 3), ("mmediting", MMEDITING, 2))
+    },
     "srresnet": (
         lambda w, x: srresnet(w, x, 4),
         lambda: SRResNet(4, n_feats=6, n_resblocks=2),
@@ -472,8 +499,88 @@ def test_spandrels_networks_and_ours_agree(tmp_path, name, convert):
     torch.save({"params_ema": convert(theirs.state_dict())}, tmp_path / "official.pth")
     x = torch.rand(2, 3, 16, 20)
     load_weights(ours, tmp_path / "official.pth")
-    agree(ours.eval()(x), theirs(x.clone()))
+    ours.train(name == "SwinIR")  # in evaluation it adds a window that spandrel's has not
+    agree(ours(x), theirs(x.clone()))
     assert suggest_overrides(WeightsFile.read(tmp_path / "official.pth")) == f"it fits: {fits}"
+
+
+def _clipped_rfdn(limit):
+    """An RFDN that enlarges by repetition what lies below a limit; above, its output is the limit."""
+    eye = torch.eye(3)
+    layers = Layers()
+    rfdn(layers, torch.rand(1, 3, 15, 15), 2, n=12, blocks=1)
+    state = {key: torch.zeros_like(value) for key, value in layers.state.items()}
+    state["fea_conv.weight"][:3, :, 1, 1] = eye
+    state["B1.c1_d.weight"][:3, :3, 0, 0], state["B1.c1_d.bias"][:3] = eye, -limit  # leaky: 0.05 of it below
+    state["B1.c5.weight"][:3, :3, 0, 0] = eye
+    state["B1.esa.conv4.bias"][:] = 50.0  # its gate is open
+    state["c.0.weight"][:3, :3, 0, 0] = eye
+    state["LR_conv.weight"][:3, :3, 1, 1] = -eye
+    state["upsampler.0.weight"][:, :3, 1, 1] = eye.repeat_interleave(4, 0)
+    return state
+
+
+def _clipped_edsr(limit):
+    """On 0..1 as above; on 0..255 what is added is a step of one level at the mean, steep on 0..1."""
+    layers = Layers()
+    edsr_basicsr(layers, torch.rand(1, 3, 8, 8), 2, 1.0, blocks=1)
+    state = {key: torch.zeros_like(value) for key, value in layers.state.items()}
+    eye = torch.eye(3)
+    state["conv_first.weight"][:3, :, 1, 1] = eye
+    state["body.0.conv1.weight"][:3, :3, 1, 1] = eye
+    state["body.0.conv1.bias"][:3] = -0.6 if limit == 1 else 1.0
+    state["body.0.conv2.weight"][3:6, :3, 1, 1] = eye
+    if limit > 1:
+        state["body.0.conv1.weight"][3:6, :3, 1, 1] = eye
+        state["body.0.conv2.weight"][3:6, 3:6, 1, 1] = -eye
+    state["conv_after_body.weight"][:3, 3:6, 1, 1] = -eye
+    state["upsample.0.weight"][:12, :3, 1, 1] = eye.repeat_interleave(4, 0)
+    state["conv_last.weight"][:, :3, 1, 1] = eye
+    return state
+
+
+@pytest.mark.parametrize("limit", [1.0, 255.0])
+@pytest.mark.parametrize("make", [_clipped_rfdn, _clipped_edsr])
+@torch.no_grad()
+def test_the_range_of_values_is_read_from_what_the_network_does(tmp_path, caplog, make, limit):
+    """Files of the same names exist for 0..1 and for 0..255; read wrongly they gave 7.9 dB on Set5 without a word."""
+    caplog.set_level("INFO")
+    torch.save(make(limit), tmp_path / "official.pth")
+    net = RFDN(2, n_feats=12, n_blocks=1) if make is _clipped_rfdn else EDSR(2, n_feats=6, n_resblocks=1)
+    load_weights(net, tmp_path / "official.pth")
+    x = torch.rand(1, 3, 16, 16)
+    torch.testing.assert_close(net(x), F.interpolate(x, scale_factor=2), atol=0.01, rtol=0)
+    assert f"from 0 to {limit:.0f}: its output then agrees" in caplog.text
+    assert "Likely causes" not in caplog.text
+
+
+def test_third_party_weights_that_make_no_image_are_told_loudly(tmp_path, caplog):
+    state = _clipped_edsr(255.0)
+    state["conv_last.bias"] += 2000.0
+    torch.save(state, tmp_path / "official.pth")
+    load_weights(EDSR(2, n_feats=6, n_resblocks=1), tmp_path / "official.pth")
+    assert "Likely causes: another range of values (0..1 or 0..255), order of colours (RGB or BGR)" in caplog.text
+
+
+SIDES = [(16, 20), (17, 21), (1, 19), (15, 24), (32, 9)]
+
+
+@pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")
+@pytest.mark.parametrize("size", SIDES, ids=str)
+@torch.no_grad()
+def test_swinir_mirrors_its_border_as_its_authors_test_program(size):
+    """They append the flipped image, cut one window after the last whole one, and crop the result."""
+    torch.manual_seed(0)
+    theirs, ours, _ = spandrels("SwinIR")
+    ours.load_state_dict(ours.from_official(theirs.state_dict()).state)
+    x, window = torch.rand(1, 3, *size), 4
+    filled = x
+    for dim in (-2, -1):
+        while filled.shape[dim] < (size[dim] // window + 1) * window:
+            filled = torch.cat([filled, filled.flip(dim)], dim)
+        filled = filled.narrow(dim, 0, (size[dim] // window + 1) * window)
+    expected = theirs.eval()(filled)[..., : 3 * size[0], : 3 * size[1]]
+    agree(ours.eval()(x), expected)
 
 
 def test_another_mean_is_refused_unless_the_network_has_it(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch.nn.utils import clip_grad_norm_
 
+from helpers.equality import bit_identical
 from sr_lightning.callbacks import Checkpoints, Throughput
 from sr_lightning.errors import UserError
 from sr_lightning.losses import CompositeLoss
@@ -49,17 +50,6 @@ def checkpoint(run, name="last"):
 def metrics(run):
     with (run / "metrics.csv").open() as file:
         return list(csv.DictReader(file))
-
-
-def equal(a, b):
-    """The same structure with the same bits."""
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(equal(x, y) for x, y in zip(a, b, strict=True))
-    return a == b
 
 
 def test_what_a_run_leaves(gan):
@@ -161,7 +151,7 @@ def test_continued_is_as_if_never_stopped(gan, callback, hook, stop, status):
     assert main(["ckpt_path=last"]) == 0
     one, two = checkpoint(straight), checkpoint(stopped)
     for part in ("state_dict", "discriminator", "optimizer_states", "lr_schedulers"):
-        assert equal(one[part], two[part]), part
+        assert bit_identical(one[part], two[part]), part
     assert any("_u" in key for key in one["discriminator"])
     columns = ("step", "train/loss", "train/loss/adversarial", "train/loss/discriminator", "val/psnr_y", "lr")
     assert [[r[c] for c in columns] for r in metrics(straight)] == [[r[c] for c in columns] for r in metrics(stopped)]
@@ -226,6 +216,6 @@ def test_the_newest_is_kept_where_psnr_is_not_the_aim(gan):
     """`monitor: step`, as in the shipped experiments; the objective stays the gain, not the step's number."""
     assert main([*gan, "callbacks.checkpoints.monitor=step"]) == 0
     run = only_run()
-    assert equal(checkpoint(run, "best")["state_dict"], checkpoint(run, "last")["state_dict"])
+    assert bit_identical(checkpoint(run, "best")["state_dict"], checkpoint(run, "last")["state_dict"])
     last = [row for row in metrics(run) if row["val/gain"]][-1]
     assert json.loads((run / "results.json").read_text())["objective"] == pytest.approx(float(last["val/gain"]))

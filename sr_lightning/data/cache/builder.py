@@ -27,7 +27,7 @@ from sr_lightning.data.cache.prefetch import prefetched, with_progress
 from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically
 from sr_lightning.image.decoder import BadImageError, decode, header_pixels
-from sr_lightning.image.resize import resize
+from sr_lightning.image.resize import Kernel, resize
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,14 @@ class Shrink:
     """Between 0 and 1."""
     least: int
     """Copies with a shorter side below this many pixels are left out."""
+    kernel: Kernel = "bicubic"
+    """`bicubic_double` makes the copies of versions that rounded once."""
+
+    @property
+    def key(self) -> str:
+        """Stands for the copies of an image; the older rule has the name that it had when it was the only one."""
+        rule = "" if self.kernel == "bicubic_double" else ", rounded after each pass"
+        return f"Shrink(factors={self.factors}, least={self.least}{rule})"
 
     def copies(self, image: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
         """The copies of one image, (H, W, 3) each."""
@@ -50,7 +58,7 @@ class Shrink:
         for factor in self.factors:
             exact = Fraction(str(factor))  # 0.8 is meant as 4/5
             if min(image.shape[:2]) * exact >= self.least:
-                yield resize(pixels, exact).permute(1, 2, 0).numpy()
+                yield resize(pixels, exact, kernel=self.kernel).permute(1, 2, 0).numpy()
 
 
 @dataclass(frozen=True)

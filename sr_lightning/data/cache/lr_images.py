@@ -1,4 +1,4 @@
-"""Cached LR images of a store's HR images, so that a training step does not make LR patches again and again.
+"""Cache of the LR images of a store, made once, so that a training step need not make LR patches.
 
 What `resize` makes of a window with its margin is, bit for bit, the same window of the whole image's LR (tested for
 every kernel that is allowed here), so the samples are the same with these images and without.
@@ -21,8 +21,8 @@ from sr_lightning.data.images import Images, multiple_of
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1  # of the arithmetic; part of the name: a `resize` that gives another image must not find the old ones
-_EXACT = ("bicubic", "bilinear", "box")
+_VERSION = 2  # of the arithmetic; part of the name: a `resize` that gives another image must not find the old ones
+_EXACT = ("bicubic", "bicubic_double", "bilinear", "box")
 """Kernels whose sums are exact, and the same for a mirrored image: windows may reach over the border."""
 
 

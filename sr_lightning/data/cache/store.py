@@ -79,7 +79,7 @@ class ImageStore:
         self, paths: Sequence[Path], cache_dir: str | Path, *, shrink: Shrink | None = None, limit: int | None = None
     ) -> None:
         files = identified(paths)
-        self.key = key_of([DECODER, *([] if shrink is None else [repr(shrink)]), *(file.digest for file in files)])
+        self.key = key_of([DECODER, *([] if shrink is None else [shrink.key]), *(file.digest for file in files)])
         self._file = Path(cache_dir) / f"{self.key}.rgb8"
         content = prepare(files, self._file, shrink, limit)
         self.lost = content.lost

@@ -31,7 +31,7 @@ class Downscale:
     """The classical degradation: shrink by the scale and round to 8 bit, as MATLAB's `imresize` does.
 
     Args:
-        kernel: Interpolation kernel; `bicubic` is what the published numbers use.
+        kernel: Interpolation kernel; `bicubic` is what the published numbers use, `bicubic_double` rounds once.
     """
 
     def __init__(self, kernel: Kernel = "bicubic") -> None:
@@ -48,6 +48,18 @@ class Downscale:
     def __call__(self, hr: Tensor, scale: int, keys: Sequence[int] = ()) -> Tensor:
         """(N, 3, h·s, w·s) uint8 -> (N, 3, h, w) uint8; the same for every sample number."""
         return resize(hr, Fraction(1, scale), kernel=self.kernel)
+
+
+def sample_rule(degrade: Degradation) -> str:
+    """What decides a sample's LR, for the fingerprint in checkpoints.
+
+    Older versions rounded once and had one name for it, `matlab_bicubic`; that is `bicubic_double` today, and the same
+    kernels under their plain names are another rule.
+    """
+    name = degrade.describe()
+    if type(degrade) is not Downscale or degrade.kernel == "nearest":
+        return name
+    return "matlab_bicubic" if degrade.kernel == "bicubic_double" else f"{name}, rounded after each pass"
 
 
 def to_train_batch(windows: TrainWindows, degrade: Degradation) -> TrainBatch:

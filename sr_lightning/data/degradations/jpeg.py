@@ -1,4 +1,4 @@
-"""What JPEG compression does to an image, on the image's device: the lossy steps without the coding."""
+"""JPEG compression as tensor operations: chroma subsampling, DCT and quantisation, without the entropy coding."""
 
 from __future__ import annotations
 

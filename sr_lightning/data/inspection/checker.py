@@ -97,7 +97,12 @@ class DataCheck:
                     report.findings.append(Finding("files", spec.name, (str(path),), message, is_wrong=False))
             for scale in self.scales if spec.lr else ():
                 found.pairs[scale], findings = match_pairs(
-                    found.paths, str(spec.lr), scale, extensions=self.extensions, key=f"{spec.key} LR"
+                    found.paths,
+                    str(spec.lr),
+                    scale,
+                    hr_folder=spec.folder,
+                    extensions=self.extensions,
+                    key=f"{spec.key} LR",
                 )
                 report.findings += [Finding("pairs", spec.name, (), f"x{scale}: {text}") for text in findings]
         except UserError as error:

@@ -1,1 +1,1 @@
-"""Which crop is sample k, and in which order samples are drawn and loaded."""
+"""Sampling of training data: the crop of sample k, the order of the batches, the loaders."""

@@ -215,7 +215,7 @@ def made(tmp_path):
     return sorted(path.name.partition(".")[2] for path in (tmp_path / "cache").glob("*.x*.rgb8"))
 
 
-@pytest.mark.parametrize("kernel", ["bicubic", "bilinear", "box"])
+@pytest.mark.parametrize("kernel", ["bicubic", "bicubic_double", "bilinear", "box"])
 @pytest.mark.parametrize("settings", [{}, {"patch_size": 40, "on_small": "mirror"}], ids=["inside", "mirrored"])
 def test_lr_images_made_once_give_the_samples_that_windows_would(folder, tmp_path, kernel, settings):
     """Sizes are no multiples of the scales; a patch of 40 at x4 reaches over every image's border."""
@@ -227,7 +227,7 @@ def test_lr_images_made_once_give_the_samples_that_windows_would(folder, tmp_pat
         "permute_channels": True,
     } | settings
     with_lr, _ = samples(folder, tmp_path, **settings)
-    assert made(tmp_path) == [f"x{scale}.matlab_{kernel}-1.rgb8" for scale in (2, 3, 4)]
+    assert made(tmp_path) == [f"x{scale}.matlab_{kernel}-2.rgb8" for scale in (2, 3, 4)]
     from_windows, _ = samples(folder, tmp_path / "other", store_limit_gb=1e-5, **settings)
     assert not made(tmp_path / "other")
     assert {batch.scale for batch in with_lr} == {2, 3, 4}
@@ -256,7 +256,7 @@ class Darker(Downscale):
 )
 def test_lr_images_are_not_made_where_they_would_be_others_or_too_many(folder, tmp_path, settings):
     batches, _ = samples(folder, tmp_path, shrink=None, **settings)
-    assert made(tmp_path) == (["x8.matlab_bicubic-1.rgb8"] if "scale" in settings else [])
+    assert made(tmp_path) == (["x8.matlab_bicubic-2.rgb8"] if "scale" in settings else [])
     from_windows, _ = samples(folder, tmp_path / "other", shrink=None, **settings | {"store_limit_gb": 1e-5})
     assert equal(batches, from_windows)
     assert len(list((tmp_path / "cache").glob("*.rgb8"))) == (2 if "scale" in settings else 1) + 1  # the held-out ones
@@ -267,16 +267,16 @@ def test_a_disk_too_full_for_lr_images_keeps_the_hr_images(folder, tmp_path, mon
     real = Path.open
 
     def full(self, mode="r", *args, **kwargs):
-        is_lr = self.name.endswith("_bicubic-1.rgb8") and "w" in mode
+        is_lr = self.name.endswith("_bicubic-2.rgb8") and "w" in mode
         return real(Path("/dev/full") if is_lr else self, mode, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", full)
     with caplog.at_level(logging.INFO):
         found, _ = samples(folder, tmp_path)
-    assert "x4.matlab_bicubic-1.rgb8: cannot be written (No space left on device)" in caplog.text
+    assert "x4.matlab_bicubic-2.rgb8: cannot be written (No space left on device)" in caplog.text
     assert equal(found, expected)
     assert not made(tmp_path)
-    assert not [path for path in (tmp_path / "cache").iterdir() if path.name.endswith((".lock", "-1.json"))]
+    assert not [path for path in (tmp_path / "cache").iterdir() if path.name.endswith((".lock", "-2.json"))]
     assert not list((tmp_path / "cache").glob("part-*"))
 
 

@@ -1,0 +1,24 @@
+"""The argument through which a learning-rate schedule is given the number of steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sr_lightning.config.signatures import parameters
+
+_NAMES = ("max_steps", "total_steps", "T_max")
+
+
+def length_argument(section: dict[str, Any]) -> str | None:
+    """The argument of a `scheduler` section that gets `trainer.max_steps`; None: the class has none, or it is set.
+
+    Torch's own schedules come with and without one: `StepLR` counts for itself, `CosineAnnealingLR` has `T_max`,
+    `OneCycleLR` has `total_steps`. A function of the user's takes it second, after the optimizer, under any name.
+    """
+    target = str(section.get("_target_"))
+    accepted = parameters(target) or {}
+    named = next((name for name in _NAMES if name in accepted), None)
+    if named is None and not target.startswith("torch.") and len(accepted) > 1:
+        second = list(accepted.values())[1]
+        named = second.name if second.required else None
+    return named if named is not None and section.get(named) is None else None

@@ -1,0 +1,131 @@
+"""Suggests the key that is meant: a mistyped one, one of another section, or the word that another tool has for it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from sr_lightning.text import nearest
+
+_IN_STEPS = "training is counted in optimizer steps"
+_IN_FOLDER = "a run's folder or a checkpoint"
+# Words of other tools -> the keys that stand for them, of which a command has one, each with a remark.
+_WORDS: dict[str, dict[str, str]] = {
+    "lr learning_rate base_lr init_lr": {"optimizer.lr": ""},
+    "wd": {"optimizer.weight_decay": ""},
+    "optim": {"optimizer": "optimizer=… chooses one"},
+    "lr_scheduler schedule sched": {"scheduler": "scheduler=… chooses one"},
+    "warmup warmup_iter warmup_epochs": {"scheduler.warmup_steps": _IN_STEPS, "scheduler": "scheduler=cosine has one"},
+    "epoch epochs max_epochs num_epochs n_epochs": {"trainer.max_steps": _IN_STEPS},
+    "steps iters iterations niter max_iter max_iters total_iter num_steps total_steps": {"trainer.max_steps": ""},
+    "batch bs train_batch_size batch_size_per_gpu": {"data.batch_size": "over all devices"},
+    "gpus gpu num_gpus n_gpus gpu_ids ngpu": {"trainer.devices": "with trainer=gpu", "devices": "with accelerator=gpu"},
+    "device cuda cpu": {"trainer.accelerator": "auto, cpu or gpu", "accelerator": "auto, cpu or gpu"},
+    "nodes nnodes": {"trainer.num_nodes": ""},
+    "fp16 half amp use_amp bf16 mixed_precision": {"trainer.precision": "16-mixed or bf16-mixed"},
+    "clip grad_clip clip_grad max_grad_norm": {"trainer.gradient_clip_val": ""},
+    "accumulate gradient_accumulation_steps accum_iter accumulation_steps": {"trainer.accumulate_grad_batches": ""},
+    "val_freq val_interval eval_interval eval_steps eval_freq check_val_every_n_epoch": {
+        "trainer.val_check_interval": _IN_STEPS
+    },
+    "print_freq log_interval logging_steps log_freq": {"trainer.log_every_n_steps": ""},
+    "workers n_workers threads n_threads num_worker num_worker_per_gpu": {"data.num_workers": ""},
+    "data_dir dataset datadir dir_data dataroot data_root data_path dataroot_gt": {
+        "data.train_dir": "with data=folder; data=… chooses among those that are configured",
+        "data.test": "+data.test.<Name>=<folder>",
+        "input": "",
+    },
+    "dataroot_lq lr_dir": {"data.train_lr_dir": "with data=paired"},
+    "patch crop_size lr_patch_size gt_size lq_size image_size": {"data.patch_size": "the side of the LR patch"},
+    "upscale upscale_factor scale_factor factor sr_factor scales": {"scale": ""},
+    "arch network net model_name architecture": {"model": "model=… chooses one"},
+    "weights pretrained pretrain pre_train load load_from pretrain_network_g init_from": {
+        "model.weights": "a file of weights, or a name of those in the package",
+        "checkpoint": _IN_FOLDER,
+    },
+    "resume resume_from resume_from_checkpoint resume_state continue ckpt ckpt_path checkpoint": {
+        "ckpt_path": f"{_IN_FOLDER}, or last",
+        "checkpoint": _IN_FOLDER,
+    },
+    "random_seed manual_seed": {"seed": ""},
+    "name exp_name experiment_name run_name": {"logger.wandb.name": ""},
+    "wandb use_wandb wandb_mode": {"logger.wandb.mode": "online, offline or disabled", "logger": "logger=wandb"},
+    "tensorboard use_tb tb": {"logger": "logger=tensorboard"},
+    "ema use_ema ema_decay": {"callbacks": "callbacks=ema"},
+    "metric": {"metrics": ""},
+    "dataset_names benchmark benchmarks": {"sets": ""},
+    "output_dir out_dir outdir save_dir log_dir logdir output save_path results_dir": {
+        "paths.runs": "or hydra.run.dir=… for this run alone",
+        "output": "",
+    },
+}
+_MEANT = {word: keys for words, keys in _WORDS.items() for word in words.split()}
+
+
+def suggest_key(key: str, config: DictConfig | Mapping[str, Any]) -> str:
+    """What the writer of an unknown key may have meant, as the end of a sentence.
+
+    Args:
+        key: Dotted, as typed.
+        config: The composed config.
+    """
+    tree = {path: name for path, name in dotted_keys(config) if path != key and not path.startswith(f"{key}.")}
+    parent, _, leaf = key.rpartition(".")
+    siblings = [name for path, name in tree.items() if path == (f"{parent}.{name}" if parent else name)]
+    if parent and parent not in tree and (section := difflib.get_close_matches(parent, tree, n=1, cutoff=0.75)):
+        return f"did you mean {f'{section[0]}.{leaf}'!r}?"
+    if meant := _find(leaf, tree):
+        remark = _MEANT.get(_normalised(leaf), {}).get(meant)
+        shown = meant.removeprefix(f"{parent}.") if parent else meant
+        return f"did you mean {shown!r}?" + (f" ({remark})" if remark else "")
+    if difflib.get_close_matches(leaf, siblings, n=1, cutoff=0.6):
+        return nearest(leaf, siblings)
+    names = set(tree.values())
+    if close := difflib.get_close_matches(_normalised(leaf), names, n=1, cutoff=0.75):
+        paths = sorted((path for path, name in tree.items() if name == close[0]), key=_by_depth)
+        return f"did you mean {' or '.join(map(repr, paths[:3]))}?"
+    return nearest(leaf, siblings)
+
+
+def find_key(word: str, config: DictConfig | Mapping[str, Any]) -> str | None:
+    """The dotted key that a word of another tool, or a name without its section, stands for; None: not clear.
+
+    Args:
+        word: `lr`, `epochs`, `batch_size`, …
+        config: The composed config.
+    """
+    return _find(word, dict(dotted_keys(config)))
+
+
+def _find(word: str, tree: Mapping[str, str]) -> str | None:
+    word = _normalised(word)
+    meant = [key for key in _MEANT.get(word, {}) if key in tree]
+    meant += sorted((path for path, name in tree.items() if name == word), key=_by_depth)
+    return meant[0] if meant else None
+
+
+def suggest_argument(name: str, accepted: Collection[str]) -> str:
+    """As `suggest_key`, for an argument of a constructor."""
+    meant = [key.rpartition(".")[2] for key in _MEANT.get(_normalised(name), {})]
+    close = next((key for key in meant if key in accepted), None)
+    return f"did you mean {close!r}? allowed: {', '.join(sorted(accepted))}" if close else nearest(name, accepted)
+
+
+def dotted_keys(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """The dotted path and the name of every key in a config."""
+    node = OmegaConf.to_container(node) if isinstance(node, DictConfig) else node
+    for name, value in node.items() if isinstance(node, Mapping) else ():
+        yield f"{prefix}{name}", str(name)
+        yield from dotted_keys(value, f"{prefix}{name}.")
+
+
+def _normalised(word: str) -> str:
+    return re.sub(r"[-\s]", "_", word.lower())
+
+
+def _by_depth(path: str) -> tuple[int, str]:
+    return path.count("."), path

@@ -1,0 +1,48 @@
+"""The rules of Weights & Biases for the names that a run gives it, checked before the images are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+_TARGET = "sr_lightning.loggers.wandb_logger"
+_FORBIDDEN = "/\\#?%:"
+_LONGEST = {"project": 128, "entity": 128, "name": 128, "group": 128}
+_LONGEST_TAG = 64
+
+
+def wandb_findings(loggers: dict[str, Any]) -> Iterator[str]:
+    """One message for each value of a W&B section that W&B would refuse.
+
+    Args:
+        loggers: The section `logger`; values of a wrong type are the type check's business.
+    """
+    for key, section in loggers.items():
+        if isinstance(section, dict) and section.get("_target_") == _TARGET and section.get("mode") != "disabled":
+            yield from _section_findings(f"logger.{key}", section)
+
+
+def _section_findings(key: str, section: dict[str, Any]) -> Iterator[str]:
+    for name, longest in _LONGEST.items():
+        value = section.get(name)
+        if isinstance(value, str) and (len(value) > longest or (not value.strip() and name != "entity")):
+            yield f"{key}.{name}: found {_short(value)}, {len(value)} characters, allowed: 1 to {longest}"
+    for name in ("project", "entity"):
+        value = section.get(name)
+        if isinstance(value, str) and (found := [sign for sign in _FORBIDDEN if sign in value]):
+            allowed = f"no {' '.join(_FORBIDDEN)}"
+            if name == "project" and value.count("/") == 1 and found == ["/"]:
+                entity, _, project = value.partition("/")
+                allowed += f"; a team is logger.wandb.entity={entity} logger.wandb.project={project}"
+            yield f"{key}.{name}: found {_short(value)}, allowed: {allowed}"
+    tags = section.get("tags")
+    tags = tags if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags) else []
+    for tag in dict.fromkeys(tags):
+        if not 1 <= len(tag) <= _LONGEST_TAG:
+            yield f"{key}.tags: found {_short(tag)}, {len(tag)} characters, allowed: 1 to {_LONGEST_TAG}"
+        if tags.count(tag) > 1:
+            yield f"{key}.tags: found {_short(tag)} {tags.count(tag)} times, allowed: each tag once"
+
+
+def _short(value: str) -> str:
+    return repr(value if len(value) <= 40 else f"{value[:20]}…{value[-19:]}")

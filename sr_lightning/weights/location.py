@@ -1,0 +1,60 @@
+"""The one rule for texts that name weights: a file, a run's folder, a sweep's folder, or a pretrained name."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+from sr_lightning.errors import UserError
+from sr_lightning.text import nearest
+from sr_lightning.weights.pretrained import pretrained_file, pretrained_names
+
+
+def find_weights_file(text: str) -> Path:
+    """Finds the file that a user means, wherever weights are asked for.
+
+    What is on the disk comes before pretrained weights of the same name.
+
+    Args:
+        text: A file; the folder of a run, which stands for its best checkpoint, or its last where nothing was
+            validated; the folder of a sweep, which stands for its job of the highest objective; or one of
+            `pretrained_names`.
+
+    Raises:
+        UserError: It names nothing of these; the message has no key.
+    """
+    path = Path(text)
+    if path.is_file():
+        return path
+    allowed = "a file of weights, the folder of a run or a sweep, or pretrained weights"
+    if path.is_dir():
+        if (file := _checkpoint(path) or _best_of_sweep(path)) is None:
+            raise UserError(f"{text} holds no checkpoints/best.ckpt, nor finished runs that do; allowed: {allowed}")
+        return file
+    if text in pretrained_names():
+        return pretrained_file(text)
+    raise UserError(f"{text} is not there; allowed: {allowed}; of these {nearest(text, pretrained_names())}")
+
+
+def _checkpoint(run: Path) -> Path | None:
+    files = (run / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
+    return next((file for file in files if file.is_file()), None)
+
+
+def _best_of_sweep(folder: Path) -> Path | None:
+    found = [
+        (objective, file)
+        for job in sorted(folder.iterdir())
+        if (objective := _objective(job)) is not None and (file := _checkpoint(job)) is not None
+    ]
+    return max(found, key=lambda job: job[0], default=(None, None))[1]
+
+
+def _objective(job: Path) -> float | None:
+    """What a finished job has reached; None where its results are missing, torn or without a number."""
+    try:
+        objective = json.loads((job / "results.json").read_text(encoding="utf-8"))["objective"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return float(objective) if type(objective) in (int, float) and math.isfinite(objective) else None

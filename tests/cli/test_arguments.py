@@ -1,0 +1,105 @@
+"""Habits of other tools at the command line: each is answered with what to type here."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sr_lightning.cli.arguments import parse_arguments
+from sr_lightning.evaluate import main as evaluate
+from sr_lightning.train import main
+
+
+def answer(capsys, *arguments, command=main):
+    assert command(list(arguments)) == 2
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    assert "usage:" not in said.err
+    assert not Path("runs").exists()
+    return said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        # words of other tools, and keys without their section
+        (["lr=0.001"], "lr: no such key; did you mean 'optimizer.lr'?"),
+        (["+lr=0.001"], "lr: no such key; did you mean 'optimizer.lr'?"),
+        (["epochs=3"], "did you mean 'trainer.max_steps'? (training is counted in optimizer steps)"),
+        (["batch_size=4"], "did you mean 'data.batch_size'?"),
+        (["gpus=1"], "did you mean 'trainer.devices'? (with trainer=gpu)"),
+        (["max_steps=10"], "did you mean 'trainer.max_steps'?"),
+        (["patch=48"], "did you mean 'data.patch_size'?"),
+        (["workers=2"], "did you mean 'data.num_workers'?"),
+        (["fp16=true"], "did you mean 'trainer.precision'? (16-mixed or bf16-mixed)"),
+        (["resume=a"], "did you mean 'ckpt_path'?"),
+        (["wandb=online"], "did you mean 'logger.wandb.mode'?"),
+        (["data_dir=a"], "did you mean 'data.train_dir'? (with data=folder"),
+        (["optimizer.learning_rate=1"], "optimizer.learning_rate: no such key; did you mean 'lr'?"),
+        (["+optimizer.learning_rate=1"], "optimizer.learning_rate: no such key; did you mean 'lr'?"),
+        (["optimiser.lr=1"], "there is no section 'optimiser'; did you mean 'optimizer.lr'?"),
+        (["data.tets.Mine=a"], "did you mean 'data.test.Mine'?"),
+        # a plus only where a new key is taken
+        (["optimizer.maximize=true"], "allowed: +optimizer.maximize=… to add it"),
+        (["callbacks.mine=3"], "allowed: +callbacks.mine=… to add it"),
+        (["+scale=3"], "+scale=3: scale is there already; allowed: scale=3"),
+        (["~optimizer.foo"], "optimizer.foo: no such key"),
+        # options
+        (["--optimizer.lr=1e-3"], "--optimizer.lr=1e-3: no such option; did you mean optimizer.lr=1e-3?"),
+        (["--lr", "1e-3"], "--lr: no such option; did you mean optimizer.lr=1e-3?"),
+        (["--batch-size", "4"], "did you mean data.batch_size=4?"),
+        (["--resume"], "--resume: no such option; allowed: ckpt_path=last"),
+        (["--config", "x.yaml"], "--config: no such option; allowed: --config-dir=<your folder> experiment=<name>"),
+        (["--cfg", "x"], "invalid choice: 'x'"),
+        (["--experimental-rerun", "x"], "loads a pickle"),
+        # no key=value
+        (["photo.jpg"], "photo.jpg: found no '=', allowed: key=value"),
+        (["scale:4"], "scale:4: found a ':', allowed: scale=4"),
+        (["scale==4"], "allowed: scale=4"),
+        (["optimizer.lr = 0.1"], "found spaces around the '=', allowed: optimizer.lr=0.1"),
+        (["=3"], "found no key before the '='"),
+        (['model.name="a'], "model.name: found '\"a', whose brackets, quotes or other signs cannot be read"),
+        # lists and choices
+        (["scale=2,3"], "scale: found 2,3, allowed: one value, a list scale=[2,3], or with -m a sweep"),
+        (["model=3"], "model: found 3, allowed: bicubic, "),
+        (["experiment=edsr_tiny_y_t291_x44"], "did you mean 'quick/edsr_tiny_y_t291_x4'? allowed: gpu/"),
+        # own code
+        (["model._target_=mynet.Net"], "model._target_: found 'mynet.Net', but no module 'mynet'"),
+    ],
+)
+def test_what_is_answered(arguments, said, capsys):
+    assert said in answer(capsys, *arguments)
+
+
+def test_evaluate_has_keys_of_its_own(capsys):
+    said = answer(capsys, "weights=a", "gpus=2", command=evaluate)
+    assert "weights: no such key; did you mean 'checkpoint'?" in said
+    assert "gpus: no such key; did you mean 'devices'? (with accelerator=gpu)" in said
+
+
+def test_a_pair_of_folders_with_the_scale_in_its_name(capsys):
+    said = answer(capsys, "+data.test.V={hr: my (1) photos, lr: b/X{scale}}", "scale=3")
+    assert "data.test.V.hr: my (1) photos is not there" in said
+    assert "data.test.V.lr: b/X3 is not there" in said
+
+
+def test_flags_may_stand_among_the_overrides():
+    found = parse_arguments(["scale=2", "-m", "--config-dir", "mine", "seed=1,2", "--config-name", "x"], "train")
+    assert (found.overrides, found.is_sweep) == (["scale=2", "seed=1,2"], True)
+    assert (found.config_dir, found.config_name) == ("mine", "x")
+    assert found.flags == ["--multirun", "--config-name=x", "--config-dir=mine"]
+
+
+@pytest.mark.usefixtures("_hydras_logging")
+def test_a_console_script_finds_the_code_beside_the_user(tmp_path, tiny):
+    """As `python -m` does; an installed script has its own folder on the path instead."""
+    (tmp_path / "own_net.py").write_text("import sr_lightning.models\nclass Net(sr_lightning.models.FSRCNN): ...\n")
+    script = tmp_path / "bin" / "sr-train"
+    script.parent.mkdir()
+    script.write_text("import sys; from sr_lightning.train import main; sys.exit(main())\n")
+    settings = [a for a in tiny if not a.startswith("model.")]
+    command = [sys.executable, script, *settings, "model={_target_: own_net.Net, scale: 4}", "trainer.max_steps=1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Net, " in done.stdout

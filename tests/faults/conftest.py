@@ -1,0 +1,23 @@
+"""What the runs of `helpers.faulty_runs` need."""
+
+import pytest
+import torch
+from PIL import Image
+
+from helpers.images import make_image
+from sr_lightning.config.conf_files import register_resolvers
+
+
+@pytest.fixture
+def _small_runs(tmp_path):
+    """Small images; one thread, because the networks are small too."""
+    (tmp_path / "pictures").mkdir()
+    for i in range(5):
+        Image.fromarray(make_image(34 + 3 * i, 40, i)).save(tmp_path / "pictures" / f"{i}.png")
+    (tmp_path / "conf/model").mkdir(parents=True)
+    (tmp_path / "conf/model/dropping.yaml").write_text("_target_: helpers.faulty_runs.Net\nscale: ${scale}\n")
+    register_resolvers()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
