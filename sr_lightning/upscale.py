@@ -126,10 +126,12 @@ def _progress(count: int) -> Iterator[tuple[Callable[[str], None], Callable[[flo
     from rich.progress import BarColumn, Progress, TextColumn
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    columns = (BarColumn(), TextColumn("{task.completed}/{task.total} images  {task.fields[megapixels]:.1f} MP"))
-    megapixels = 0.0
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=count, megapixels=0.0)
+    text = "{task.completed}/{task.total} images  {task.fields[done]:.1f} MP  {task.fields[speed]:.1f} MP/s"
+    megapixels, began = 0.0, time.perf_counter()
+    with Progress(
+        BarColumn(), TextColumn(text), console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
+        bar = progress.add_task("", total=count, done=0.0, speed=0.0)
 
         def say(line: str) -> None:
             console.print(line)
@@ -138,7 +140,7 @@ def _progress(count: int) -> Iterator[tuple[Callable[[str], None], Callable[[flo
         def advance(more: float) -> None:
             nonlocal megapixels
             megapixels += more
-            progress.update(bar, megapixels=megapixels)
+            progress.update(bar, done=megapixels, speed=megapixels / (time.perf_counter() - began))
 
         yield say, advance
 

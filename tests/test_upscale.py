@@ -16,8 +16,10 @@ from sr_lightning.image.source_image import read_source
 from sr_lightning.inference import upscaler as upscaler_module
 from sr_lightning.inference.predict import super_resolve
 from sr_lightning.upscale import main
+from sr_lightning.upscaling.image_job import Done
 from sr_lightning.upscaling.size import Sizing
-from sr_lightning.upscaling.sources import find_sources, plan_outputs
+from sr_lightning.upscaling.sources import Task, find_sources, plan_outputs
+from sr_lightning.upscaling.summary import image_line
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
@@ -59,6 +61,11 @@ def test_a_photo_becomes_what_the_network_makes_of_it(photo, capsys):
     assert "LR-PSNR" in out
     assert "1 image, 0.0 MP" in out
     assert max(map(len, out.splitlines())) <= 80
+
+
+def test_lines_of_large_images_with_long_names_fit_a_terminal(tmp_path):
+    task = Task(tmp_path / ("a" * 90 + ".png"), tmp_path / "out.png", "png")
+    assert len(image_line(Done(task, (3000, 4000), (12000, 16000), 1234.5, 103.25))) <= 80
 
 
 @pytest.mark.parametrize("scale", [2, 3])

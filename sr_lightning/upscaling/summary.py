@@ -11,7 +11,7 @@ from pathlib import Path
 from sr_lightning.text import listed, printable, shown
 from sr_lightning.upscaling.image_job import Done
 
-_NAME = 30  # columns of an image's name, so that a line stays below 80
+_NAME = 27  # columns of an image's name, so that a line stays below 80
 
 
 @dataclass
@@ -28,14 +28,13 @@ class Outcome:
 
 
 def image_line(done: Done) -> str:
-    """`photo.jpg            640x480 -> 2560x1920   0.8 s   6.1 MP/s   LR-PSNR 47.2 dB`."""
+    """`photo.jpg     640x480 -> 2560x1920   0.8 s  LR-PSNR 47.2 dB`."""
     name = printable(done.task.source.name)
     if len(name) > _NAME:
         name = f"{name[: _NAME - 1]}…"
     sizes = " -> ".join(f"{width}x{height}" for height, width in (done.source_size, done.size))
-    speed = done.megapixels / done.seconds
     consistency = "only shrunken" if done.lr_psnr is None else f"LR-PSNR {_decibels(done.lr_psnr)}"
-    return f"{name:<16} {sizes:<22} {done.seconds:6.1f} s {speed:5.1f} MP/s  {consistency}"
+    return f"{name:<{_NAME}} {sizes:<24} {done.seconds:5.1f} s  {consistency}"
 
 
 def summary(outcome: Outcome, seconds: float, notes: Sequence[str] = ()) -> str:
@@ -52,9 +51,8 @@ def summary(outcome: Outcome, seconds: float, notes: Sequence[str] = ()) -> str:
     if done:
         where = {image.task.output.parent for image in done}
         place = shown(done[0].task.output) if len(done) == 1 else shown(_common(where))
-        lines.append(
-            f"{_images(len(done))}, {megapixels:.1f} MP in {seconds:.1f} s ({megapixels / seconds:.1f} MP/s): {place}"
-        )
+        lines.append(f"{_images(len(done))}, {megapixels:.1f} MP in {seconds:.1f} s, {megapixels / seconds:.1f} MP/s")
+        lines.append(place)
         finite = [image.lr_psnr for image in done if image.lr_psnr is not None and math.isfinite(image.lr_psnr)]
         if finite:
             lines.append(f"LR-PSNR {sum(finite) / len(finite):.1f} dB: each result shrunken again, against its input")
