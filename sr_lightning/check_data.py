@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.check_data import CheckDataConfig
 from sr_lightning.errors import UserError
+from sr_lightning.files import write_atomically
 from sr_lightning.text import Table, printable
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def check_data(config: CheckDataConfig) -> None:
     """
     report = _check(config)
     _show(report)
-    config.output.write_text(json.dumps(report.as_json(), indent=1) + "\n", encoding="utf-8")
+    write_atomically(config.output, json.dumps(report.as_json(), indent=1) + "\n")
     if report.wrong:
         count = "1 finding" if len(report.wrong) == 1 else f"{len(report.wrong)} findings"
         raise UserError(f"{count}, listed above and in {config.output}")
@@ -45,6 +46,8 @@ def _check(config: CheckDataConfig) -> Report:
     specs = _specs(data) if folders is None else _folders(folders)
     if folders is None and data.get("shards"):
         print("packed training images are not looked at: `pack` did, and a run warns of those that are tested on")
+    if folders is None and data.get("source"):
+        print("training images of data.source are not looked at: they are no folder")
     check = DataCheck(
         scales=config.train.scale,
         patch_size=data.get("patch_size", 32) if folders is None else None,

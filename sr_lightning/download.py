@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_lightning.errors import UserError
-from sr_lightning.text import Table, enumerated, nearest, tolerate_encodings
+from sr_lightning.text import Table, enumerated, nearest, printable, tolerate_encodings
 
 if TYPE_CHECKING:
     from sr_lightning.data.download.fetcher import Fetcher, RemoteFile, RemoteSet
@@ -155,7 +155,7 @@ def _report_failed(chosen: RemoteSet, failed: Sequence[Outcome], root: Path) -> 
         lines.append(f"    {outcome.file.name}\n      {outcome.file.hash_text}\n      {outcome.file.url}")
     if len(failed) > _SHOWN:
         lines.append(f"    … and {len(failed) - _SHOWN} more: {PROGRAM} --list {chosen.name.lower()}")
-    print("\n".join(lines), file=sys.stderr, flush=True)
+    print(printable("\n".join(lines)), file=sys.stderr, flush=True)  # a server's own words are among them
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -39,6 +39,12 @@ class InterruptedRun(BaseException):
         self.exit_status = 128 + signal_number
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine or the GPU had no memory left; torch says so in several ways."""
+    signs = ("can't allocate memory", "out of memory", "Cannot allocate memory")
+    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
+
+
 def user_place(error: BaseException) -> str | None:
     """Finds the innermost line of the user's own code that an error came through.
 

@@ -11,6 +11,7 @@ from sr_lightning.cli.main import run_command
 from sr_lightning.config.schema import EvaluateConfig
 from sr_lightning.errors import FailedError
 from sr_lightning.runs.run import Run
+from sr_lightning.training.failures import explain
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +31,18 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
 
     Raises:
         UserError: Among others, where a set is not the benchmark that it looks like.
-        FailedError: A network's output is not finite; all other results are written and printed before.
+        FailedError: A network's output is not finite; all other results are written and printed before. Or a disk is
+            full, or there is not enough memory.
     """
+    try:
+        return _evaluate(config, run)
+    except OSError as error:
+        if (message := explain(error, run.folder)) is None:
+            raise
+        raise FailedError(message) from None
+
+
+def _evaluate(config: EvaluateConfig, run: Run) -> float | None:
     started = time.perf_counter()
     # Imported here: torch takes seconds, and a mistyped key is answered before that.
     with importing("torch"):
@@ -79,10 +90,11 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
 
 def _protocol(config: EvaluateConfig, degrade: Degradation, device: torch.device, world_size: int) -> dict[str, Any]:
     """The protocol besides its fixed part."""
+    from sr_lightning.data.degradations.base import lr_protocol
     from sr_lightning.runs.environment import hardware
 
     return {
-        "lr_kernel": degrade.describe(),
+        **lr_protocol(degrade),
         "lr_ready_made": [name for name, e in config.data["test"].items() if isinstance(e, dict) and e.get("lr")],
         "self_ensemble": config.self_ensemble,
         "tile": config.tile,

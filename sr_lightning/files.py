@@ -1,4 +1,4 @@
-"""Atomic writes, checksums and locks of files."""
+"""Atomic writes, checksums, locks, and the check of file names that come from untrusted files."""
 
 from __future__ import annotations
 
@@ -6,9 +6,19 @@ import errno
 import fcntl
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from sr_lightning.errors import UserError
+
+_MAX_PART = 255
+"""Bytes of one component of a path on the usual file systems."""
+
+
+class UnsafeNameError(UserError):
+    """A name from an untrusted file would lead out of its folder, or is no name."""
 
 
 @contextmanager
@@ -69,3 +79,54 @@ def take_lock(descriptor: int, *, waits: bool = False) -> bool:
             return False
         raise
     return True
+
+
+def inside(root: Path, name: object, pattern: str | None = None) -> Path:
+    """The path of an untrusted name below a folder.
+
+    Every name that was read from a file (an index, archive, manifest, checkpoint, saved run) becomes a path here and
+    nowhere else.
+
+    Args:
+        root: The folder that the path must not leave.
+        name: The name as it was read, of any type.
+        pattern: Regular expression for the whole name; None: any relative path with `/`.
+
+    Raises:
+        UnsafeNameError: The name is no text, does not match, is absolute, holds `..`, a backslash, a colon or
+            unprintable characters, is too long for a file system, or leads out of the folder through a link.
+    """
+    if reason := _unsafe(name, pattern):
+        raise UnsafeNameError(f"{ascii(name)[:80]} {reason}")
+    path = root / str(name)
+    if not _is_below(path, root):
+        raise UnsafeNameError(f"{ascii(name)[:80]} is a link that leads out of {root}")
+    return path
+
+
+def outward_links(folder: Path) -> list[Path]:
+    """Links below a folder to files outside of it: what is written to them would be written there.
+
+    Links to folders are not among them: what is written into those has names that we give.
+    """
+    found = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
+    return sorted(path for path in found if path.is_symlink() and not _is_below(path, folder))
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    return os.path.realpath(path).startswith(os.path.join(os.path.realpath(root), ""))
+
+
+def _unsafe(name: object, pattern: str | None) -> str:
+    if not isinstance(name, str):
+        return "is no file name"
+    parts = PurePosixPath(name).parts
+    if not parts or name.startswith("/") or ".." in parts or any(character in name for character in "\\:\0"):
+        return "may lead out of its folder"
+    if not name.isprintable():
+        return "holds characters that cannot be printed"
+    if any(len(os.fsencode(part)) > _MAX_PART for part in parts):
+        return f"is longer than the {_MAX_PART} bytes that a file name may have"
+    if pattern is not None and not re.fullmatch(pattern, name):
+        return "is not a name that sr_lightning gives"
+    return ""

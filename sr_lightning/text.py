@@ -47,6 +47,11 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def single_line(text: str) -> str:
+    r"""As `printable`, with line ends and tabs as their escapes: a name cannot begin a line or a cell of its own."""
+    return re.sub("[\n\t\u2028\u2029]", lambda found: ascii(found[0])[1:-1], printable(text))
+
+
 def nearest(name: str, allowed: Collection[str]) -> str:
     """What the writer of a mistyped name may have meant, as the end of a sentence."""
     close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)

@@ -49,10 +49,11 @@ def train(config: TrainConfig, run: Run) -> float:
         from sr_lightning.builders.network import build_network
         from sr_lightning.builders.training import build_callbacks, build_loggers, build_module, build_trainer
         from sr_lightning.loggers.metrics_csv import MetricsCsv
-        from sr_lightning.loggers.weights_and_biases import finish_wandb
+        from sr_lightning.loggers.weights_and_biases import finish_wandb, replay
         from sr_lightning.runs.environment import describe, quiet
         from sr_lightning.training.dry_run import dry_run
         from sr_lightning.training.final_test import final_test
+        from sr_lightning.training.notices import batch_norm_notice
 
     quiet()
     policy = run.policy
@@ -62,9 +63,9 @@ def train(config: TrainConfig, run: Run) -> float:
     data.setup("fit")  # before W&B starts: a bad image should not leave a run there
     net = build_network(config.model)
     module = build_module(config, net, resets_optimizers=policy.resets_optimizers)
-    callbacks = build_callbacks(config.callbacks, run)
-    loggers = build_loggers(config.logger, run)
     csv = MetricsCsv(run.folder)
+    callbacks = build_callbacks(config, run, csv=csv, started=started)
+    loggers = build_loggers(config.logger, run)
     trainer = build_trainer(config, run.folder, callbacks=callbacks, loggers=[csv, *loggers])
     dry_run(module, data, trainer)  # a mistake in a class of the user's own is told before anything is written
     if config.compile:
@@ -72,14 +73,17 @@ def train(config: TrainConfig, run: Run) -> float:
     info = describe(trainer, net, run.command)
     scales = "/x".join(map(str, config.scale))
     log.info("%s, %s parameters, x%s, %s", info["network"], f"{info['parameters']:,}", scales, info["hardware"])
+    if notice := batch_norm_notice(net, trainer, config.data["batch_size"]):
+        log.warning(notice)
     try:
         for logger in loggers:
             logger.log_hyperparams(asdict(config) | {"run": info})
         # Fit.
         _rewind_folder(run, csv, module, trainer)
+        replay(loggers, csv.rows())
         _fit(trainer, module, data, run)
         # Test and report.
-        objective = final_test(trainer, module, data, run.folder, info=info, started=started)
+        objective = final_test(trainer, module, data, run.folder, info=info)
         if trainer.is_global_zero:
             print_next_steps(run, config)
     except BaseException as error:
@@ -108,7 +112,11 @@ def _rewind_folder(run: Run, csv: MetricsCsv, module: SRModule, trainer: pl.Trai
     if step is None:  # written by an early version, without a trailer
         module.check_state(content := read_checkpoint(resume.checkpoint))
         step = int(content["global_step"])
-    csv.truncate(step)
+    rows = resume.trailer.logged_rows if resume.trailer else None
+    if rows is None:
+        csv.convert(step)
+    else:
+        csv.truncate(rows)
     results = run.folder / "results.json"
     if trainer.is_global_zero and results.is_file() and step < trainer.max_steps:
         results.replace(results.with_name(f"results_step{step}.json"))  # its presence says that a run is finished

@@ -1,4 +1,4 @@
-"""`python -m sr_lightning.upscale input=photo.jpg`: enlarges image files with a trained network."""
+"""Command `upscale`: enlarges image files with a trained network, to files of any format and size."""
 
 from __future__ import annotations
 

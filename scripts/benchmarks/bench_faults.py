@@ -3,6 +3,7 @@
     python scripts/benchmarks/bench_faults.py matrix                   # every id of the fault matrix, by its tests
     python scripts/benchmarks/bench_faults.py kills --n 1000 --out kills.json
     python scripts/benchmarks/bench_faults.py stops --n 50             # runs that are stopped two to five times
+    python scripts/benchmarks/bench_faults.py starts --n 20            # kills while Hydra writes its files
     python scripts/benchmarks/bench_faults.py signals --n 6
     python scripts/benchmarks/bench_faults.py flips --n 200
     python scripts/benchmarks/bench_faults.py cost                     # what saving and checking takes
@@ -21,6 +22,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -33,7 +35,7 @@ from typing import Any
 
 import torch
 from fault_cost import cost
-from fault_runs import Row, flips, kills, progress, signals, stops, surroundings
+from fault_runs import Row, flips, kills, progress, signals, starts, stops, surroundings
 from rich import box
 from rich.console import Console
 from rich.markup import escape
@@ -76,6 +78,7 @@ def counts(case: Any) -> dict[str, int]:
 
 SECTIONS: dict[str, Section] = {
     "kills": kills,
+    "starts": starts,
     "stops": stops,
     "signals": signals,
     "flips": flips,
@@ -106,16 +109,23 @@ def run_section(name: str, n: int, seed: int, where: list[tuple[Path, Path]]) ->
     used = where if name == "kills" else where[:1]
     for number, (place, temporary) in enumerate(used):
         share = n // len(used) + (number < n % len(used))
-        with tempfile.TemporaryDirectory(dir=place, ignore_cleanup_errors=True) as folder:
-            os.environ["TMPDIR"], tempfile.tempdir = str(temporary), None
-            os.chdir(folder)
-            surroundings()
-            try:
-                yield from SECTIONS[name](share, random.Random(seed + number))
-            except Exception as error:
-                traceback.print_exc()
-                yield Row(f"{name} in {place}", "", f"{type(error).__name__}: {error}", False)
-            os.chdir("/")
+        folder, rows = tempfile.mkdtemp(prefix=f"faults_{name}_", dir=place), []
+        os.environ["TMPDIR"], tempfile.tempdir = str(temporary), None
+        os.chdir(folder)
+        surroundings()
+        try:
+            for row in SECTIONS[name](share, random.Random(seed + number)):
+                rows.append(row)
+                yield row
+        except Exception as error:
+            traceback.print_exc()
+            rows.append(Row(f"{name} in {place}", "", f"{type(error).__name__}: {error}", False))
+            yield rows[-1]
+        os.chdir("/")
+        if any(row.ok is False for row in rows):
+            progress(f"{name}: {folder} is kept, with the runs that went wrong")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def grouped(rows: list[Row]) -> list[Row]:

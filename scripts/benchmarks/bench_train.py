@@ -171,7 +171,7 @@ def ours(work: Work) -> Timed:
         if config.compile:
             net.compile()
         module, run = build_module(config, net), Run(folder=folder, command="")
-        callbacks = [*build_callbacks(config.callbacks, run), clock]
+        callbacks = [*build_callbacks(config, run, csv=MetricsCsv(folder), started=time.perf_counter()), clock]
         for callback in callbacks:
             if isinstance(callback, Progress):  # a bar is drawn for a terminal only
                 callback._console = Console(file=io.StringIO(), force_terminal=True, width=80)

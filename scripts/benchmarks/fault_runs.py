@@ -11,10 +11,12 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import hydra.core.utils
 import numpy as np
 import torch
 from PIL import Image
@@ -198,7 +200,7 @@ def unreadable(checkpoints: Path) -> list[str]:
     found = [f"{path.name} {reason}" for path, reason in find_resumable(checkpoints).damaged.items()]
     try:
         if (best := checkpoints / "best.ckpt").is_file() and read_trailer(best) is None:
-            found.append("best.ckpt has no seal")
+            found.append("best.ckpt has no trailer")
     except DamagedError as error:
         found.append(f"best.ckpt {error.reason}")
     return found
@@ -238,12 +240,54 @@ def kills(n: int, draw: random.Random) -> Iterator[Row]:
             os.kill(child, signal.SIGKILL)
             return signal.SIGKILL
 
-        while (made := sum(outcome.stops for outcome in outcomes)) < share and len(outcomes) < 2 * share:
+        # A run may end before its kill comes, which then does not count.
+        while (made := sum(outcome.stops for outcome in outcomes)) < share and len(outcomes) < 20 * share:
             most = min(share - made, draw.randint(1, 5))
             outcomes.append(stopped_until_done(name, f"killed {name} {len(outcomes)}", most, stop))
             lost = sum(bool(outcome.told) for outcome in outcomes)
             progress(f"{os.getcwd()}: {name}: {made + outcomes[-1].stops} of {share} kills, {lost} runs lost")
-        yield row_of(f"SIGKILL, {name}, in {Path.cwd().parent}", EQUAL, "kills", outcomes)
+        row = row_of(f"SIGKILL, {name}, in {Path.cwd().parent}", EQUAL, "kills", outcomes)
+        row.ok = row.ok and made == share
+        yield row
+
+
+def starts(n: int, draw: random.Random) -> Iterator[Row]:
+    """SIGKILL while Hydra writes the files of a run: before, within or after each of the three."""
+    name, outcomes = "plain", []
+    straight(name)
+    for i in range(n):
+        folder, outcome = Path(f"starting {i}"), Outcome(stops=1)
+        again = [*RUN, f"hydra.run.dir={folder}"]
+        with killed_while_saving(draw.randint(1, 3), draw.random()):
+            status = finish(begin(again))
+        outcome.wrong += [] if status == -signal.SIGKILL else [f"status {status}"]
+        status = finish(begin([*AGAIN, f"ckpt_path={folder}"])) if i % 2 else 2
+        status = finish(begin(again)) if status == 2 else status  # refused: it had not begun
+        outcome.wrong += [] if status == 0 else [f"not begun again: status {status}"]
+        outcome.wrong += differences(f"straight {name}", str(folder)) if status == 0 else []
+        outcomes.append(outcome)
+    yield row_of("SIGKILL while Hydra writes", "the same command, or ckpt_path=, begins it again", "starts", outcomes)
+
+
+@contextmanager
+def killed_while_saving(number: int, share: float) -> Iterator[None]:
+    """Processes forked meanwhile end within the n-th file that Hydra saves, of which so much is written."""
+    real, saved = hydra.core.utils._save_config, 0
+
+    def save(config: Any, filename: str, output_dir: Path) -> None:
+        nonlocal saved
+        saved += 1
+        real(config, filename, output_dir)
+        if saved == number:
+            path = Path(output_dir, filename)
+            os.truncate(path, int(share * path.stat().st_size))
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    hydra.core.utils._save_config = save
+    try:
+        yield
+    finally:
+        hydra.core.utils._save_config = real
 
 
 def stops(n: int, draw: random.Random) -> Iterator[Row]:
@@ -293,8 +337,8 @@ def signals(n: int, draw: random.Random) -> Iterator[Row]:
             status = finish(child)
             slowest = max(slowest, time.monotonic() - sent)
             outcome.wrong += [] if status == 128 + number else [f"status {status}"]
-            seal = find_resumable(folder / "checkpoints").trailer
-            outcome.wrong += [] if seal and seal.step >= at - 12 else ["no checkpoint of the step"]
+            trailer = find_resumable(folder / "checkpoints").trailer
+            outcome.wrong += [] if trailer and trailer.step >= at - 12 else ["no checkpoint of the step"]
             outcome.wrong += [] if finish(begin([*AGAIN, f"ckpt_path={folder}"])) == 0 else ["not continued"]
             outcome.wrong += differences(f"straight {name}", str(folder))
             outcomes.append(outcome)

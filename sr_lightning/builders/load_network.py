@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,13 +101,18 @@ def _third_party(file: WeightsFile) -> nn.Module:
 
 
 def _training(file: WeightsFile) -> dict[str, Any]:
-    """The config that one of our files was trained with; empty for any other, and for one in another format."""
+    """The config that one of our files was trained with; empty for any other, and for one that is no plain data."""
     try:
-        return file.config or {}
-    except UserError:
+        config = file.config or {}
+        json.dumps(config)  # nested without end, holding itself, with keys that are no texts: the file may be anyone's
+    except (UserError, TypeError, ValueError, RecursionError):
         return {}
+    return config
 
 
 def _scales(net: nn.Module, training: dict[str, Any]) -> tuple[int, ...]:
-    found = training.get("scale") or network_traits(net).scales
-    return (found,) if isinstance(found, int) else tuple(int(scale) for scale in found)
+    """The scales that it was trained for, as far as its file says so in earnest, else those that it declares."""
+    found = training.get("scale")
+    listed = found if isinstance(found, list) else [found]
+    scales = tuple(s for s in listed if type(s) is int and s > 1)
+    return scales if len(scales) == len(listed) else network_traits(net).scales

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import lightning.pytorch as pl
     from lightning.pytorch.loggers import Logger
 
+    from sr_lightning.loggers.metrics_csv import MetricsCsv
     from sr_lightning.losses import CompositeLoss
     from sr_lightning.runs.run import Run
     from sr_lightning.training.adversarial import Adversary
@@ -31,6 +32,11 @@ if TYPE_CHECKING:
 
 def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool = False) -> SRModule:
     """Builds the LightningModule that trains the network, against a discriminator where the config names one.
+
+    Args:
+        config: Checked.
+        net: The network.
+        resets_optimizers: As in `SRModule`.
 
     Raises:
         UserError: A part cannot be built, or two of them do not go together.
@@ -132,29 +138,46 @@ def _check_patch(config: TrainConfig, module: nn.Module, *, scale: int, unit: st
         )
 
 
-def build_callbacks(sections: dict[str, dict[str, Any]], run: Run) -> list[pl.Callback]:
-    """The callbacks of the config, and those without which a run could not be resumed, in their order."""
+def build_callbacks(config: TrainConfig, run: Run, *, csv: MetricsCsv, started: float) -> list[pl.Callback]:
+    """The callbacks of the config, and those without which a run could not be resumed, in their order.
+
+    Args:
+        config: Checked.
+        run: The run.
+        csv: The logger of `metrics.csv`.
+        started: When the run started, by `time.perf_counter`.
+    """
     import lightning.pytorch as pl
 
-    from sr_lightning.callbacks import ExactResume, PendingValidation, in_order
+    from sr_lightning.callbacks import Elapsed, ExactResume, PendingValidation, in_order
 
     folder = str(run.folder)
-    callbacks = build_parts(sections, "callbacks", pl.Callback, folder=folder, resets_best=run.policy.resets_best)
-    exact_resume = ExactResume(folder=folder)
-    return in_order([*callbacks, exact_resume, PendingValidation(exact_resume)])
+    callbacks = build_parts(
+        config.callbacks,
+        "callbacks",
+        pl.Callback,
+        folder=folder,
+        resets_best=run.policy.resets_best,
+        max_steps=config.trainer["max_steps"],
+    )
+    exact_resume = ExactResume(folder=folder, count_rows=csv.flush)
+    return in_order([*callbacks, Elapsed(started=started), exact_resume, PendingValidation(exact_resume)])
 
 
 def build_loggers(sections: dict[str, dict[str, Any]], run: Run) -> list[Logger]:
     """The loggers of the config."""
     from lightning.pytorch.loggers import Logger
 
-    return build_parts(sections, "logger", Logger, folder=str(run.folder), group=run.group)
+    step = run.resume.step if run.resume else None
+    purge_step = None if step is None else step + 1
+    return build_parts(sections, "logger", Logger, folder=str(run.folder), group=run.group, purge_step=purge_step)
 
 
 def build_trainer(
     config: TrainConfig, folder: Path, *, callbacks: list[pl.Callback], loggers: list[Logger]
 ) -> pl.Trainer:
     """Builds the Trainer: counted in steps, with the arguments that no config sets."""
+    from sr_lightning.callbacks import StepConnector
     from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
     from sr_lightning.training.profiler import NoProfiler
 
@@ -185,6 +208,7 @@ def build_trainer(
         num_sanity_val_steps=0,
         enable_model_summary=False,
     )
+    trainer._logger_connector = StepConnector(trainer)
     return trainer
 
 

@@ -1,8 +1,10 @@
 """Callbacks of training, one file each, and their order."""
 
 from sr_lightning.callbacks.checkpoints import Checkpoints
+from sr_lightning.callbacks.elapsed import Elapsed
 from sr_lightning.callbacks.ema import EMA
 from sr_lightning.callbacks.exact_resume import ExactResume, PendingValidation
+from sr_lightning.callbacks.logged_steps import StepConnector, is_logged
 from sr_lightning.callbacks.non_finite import NonFiniteGuard
 from sr_lightning.callbacks.order import in_order
 from sr_lightning.callbacks.pictures import Pictures
@@ -13,12 +15,15 @@ from sr_lightning.callbacks.throughput import Throughput
 __all__ = [
     "EMA",
     "Checkpoints",
+    "Elapsed",
     "ExactResume",
     "NonFiniteGuard",
     "PendingValidation",
     "Pictures",
     "Progress",
     "SafeStop",
+    "StepConnector",
     "Throughput",
     "in_order",
+    "is_logged",
 ]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from sr_lightning.callbacks.ema import EMA
 from sr_lightning.checkpoints.integrity import LAST
+
+log = logging.getLogger(__name__)
 
 
 class Checkpoints(ModelCheckpoint):
@@ -46,8 +50,12 @@ class Checkpoints(ModelCheckpoint):
         self.resets_best = resets_best
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves `last` after every validation; Lightning does so only after the best one."""
-        super().on_validation_end(trainer, pl_module)
+        """Saves `last` after every validation; Lightning does so only after the best one.
+
+        A validation before the average of the weights has begun chooses no best: those are other weights.
+        """
+        if all(callback.has_begun for callback in trainer.callbacks if isinstance(callback, EMA)):  # type: ignore[attr-defined]  # set by a connector
+            super().on_validation_end(trainer, pl_module)
         if not self._should_skip_saving_checkpoint(trainer):  # nothing was saved at this step
             # Private: Lightning has no public way to save `last` without a new best.
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
@@ -55,14 +63,23 @@ class Checkpoints(ModelCheckpoint):
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Nothing: the last step is saved already, and by now the weights may have been replaced by their average."""
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Forgets the best so far where it was measured on other images; Lightning has restored the data by now."""
+        if getattr(trainer.datamodule, "has_other_validation", False):  # type: ignore[attr-defined]  # set by a connector
+            log.warning("the validation images are others than the checkpoint's: the best is chosen anew")
+            self.resets_best = True
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the best so far, also in a folder that was moved: Lightning would forget it there."""
+        """Restores the best so far, also in a folder that was moved: Lightning would forget it there.
+
+        The checkpoint's own paths are not used: Lightning removes what they name, and whole folders with it.
+        """
         if self.resets_best:
             return
-        names = ("best_model_path", "kth_best_model_path", "last_model_path")
-        paths = {name: self._here(state_dict[name]) for name in names if name in state_dict}
-        best = {self._here(path): score for path, score in state_dict.get("best_k_models", {}).items()}
-        super().load_state_dict(state_dict | paths | {"best_k_models": best, "dirpath": self.dirpath})
-
-    def _here(self, path: str) -> str:
-        return str(Path(str(self.dirpath), Path(path).name)) if path else path
+        best, last = (str(Path(str(self.dirpath), name)) for name in ("best.ckpt", LAST))
+        names = {"best_model_path": best, "kth_best_model_path": best, "last_model_path": last}
+        paths = {name: path if state_dict[name] else "" for name, path in names.items() if name in state_dict}
+        scores = {best: max(found)} if (found := state_dict.get("best_k_models", {}).values()) else {}
+        super().load_state_dict(state_dict | paths | {"best_k_models": scores, "dirpath": self.dirpath})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import lightning.pytorch as pl
@@ -20,17 +21,24 @@ class EMA(WeightAveraging):
     Args:
         decay: Of the average before, the share that stays at each update (Polyak and Juditsky 1992).
         every: Steps between updates.
-        start: First step that counts; before it the average is the weights themselves.
+        start: Steps before the first that counts. Until the first update the average is the current weights.
+        max_steps: Length of the training; None: unknown.
 
     Raises:
-        UserError: `decay` does not lie between 0 and 1, `every` is below 1.
+        UserError: `decay` does not lie between 0 and 1, `every` is below 1, or the first update is never reached.
     """
 
-    def __init__(self, *, decay: float = 0.999, every: int = 1, start: int = 0) -> None:
+    def __init__(self, *, decay: float = 0.999, every: int = 1, start: int = 0, max_steps: int | None = None) -> None:
         if not 0 < decay < 1:
             raise UserError(f"callbacks.ema.decay: found {decay}, allowed: above 0 and below 1")
         if every < 1:
             raise UserError(f"callbacks.ema.every: found {every}, allowed: 1 and more")
+        first = (start // every + 1) * every
+        if max_steps is not None and first > max_steps:
+            raise UserError(
+                f"callbacks.ema: found start={start} and every={every}, which first average at step {first}, but "
+                f"training ends at step {max_steps}; allowed: less, or without the average (callbacks=default)"
+            )
         # All weights in one call; Lightning's own EMAWeightAveraging calls for each.
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch gives it no types
         super().__init__(multi_avg_fn=average)
@@ -39,10 +47,25 @@ class EMA(WeightAveraging):
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """After which steps the average is moved."""
-        return step_idx is not None and step_idx >= self.start and step_idx % self.every == 0
+        return step_idx is not None and step_idx >= self.start and (step_idx + 1) % self.every == 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether there is an average: until the first update it is the current weights."""
+        return self._average_model is not None and bool(self._average_model.n_averaged > 0)
+
+    def _follow(self, pl_module: pl.LightningModule) -> None:
+        """Before the first update: makes the average equal to the current weights."""
+        if self._average_model is None or self.has_begun or self._is_swapped:
+            return
+        average = itertools.chain(self._average_model.module.parameters(), self._average_model.module.buffers())
+        current = itertools.chain(pl_module.parameters(), pl_module.buffers())
+        for one, other in zip(average, current, strict=True):
+            one.data.copy_(other.data)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Puts the average into the network."""
+        self._follow(pl_module)
         super().on_validation_epoch_start(trainer, pl_module)
         self._is_swapped = True
 
@@ -51,10 +74,16 @@ class EMA(WeightAveraging):
         super().on_validation_epoch_end(trainer, pl_module)
         self._is_swapped = False
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leaves the average in the network."""
+        self._follow(pl_module)
+        super().on_train_end(trainer, pl_module)
+
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """The same checkpoint in the middle of a validation, when the two have changed places."""
+        """Also in the middle of a validation, when the two have changed places."""
+        self._follow(pl_module)
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         if self._is_swapped and "current_model_state" in checkpoint:
             average, raw = checkpoint["current_model_state"], checkpoint["state_dict"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 
-from sr_lightning.checkpoints.integrity import LAST
+from sr_lightning.checkpoints.integrity import LAST, LOGGED_ROWS
 from sr_lightning.errors import TrainingFailedError, UserError
 
 log = logging.getLogger(__name__)
@@ -33,12 +34,15 @@ class ExactResume(pl.Callback):
 
     Args:
         folder: The run's folder.
+        count_rows: Flushes `metrics.csv` to the disk and returns its number of rows.
     """
 
-    def __init__(self, *, folder: str) -> None:
+    def __init__(self, *, folder: str, count_rows: Callable[[], int]) -> None:
         self.checkpoint = Path(folder) / "checkpoints" / LAST
         self._position: dict[str, Any] | None = None
         self._is_restored = False
+        self._count_rows = count_rows
+        self._is_due = False
         self._is_pending = False
         self._is_stepping = False
         self._validated: int | None = None
@@ -68,6 +72,9 @@ class ExactResume(pl.Callback):
             "k": getattr(trainer.datamodule, "k", None),  # type: ignore[attr-defined]  # set by a connector
             "random": _random_state(),
         }
+        every = trainer.val_check_batch
+        is_due = isinstance(every, int) and self._position["batches"] % every == 0
+        self._is_due = (is_due or trainer.global_step >= trainer.max_steps) and trainer.enable_validation
         if trainer.global_step >= trainer.max_steps:
             trainer.should_stop = True  # which is when Lightning validates off its interval
 
@@ -80,13 +87,12 @@ class ExactResume(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds the position."""
+        """Adds the position, and how much has been logged: what comes after it is not of this checkpoint."""
+        checkpoint[LOGGED_ROWS] = self._count_rows()
         if self._position is None:
             return
-        every = trainer.val_check_batch
-        is_due = isinstance(every, int) and self._position["batches"] % every == 0
-        is_due = (is_due or trainer.global_step >= trainer.max_steps) and trainer.enable_validation
-        checkpoint[_KEY] = {**self._position, "validate": is_due and self._validated != trainer.global_step}
+        is_pending = self._is_due and self._validated != trainer.global_step
+        checkpoint[_KEY] = {**self._position, "validate": is_pending}
         data = checkpoint.get(type(trainer.datamodule).__qualname__)  # type: ignore[attr-defined]  # set by a connector
         if data is not None and self._position["k"] is not None:
             data["k"] = self._position["k"]
@@ -124,6 +130,7 @@ class ExactResume(pl.Callback):
             return
         self._position = {key: value for key, value in saved.items() if key != "validate"}
         self._is_pending, self._is_restored = saved["validate"], True
+        self._is_due = self._is_pending
         self._validated = None if self._is_pending else saved["step"]
         # Lightning's own layout of a checkpoint: it has no public way to say where a loop restarts.
         loops, batches = checkpoint["loops"]["fit_loop"], saved["batches"]

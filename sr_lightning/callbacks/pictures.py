@@ -118,7 +118,7 @@ def sheet(sr: Tensor, batch: EvalBatch, *, zoom: int = 60) -> Image.Image:
         batch: Gives LR and HR.
         zoom: Side of the crop in HR pixels; it is taken where LR has the strongest edges.
     """
-    enlarged = bicubic(batch.lr, batch.scale)
+    enlarged = bicubic(batch.lr, batch.scale, kernel=batch.baseline)
     versions = {
         f"LR x{batch.scale}": _pixels(batch.lr.repeat_interleave(batch.scale, -1).repeat_interleave(batch.scale, -2)),
         f"bicubic {_db(enlarged, batch)}": _pixels(enlarged),

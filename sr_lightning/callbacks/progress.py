@@ -6,10 +6,12 @@ import time
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from torch import Tensor
 
 _EVERY_SECONDS = 0.5  # reading the loss waits for the device, so it is not read at every step
 
@@ -23,7 +25,10 @@ class Progress(ProgressBar):
         self._console = Console()
         self._bar: RichProgress | None = None
         self._shown_at = 0.0
-        self._loss = float("nan")
+        self._parts: list[Tensor] = []
+        """Losses of the batches that the current step has accumulated, each divided by their number."""
+        self._losses: list[Tensor] = []
+        """Those of the last step."""
 
     def disable(self) -> None:
         """Called by Lightning on all ranks but the first."""
@@ -61,16 +66,23 @@ class Progress(ProgressBar):
         batch_idx: int,
     ) -> None:
         """Refreshes by time, not by step."""
+        self._parts.append(outputs["loss"].detach())
+        if (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        self._losses, self._parts = self._parts, []
         if self._bar is None:
             return
         now = time.monotonic()
         if now - self._shown_at < _EVERY_SECONDS and trainer.global_step < trainer.max_steps:
             return
         self._shown_at = now
-        self._loss = float(outputs["loss"])
         self._bar.update(
-            self._bar.task_ids[0], completed=trainer.global_step, loss=f"loss {self._loss:.4f}", refresh=True
+            self._bar.task_ids[0], completed=trainer.global_step, loss=f"loss {self._loss():.4f}", refresh=True
         )
+
+    def _loss(self) -> float:
+        """Of the last step; reading it waits for the device."""
+        return float(torch.stack(self._losses).sum()) if self._losses else float("nan")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Prints the validation's figures above the bar."""
@@ -80,7 +92,7 @@ class Progress(ProgressBar):
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], psnr=f"PSNR {psnr:.2f}", refresh=True)
         self._console.print(
-            f"step {trainer.global_step:>7}  loss {self._loss:.4f}  PSNR-Y {psnr:.3f} dB  "
+            f"step {trainer.global_step:>7}  loss {self._loss():.4f}  PSNR-Y {psnr:.3f} dB  "
             f"bicubic {psnr - gain:.3f}  gain {gain:+.3f}",
             highlight=False,
         )

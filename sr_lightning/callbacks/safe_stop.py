@@ -62,13 +62,17 @@ class SafeStop(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Stops through the loop's own exit, which logs the values of this step."""
+        """Stops through the loop's own exit, which first logs the values of this step."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # in the middle of an optimizer step there is no state to return to
         if self._is_asked(trainer):
-            trainer.save_checkpoint(self.checkpoint)
             trainer.should_stop = True
             trainer.limit_val_batches = 0  # validation may be due at this very step and take long
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves once the step has been logged: a checkpoint knows how much was logged before it."""
+        if self.stopped_by is not None:
+            trainer.save_checkpoint(self.checkpoint)
 
     def on_validation_batch_end(
         self,

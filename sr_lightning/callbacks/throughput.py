@@ -7,6 +7,8 @@ from typing import Any
 
 import lightning.pytorch as pl
 
+from sr_lightning.callbacks.logged_steps import is_logged
+
 
 class Throughput(pl.Callback):
     """Logs `time/data_wait` (share of the time spent waiting for data), `time/samples_per_s` and `lr`.
@@ -42,7 +44,8 @@ class Throughput(pl.Callback):
     ) -> None:
         """Logs when the loss is logged."""
         self._samples += len(batch.lr) * trainer.world_size
-        if trainer.global_step % trainer.log_every_n_steps:  # type: ignore[attr-defined]  # set by a connector
+        is_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if not (is_step and is_logged(trainer, trainer.global_step)):
             return
         elapsed = time.perf_counter() - self._start - self._paused
         if elapsed > 0:

@@ -15,7 +15,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +24,8 @@ from sr_lightning.errors import UserError
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 HAS_TRAILER = "sr_lightning_sealed"
 """Key inside the checkpoint that says it was written with a trailer, so that a lost trailer is noticed."""
+LOGGED_ROWS = "logged_rows"
+"""Key inside the checkpoint of the rows in `metrics.csv` when it was written."""
 _MARK = b" sealed by sr_lightning\n"
 _TAIL = 8 + 64 + len(_MARK)  # length of the facts, digest, mark
 _LONGEST = 60_000  # readers look for the zip's end in the last 64 KiB
@@ -44,6 +46,8 @@ class Trailer:
     step: int
     config: dict[str, Any] | None
     """The resolved config; None where it was too long or there was none."""
+    logged_rows: int | None = None
+    """Rows in `metrics.csv` when it was written; None in checkpoints of early versions."""
 
 
 def write_trailer(file: BinaryIO, trailer: Trailer) -> None:
@@ -53,9 +57,9 @@ def write_trailer(file: BinaryIO, trailer: Trailer) -> None:
         file: Open for reading and writing.
         trailer: The facts to store.
     """
-    facts = json.dumps({"step": trailer.step, "config": trailer.config}, default=repr).encode()
+    facts = json.dumps(asdict(trailer), default=repr).encode()
     if len(facts) > _LONGEST:
-        facts = json.dumps({"step": trailer.step, "config": None}).encode()
+        facts = json.dumps(asdict(replace(trailer, config=None))).encode()
     file.seek(0, 2)
     file.write(b"\n%s%08x" % (facts, len(facts)))
     file.flush()
@@ -98,7 +102,12 @@ def _checked(path: Path, file: BinaryIO, content: mmap.mmap) -> Trailer:
                     raise DamagedError(path, f"the checksum of {name} differs")
         length = int(content[end - 8 : end], 16)
         facts = json.loads(content[end - 8 - length : end - 8])
-        return Trailer(facts["step"], facts["config"])
+        logged_rows = facts.get("logged_rows")
+        if type(facts["step"]) is not int or not isinstance(facts["config"], dict | None):
+            raise DamagedError(path, "its step is no number, or its config no mapping")
+        if logged_rows is not None and type(logged_rows) is not int:
+            raise DamagedError(path, "its number of logged rows is no number")
+        return Trailer(facts["step"], facts["config"], logged_rows)
     except DamagedError:
         raise
     except Exception as error:  # a damaged zip file raises many kinds of errors
@@ -182,7 +191,8 @@ def tidy(folder: Path, *, damaged: Sequence[Path] = (), after: int | None = None
     Returns:
         What was done, one message each.
     """
-    parts = [*folder.glob("checkpoints/*.ckpt.part"), folder / "metrics.csv.part", folder / "results.json.part"]
+    checkpoints = [folder / "checkpoints" / f"{name}.part" for name in (LAST, PREVIOUS, "best.ckpt")]
+    parts = [*checkpoints, folder / "metrics.csv.part", folder / "results.json.part"]
     messages = []
     for part in parts:
         if part.is_file():

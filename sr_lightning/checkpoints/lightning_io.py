@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from sr_lightning.checkpoints.integrity import HAS_TRAILER, LAST, PREVIOUS, Trailer, write_trailer
+from sr_lightning.checkpoints.integrity import HAS_TRAILER, LAST, LOGGED_ROWS, PREVIOUS, Trailer, write_trailer
 from sr_lightning.checkpoints.plain_data import read_checkpoint
 
 
@@ -33,7 +33,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
         try:
             with part.open("w+b") as file:
                 torch.save({**checkpoint, HAS_TRAILER: True}, file)
-                write_trailer(file, Trailer(checkpoint.get("global_step", -1), config))
+                write_trailer(file, Trailer(checkpoint.get("global_step", -1), config, checkpoint.get(LOGGED_ROWS)))
                 file.flush()
                 os.fsync(file.fileno())
             if path.name == LAST and path.is_file():

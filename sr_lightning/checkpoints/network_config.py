@@ -12,6 +12,9 @@ BESIDE_THE_NETWORK = ("weights", "fresh", "adam_lr")
 """Keys of the section `model` that are not arguments of the network."""
 
 
+_DEEPEST = 8  # levels of lists in an argument; a file may nest without end
+
+
 def network_section(config: dict[str, Any], path: Path) -> dict[str, Any]:
     """Takes what is needed to build a network again from the config that its weights were saved with.
 
@@ -54,8 +57,10 @@ def check_own_network(section: Any, path: Path) -> None:
         raise UserError(f"{path}: the argument {bad} of its network is no plain value")
 
 
-def _not_plain(value: Any) -> str | None:
+def _not_plain(value: Any, depth: int = 0) -> str | None:
     """The first part that is more than data: an object, a key of Hydra's, an interpolation; None if there is none."""
+    if depth > _DEEPEST:
+        return "nested that deeply"
     parts: list[Any] = []
     if isinstance(value, dict):
         for key in value:
@@ -68,4 +73,4 @@ def _not_plain(value: Any) -> str | None:
         return repr(value) if "${" in value else None
     elif value is not None and not isinstance(value, bool | int | float):
         return type(value).__name__
-    return next((bad for part in parts if (bad := _not_plain(part)) is not None), None)
+    return next((bad for part in parts if (bad := _not_plain(part, depth + 1)) is not None), None)

@@ -198,5 +198,5 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         with safetensors.safe_open(path, framework="pt") as file:
             note = json.loads((file.metadata() or {}).get("sr_lightning", "null"))
             return {name: file.get_tensor(name) for name in file.keys()}, note  # noqa: SIM118  # no iterator
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read as safetensors: {error}") from None

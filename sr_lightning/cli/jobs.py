@@ -19,7 +19,7 @@ from sr_lightning.cli.launcher import processes, run_ranks
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.distributed.environment import external_rank
 from sr_lightning.errors import FailedError, UserError
-from sr_lightning.runs.folder import remove_unused
+from sr_lightning.runs.folder import refuse_used, remove_unused
 from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import Finished, Resume, accept_differences, prepare
 from sr_lightning.runs.run import Run
@@ -103,6 +103,8 @@ class Session:
         if begun:
             begun = replace(begun, differing=accept_differences(begun, checked))
         if external_rank() <= 0:
+            if group is not None and begun is None:  # of a sweep whose jobs could not be known in advance
+                refuse_used(folder, "hydra.sweep.subdir", is_resumable=False)
             for line in prepare(folder, begun):
                 log.warning(line)
         run = Run(folder, self.command, group, begun)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -19,9 +18,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sr_lightning.cli.commands import RunConfig
-from sr_lightning.cli.rank import RANKS, write_job
+from sr_lightning.cli.rank import RANKS, remove_job, write_job
 from sr_lightning.distributed.environment import is_launched
 from sr_lightning.errors import FailedError, InterruptedRun, TrainingFailedError, UserError
+from sr_lightning.runs.lock import held_locks
 from sr_lightning.runs.run import Run
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -74,8 +74,8 @@ def run_ranks(n: int, name: str, config: RunConfig, run: Run) -> float | None:
     """
     job = run.folder / RANKS
     job.mkdir(exist_ok=True)
-    for old in job.iterdir():
-        old.unlink()
+    remove_job(run.folder)
+    job.mkdir(exist_ok=True)
     write_job(config, run)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -85,14 +85,14 @@ def run_ranks(n: int, name: str, config: RunConfig, run: Run) -> float | None:
         failed = _first_failure(ranks)
     if failed is None:
         result: float | None = json.loads((job / "rank0.json").read_text(encoding="utf-8"))["objective"]
-        shutil.rmtree(job)
+        remove_job(run.folder)
         return result
     status = ranks[failed].returncode
     report = job / f"rank{failed}.json"
     if report.is_file():
         error = json.loads(report.read_text(encoding="utf-8"))
         if error["type"] == "UserError":
-            shutil.rmtree(job)  # nothing began, so nothing stays
+            remove_job(run.folder)  # nothing began, so nothing stays
         raise _ERRORS.get(error["type"], TrainingFailedError)(error["message"])
     if status - 128 in _SIGNALS:
         raise InterruptedRun(status - 128)
@@ -110,11 +110,13 @@ def _start(rank: int, n: int, port: int, name: str, folder: Path) -> subprocess.
         # Else each process computes with all cores.
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max((os.cpu_count() or n) // n, 1))),
     }
-    command = [sys.executable, "-m", "sr_lightning.cli.rank", name, str(folder)]
+    # The ranks share the locks: were this process killed, the folder would be free while they still run.
+    locks = held_locks()
+    command = [sys.executable, "-m", "sr_lightning.cli.rank", name, str(folder), str(os.getpid()), *map(str, locks)]
     if rank == 0:
-        return subprocess.Popen(command, env=environment)
+        return subprocess.Popen(command, env=environment, pass_fds=locks)
     with (folder / RANKS / f"rank{rank}.log").open("wb") as log:
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        return subprocess.Popen(command, env=environment, pass_fds=locks, stdout=log, stderr=subprocess.STDOUT)
 
 
 def _first_failure(ranks: list[subprocess.Popen[bytes]]) -> int | None:

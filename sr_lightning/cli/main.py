@@ -20,7 +20,7 @@ from sr_lightning.config.compose import ComposedJob, compose_jobs, translate_ove
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
-from sr_lightning.runs.folder import chosen_folder, claim_folder
+from sr_lightning.runs.folder import claim_folder, folder_overrides
 from sr_lightning.runs.resume import accept_differences, find_folder, find_jobs, find_resume
 from sr_lightning.text import Formatter
 
@@ -78,13 +78,15 @@ def _begin(session: Session, arguments: Arguments) -> int:
     _check_all(jobs, session.definition)
     is_sweep = jobs[0].is_sweep
     root = Path(str(jobs[0].config.paths.runs))
-    claimed = claim_folder(session.name, root, arguments.overrides, is_sweep=is_sweep)
-    folder = chosen_folder([*arguments.overrides, *claimed], is_sweep=is_sweep)
-    assert folder is not None
+    chosen = Path(jobs[0].folder) if jobs[0].folder is not None else None
+    folder = claim_folder(session.name, root, chosen, is_sweep=is_sweep)
+    claimed = folder_overrides(session.name, folder, is_sweep=is_sweep)
     with lock_for_all_ranks(folder, "hydra.sweep.dir" if is_sweep else "hydra.run.dir"):
         if is_sweep:
-            session.earlier = find_jobs(folder, [job.config for job in jobs])
-        return session.start([*arguments.flags, *arguments.overrides, *claimed])
+            session.earlier = find_jobs(folder, [(job.subfolder, job.config) for job in jobs])
+        key = claimed[0].partition("=")[0]
+        others = [override for override in arguments.overrides if override.lstrip("+").partition("=")[0] != key]
+        return session.start([*arguments.flags, *others, *claimed])
 
 
 def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
@@ -97,6 +99,7 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         else:
             print(f"beginning {folder} again: it was interrupted before its first checkpoint", flush=True)
         own = [o for o in arguments.overrides if o.lstrip("+").startswith("hydra.")]
+        _compose(session.name, replace(arguments, overrides=own))  # Hydra has these of the command line, not of the run
         own += [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
         return session.start([*arguments.flags, *own])
 

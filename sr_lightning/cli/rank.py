@@ -1,4 +1,4 @@
-"""One process of several: `python -m sr_lightning.cli.rank <command> <run folder>`.
+"""One process of several: `python -m sr_lightning.cli.rank <command> <run folder> <parent> <locks>`.
 
 It runs the whole job from a file of plain data, so that it does not matter how the command itself was started: by `-m`,
 by a console script, inside a sweep or by a launcher plugin.
@@ -6,13 +6,13 @@ by a console script, inside a sweep or by a launcher plugin.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import logging
 import os
+import re
 import sys
-import threading
-import time
 import traceback
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,9 @@ from typing import Any
 
 from sr_lightning.cli.commands import COMMANDS, RunConfig
 from sr_lightning.distributed.environment import ranks
+from sr_lightning.distributed.parent import end_with_parent
 from sr_lightning.errors import FailedError, InterruptedRun, UserError
+from sr_lightning.runs.lock import inherit_locks
 from sr_lightning.runs.run import Run
 from sr_lightning.text import Formatter, tolerate_encodings
 
@@ -32,6 +34,15 @@ def write_job(config: RunConfig, run: Run) -> None:
     """Writes what each process needs as `<run folder>/ranks/job.json`."""
     plain = {"config": asdict(config), "run": run.to_plain()}
     (run.folder / RANKS / "job.json").write_text(json.dumps(plain), encoding="utf-8")
+
+
+def remove_job(folder: Path) -> None:
+    """Removes what a job and its ranks have written; anything else in their folder stays, and so does the folder."""
+    for path in (folder / RANKS).iterdir():
+        if re.fullmatch(r"job\.json|rank\d+\.(json|log)", path.name) and not path.is_dir():
+            path.unlink()
+    with contextlib.suppress(OSError):  # it holds something else
+        (folder / RANKS).rmdir()
 
 
 def read_job(folder: Path, name: str) -> tuple[RunConfig, Run]:
@@ -50,23 +61,12 @@ def _log_to(folder: Path, name: str, rank: int) -> None:
         logging.getLogger().addHandler(file)
 
 
-def _end_with_parent() -> None:
-    """Ends this process when its parent was killed."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 def main() -> int:
     """Runs the job and leaves its objective or its error in `rank<n>.json`; returns the exit status."""
+    end_with_parent(int(sys.argv[3]))
+    inherit_locks(int(lock) for lock in sys.argv[4:])
     name, folder, rank = sys.argv[1], Path(sys.argv[2]), ranks().rank
     report = folder / RANKS / f"rank{rank}.json"
-    _end_with_parent()
     tolerate_encodings()
     _log_to(folder, name, rank)
     config, run = read_job(folder, name)

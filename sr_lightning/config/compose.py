@@ -6,6 +6,7 @@ import itertools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
@@ -14,21 +15,28 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.findings import refuse
 from sr_lightning.config.override_errors import COMPOSITION_ERRORS, find_wrong_overrides, summarise
 from sr_lightning.config.overrides import empty_group
+from sr_lightning.config.secrets import composed_secrets
 from sr_lightning.errors import UserError
 
 
 @dataclass(frozen=True)
 class ComposedJob:
-    """One job: its overrides and its config, without the `hydra` section."""
+    """One job: its overrides and its config, without the `hydra` section, and where Hydra would put it."""
 
     overrides: list[str]
     config: DictConfig
     is_sweep: bool
+    folder: str | None
+    """The folder of the run or the sweep, resolved; None where nobody chose one."""
+    subfolder: str = ""
+    """The job's folder in that of its sweep, resolved."""
 
 
 def compose_jobs(
@@ -60,14 +68,16 @@ def compose_jobs(
             settings = compose(primary, fixed, return_hydra_config=True).hydra
             is_sweep = is_sweep or (settings.mode is not None and settings.mode.name == "MULTIRUN")
             if not is_sweep:
-                return [_compose_job(primary, overrides, is_sweep=False)]
+                return [_compose_job(primary, overrides, None)]
             presets = [f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()]
             typed = {o.key_or_group for o in parsed}
             parsed += [o for o in _parse(presets) if o.key_or_group not in typed]
             combinations = _combinations(parsed)
             if not settings.sweeper.get("_target_", "").endswith("BasicSweeper"):
                 combinations = combinations[:1]
-            return [_compose_job(primary, job, is_sweep=True) for job in combinations]
+            return _with_folders_of_their_own(
+                [_compose_job(primary, job, number) for number, job in enumerate(combinations)]
+            )
         except COMPOSITION_ERRORS as error:
             findings = find_wrong_overrides(primary, overrides, is_sweep=is_sweep) or [summarise(error)]
             raise UserError("\n".join(findings)) from None
@@ -149,9 +159,49 @@ def _parse(overrides: list[str]) -> list[Override]:
     return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(overrides)
 
 
-def _compose_job(primary: str, overrides: list[str], *, is_sweep: bool) -> ComposedJob:
+def _compose_job(primary: str, overrides: list[str], number: int | None) -> ComposedJob:
+    """The job of this number in a sweep; None for a single run."""
     own = [o for o in overrides if not o.lstrip("+~").startswith("hydra")]
-    return ComposedJob(own, compose(primary, overrides), is_sweep)
+    config = compose(primary, overrides, return_hydra_config=True)
+    refuse(list(composed_secrets(config)))
+    key = "hydra.run.dir" if number is None else "hydra.sweep.dir"
+    with open_dict(config):
+        config.hydra.job.num, config.hydra.job.id = number or 0, str(number or 0)  # Hydra sets them when it starts
+    folder = _resolved(config, key) if _is_chosen(config, key) else None
+    subfolder = "" if number is None else _resolved(config, "hydra.sweep.subdir")
+    with flag_override(config, ["struct", "readonly"], False):
+        del config["hydra"]
+    return ComposedJob(own, config, number is not None, folder, subfolder)
+
+
+def _with_folders_of_their_own(jobs: list[ComposedJob]) -> list[ComposedJob]:
+    """The jobs, unless two of them would write into one folder."""
+    numbers: dict[str, int] = {}
+    for number, job in enumerate(jobs):
+        if (first := numbers.setdefault(job.subfolder, number)) != number:
+            raise UserError(
+                f"hydra.sweep.subdir: the jobs {first} and {number} would both lie in {job.subfolder!r}; allowed: a "
+                "folder for each job, such as ${hydra.job.num}"
+            )
+    return jobs
+
+
+def _is_chosen(config: DictConfig, key: str) -> bool:
+    """Whether the user, on the command line or in a file of theirs, has named the folder."""
+    default = OmegaConf.load(Path(conf_dir(), "hydra", "default.yaml"))
+    raw = OmegaConf.to_container(config.hydra, resolve=False)
+    own = OmegaConf.to_container(default, resolve=False)
+    for part in key.split(".")[1:]:
+        raw, own = raw[part], own[part]  # type: ignore[index, call-overload]  # nested mappings
+    return raw != own
+
+
+def _resolved(config: DictConfig, key: str) -> str:
+    """The value of a key that names a folder, with everything that it is put together from."""
+    try:
+        return str(OmegaConf.select(config, key))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{key}: {str(error).splitlines()[0]}; allowed: a folder") from None
 
 
 def _combinations(parsed: list[Override]) -> list[list[str]]:

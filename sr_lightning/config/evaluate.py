@@ -18,6 +18,7 @@ from sr_lightning.config.section_check import check_section, check_value
 from sr_lightning.config.signatures import parameters, table_keys
 from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.train import checked_paths
+from sr_lightning.config.trainer_check import device_findings
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
 from sr_lightning.weights.location import find_weights_file
@@ -88,12 +89,7 @@ def _check_values(config: EvaluateConfig, findings: list[str]) -> None:
     metrics = table_keys("sr_lightning.metrics.quality", "METRICS")
     config.metrics = _names("metrics", config.metrics, metrics, findings)
     config.format = _names("format", config.format, FORMATS, findings)
-    if config.accelerator not in ("auto", "cpu", "gpu", "cuda"):
-        findings.append(f"accelerator: found {config.accelerator!r}, allowed: auto, cpu, gpu")
-    devices = config.devices
-    is_list = isinstance(devices, list) and devices and all(type(d) is int and d >= 0 for d in devices)
-    if not is_list and devices not in ("auto", -1) and (type(devices) is not int or devices < 1):
-        findings.append(f"devices: found {devices!r}, allowed: 1 and more, a list of numbers, auto")
+    findings += device_findings("", config.accelerator, config.devices)
 
 
 def _names(key: str, value: Any, allowed: tuple[str, ...], findings: list[str]) -> list[str]:

@@ -7,34 +7,51 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-# What keys of W&B, Hugging Face, GitHub, OpenAI and Amazon look like, and hexadecimal ones of W&B before 2025.
-_SECRET = re.compile(r"([0-9a-f]{40}|wandb_v\d_\w{20,}|hf_\w{30,}|gh[pousr]_\w{30,}|sk-[\w-]{20,}|AKIA[0-9A-Z]{16})")
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+# The keys of W&B, Hugging Face, GitHub, OpenAI, Amazon, Google, GitLab and Slack, private keys, signed web tokens, and
+# passwords in addresses; alone or inside a longer text.
+_SECRET = re.compile(
+    r"wandb_v\d_\w{20,}|(?<!\w)(hf_\w{30,}|gh[pousr]_\w{30,}|github_pat_\w{22,}|glpat-[\w-]{20,}|xox[abprs]-[\w-]{10,}"
+    r"|local-[0-9a-f]{40}|(AKIA|ASIA)[0-9A-Z]{16}(?!\w)|AIza[\w-]{35}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\."
+    r"|sk-(?=[\w-]*\d)(?=[\w-]*[A-Z])[\w-]{20,})|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]+:[^/\s@]+@"
+)
+# W&B's keys before 2025 look like a commit of git: alone they count, in a text where it speaks of a key.
+_HEXADECIMAL = re.compile(r"(?<![0-9a-fA-F])[0-9a-f]{40}(?![0-9a-fA-F])")
+_SPOKEN_OF = re.compile(r"key|token|secret|passw|login|credential", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY)(_|$)", re.IGNORECASE)
 
 
 def is_secret(value: Any) -> bool:
-    """Whether a text has the form of a key, or holds the value of an environment variable named as one."""
+    """Whether a text is or holds a key, by its form or as the value of an environment variable named as one."""
     if not isinstance(value, str):
         return False
     known = [secret for name, secret in os.environ.items() if _SECRET_NAME.search(name) and len(secret) >= 8]
-    return _SECRET.fullmatch(value.strip("'\" ")) is not None or any(secret in value for secret in known)
+    if _SECRET.search(value) or any(secret in value for secret in known):
+        return True
+    alone = _HEXADECIMAL.fullmatch(value.strip("'\" ")) is not None
+    return alone or (_HEXADECIMAL.search(value) is not None and _SPOKEN_OF.search(value) is not None)
 
 
 def secret_findings(plain: Any, key: str = "") -> Iterator[str]:
-    """One message for each value that a run must not write into its files; the value is not repeated."""
+    """One message for each value, or key, that a run must not write into its files; the secret is not repeated."""
     if isinstance(plain, dict | list):
         for name, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
-            yield from secret_findings(value, f"{key}.{name}" if key else str(name))
+            if is_secret(name):
+                yield _finding(f"a key in {key or 'the config'}")
+            else:
+                yield from secret_findings(value, f"{key}.{name}" if key else str(name))
     elif is_secret(plain):
-        yield secret_finding(key)
+        yield _finding(key)
 
 
-def secret_finding(key: str) -> str:
-    """The message about one key that holds a secret, with the way out."""
-    return (
-        f"{key}: looks like a secret, which would be written into the run's files; allowed: an environment variable "
-        "such as WANDB_API_KEY, or `wandb login`"
-    )
+def composed_secrets(config: DictConfig) -> Iterator[str]:
+    """`secret_findings` of a composed config with its `hydra` section: folders and logs are named by what stands there.
+
+    Each value is resolved by itself, because many of the `hydra` section can be only when a job runs.
+    """
+    yield from secret_findings(_resolve_leaves(config))
 
 
 def typed_secrets(arguments: list[str]) -> Iterator[str]:
@@ -43,5 +60,32 @@ def typed_secrets(arguments: list[str]) -> Iterator[str]:
         key, _, value = argument.partition("=")
         name = key.lstrip("+~").rpartition(".")[2]
         is_named_so = _SECRET_NAME.search(name) is not None and re.fullmatch(r"\S{16,}", value) is not None
-        if is_named_so or is_secret(value or key):
-            yield secret_finding(key if value else "the command line")
+        if is_secret(key):
+            yield _finding("the command line")
+        elif is_named_so or is_secret(value):
+            yield _finding(key)
+
+
+def _finding(key: str) -> str:
+    """The message about one key that holds a secret, with the way out."""
+    return (
+        f"{key}: looks like a secret, which would be written into the run's files; allowed: an environment variable "
+        "such as WANDB_API_KEY, or `wandb login`"
+    )
+
+
+def _resolve_leaves(node: Any) -> Any:
+    if OmegaConf.is_dict(node):
+        return {str(key): _resolve_child(node, key) for key in node}
+    if OmegaConf.is_list(node):
+        return [_resolve_child(node, index) for index in range(len(node))]
+    return node
+
+
+def _resolve_child(node: Any, key: Any) -> Any:
+    if OmegaConf.is_missing(node, key):
+        return None
+    try:
+        return _resolve_leaves(node[key])
+    except OmegaConfBaseException:
+        return None

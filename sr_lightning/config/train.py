@@ -24,6 +24,7 @@ from sr_lightning.config.schema import (
 from sr_lightning.config.secrets import secret_findings
 from sr_lightning.config.section_check import check_section
 from sr_lightning.config.suggestions import suggest_key
+from sr_lightning.config.trainer_check import trainer_findings
 from sr_lightning.config.value_check import range_findings
 from sr_lightning.config.wandb_check import wandb_findings
 
@@ -47,13 +48,14 @@ def check_train(config: DictConfig) -> TrainConfig:
     plain = {"callbacks": {}, "logger": {}} | resolved(config)  # callbacks=null and logger=null choose none
     known = {field.name for field in fields(TrainConfig)}
     required = {field.name for field in fields(TrainConfig) if field.default is field.default_factory is MISSING}
+    refuse(list(secret_findings(plain)))  # before a message could repeat one
     findings = [f"{key}: no such key; {suggest_key(key, plain)}" for key in plain if key not in known]
     if missing := [f"{key}: must be given" for key in sorted(required - set(plain))]:
         refuse(findings + missing)
-    findings += secret_findings(plain)
     checked = TrainConfig(**{key: value for key, value in plain.items() if key in known})
     _check_sections(checked, findings)
     findings += range_findings(checked)
+    findings += trainer_findings(checked.trainer) if isinstance(checked.trainer, dict) else []
     findings += wandb_findings(checked.logger)
     if not findings:  # a value of another type is no path to look for
         findings += path_findings(checked)

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from sr_lightning.image.resize import Kernel
+
 
 class TrainWindows(NamedTuple):
     """Windows cut by a worker, still uint8."""
@@ -63,6 +65,8 @@ class EvalBatch(NamedTuple):
     name: str
     key: int
     """The image's number in its set; names may repeat in sub-folders."""
+    baseline: Kernel = "bicubic"
+    """The rule of bicubic's row: where LR is made by `bicubic_double`, so is its enlargement."""
 
 
 class NoImage(NamedTuple):

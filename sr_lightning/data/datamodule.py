@@ -31,6 +31,9 @@ from sr_lightning.image.resize import Kernel
 
 log = logging.getLogger(__name__)
 
+VALIDATION = "validation"
+"""Key of the validation images' fingerprint in the state of the data."""
+
 
 class SRDataModule(pl.LightningDataModule):
     """Training samples, validation and test images for one scale or several.
@@ -146,6 +149,7 @@ class SRDataModule(pl.LightningDataModule):
         """Bad training images that are done without."""
         self.train_loader: TimedLoader | None = None
         self._restored_fingerprint: str | None = None
+        self._restored_validation: str | None = None
         self.accepts_other_data = accepts_other_data
 
     def setup(self, stage: str) -> None:
@@ -190,6 +194,12 @@ class SRDataModule(pl.LightningDataModule):
                 "data: the training images or how they are cut have changed since the checkpoint was written, so "
                 "the run cannot continue where it stopped; allowed: the same data, a new run that starts from "
                 "its weights (model.weights=<checkpoint>), or, to go on with other samples, allow_change=[data]"
+            )
+        if not self.accepts_other_data and self.has_other_validation:
+            raise UserError(
+                "data.val: the validation images, their LR or how they are cropped have changed since the checkpoint "
+                "was written, so that its best and what comes now cannot be compared; allowed: the same images, or, to "
+                "choose the best anew, allow_change=[data.val]"
             )
         sampler = BatchSampler(
             start_k=self.k,
@@ -262,14 +272,29 @@ class SRDataModule(pl.LightningDataModule):
             parts.append("permute_channels")
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
+    def validation_fingerprint(self) -> str:
+        """Hash of all that the validation's figures depend on besides the network."""
+        parts = [
+            (images.name, images.hr.key, sorted((scale, lr.key) for scale, lr in (images.lr or {}).items()))
+            for images in self.val_sets
+        ]
+        settings = (self.scales, self.val_crop, self.degrade.describe())
+        return hashlib.sha256(repr((parts, settings)).encode()).hexdigest()[:32]
+
+    @property
+    def has_other_validation(self) -> bool:
+        """Whether the run was resumed from a checkpoint that was validated on other images."""
+        return self._restored_validation not in (None, self.validation_fingerprint())
+
     def state_dict(self) -> dict[str, Any]:
         """The position in the data, for the checkpoint."""
-        return {"k": self.k, "fingerprint": self.fingerprint()}
+        return {"k": self.k, "fingerprint": self.fingerprint(), VALIDATION: self.validation_fingerprint()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues at the stored sample."""
         self.k = state_dict["k"]
         self._restored_fingerprint = state_dict["fingerprint"]
+        self._restored_validation = state_dict.get(VALIDATION)  # checkpoints of early versions have none
         if self._restored_fingerprint != self.fingerprint():
             self._try_single_rounding()
 

@@ -19,6 +19,7 @@ def find_images(
     extensions: Sequence[str] = EXTENSIONS,
     files: Sequence[str] | None = None,
     key: str = "folder",
+    misnamed: list[Path] | None = None,
 ) -> list[Path]:
     """The images below a folder, sorted by their path inside it, each real file once.
 
@@ -29,9 +30,10 @@ def find_images(
         extensions: Those that count, with or without the dot; case is ignored.
         files: Only these, as paths relative to `folder`, in any order; None for all.
         key: The config key to name in an error.
+        misnamed: Takes the files whose names are no text, which are left out then; None: they are an error.
 
     Raises:
-        UserError: No such folder, no image in it, one of `files` is not there, or a name is no text.
+        UserError: No such folder, no image in it, some of `files` are not there, or names are no text.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -52,7 +54,11 @@ def find_images(
         else:
             others.add(path.suffix.lower() or "(none)")
     if odd := [path for path in found.values() if not _is_text(path)]:
-        raise UserError(f"{key}: {str(odd[0])!a} is not a name in UTF-8; allowed: rename it")
+        if misnamed is None:
+            names = enumerated([ascii(str(path)) for path in odd])
+            raise UserError(f"{key}: names that are not in UTF-8: {names}; allowed: rename them")
+        misnamed += odd
+        found = {real: path for real, path in found.items() if path not in odd}
     if not found:
         seen = f"found only files with the extensions {', '.join(sorted(others))}" if others else "found no file at all"
         raise UserError(f"{key}: no image in {folder}: {seen}; data.extensions allows {', '.join(sorted(allowed))}")

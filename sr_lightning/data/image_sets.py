@@ -12,8 +12,10 @@ from sr_lightning.data.cache.store import ImageStore, Shrink
 from sr_lightning.data.duplicates.mismatched_pairs import refuse_mismatched
 from sr_lightning.data.files import find_images, pair_images
 from sr_lightning.data.images import Images, Size, mismatches
+from sr_lightning.data.inspection.pair_shift import warn_about_shifts
 from sr_lightning.data.requirements import refuse_too_small
 from sr_lightning.errors import UserError
+from sr_lightning.files import UnsafeNameError, inside
 from sr_lightning.text import listed
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,10 @@ class SetFinder:
 
     def evaluation(self, key: str, name: str, entry: str | dict[str, Any], *, crop: int | None = None) -> Images:
         """One of them; `key` is its config key, for the messages."""
+        try:
+            inside(Path(), name, r"[^/]+")  # the names of result files contain it
+        except UnsafeNameError as error:
+            raise UserError(f"{key}: the set's name {error}; allowed: a plain name") from None
         entry = entry if isinstance(entry, dict) else {"hr": entry}
         hr = find_images(entry["hr"], extensions=self.extensions, files=entry.get("files"), key=key)
         lr_folder = entry.get("lr")
@@ -139,8 +145,9 @@ class SetFinder:
         hr_store = self.stored(hr, shrink)
         images = Images(name, hr_store, lr or None)
         images.check_pairs()
-        for store in lr.values():
+        for scale, store in lr.items():
             refuse_mismatched(hr_store, store)
+            warn_about_shifts(name, hr_store, store, scale)
         for store in (hr_store, *lr.values()):
             for lost, count in store.lost.items():
                 log.warning("%s: %d of %d images have %s", name, count, len(set(store.paths)), lost)

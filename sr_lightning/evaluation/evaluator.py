@@ -56,5 +56,5 @@ def score_output(sr: Tensor, batch: EvalBatch, *, method: MethodId, seconds: flo
 
 def bicubic_score(batch: EvalBatch) -> ImageScore:
     """The baseline's score."""
-    sr, seconds = measure_time(lambda: bicubic(batch.lr, batch.scale))
+    sr, seconds = measure_time(lambda: bicubic(batch.lr, batch.scale, kernel=batch.baseline))
     return score_output(sr, batch, method=BICUBIC, seconds=seconds)

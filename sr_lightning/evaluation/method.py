@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.data.batch import EvalBatch
-from sr_lightning.errors import UserError
+from sr_lightning.errors import FailedError, UserError, is_out_of_memory, one_line, user_place
 from sr_lightning.evaluation.scores import BICUBIC, MethodId
 from sr_lightning.inference.predict import bicubic, super_resolve
+
+_LONGEST = 100  # characters of a folder's name: 255 bytes are allowed, and a number may follow
 
 
 @dataclass(frozen=True)
@@ -51,12 +53,6 @@ class Method:
         """Remarks below the table."""
         return []
 
-    @property
-    def folder(self) -> str:
-        """Its name as a folder's."""
-        label = self.label if self.seeds == 1 else f"{self.label} seed {self.seed}"
-        return re.sub(r"[^\w.() -]+", "_", label)
-
     @contextmanager
     def on(self, device: torch.device) -> Iterator[None]:
         """Keeps what it needs on a device while the block runs."""
@@ -65,6 +61,22 @@ class Method:
     def predict(self, batch: EvalBatch) -> Tensor:
         """The enlarged image, (1, 3, h·s, w·s), uint8 or floating point in [0, 1]."""
         raise NotImplementedError
+
+
+def folder_names(methods: Sequence[Method]) -> dict[MethodId, str]:
+    """A name for each method's folder: its label in safe characters, with a number where it repeats.
+
+    Labels come from names of files and runs, so that they may be long, hidden (`..`), or differ in signs only.
+    """
+    names: dict[MethodId, str] = {}
+    for method in methods:
+        label = method.label if method.seeds == 1 else f"{method.label} seed {method.seed}"
+        name = first = re.sub(r"[^\w.() -]+", "_", label)[:_LONGEST].strip(". ") or "method"
+        number = 2
+        while name.casefold() in {other.casefold() for other in names.values()}:
+            name, number = f"{first} {number}", number + 1
+        names[method.id] = name
+    return names
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,7 @@ class BicubicMethod(Method):
 
     def predict(self, batch: EvalBatch) -> Tensor:
         """See `Method.predict`."""
-        return bicubic(batch.lr, batch.scale)
+        return bicubic(batch.lr, batch.scale, kernel=batch.baseline)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,18 +127,30 @@ class NetworkMethod(Method):
         """See `Method.predict`.
 
         Raises:
-            UserError: The network returned another size.
+            UserError: The network returned another size, or code of the user's own failed.
+            FailedError: Not enough memory for the image.
         """
         try:
             return super_resolve(self.net, batch.lr, batch.scale, self_ensemble=self.self_ensemble, tile=self.tile)
-        except ValueError as error:
-            raise UserError(f"{self.checkpoint or self.label}: {error}") from None
+        except UserError:
+            raise
+        except Exception as error:
+            height, width = batch.lr.shape[-2:]
+            where = f"{self.checkpoint or self.label}: {batch.name} ({width}x{height} LR pixels) at x{batch.scale}"
+            if is_out_of_memory(error):
+                smaller = (self.tile or max(height, width)) // 2
+                raise FailedError(f"{where}: not enough memory ({one_line(error)}); try tile={smaller}") from None
+            if isinstance(error, ValueError):
+                raise UserError(f"{where}: {error}") from None
+            if (place := user_place(error)) is not None:
+                raise UserError(f"{where}: {one_line(error)} ({place})") from None
+            raise
 
 
 def network_method(
     label: str, net: nn.Module, scales: tuple[int, ...], checkpoint: str | None, config: dict[str, Any]
 ) -> NetworkMethod:
-    """A network with the facts of its training config."""
+    """A network with the facts of its training config, which comes from a file and may hold anything."""
     return NetworkMethod(
         label=label,
         net=net,
@@ -134,13 +158,15 @@ def network_method(
         checkpoint=checkpoint,
         config=config,
         params=sum(p.numel() for p in net.parameters()),
-        seed=config.get("seed"),
+        seed=seed if type(seed := config.get("seed")) is int else None,
         trained_on=_training_sets(config),
     )
 
 
 def _training_sets(config: dict[str, Any]) -> str:
     """The names of the training folders, with the package of those that are part of one."""
-    folders = config.get("data", {}).get("train_dir") or []
-    paths = [Path(folder) for folder in ([folders] if isinstance(folders, str) else folders)]
+    data = config.get("data")
+    folders = data.get("train_dir") if isinstance(data, dict) else None
+    folders = [folders] if isinstance(folders, str) else folders if isinstance(folders, list) else []
+    paths = [Path(folder) for folder in folders if isinstance(folder, str)]
     return ", ".join(p.name if p.name != "data" else f"{p.parent.name}/{p.name}" for p in paths)

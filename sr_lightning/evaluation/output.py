@@ -9,10 +9,10 @@ from rich.console import Console
 
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.summary import Evaluation
-from sr_lightning.evaluation.tables import COST, QUALITY, Record, latex, markdown, terminal, write_csv
+from sr_lightning.evaluation.tables import COST, QUALITY, Record, latex, markdown, markdown_text, terminal, write_csv
 from sr_lightning.runs.environment import environment
 from sr_lightning.runs.run import Run
-from sr_lightning.text import printable, shown
+from sr_lightning.text import shown, single_line
 
 FILES = {"markdown": "results.md", "latex": "results.tex", "csv": "results.csv"}
 
@@ -27,9 +27,9 @@ def write_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str]
         minutes: Duration of the evaluation.
     """
     lines, columns = evaluation.table_rows, _columns(evaluation)
-    texts = [*protocol(evaluation), *evaluation.notes, *evaluation.differences]
+    texts = [single_line(text) for text in (*protocol(evaluation), *evaluation.notes, *evaluation.differences)]
     if "markdown" in formats:
-        below = "".join(f"\n{text}\n" for text in texts)
+        below = "".join(f"\n{markdown_text(text)}\n" for text in texts)
         (run.folder / FILES["markdown"]).write_text(markdown(lines, columns) + below, encoding="utf-8")
     if "latex" in formats:
         below = "".join(f"% {text}\n" for text in texts)
@@ -68,13 +68,13 @@ def print_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str]
         title = f"Cost of one image of 1280x720 on {cost.device}, {cost.precision}; {latency}"
         console.print(terminal(_costs_only(lines), COST, title=title))
     for text in [*protocol(evaluation), *evaluation.notes]:
-        console.print(printable(text))
+        console.print(single_line(text))
     for number, source in enumerate(sources, 1):
-        console.print(f"[{number}] {source}", style="dim")
+        console.print(f"[{number}] {single_line(source)}", style="dim")
     if evaluation.differences:
         console.print()
     for text in evaluation.differences:
-        console.print(printable(text))
+        console.print(single_line(text))
     files = ["results.json", "per_image.csv", *(FILES[name] for name in FILES if name in formats)]
     console.print(f"\nrun folder  {shown(run.folder)}", soft_wrap=True)
     console.print(f"files       {', '.join(files)}")

@@ -17,7 +17,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.evaluation.benchmark_check import BenchmarkCheck, check_benchmark
 from sr_lightning.evaluation.diagnosis import FAR_BELOW, FIRST_IMAGES, diagnose
 from sr_lightning.evaluation.evaluator import score
-from sr_lightning.evaluation.method import BicubicMethod, Method, NetworkMethod
+from sr_lightning.evaluation.method import BicubicMethod, Method, NetworkMethod, folder_names
 from sr_lightning.evaluation.predictions import Prediction, predict, save_predictions
 from sr_lightning.evaluation.scores import (
     ImageScore,
@@ -49,12 +49,12 @@ class TestBench:
     save_to: Path | None = None
     """Folder for the predictions; None: they are not kept."""
 
-    def predictions(self, method: Method) -> Iterator[Prediction]:
-        """Runs a method on this process's share of the images."""
+    def predictions(self, method: Method, folder: str) -> Iterator[Prediction]:
+        """Runs a method on this process's share of the images; `folder` is its folder below `save_to`."""
         with method.on(self.place.device):
             predictions = predict(method, self.images, self.degrade, self.place)
             if self.save_to is not None:
-                predictions = save_predictions(predictions, self.save_to / method.folder, self.images)
+                predictions = save_predictions(predictions, self.save_to / folder, self.images)
             yield from predictions
 
     def score(self, prediction: Prediction, method: Method) -> ImageScore:
@@ -91,9 +91,11 @@ def run_evaluation(
         UserError: A set is not the benchmark that it looks like, or images of another program cannot be scored.
     """
     baseline = BicubicMethod()
-    bicubic = gather_scores([bench.score(prediction, baseline) for prediction in bench.predictions(baseline)])
+    folders = folder_names([baseline, *methods])
+    predictions = bench.predictions(baseline, folders[baseline.id])
+    bicubic = gather_scores([bench.score(prediction, baseline) for prediction in predictions])
     checks = _check_benchmarks(bench, bicubic, keep_altered=keep_altered)  # before the networks take their time
-    own, diagnoses = _score_methods(bench, methods, bicubic)
+    own, diagnoses = _score_methods(bench, methods, bicubic, folders)
     scores = _with_titles(bicubic + gather_scores(own), checks)
     dropped = non_finite(scores)
     return Evaluation(
@@ -111,7 +113,7 @@ def run_evaluation(
 
 
 def _score_methods(
-    bench: TestBench, methods: Sequence[Method], bicubic: Sequence[ImageScore]
+    bench: TestBench, methods: Sequence[Method], bicubic: Sequence[ImageScore], folders: Mapping[MethodId, str]
 ) -> tuple[list[ImageScore], list[str]]:
     """The scores of all methods, and a diagnosis of each whose first images are far below bicubic."""
     found: list[ImageScore] = []
@@ -120,7 +122,7 @@ def _score_methods(
     for method in methods:
         log.info("%s: %s", method.label, method.id.source or "without a checkpoint")
         is_known = False
-        for n, prediction in enumerate(bench.predictions(method)):
+        for n, prediction in enumerate(bench.predictions(method, folders[method.id])):
             found.append(bench.score(prediction, method))
             above = gain(found[-1].psnr_y, baseline[found[-1].image].psnr_y)
             if n < FIRST_IMAGES and not is_known and above < -FAR_BELOW and math.isfinite(above):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,9 +90,12 @@ def save_predictions(predictions: Iterable[Prediction], folder: Path, images: Ev
 
 def image_names(images: EvalImages) -> dict[tuple[str, int], str]:
     """(set, number in the set) -> the image's name without suffix, with the number behind it where names repeat."""
-    paths = {(found.name, i): found.hr.paths[i] for found, _, i in images.items}
-    repeats = Counter((name, path.stem) for (name, _), path in paths.items())
-    return {
-        (name, i): path.stem if repeats[name, path.stem] == 1 else f"{path.stem}_{i}"
-        for (name, i), path in paths.items()
-    }
+    names = {(found.name, i): found.hr.paths[i].stem for found, _, i in images.items}
+    while repeated := _repeated(names):  # a number may make another file's name
+        names |= {key: f"{names[key]}_{key[1]}" for key in repeated}
+    return names
+
+
+def _repeated(names: Mapping[tuple[str, int], str]) -> list[tuple[str, int]]:
+    counts = Counter((name, stem) for (name, _), stem in names.items())
+    return [(name, i) for (name, i), stem in names.items() if counts[name, stem] > 1]

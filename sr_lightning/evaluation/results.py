@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, SetScore, bicubic_scores, gain, summarise
+from sr_lightning.evaluation.tables import spreadsheet_cell
 from sr_lightning.files import write_atomically
 from sr_lightning.metrics.psnr_ssim import PROTOCOL
 
@@ -43,7 +44,7 @@ def write_results(
         ],
         **extra,
     }
-    write_atomically(folder / "results.json", json.dumps(_without_infinity(document), indent=1, ensure_ascii=False))
+    write_atomically(folder / "results.json", json.dumps(_json_value(document), indent=1, ensure_ascii=False))
 
 
 def _row(row: SetScore) -> dict[str, Any]:
@@ -92,13 +93,15 @@ def _write_per_image(path: Path, scores: Sequence[ImageScore], facts: Mapping[Me
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]) if rows else [])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: spreadsheet_cell(value) for name, value in row.items()} for row in rows)
 
 
-def _without_infinity(value: Any) -> Any:
-    """JSON has neither infinity nor NaN: both become null."""
+def _json_value(value: Any) -> Any:
+    """JSON has neither infinity nor NaN: both become null. Bytes of a path that are no text become escapes."""
     if isinstance(value, Mapping):
-        return {key: _without_infinity(entry) for key, entry in value.items()}
+        return {_json_value(key): _json_value(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_infinity(entry) for entry in value]
+        return [_json_value(entry) for entry in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
     return None if isinstance(value, float) and not math.isfinite(value) else value

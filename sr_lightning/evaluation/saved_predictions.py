@@ -59,12 +59,12 @@ class SavedImages(Method):
             UserError: The file cannot be read, is transparent, or grey where the test image has colours.
         """
         path = self.files[batch.set, batch.scale, batch.key]
-        with Image.open(path, formats=FORMATS) as image:
-            if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
-                raise UserError(f"{path}: is partly transparent; allowed: RGB, or an alpha channel of 255 everywhere")
         sr = torch.from_numpy(decode(path).rgb.copy()).permute(2, 0, 1)[None].to(batch.hr.device)
         if tuple(sr.shape) != tuple(batch.hr.shape):
             raise UserError(f"{path}: {_wrong_size(sr.shape[-2:], batch.hr.shape[-2:], batch.scale)}")
+        with Image.open(path, formats=FORMATS) as image:  # it has been decoded: it is one, and of this size
+            if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
+                raise UserError(f"{path}: is partly transparent; allowed: RGB, or an alpha channel of 255 everywhere")
         if _is_grey(sr) and not _is_grey(batch.hr):
             raise UserError(
                 f"{path}: is grey, but {batch.name} has colours; allowed: RGB (from a Y channel saved as a grey image "
@@ -149,7 +149,8 @@ def _size(path: Path) -> tuple[int, int] | None:
     """(H, W) by the file's header; None where it cannot be read, which decoding it will explain."""
     try:
         with Image.open(path, formats=FORMATS) as image:
-            return (image.height, image.width) if image.getexif().get(274, 1) < 5 else (image.width, image.height)
+            is_turned = image.getexif().get(274, 1) in (5, 6, 7, 8)
+            return (image.width, image.height) if is_turned else (image.height, image.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
 

@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.text import Text
 
 from sr_lightning.evaluation.scores import BICUBIC, MethodId, SetScore
-from sr_lightning.text import Table
+from sr_lightning.text import Table, single_line
 
 Kind = Literal["baseline", "own", "published"]
 
@@ -98,6 +98,7 @@ QUALITY = ("PSNR-Y", "SSIM-Y", "gain", "params")
 TRAINING = ("PSNR-Y", "SSIM-Y", "gain", "least", "params", "ms/img")
 COST = ("params", "multiply-adds", "latency", "memory")
 TITLE = "PSNR (dB) and SSIM on Y; gain over bicubic: mean and least"
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
 _TEXTS = ("set", "method", "trained on", "source")
 
 
@@ -110,7 +111,7 @@ def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TIT
         for i, row in enumerate(group):
             head = set_and_scale(row) if i == 0 else "published" if row.kind == "published" != before else ""
             table.add(
-                *(head, row.method, *_cells(row, columns)),
+                *map(single_line, (head, row.method, *_cells(row, columns))),
                 style="dim italic" if row.kind == "published" else "",
                 ends_section=i == len(group) - 1,
             )
@@ -123,7 +124,7 @@ def markdown(rows: Sequence[Record], columns: Sequence[str]) -> str:
     names = ["set", "method", *columns]
     lines = [f"| {' | '.join(names)} |", f"| {' | '.join('---' if n in _TEXTS else '---:' for n in names)} |"]
     for row in rows:
-        cells = [_markdown(text) for text in (set_and_scale(row), row.method, *_cells(row, columns))]
+        cells = [markdown_text(text) for text in (set_and_scale(row), row.method, *_cells(row, columns))]
         if row.kind == "published":
             cells = [f"*{cell}*" if cell else "" for cell in cells]
         lines.append(f"| {' | '.join(cells)} |")
@@ -137,12 +138,14 @@ def latex(rows: Sequence[Record], columns: Sequence[str]) -> str:
         r"% \usepackage{booktabs}",
         rf"\begin{{tabular}}{{{''.join('l' if name in _TEXTS else 'r' for name in names)}}}",
         r"\toprule",
-        " & ".join(_latex(name) for name in names) + r" \\",
+        " & ".join(latex_text(name) for name in names) + r" \\",
     ]
     for _, group in _groups(rows):
         lines.append(r"\midrule")
         for i, row in enumerate(group):
-            cells = [_latex(text) for text in (set_and_scale(row) if i == 0 else "", row.method, *_cells(row, columns))]
+            cells = [
+                latex_text(text) for text in (set_and_scale(row) if i == 0 else "", row.method, *_cells(row, columns))
+            ]
             if row.kind == "published":
                 cells = [rf"\textit{{{cell}}}" if cell else "" for cell in cells]
             lines.append(" & ".join(cells) + r" \\")
@@ -154,11 +157,23 @@ def write_csv(path: Path, rows: Sequence[Record]) -> None:
     plain = [asdict(row) for row in rows]
     for row in plain:
         row.update(row.pop("more"))
+        row.update({name: spreadsheet_cell(value) for name, value in row.items()})
     names = dict.fromkeys(name for row in plain for name in row)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(names))
         writer.writeheader()
         writer.writerows(plain)
+
+
+def spreadsheet_cell(value: Any) -> Any:
+    """A value of a CSV file that no spreadsheet takes for a formula: such a text begins with an apostrophe.
+
+    Names of files, runs and training sets come from others, and a cell `=cmd|…` is run when the file is opened.
+    """
+    if not isinstance(value, str):
+        return value
+    text = single_line(value)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
 def set_and_scale(row: Record) -> str:
@@ -203,7 +218,9 @@ def _count(n: int | str | None) -> str:
     return f"{n / 1e6:.2f} M" if n >= 1e6 else f"{n / 1e3:.1f} K" if n else "0"
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
+    """Text that means nothing to Markdown, HTML in it included."""
+    text = single_line(text)
     for character in "\\`*_[]<>|":
         text = text.replace(character, f"\\{character}")
     return text
@@ -218,5 +235,6 @@ _LATEX = {
 }
 
 
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+def latex_text(text: str) -> str:
+    """Text that means nothing to TeX."""
+    return "".join(_LATEX.get(character, character) for character in single_line(text))

@@ -26,7 +26,7 @@ def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
 
     Raises:
         UserError: The image is smaller than the network takes.
-        ValueError: The network returned another size.
+        ValueError: The network returned another size, or no floating-point tensor.
     """
     traits = network_traits(net)
     if min(lr.shape[-2:]) < traits.min_size:
@@ -34,6 +34,9 @@ def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
         raise UserError(f"model: {type(net).__name__} needs {traits.min_size} LR pixels on each side, found {size}")
     sr: Tensor = net(lr, scale=scale) if len(traits.scales) > 1 else net(lr)
     expected = (*lr.shape[:-2], lr.shape[-2] * scale, lr.shape[-1] * scale)
+    if not isinstance(sr, Tensor) or not sr.is_floating_point():
+        found = f"a tensor of {sr.dtype}" if isinstance(sr, Tensor) else f"a {type(sr).__name__}"
+        raise ValueError(f"{type(net).__name__} made {found}; expected a floating-point tensor of {expected} in [0, 1]")
     if sr.shape != expected:
         raise ValueError(
             f"{type(net).__name__} made {tuple(sr.shape)} from {tuple(lr.shape)} at x{scale}; expected {expected}"

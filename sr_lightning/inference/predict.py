@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.image.color import SYMMETRIES, dihedral, inverse_dihedral, to_uint8
-from sr_lightning.image.resize import resize
+from sr_lightning.image.resize import Kernel, resize
 from sr_lightning.inference.forward import apply_network, apply_to_rgb
 from sr_lightning.inference.tiling import super_resolve_tiled
 
@@ -52,14 +52,15 @@ def super_resolve(
     return total / SYMMETRIES
 
 
-def bicubic(lr: Tensor, scale: int) -> Tensor:
+def bicubic(lr: Tensor, scale: int, *, kernel: Kernel = "bicubic") -> Tensor:
     """The baseline of every table: MATLAB's bicubic, on 8-bit levels.
 
     Args:
         lr: (N, 3, h, w) float in [0, 1], as read from an 8-bit file.
         scale: Factor.
+        kernel: `bicubic_double`: rounded once, as MATLAB's result for doubles.
 
     Returns:
         (N, 3, h·s, w·s) uint8.
     """
-    return resize(to_uint8(lr), Fraction(scale))
+    return resize(to_uint8(lr), Fraction(scale), kernel=kernel)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ class MetricsCsv(Logger):
     def __init__(self, folder: str | Path) -> None:
         super().__init__()
         self.path = Path(folder) / "metrics.csv"
-        self._columns: list[str] = self._read()[0]
+        self._columns, rows = self._read()
+        self._count = len(rows)
 
     @property
     def name(self) -> str:
@@ -51,14 +53,39 @@ class MetricsCsv(Logger):
             self._rewrite(rows)
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.DictWriter(file, self._columns).writerow(row)
+        self._count += 1
 
     @rank_zero_only
-    def truncate(self, step: int) -> None:
-        """Keeps what the first `step` steps have logged: the run continues from there and writes the rest again."""
+    def truncate(self, rows: int) -> None:
+        """Keeps the first rows: a resumed run writes those after its checkpoint again."""
+        self._replace(self.rows()[:rows])
+
+    @rank_zero_only
+    def convert(self, step: int) -> None:
+        """As `truncate`, for a file of an early version, whose rows bear the number of the step before.
+
+        Args:
+            step: The step of the checkpoint, of which it is not known how much was logged before it.
+        """
+        kept = [row for row in self.rows() if int(row["step"]) < step]
+        self._replace([row | {"step": str(int(row["step"]) + 1)} for row in kept])
+
+    def rows(self) -> list[dict[str, str]]:
+        """All rows, each a column -> text; empty texts are values that were not logged."""
+        return self._read()[1]
+
+    def flush(self) -> int:
+        """Waits until all rows are on the disk, and returns their number."""
+        if not self.path.exists():
+            return 0
+        with self.path.open("rb") as file:
+            os.fsync(file.fileno())
+        return self._count
+
+    def _replace(self, kept: list[dict[str, str]]) -> None:
         if not self.path.exists():
             return
-        _, rows = self._read()
-        kept = [row for row in rows if int(row["step"]) < step]
+        self._count = len(kept)
         if kept:
             self._rewrite(kept)
         else:

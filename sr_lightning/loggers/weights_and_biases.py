@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import netrc
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlparse
@@ -18,6 +19,9 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.scores import ImageScore, MethodId, bicubic_scores, gain
+from sr_lightning.files import inside
+
+_MAX_ID = 64
 
 
 def wandb_logger(
@@ -77,9 +81,14 @@ def wandb_logger(
 def _run_id(file: Path) -> str:
     if ranks().rank != 0:
         return "unused"  # only the first process logs
+    file = inside(file.parent, file.name)
     if not file.exists():
         file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
-    return file.read_text(encoding="utf-8").strip()
+    with file.open(encoding="utf-8", errors="replace") as opened:
+        found = opened.read(_MAX_ID + 2).strip()
+    if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{_MAX_ID}}}", found):  # W&B makes the names of its folders from it
+        raise UserError(f"{file}: found {ascii(found)[:80]}, allowed: letters, digits, _ and -, {_MAX_ID} at most")
+    return found
 
 
 def _check_online() -> None:
@@ -107,6 +116,22 @@ def _has_key(host: str) -> bool:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
+
+
+def replay(loggers: Sequence[Logger], rows: Sequence[Mapping[str, str]]) -> None:
+    """Logs the rows of the pieces before into an offline W&B run, so that its newest file shows the whole run.
+
+    W&B writes a file for each piece. One that continues a run online needs no repetition: the server has the rows.
+
+    Args:
+        loggers: Those of the run.
+        rows: Of `metrics.csv`, as `MetricsCsv.rows` gives them.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger) and logger._wandb_init.get("mode") == "offline":
+            for row in rows:
+                values = {name: float(text) for name, text in row.items() if name != "step" and text}
+                logger.log_metrics(values, step=int(row["step"]))
 
 
 def log_table(loggers: Sequence[Logger], scores: Sequence[ImageScore], method: MethodId) -> None:

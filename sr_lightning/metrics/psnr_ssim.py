@@ -202,5 +202,5 @@ def _compared(sr: Tensor, hr: Tensor, border: int, channel: Channel) -> tuple[Te
 
 
 def _levels(x: Tensor, channel: Channel) -> Tensor:
-    x = x if x.dtype == torch.uint8 else to_uint8(x)
+    x = (x if x.dtype == torch.uint8 else to_uint8(x)).contiguous()  # the order in memory is that of the sums
     return levels_to_y(x) if channel == "Y" else x.to(torch.float64)

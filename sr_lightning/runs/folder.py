@@ -3,61 +3,49 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import re
-import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.distributed.environment import external_rank, is_torchrun
 from sr_lightning.errors import UserError
-from sr_lightning.files import write_atomically
+from sr_lightning.files import outward_links, write_atomically
 from sr_lightning.runs.lock import LOCK
-from sr_lightning.text import shown
+from sr_lightning.text import enumerated, shown
 
 _PATIENCE = 60.0  # seconds that ranks wait for the first to name the folder
 
 
-def chosen_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
-    """The folder that the user has typed."""
-    typed = [o for o in overrides if o.lstrip("+").startswith(f"{_key(is_sweep=is_sweep)}=")]
-    return Path(str(OverridesParser.create().parse_override(typed[-1]).value())) if typed else None
-
-
-def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool) -> list[str]:
+def claim_folder(name: str, root: Path, chosen: Path | None, *, is_sweep: bool) -> Path:
     """Claims a run's or a sweep's folder and prints it.
 
     Args:
         name: The command.
         root: `paths.runs`.
-        overrides: As typed, paths quoted.
+        chosen: The folder that the user has chosen, resolved: two command lines may look alike and mean two folders,
+            or look different and mean one.
         is_sweep: `<root>/sweep/<date_time>` instead of `<root>/<name>/<date_time>`.
-
-    Returns:
-        The overrides that tell Hydra; without the folder where the user has typed it.
 
     Raises:
         UserError: The folder holds a run already, or cannot be created.
     """
-    key, what = _key(is_sweep=is_sweep), "sweep" if is_sweep else "run"
-    # Only the first rank writes `.hydra` and the command's log.
-    others = ["hydra.output_subdir=null", f"hydra.job.name={name}_rank{rank}"] if (rank := external_rank()) > 0 else []
-    if folder := chosen_folder(overrides, is_sweep=is_sweep):
-        if others:
-            return others  # the first has looked at the folder, and may have begun to write into it
-        if not is_sweep and any((folder / file).exists() for file in ("metrics.csv", "results.json")):
-            way = f", or ckpt_path={folder} to continue it" if name == "train" else ""
-            raise UserError(f"{key}: {folder} holds a run; allowed: a new folder{way}")
-        print(f"{what} folder: {folder}", flush=True)
-        return []
+    what = "sweep" if is_sweep else "run"
+    if chosen is not None:
+        if external_rank() > 0:
+            return chosen  # the first has looked at the folder, and may have begun to write into it
+        refuse_outward_links(chosen, "hydra.sweep.dir" if is_sweep else "hydra.run.dir")
+        if not is_sweep:
+            refuse_used(chosen, "hydra.run.dir", is_resumable=name == "train")
+        print(f"{what} folder: {chosen}", flush=True)
+        return chosen
     root = root / ("sweep" if is_sweep else name)
-    if others:
-        return [quote_path(f"{key}={_told_folder(root)}"), *others]
+    if external_rank() > 0:
+        return Path(_told_folder(root))
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     for attempt in range(1, 1000):  # runs that start in the same second get a suffix
         folder = root / (stamp if attempt == 1 else f"{stamp}_{attempt}")
@@ -70,8 +58,30 @@ def claim_folder(name: str, root: Path, overrides: list[str], *, is_sweep: bool)
         print(f"{what} folder: {folder}", flush=True)
         if external_rank() == 0:
             _tell_folder(folder, root)
-        return [quote_path(f"{key}={folder}")]
+        return folder
     raise UserError(f"paths.runs: {root} has a thousand folders of this second")
+
+
+def folder_overrides(name: str, folder: Path, *, is_sweep: bool) -> list[str]:
+    """The overrides that tell Hydra the folder; only the first rank writes `.hydra` and the command's log there."""
+    own = [quote_path(f"hydra.{'sweep' if is_sweep else 'run'}.dir={folder}")]
+    if (rank := external_rank()) > 0:
+        own += ["hydra.output_subdir=null", f"hydra.job.name={name}_rank{rank}"]
+    return own
+
+
+def refuse_used(folder: Path, key: str, *, is_resumable: bool) -> None:
+    """Raises UserError where a folder holds a run already.
+
+    Args:
+        folder: Where a new run is to lie.
+        key: The config key that names it, for the message.
+        is_resumable: Whether the command could continue that run.
+    """
+    real = folder.resolve()  # also where a part of the path, which `..` leaves again, does not exist yet
+    if any((real / file).exists() for file in ("metrics.csv", "results.json")):
+        way = f", or ckpt_path={folder} to continue it" if is_resumable else ""
+        raise UserError(f"{key}: {folder} holds a run; allowed: a new folder{way}")
 
 
 def _tell_folder(folder: Path, root: Path) -> None:
@@ -115,15 +125,26 @@ def _slurm_file(root: Path) -> Path:
     return root / f".slurm-{job}"
 
 
+def refuse_outward_links(folder: Path, key: str) -> None:
+    """A run's folder may come from anyone, and a log or a table that is a link is written where it leads.
+
+    Raises:
+        UserError: Files in it are links to files elsewhere.
+    """
+    links = [path for path in outward_links(folder) if path.relative_to(folder).parts[0] != "wandb"]
+    if links:  # W&B links to its own logs, and makes all names in its folder
+        told = enumerated([str(path) for path in links])
+        raise UserError(f"{key}: found links that lead out of {folder}: {told}; allowed: the files themselves")
+
+
 def remove_unused(folder: Path, name: str) -> None:
     """Removes the folder of a run that never began, unless it holds other files."""
-    logs = re.compile(rf"{re.escape(name)}(_rank\d+)?\.log")
-    own = (".hydra", LOCK)
-    if external_rank() > 0 or any(path.name not in own and not logs.fullmatch(path.name) for path in folder.iterdir()):
+    own = re.compile(rf"{re.escape(name)}(_rank\d+)?\.log|{re.escape(LOCK)}|\.hydra/(config|hydra|overrides)\.yaml")
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    if external_rank() > 0 or any(path != ".hydra" and not own.fullmatch(path) for path in found):
         return
-    shutil.rmtree(folder)
+    for path in sorted(found.values(), reverse=True):  # a folder after its files
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    with contextlib.suppress(OSError):  # another process has written into it meanwhile
+        folder.rmdir()
     print(f"the run did not begin; its folder {shown(folder)} is removed", flush=True)
-
-
-def _key(*, is_sweep: bool) -> str:
-    return "hydra.sweep.dir" if is_sweep else "hydra.run.dir"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -53,6 +53,18 @@ def _take(lock: int, folder: Path, key: str) -> None:
         )
     os.ftruncate(lock, 0)
     os.pwrite(lock, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
+
+
+def held_locks() -> list[int]:
+    """File descriptors of the locks of this process, for a process that it starts to share them."""
+    return sorted(_held)
+
+
+def inherit_locks(descriptors: Iterable[int]) -> None:
+    """Shares the locks of the process that has started this one, until this one ends."""
+    for descriptor in descriptors:
+        os.set_inheritable(descriptor, False)
+        _held.add(descriptor)
 
 
 def _close_in_fork() -> None:

@@ -10,12 +10,15 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]  # it ships no types
 
 from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, Resumable, Trailer, find_resumable, read_trailer, tidy
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
 from sr_lightning.runs.allowed_changes import OWN, ResumePolicy, apply_changes, differing_keys, unequal_keys
+from sr_lightning.runs.folder import refuse_outward_links
 from sr_lightning.runs.saved_config import read_saved_config, with_current_names
 from sr_lightning.text import natural_key
 
@@ -63,6 +66,7 @@ class Resume:
             "checkpoint": self.checkpoint and str(self.checkpoint),
             "changes": self.changes,
             "step": self.step,
+            "logged_rows": self.trailer and self.trailer.logged_rows,
             "allowed": self.allowed,
             "differing": self.differing,
         }
@@ -75,7 +79,7 @@ class Resume:
             plain["checkpoint"] and Path(plain["checkpoint"]),
             DictConfig({}),
             plain["changes"],
-            trailer=None if plain["step"] is None else Trailer(plain["step"], None),
+            trailer=None if plain["step"] is None else Trailer(plain["step"], None, plain["logged_rows"]),
             allowed=tuple(plain["allowed"]),
             differing=tuple(plain["differing"]),
         )
@@ -131,6 +135,7 @@ def find_resume(folder: Path, overrides: list[str]) -> Resume:
     Raises:
         UserError: All of its checkpoints are damaged, or a key typed now may not change.
     """
+    refuse_outward_links(folder, "ckpt_path")
     typed = [o for o in overrides if not o.lstrip("+~").startswith((*(f"{key}=" for key in OWN), "hydra."))]
     config = read_saved_config(_saved_config(folder), typed)
     file, allowed = Path(str(_typed(overrides, "ckpt_path"))), _allowed(overrides)
@@ -143,39 +148,60 @@ def find_resume(folder: Path, overrides: list[str]) -> Resume:
     return Resume(folder, found.newest, config, changes, found.trailer, found.damaged, allowed)
 
 
-def find_jobs(folder: Path, configs: Sequence[DictConfig]) -> dict[str, Resume | Finished]:
+def find_jobs(folder: Path, jobs: Sequence[tuple[str, DictConfig]]) -> dict[str, Resume | Finished]:
     """What an earlier call of the same sweep has left: job number -> a run to resume, or its result.
 
     Args:
         folder: The sweep's folder; may be new.
-        configs: The jobs' configs in their order.
+        jobs: Folder in that of the sweep, and config, of each job in their order.
 
     Raises:
         UserError: A job in the folder had another config, or all of its checkpoints are damaged.
     """
     found: dict[str, Resume | Finished] = {}
-    for number, config in enumerate(configs):
-        job = folder / str(number)
+    for number, (subfolder, config) in enumerate(jobs):
+        job = folder / subfolder
         if not _saved_config(job).is_file():
             continue
-        saved = with_current_names(_without_own(OmegaConf.load(_saved_config(job))))
-        if unequal_keys(saved, _without_own(config)):
+        refuse_outward_links(job, "hydra.sweep.dir")
+        saved = _job_config(job)
+        if saved is not None and unequal_keys(with_current_names(_without_own(saved)), _without_own(config)):
             raise UserError(
                 f"hydra.sweep.dir: {job} was run with another config; allowed: the sweep's own command, or a new folder"
             )
-        results = _results(job)
+        results = None if saved is None else _job_results(job)
         if results and not results.get("refused"):
             found[str(number)] = Finished(results.get("objective"))
-        elif (kept := _refuse_all_damaged(job, find_resumable(job / "checkpoints"), "hydra.sweep.dir")).newest:
-            found[str(number)] = Resume(job, kept.newest, config, [], kept.trailer, kept.damaged)
+            continue
+        kept = _refuse_all_damaged(job, find_resumable(job / "checkpoints"), "hydra.sweep.dir")
+        found[str(number)] = Resume(job, kept.newest, config, [], kept.trailer, kept.damaged)
+        if saved is None or results is None:
+            torn = job / "results.json" if saved else _saved_config(job)
+            way = f"continues from {kept.newest.name}" if kept.newest else "begins again"
+            print(f"{torn} is incomplete, as an interrupted run leaves it; the job {way}", flush=True)
     return found
 
 
-def _results(job: Path) -> dict[str, Any]:
-    """The content of a job's `results.json`; empty where there is none."""
-    file = job / "results.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    return found
+def _job_config(job: Path) -> DictConfig | None:
+    """The config saved with a sweep's job; None where it is torn, or Hydra had not yet written its last file."""
+    if not (job / ".hydra" / "overrides.yaml").is_file():
+        return None
+    try:
+        found = OmegaConf.load(_saved_config(job))
+    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException):
+        return None
+    return found if isinstance(found, DictConfig) and found else None
+
+
+def _job_results(job: Path) -> dict[str, Any] | None:
+    """The content of a job's `results.json`; empty where there is none, None where it is torn."""
+    try:
+        found = json.loads((job / "results.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def accept_differences(resume: Resume, config: TrainConfig) -> tuple[str, ...]:

@@ -49,6 +49,9 @@ def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
     Raises:
         UserError: It is no plain YAML, names a third-party class that was not typed again, or reads the environment.
     """
+    run = path.parent.parent
+    if not (path.parent / "overrides.yaml").is_file() and not (run / "checkpoints").exists():  # Hydra writes it last
+        raise _never_began(path)
     try:
         config = OmegaConf.load(path)
         raw = with_current_names(OmegaConf.to_container(config, resolve=False))
@@ -56,10 +59,7 @@ def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
         reason = describe_yaml_error(error) if isinstance(error, YAMLError) else f"{path}: {error}"
         raise UserError(f"ckpt_path: the run's config cannot be read: {reason}") from None
     if not raw:  # Hydra opens the file, and a moment later fills it
-        raise UserError(
-            f"ckpt_path: {path} is empty: the run was ended before it began. Nothing is lost; start it again, with "
-            f"hydra.run.dir={path.parent.parent} in the same folder"
-        )
+        raise _never_began(path)
     if not isinstance(config, DictConfig):
         raise UserError(f"ckpt_path: {path} holds no config; allowed: the folder of a run")
     config = OmegaConf.create(raw)
@@ -80,6 +80,13 @@ def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
     if findings:
         raise UserError("\n".join(findings))
     return config
+
+
+def _never_began(path: Path) -> UserError:
+    return UserError(
+        f"ckpt_path: {path} is incomplete: the run was ended before it began. Nothing is lost; start it again, with "
+        f"hydra.run.dir={path.parent.parent} in the same folder"
+    )
 
 
 def with_current_names(node: Any) -> Any:

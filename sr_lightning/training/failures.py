@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from sr_lightning.errors import is_out_of_memory
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EISDIR)
-_NO_MEMORY = ("can't allocate memory", "out of memory", "Cannot allocate memory")
 
 
 def explain(error: Exception, folder: Path) -> str | None:
@@ -21,7 +22,7 @@ def explain(error: Exception, folder: Path) -> str | None:
         return f"{error.filename or folder}: no space is left to write ({error.strerror})"
     if isinstance(error, OSError) and error.errno in _GONE and _lies_in(error.filename, folder):
         return f"{error.filename}: cannot be written any more ({error.strerror}): was the run's folder moved away?"
-    if isinstance(error, MemoryError) or any(sign in str(error) for sign in _NO_MEMORY):
+    if is_out_of_memory(error):
         said = (str(error).splitlines() or ["MemoryError"])[0]
         return f"not enough memory ({said}); less is needed with a smaller data.patch_size or a smaller " + (
             "network, and with trainer.accumulate_grad_batches=2 at the same data.batch_size"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 from rich.console import Console
 
-from sr_lightning.callbacks import Checkpoints
+from sr_lightning.callbacks import Checkpoints, Elapsed
 from sr_lightning.checkpoints.weights import load_weights
 from sr_lightning.data import SRDataModule
+from sr_lightning.data.degradations.base import lr_protocol
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
 from sr_lightning.evaluation.tables import TITLE, TRAINING, records, terminal
@@ -21,7 +21,7 @@ from sr_lightning.training.module import SRModule
 
 
 def final_test(
-    trainer: pl.Trainer, module: SRModule, data: SRDataModule, folder: Path, *, info: dict[str, Any], started: float
+    trainer: pl.Trainer, module: SRModule, data: SRDataModule, folder: Path, *, info: dict[str, Any]
 ) -> float:
     """Tests the best weights, writes the results into the run's folder and prints their table.
 
@@ -31,7 +31,6 @@ def final_test(
         data: The test sets.
         folder: The run's folder.
         info: The run's records, as `runs.environment.describe` gives them.
-        started: When the training started, by `time.perf_counter`.
 
     Returns:
         The objective: see `objective`.
@@ -48,14 +47,14 @@ def final_test(
         logger.log_metrics(logged_values(rows, "test") | gains, step=trainer.global_step)
     if not trainer.is_global_zero:
         return reached
-    minutes = (time.perf_counter() - started) / 60
+    minutes = next(c.seconds for c in trainer.callbacks if isinstance(c, Elapsed)) / 60  # type: ignore[attr-defined]  # set by a connector
     checkpoint = "checkpoints/best.ckpt" if best.is_file() else None
     facts = {module.method: {"checkpoint": checkpoint, "params": info["parameters"]}}
     write_results(
         folder,
         scores,
         facts=facts,
-        protocol={"lr_kernel": data.degrade.describe()},
+        protocol=lr_protocol(data.degrade),
         extra={"objective": reached, "steps": trainer.global_step, "minutes": minutes, "run": info}
         | {"training_pictures_left_out": data.left_out}
         | {"split": "test" if data.has_test_sets else "validation"},

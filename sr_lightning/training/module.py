@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -13,17 +15,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from sr_lightning.callbacks.logged_steps import is_logged
 from sr_lightning.checkpoints.matching import differences
 from sr_lightning.checkpoints.weights import FORMAT
 from sr_lightning.data.batch import EvalBatch, NoImage, TrainBatch
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.evaluator import bicubic_score, score_output
 from sr_lightning.evaluation.predictions import measure_time
-from sr_lightning.evaluation.scores import ImageScore, MethodId, gather_scores, logged_values, summarise
+from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, gather_scores, logged_values, summarise
 from sr_lightning.image.color import rgb_to_y
 from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
 from sr_lightning.models.base import network_traits
+from sr_lightning.text import enumerated
+
+log = logging.getLogger(__name__)
 
 OptimizerFactory = Callable[[Any], Optimizer]
 SchedulerFactory = Callable[[Optimizer, int], LRScheduler]
@@ -71,6 +77,8 @@ class SRModule(pl.LightningModule):
         """The network's and bicubic's score of each image of the last evaluation, complete on every rank."""
         self.validation: dict[str, float] | None = None
         """Mean PSNR on Y of the last validation, `psnr_y`, and bicubic's, `bicubic_psnr_y`."""
+        self._exact: list[str] = []
+        self._accumulated: list[dict[str, Tensor]] = []
         self._baseline: dict[tuple[object, ...], ImageScore] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -93,9 +101,12 @@ class SRModule(pl.LightningModule):
         return {"loss": total, "terms": detached}
 
     def log_terms(self, total: Tensor, terms: dict[str, Tensor]) -> None:
-        """The loss and its terms, without their weights."""
-        self.log("train/loss", total, sync_dist=True)
-        self.log_dict({f"train/loss/{name}": term for name, term in terms.items()}, sync_dist=True)
+        """The loss and its terms, without their weights: means over the batches that a step accumulates."""
+        self._accumulated.append({"train/loss": total, **{f"train/loss/{name}": term for name, term in terms.items()}})
+        if len(self._accumulated) < self.trainer.accumulate_grad_batches:
+            return
+        parts, self._accumulated = self._accumulated, []
+        self.log_dict({name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}, sync_dist=True)
 
     def enlarged(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """SR and HR of a batch, (N, C, h·s, w·s) each, in the colours that the network works on."""
@@ -108,8 +119,7 @@ class SRModule(pl.LightningModule):
     @property
     def is_logged_step(self) -> bool:
         """Whether the values of the coming optimizer step are written: logging costs 2 ms a step."""
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by a connector
-        return (self.global_step + 1) % every == 0
+        return is_logged(self.trainer, self.global_step + 1)
 
     def build_optimizers(self) -> list[Optimizer]:
         """One over the network's weights (the loss has none)."""
@@ -193,17 +203,38 @@ class SRModule(pl.LightningModule):
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
-        """Means over the images of each set, the same on every rank."""
+        """Means over the images of each set, the same on every rank.
+
+        Images for which the network or bicubic is exact are left out: a mean with an infinite PSNR says nothing of
+        the others, and no later validation could be better.
+
+        Raises:
+            UserError: Bicubic is exact for all images.
+        """
         self.results = gather_scores(self.results)
         if not self.results:
             return
-        rows = summarise(self.results)
+        exact = {score.image: score.name for score in self.results if math.isinf(score.psnr_y)}
+        self._name_exact(sorted(set(exact.values())))
+        finite = [score for score in self.results if score.image not in exact]
+        if not finite and all(math.isinf(score.psnr_y) for score in self.results if score.method == BICUBIC):
+            raise UserError(
+                f"data.val: bicubic restores every image exactly ({enumerated(list(exact.values()))}), so there is "
+                "nothing to gain; allowed: images that are not flat"
+            )
+        rows = summarise(finite or self.results)
         self.log_dict(logged_values(rows, "val"))
         own = [row for row in rows if row.method == self.method]
         mean, gain = (sum(getattr(row, name) for row in own) / len(own) for name in ("psnr_y", "gain"))
         self.log("val/psnr_y", mean)
         self.log("val/gain", gain)
         self.validation = {"psnr_y": mean, "bicubic_psnr_y": mean - gain}
+
+    def _name_exact(self, names: list[str]) -> None:
+        """Names the images that are left out of the means, whenever they are others than before."""
+        if names != self._exact and self.trainer.is_global_zero:
+            log.warning("validation without the images that come out exactly: %s", enumerated(names) or "none any more")
+        self._exact = names
 
     def on_test_epoch_end(self) -> None:
         """Gathers the scores of all ranks; the caller reports them."""

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -12,7 +14,8 @@ from sr_lightning.cli.launcher import processes
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.data.datasets import EvalImages
 from sr_lightning.errors import UserError
-from sr_lightning.runs.folder import chosen_folder, claim_folder, remove_unused
+from sr_lightning.runs.folder import claim_folder, folder_overrides, remove_unused
+from sr_lightning.runs.lock import locked
 from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -53,10 +56,9 @@ def test_under_srun_all_ranks_use_the_folder_that_the_first_names(tmp_path, monk
         monkeypatch.setenv(f"SLURM_{key}", value)
     leave = []
     monkeypatch.setattr("atexit.register", lambda call, **arguments: leave.append(lambda: call(**arguments)))
-    (first,) = claim_folder("train", root, [], is_sweep=False)
+    folder = claim_folder("train", root, None, is_sweep=False)
     monkeypatch.setenv("SLURM_PROCID", "1")
-    assert claim_folder("train", root, [], is_sweep=False)[0] == first
-    folder = chosen_folder([first], is_sweep=False)
+    assert claim_folder("train", root, None, is_sweep=False) == folder
     for name in ("train.log", "train_rank1.log"):
         (folder / name).touch()
     remove_unused(folder, "train")
@@ -69,18 +71,20 @@ def test_under_srun_all_ranks_use_the_folder_that_the_first_names(tmp_path, monk
 
 
 def test_under_srun_only_the_first_rank_judges_and_writes_into_a_folder_that_the_user_names(tmp_path, monkeypatch):
-    typed = [f"hydra.run.dir={tmp_path / 'mine'}"]
+    mine = tmp_path / "mine"
     for key, value in (("STEP_NUM_TASKS", "2"), ("PROCID", "0")):
         monkeypatch.setenv(f"SLURM_{key}", value)
-    assert claim_folder("train", tmp_path, typed, is_sweep=False) == []
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "metrics.csv").touch()  # the first has begun
+    assert claim_folder("train", tmp_path, mine, is_sweep=False) == mine
+    assert folder_overrides("train", mine, is_sweep=False) == [f"hydra.run.dir='{mine}'"]
+    mine.mkdir()
+    (mine / "metrics.csv").touch()  # the first has begun
     monkeypatch.setenv("SLURM_PROCID", "1")
-    others = claim_folder("train", tmp_path, typed, is_sweep=False)
+    assert claim_folder("train", tmp_path, mine, is_sweep=False) == mine
+    others = folder_overrides("train", mine, is_sweep=False)[1:]
     assert others == ["hydra.output_subdir=null", "hydra.job.name=train_rank1"]
     monkeypatch.setenv("SLURM_PROCID", "0")
     with pytest.raises(UserError, match="holds a run"):
-        claim_folder("train", tmp_path, typed, is_sweep=False)
+        claim_folder("train", tmp_path, mine, is_sweep=False)
 
 
 @pytest.mark.fault("P4", "the figures of one process")
@@ -132,3 +136,58 @@ def test_a_mistake_that_only_the_processes_find_is_told_once_and_leaves_no_folde
     assert err.count("needs images of 2000 pixels") == 1
     assert "Traceback" not in err
     assert list(Path("runs/train").iterdir()) == []
+
+
+PARENT = """
+import os, subprocess, sys, time
+from pathlib import Path
+from sr_lightning.runs.lock import held_locks, locked
+with locked(Path("a"), "x"):
+    command = [sys.executable, "-c", sys.argv[1], str(os.getpid()), *map(str, held_locks())]
+    child = subprocess.Popen(command, pass_fds=held_locks())
+    time.sleep(100)
+"""
+CHILD = """
+import sys, time
+from pathlib import Path
+from sr_lightning.distributed.parent import end_with_parent
+from sr_lightning.runs.lock import inherit_locks
+{}
+end_with_parent(int(sys.argv[1]))
+inherit_locks(map(int, sys.argv[2:]))
+Path("begun").touch()
+time.sleep(100)
+"""
+WAIT = "Path('starting').touch()\nwhile not Path('go').exists(): time.sleep(0.01)"
+
+
+def until(holds):
+    deadline = time.monotonic() + 200
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_free():
+    try:
+        with locked(Path("a"), "x"):
+            return True
+    except UserError:
+        return False
+
+
+@pytest.mark.fault("T21", "the processes end with it, and hold the folder until then")
+@pytest.mark.parametrize("moment", ["starting", "begun"])
+def test_the_processes_end_when_their_parent_is_killed(moment):
+    """One that was just starting trained to its end, without a lock, beside the same command typed again."""
+    code = CHILD.format(WAIT if moment == "starting" else "")
+    with subprocess.Popen([sys.executable, "-c", PARENT, code], start_new_session=True) as parent:
+        until(Path(moment).exists)
+        assert not is_free()
+        parent.kill()
+        parent.wait()
+        if moment == "starting":
+            assert not is_free()  # nobody learns of the death before the child has asked
+            Path("go").touch()
+        until(is_free)
+    assert not Path("begun").exists() or moment == "begun"

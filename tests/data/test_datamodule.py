@@ -111,7 +111,9 @@ def test_a_run_from_when_bicubic_was_rounded_once_goes_on_with_it(tmp_path, fold
     data.train_dataloader()  # not refused
     assert data.degrade.describe() == "matlab_bicubic_double"
     assert "data.kernel=bicubic_double" in caplog.text
-    assert data.state_dict() == {"k": 8, "fingerprint": OLD_FINGERPRINT}  # and so does its next continuation
+    assert (  # so does the next one
+        data.state_dict().items() >= {"k": 8, "fingerprint": OLD_FINGERPRINT}.items()
+    )  # and so does its next continuation
     assert module(grey, tmp_path, kernel="bicubic_double", **settings).fingerprint() == OLD_FINGERPRINT
 
 

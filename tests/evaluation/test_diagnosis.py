@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_evaluate import QUICK, document, mine, save
 from torch import nn
 
+from helpers.evaluations import QUICK, document, mine, save_network
 from sr_lightning.data.batch import EvalBatch
 from sr_lightning.evaluate import main
 from sr_lightning.evaluation.diagnosis import diagnose
@@ -58,12 +58,12 @@ def test_the_convention_that_explains_it_is_named(convention, image):
 
 def test_a_network_far_below_bicubic_is_said_at_once_and_beneath_the_table(folder, tmp_path, capsys):
     """Weights that load and are garbage stood in the table without a word."""
-    path = save(tmp_path / "garbage.ckpt")
+    path = save_network(tmp_path / "garbage.ckpt")
     content = torch.load(path)
     for value in content["state_dict"].values():
         value.mul_(20)
     torch.save(content, path)
-    good = save(tmp_path / "good.ckpt", seed=2)
+    good = save_network(tmp_path / "good.ckpt", seed=2)
     assert main([f"checkpoint={{garbage: {path}, good: {good}}}", *mine(folder), *QUICK]) == 0
     said = capsys.readouterr()
     (note,) = [note for note in document()["notes"] if "below bicubic" in note]

@@ -435,6 +435,16 @@ def test_pretrained_weights_are_weights_of_a_typed_model_too(folder):
     assert a == b
 
 
+def test_a_sweeps_folder_stands_for_its_best_job_and_is_said(folder, tmp_path):
+    for job, objective in enumerate((0.5, 1.5, None)):
+        save_network(tmp_path / f"sweep/{job}/checkpoints/best.ckpt", seed=job)
+        (tmp_path / f"sweep/{job}/results.json").write_text(json.dumps({"objective": objective}))
+    assert main([f"checkpoint={tmp_path}/sweep", *mine(folder), *QUICK]) == 0
+    best = f"{tmp_path}/sweep/1/checkpoints/best.ckpt"
+    assert document()["rows"][1]["checkpoint"] == best
+    assert f"EDSR: {best}" in (only_run() / "evaluate.log").read_text()
+
+
 def test_an_image_that_both_make_exactly_gains_nothing(tmp_path):
     """inf - inf is no number, and a flat image is no reason for a table without gains."""
     (tmp_path / "flat").mkdir()

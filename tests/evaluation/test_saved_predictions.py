@@ -244,7 +244,7 @@ def test_a_benchmark_is_checked_and_published_rows_stand_beside(sr_data, tmp_pat
         (["predictions=[.,.]", "scale=4"], "predictions: . is named twice"),
         (["predictions={bicubic: .}", "scale=4"], "predictions.bicubic: bicubic stands in every table"),
         (["predictions=[]", "scale=4"], "predictions: found an empty list"),
-        (["predictions=3", "scale=4"], "predictions: found 3, allowed: a folder of images"),
+        (["predictions=3", "scale=4"], "predictions: 3 is not there"),
         (["predictions=.", "scale=4", "tile=64"], "tile: found 64, allowed: nothing; images are scored as they are"),
     ],
 )
@@ -253,6 +253,13 @@ def test_bad_settings_are_told_before_torch_is_needed(overrides, said, capsys):
     err = capsys.readouterr().err
     assert said in err
     assert "Traceback" not in err
+
+
+def test_folders_may_be_called_as_a_file_system_allows(folder, theirs, tmp_path):
+    odd = theirs.rename(tmp_path / "a b,c=[d] x4")
+    assert scored(odd, folder, "hydra.run.dir=odd") == 0
+    assert document(Path("odd"))["rows"][1]["predictions"] == str(odd)
+    assert scored(f"{tmp_path}/a b,c=[d] x{{scale}}", folder, "hydra.run.dir=placeholder") == 0
 
 
 def test_the_run_folder_is_the_one_that_is_printed(folder, theirs, capsys):

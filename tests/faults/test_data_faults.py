@@ -554,13 +554,14 @@ def test_D17_names_may_be_anything(tmp_path):
     assert sorted(names(data.train_images) + names(data.val_sets[0])) == sorted(ODD)
 
 
-@pytest.mark.fault("D17", "refused, escaped")
-def test_D17_a_name_that_is_no_text_is_refused(tmp_path):
-    """It could be printed nowhere: neither in a table nor in a log."""
+@pytest.mark.fault("D17", "refused, all of them, escaped")
+def test_D17_names_that_are_no_text_are_refused(tmp_path):
+    """They could be printed nowhere: neither in a table nor in a log."""
     (tmp_path / "in").mkdir()
-    with open(os.fsencode(tmp_path / "in") + b"/\xff.png", "wb") as file:
-        file.write(encoded("PNG"))
-    with pytest.raises(UserError, match=r"data\.train_dir: .*udcff\.png.*is not a name in UTF-8") as caught:
+    for name in (b"/\xff.png", b"/\xfe.png"):
+        with open(os.fsencode(tmp_path / "in") + name, "wb") as file:
+            file.write(encoded("PNG"))
+    with pytest.raises(UserError, match=r"data\.train_dir: names .* not in UTF-8: .*udcfe\.png.*udcff\.png") as caught:
         setup(tmp_path / "in", tmp_path, val_holdout=0)
     assert str(caught.value).isprintable()
 

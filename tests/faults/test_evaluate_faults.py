@@ -1,5 +1,6 @@
 """Evaluations of folders and images that are not as one expects, and by several processes."""
 
+import errno
 import subprocess
 import time
 from pathlib import Path
@@ -130,3 +131,66 @@ def test_P1_whichever_process_is_killed(killed):
         for process in ranks:
             process.kill()
             process.wait()
+
+
+@pytest.mark.fault("T5", "status 1, the file named, nothing that looks finished")
+@pytest.mark.parametrize("part", ["predictions.write_png", "results.write_atomically", "output.write_csv"])
+def test_T5_a_disk_that_is_full_during_an_evaluation(part, folder, monkeypatch, capsys):
+    def full(path, *arguments):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(f"sr_lightning.evaluation.{part}", full)
+    assert main([*BICUBIC, *mine(folder), "save_pictures=true"]) == 1
+    said = capsys.readouterr().err
+    assert "no space is left to write" in said
+    assert "Traceback" not in said
+    assert not list(Path("runs").rglob("results.json"))
+
+
+NETWORKS = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, fault):
+        super().__init__()
+        self.fault = fault
+
+    def forward(self, x):
+        y = nn.functional.interpolate(x, scale_factor=2)
+        match self.fault:
+            case "tuple":
+                return y, x
+            case "levels":
+                return (y * 255).to(torch.uint8)
+            case "size":
+                return y[..., 1:]
+            case "window":
+                return x.reshape(1, 3, -1, 7, 8)
+            case "memory":
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+"""
+
+
+@pytest.mark.fault("C12", "status 2, the file and its line named")
+@pytest.mark.parametrize(
+    ("fault", "status", "said"),
+    [
+        ("tuple", 2, "Net: 0.png (21x20 LR pixels) at x2: Net made a tuple; expected a floating-point tensor"),
+        ("levels", 2, "Net made a tensor of torch.uint8; expected a floating-point tensor"),
+        ("size", 2, "Net made (1, 3, 40, 41) from (1, 3, 20, 21) at x2"),
+        ("window", 2, "networks_of_mine.py:21, in forward"),
+        ("memory", 1, "0.png (21x20 LR pixels) at x2: not enough memory"),
+    ],
+)
+def test_C12_a_network_of_the_users_own_that_fails(fault, status, said, tmp_path, image, monkeypatch, capsys):
+    (tmp_path / "networks_of_mine.py").write_text(NETWORKS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "in").mkdir()
+    Image.fromarray(image(40, 42, 0)).save(tmp_path / "in/0.png")
+    own = ["+model._target_=networks_of_mine.Net", f"+model.fault={fault}", "scale=2", *QUICK]
+    assert main([*own, *mine(tmp_path / "in")]) == status
+    err = capsys.readouterr().err
+    assert said in err
+    assert "Traceback" not in err

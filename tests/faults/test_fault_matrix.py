@@ -31,7 +31,7 @@ def test_the_long_loops(tmp_path):
     script = TESTS.parent / "scripts/benchmarks/bench_faults.py"
     if not script.is_file():
         pytest.skip("needs a checkout")
-    sections = ["kills", "stops", "signals", "flips"]
+    sections = ["kills", "starts", "stops", "signals", "flips"]
     command = [sys.executable, script, *sections, "--n", "40", "--out", tmp_path / "out.json"]
     subprocess.run(command, check=True, timeout=3600)
     found = json.loads((tmp_path / "out.json").read_text())["figures"]

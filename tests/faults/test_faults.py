@@ -35,6 +35,7 @@ from sr_lightning.callbacks import ExactResume, NonFiniteGuard
 from sr_lightning.checkpoints.integrity import find_resumable
 from sr_lightning.data.datasets import TrainSamples
 from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
+from sr_lightning.loggers.metrics_csv import MetricsCsv
 from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import prepare
 from sr_lightning.runs.run import Run
@@ -153,7 +154,7 @@ def test_the_last_step_is_validated_and_saved():
     """7 steps, a validation every 2."""
     run(checked(), "a")
     assert content("a")["global_step"] == 7
-    assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [1, 3, 5, 6]
+    assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [2, 4, 6, 7]
 
 
 @pytest.mark.fault("T8", "a sentence, status 1, the step before is saved")
@@ -492,5 +493,45 @@ def test_a_run_without_a_checkpoint_begins_again_and_files_of_weights_are_no_sta
 
 def test_guards_are_on_by_default():
     config = checked()
-    assert any(isinstance(c, NonFiniteGuard) for c in training.build_callbacks(config.callbacks, Run(Path("a"), "x")))
-    assert any(isinstance(c, ExactResume) for c in training.build_callbacks(config.callbacks, Run(Path("a"), "x")))
+    callbacks = training.build_callbacks(config, Run(Path("a"), "x"), csv=MetricsCsv("a"), started=0.0)
+    assert {NonFiniteGuard, ExactResume} <= {type(callback) for callback in callbacks}
+
+
+# -- folders ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.fault("T22", "refused: the folder that is meant holds a run")
+def test_a_folder_put_together_from_other_keys_is_judged_by_what_it_means(tmp_path, capsys):
+    """The second run replaced the results of the first, and the lock lay in a folder called `a/s${seed}`."""
+    settings = [*CONF, *SETTINGS, "trainer.max_steps=1", "trainer.val_check_interval=1"]
+    assert main([*settings, "hydra.run.dir=a/s${seed}", "seed=3"]) == 0
+    assert sorted(path.name for path in Path("a").iterdir()) == ["s3"]
+    before = Path("a/s3/results.json").read_bytes()
+    for folder in ("a/s${seed}", "a/s3", "a/b/../s${seed}"):
+        capsys.readouterr()
+        assert main([*settings, f"hydra.run.dir={folder}", "seed=3"]) == 2
+        assert "s3 holds a run" in capsys.readouterr().err
+    assert Path("a/s3/results.json").read_bytes() == before
+    assert main([*settings, "hydra.run.dir=a/s${nothing}"]) == 2
+    assert "hydra.run.dir: " in capsys.readouterr().err
+
+
+@pytest.mark.fault("T22", "the jobs that are done stay done; two in one folder are refused")
+def test_a_sweep_whose_folders_are_put_together_from_other_keys(capsys):
+    settings = [
+        *CONF,
+        "-m",
+        *SETTINGS,
+        "trainer.max_steps=1",
+        "trainer.val_check_interval=1",
+        "hydra.sweep.dir=s${scale}",
+    ]
+    assert main([*settings, "hydra.sweep.subdir=x${seed}", "seed=1,2", "scale=2"]) == 0
+    assert sorted(path.name for path in Path("s2").iterdir() if path.is_dir()) == ["x1", "x2"]
+    before = [Path(f"s2/x{seed}/results.json").read_bytes() for seed in (1, 2)]
+    capsys.readouterr()
+    assert main([*settings, "hydra.sweep.subdir=x${seed}", "seed=1,2", "scale=2"]) == 0
+    assert capsys.readouterr().out.count("done before") == 2
+    assert [Path(f"s2/x{seed}/results.json").read_bytes() for seed in (1, 2)] == before
+    assert main([*settings, "hydra.sweep.subdir=x${scale}", "seed=1,2", "scale=2"]) == 2
+    assert "the jobs 0 and 1 would both lie in 'x2'" in capsys.readouterr().err

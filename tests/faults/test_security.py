@@ -1,5 +1,6 @@
 """No file that the project opens runs anything (S1, S2, S7), and no secret reaches a file (S5); S3, S4: downloads."""
 
+import importlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -176,6 +177,7 @@ def test_S2_a_saved_config_names_only_what_is_ours(tmp_path, evil_module, sectio
     config = OmegaConf.create({"scale": 4})
     OmegaConf.update(config, place, section, force_add=True)
     OmegaConf.save(config, tmp_path / "config.yaml")
+    (tmp_path / "overrides.yaml").write_text("[]\n")  # Hydra writes it last: the config is complete
     with pytest.raises(UserError, match=rf"{place}\..*(third-party classes|looks up)"):
         read_saved_config(tmp_path / "config.yaml", [])
     assert not Path("canary").exists()
@@ -199,6 +201,7 @@ LOOKUPS = [
 @pytest.mark.fault("S2", "refused, nothing looked up")
 def test_S2_a_saved_config_looks_nothing_up(tmp_path, monkeypatch, text):
     monkeypatch.setenv("SECRET_THING", "must not be seen")
+    (tmp_path / "overrides.yaml").write_text("[]\n")
     (tmp_path / "config.yaml").write_text(f'scale: 4\nlogger:\n  a:\n    notes: "{text}"\n')
     with pytest.raises(UserError, match=r"logger\.a\.notes.*looks up|cannot be read") as caught:
         read_saved_config(tmp_path / "config.yaml", [])
@@ -350,6 +353,97 @@ def test_S5_what_is_no_secret():
     harmless = ["+model.mask_token=true", "logger.wandb.notes=a note", "data.train_dir=/data/0123456789abcdef", "-m"]
     assert list(typed_secrets([*harmless, "hydra.run.dir=" + "/x" * 20, "+model.tokens=16", "scale=2,3"])) == []
     assert list(secret_findings({"a": [1, None, True, "0123456789abcdef"], "b": {"c": "x" * 40}})) == []
+
+
+LOOKED_UP = "shared/secret-9f3a.value"
+
+
+@pytest.mark.parametrize(
+    ("command", "override"),
+    [
+        ("train", "hydra.run.dir=runs/x_{}"),
+        ("train", "hydra.sweep.dir=runs/x_{}"),
+        ("train", "hydra.job.name={}"),
+        ("train", "+hydra.job.env_set.MINE={}"),
+        ("train", "paths.runs={}"),
+        ("train", "seed={}"),
+        ("train", "data.train_dir={}"),
+        ("train", "+data.test.Mine={}"),
+        ("train", "logger.wandb.notes='a {} b'"),
+        ("evaluate", "hydra.run.dir=runs/x_{}"),
+        ("evaluate", "checkpoint={}"),
+        ("preview", "preview.output={}.png"),
+        ("check_data", "check_data.output={}.json"),
+        ("pack", "output={}"),
+    ],
+)
+@pytest.mark.fault("S12", "refused, in no folder's name, no file and not on the screen")
+def test_S12_a_secret_that_is_looked_up(tmp_path, monkeypatch, capsys, override, command):
+    monkeypatch.setenv("SOME_API_KEY", LOOKED_UP)
+    run = importlib.import_module(f"sr_lightning.{command}").main
+    assert run([override.format("${oc.env:SOME_API_KEY}")]) == 2
+    said = capsys.readouterr()
+    assert ": looks like a secret" in said.err
+    assert LOOKED_UP not in said.err + said.out
+    assert "loading" not in said.out
+    assert list(tmp_path.rglob("*")) == []
+
+
+@pytest.mark.fault("S12", "refused when a run continues, too")
+def test_S12_a_secret_that_is_looked_up_when_a_run_continues(tmp_path, tiny, monkeypatch, capsys):
+    run = run_of(tmp_path, tiny, monkeypatch)
+    monkeypatch.setenv("SOME_API_KEY", LOOKED_UP)
+    before = sorted(tmp_path.rglob("*"))
+    for override in ("hydra.job.name=${oc.env:SOME_API_KEY}", "callbacks.pictures.zoom=${oc.env:SOME_API_KEY}"):
+        assert main([f"ckpt_path={run}", override]) == 2
+        said = capsys.readouterr()
+        assert LOOKED_UP not in said.err + said.out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("kind", KEYS)
+@pytest.mark.parametrize("text", ["my token is {}", "use {}, it is the key"])
+@pytest.mark.fault("S12", "refused, not repeated")
+def test_S12_a_secret_inside_a_longer_text(capsys, kind, text):
+    assert len(list(secret_findings({"a": [text.format(KEYS[kind])]}))) == 1
+    assert main([f"logger.wandb.notes='{text.format(KEYS[kind])}'"]) == 2
+    said = capsys.readouterr()
+    assert "logger.wandb.notes: looks like a secret" in said.err
+    assert KEYS[kind] not in said.err + said.out
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "glpat-" + "aB3-" * 6,
+        "AIza" + "aB3d5" * 7,
+        "xoxb-123456789012-abcdef",
+        "https://user:correct-horse@example.org/set",
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "github_pat_" + "aB3d5" * 6,
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.abc",
+        "local-" + "0123456789" * 4,
+    ],
+)
+@pytest.mark.fault("S12", "refused")
+def test_S12_further_kinds_of_secrets(text):
+    assert len(list(secret_findings({"a": text}))) == 1
+    assert len(list(secret_findings({text: 1}))) == 1
+
+
+def test_S12_texts_that_only_look_alike():
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    for text in (
+        f"as in commit {commit}",
+        f"/data/{commit}/images",
+        "runs/sk-learn-features-and-others-2026",
+        "task-hf_notes",
+        "s3://bucket/div2k",
+        "https://example.org/a:b@c",
+        "torch.optim.lr_scheduler.StepLR",
+        "the token shuffle of 2026",
+    ):
+        assert list(secret_findings({"a": text})) == [], text
 
 
 @pytest.mark.fault("S5", "in no file of a run")

@@ -7,6 +7,7 @@ import socket
 import time
 from pathlib import Path
 
+import hydra.core.utils
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -14,6 +15,8 @@ from lightning.pytorch import Callback
 from helpers.equality import bit_identical
 from helpers.faulty_runs import (
     AVERAGE,
+    CONF,
+    SETTINGS,
     Fault,
     Killed,
     Spoiling,
@@ -27,6 +30,7 @@ from helpers.faulty_runs import (
     terminate,
 )
 from sr_lightning.errors import InterruptedRun, TrainingFailedError
+from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_small_runs")
 
@@ -52,7 +56,63 @@ def test_a_kill_between_a_save_and_its_validation(hook):
         run(config, "a", Fault(hook, 4, kill))
     go_on(config, "a")
     assert_same("straight", "a")
-    assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [1, 3, 5, 6]
+    assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [2, 4, 6, 7]
+
+
+@pytest.mark.fault("T19", "each row once, as in a run that never stopped")
+def test_a_pending_validation_that_is_killed_before_its_checkpoint():
+    """Its row was written twice: rows were cut by their step, and this one belongs to the step before the next."""
+    config = checked()
+    run(config, "straight")
+    with pytest.raises(InterruptedRun):
+        run(config, "a", Fault("on_train_batch_end", 4, terminate))
+    for _ in range(2):
+        with pytest.raises(Killed):
+            go_on(config, "a", Fault("on_validation_end", 4, kill))  # the checkpoint comes after it
+        assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [2, 4]
+    go_on(config, "a")
+    assert_same("straight", "a")
+
+
+@pytest.mark.fault("T19", "each row once, as in a run that never stopped")
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_train_end"])
+def test_a_kill_right_after_a_signal_has_been_answered(hook, every):
+    """The step's row was still to be written; or one was that was not due, with the values of another step."""
+    config = checked(f"trainer.log_every_n_steps={every}")
+    run(config, "straight")
+    for step in (2, 3, 5):
+        folder = f"{hook} {step}"
+        with pytest.raises(Killed):
+            run(config, folder, Fault("on_before_backward", step - 1, terminate), Fault(hook, step, kill))
+        assert content(folder)["global_step"] == step
+        go_on(config, folder)
+        assert_same("straight", folder)
+
+
+@pytest.mark.fault("T20", "not begun: told by ckpt_path, begun by the same command")
+@pytest.mark.parametrize("share", [0, 0.5, 1])
+@pytest.mark.parametrize("file", ["config.yaml", "overrides.yaml"])
+def test_a_kill_while_hydra_writes_its_files(monkeypatch, capsys, file, share):
+    real = hydra.core.utils._save_config
+
+    def save(config, filename, output_dir):
+        real(config, filename, output_dir)
+        if filename == file:
+            path = Path(output_dir, filename)
+            os.truncate(path, int(share * path.stat().st_size))
+            raise Killed
+
+    command = [*CONF, *SETTINGS, "trainer.max_steps=1", "trainer.val_check_interval=1", "hydra.run.dir=a"]
+    with monkeypatch.context() as patch:
+        patch.setattr(hydra.core.utils, "_save_config", save)
+        with pytest.raises(Killed):
+            main(command)
+    if file == "config.yaml":
+        assert main(["ckpt_path=a", *CONF]) == 2
+        assert "ended before it began" in capsys.readouterr().err
+    assert main(command) == 0
+    assert content("a")["global_step"] == 1
 
 
 class AtBatch(Callback):

@@ -10,7 +10,7 @@ import torch
 from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from sr_lightning.evaluation.scores import BICUBIC, ImageScore
+from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId
 from sr_lightning.models import EDSR
 
 QUICK = ["accelerator=cpu", "cost=false"]
@@ -68,7 +68,10 @@ def by_scikit_image(sr, hr, scale):
     return peak_signal_noise_ratio(a, b, data_range=255), structural_similarity(a, b, **settings)
 
 
-def pair(name, scale, key, own, bicubic, method=EDSR):
+METHOD = MethodId("EDSR", "checkpoints/best.ckpt")
+
+
+def pair(name, scale, key, own, bicubic, method=METHOD):
     """The scores of a network and of bicubic: PSNR, SSIM and seconds each."""
     return [
         ImageScore(name, scale, f"{key}.png", key, who, *figures)

@@ -108,7 +108,7 @@ def run(config, folder, *faults, resume=None):
     Path(folder).mkdir(exist_ok=True)
     real = training.build_callbacks
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "build_callbacks", lambda *arguments: [*real(*arguments), *faults])
+        patch.setattr(training, "build_callbacks", lambda *args, **more: [*real(*args, **more), *faults])
         return command.train(config, Run(Path(folder), "test", resume=resume))
 
 

@@ -33,13 +33,23 @@ def test_a_second_logger_appends_and_truncate_drops_what_is_run_again(tmp_path):
     for step in (9, 19, 29):
         log.log_metrics({"train/loss": step / 10}, step=step)
     again = MetricsCsv(tmp_path)
-    again.truncate(20)
+    again.truncate(2)
+    assert again.flush() == 2
     again.log_metrics({"train/loss": 7.0}, step=29)
     assert [(row["step"], row["train/loss"]) for row in rows(tmp_path / "metrics.csv")] == [
         ("9", "0.9"),
         ("19", "1.9"),
         ("29", "7.0"),
     ]
+
+
+def test_rows_of_an_early_version_get_the_number_of_their_step(tmp_path):
+    """They bear the number of the step before, and its checkpoints do not say how many rows are theirs."""
+    log = MetricsCsv(tmp_path)
+    for step in (0, 1, 2):
+        log.log_metrics({"train/loss": float(step)}, step=step)
+    log.convert(2)
+    assert [(row["step"], row["train/loss"]) for row in rows(tmp_path / "metrics.csv")] == [("1", "0.0"), ("2", "1.0")]
 
 
 def test_online_without_a_key_is_refused(tmp_path, monkeypatch):

@@ -125,6 +125,15 @@ def test_bicubic_rows_of_the_protocol(sr_data, name, scale):
     assert found[1] == pytest.approx(BICUBIC[name, scale][1], abs=1e-4)
 
 
+def test_figures_do_not_depend_on_the_order_in_memory():
+    """A saved image that is read again has another order than a network's output, and must have the same last digit."""
+    generator = torch.Generator().manual_seed(0)
+    hr, sr = (torch.randint(0, 256, (1, 3, 48, 52), generator=generator, dtype=torch.uint8) for _ in range(2))
+    other = sr.contiguous(memory_format=torch.channels_last)
+    assert psnr(other, hr, shave=2).item() == psnr(sr, hr, shave=2).item()
+    assert ssim(other, hr, shave=2).item() == ssim(sr, hr, shave=2).item()
+
+
 def test_ssim_has_gradients_after_an_evaluation():
     """The window is kept: one made in inference mode could not be used in training."""
     from sr_lightning.metrics import psnr_ssim

@@ -45,6 +45,14 @@ def untimed(path):
     return [{key: value for key, value in row.items() if not key.startswith(names)} for row in rows(path)]
 
 
+def counted_from_one(table):
+    """The rows of an older version, which bore the number of the step before; but for the final test's."""
+    is_test = [any(key.startswith("test/") for key in row) for row in table]
+    return [
+        row if final else row | {"step": str(int(row["step"]) + 1)} for row, final in zip(table, is_test, strict=True)
+    ]
+
+
 def results(run):
     return json.loads(Path(run, "results.json").read_text())
 
@@ -78,8 +86,8 @@ def assert_finished(run, reference):
     """It has all steps, and the numbers that the older version's own uninterrupted run has."""
     same = equal(run, reference)
     found = untimed(f"{run}/metrics.csv")
-    assert [int(row["step"]) for row in found if "train/loss" in row] == list(range(6))
-    assert_rows(found, untimed(reference / "metrics.csv"), same)
+    assert [int(row["step"]) for row in found if "train/loss" in row] == list(range(1, 7))
+    assert_rows(found, counted_from_one(untimed(reference / "metrics.csv")), same)
     ours, theirs = results(run), results(reference)
     assert ours["steps"] == 6
     assert same(ours["objective"], theirs["objective"])
@@ -92,7 +100,7 @@ def assert_finished(run, reference):
 
 def assert_kept(run):
     """What was logged before it stopped still stands there, with its times: none of these steps ran again."""
-    before = rows(OLDER / run / "metrics.csv")
+    before = counted_from_one(rows(OLDER / run / "metrics.csv"))
     assert len(before) >= 4  # three steps and a validation
     assert rows(f"{run}/metrics.csv")[: len(before)] == before
 
@@ -148,10 +156,13 @@ def test_a_continued_run_stays_the_same_run_in_wandb():
     config = records["config"][0]["update"]
     assert (config["data"]["patch_size"], config["model"]["n_feats"], config["optimizer"]["lr"]) == (8, 4, 5e-3)
     assert {"train/loss", "val/gain"} <= set().union(*(record["item"] for record in records["history"]))
+    steps = [record["item"].get("trainer/global_step") for record in records["history"]]
+    assert set(range(1, 7)) <= set(steps)  # also those of the piece before, whose file is another
 
 
 def test_a_finished_run_is_evaluated():
     arguments = ["checkpoint=runs/train/finished", "+data.test.Mine=pictures", "sets=[Mine]", "accelerator=cpu"]
+    arguments.append("data.kernel=bicubic_double")  # that version rounded once
     assert evaluate([*arguments, "cost=false", "published=false", "hydra.run.dir=evaluated"]) == 0
     reference = OLDER / "reference/evaluate"
     same = equal("evaluated", reference)
@@ -162,7 +173,12 @@ def test_a_finished_run_is_evaluated():
 
 def test_a_new_run_starts_from_the_weights_of_an_older_one():
     settings = [*typed("runs/train/finished"), "model.weights=runs/train/finished/checkpoints/best.ckpt"]
-    settings += ["optimizer.lr=1e-12", "trainer.max_steps=1", "trainer.val_check_interval=1"]
+    settings += [
+        "data.kernel=bicubic_double",
+        "optimizer.lr=1e-12",
+        "trainer.max_steps=1",
+        "trainer.val_check_interval=1",
+    ]
     assert main([*settings, "hydra.run.dir=started"]) == 0
     found, wanted = (results(run)["rows"] for run in ("started", OLDER / "runs/train/finished"))
     assert [row["method"] for row in found] == ["bicubic", "EDSR"]
@@ -181,5 +197,7 @@ def test_a_sweep_is_completed_by_the_same_command(capsys):
     assert not (sweep / "0/checkpoints").exists()
     assert capsys.readouterr().out.count("done before") == 1
     assert_kept(sweep / "1")
-    for job in ("1", "2"):
-        assert_finished(sweep / job, OLDER / "reference/sweep" / job)
+    assert_finished(sweep / "1", OLDER / "reference/sweep/1")
+    assert results(sweep / "1")["protocol"]["lr_rounding"] == "once"  # as it began
+    assert results(sweep / "2")["protocol"]["lr_rounding"] == "after each pass"
+    assert results(sweep / "2")["steps"] == 6

@@ -23,6 +23,7 @@ def make_run(name, *, finished=False, checkpoint=True, runs="runs/train"):
     run = Path(runs, name)
     (run / ".hydra").mkdir(parents=True)
     OmegaConf.save(OmegaConf.create(CONFIG), run / ".hydra" / "config.yaml")
+    (run / ".hydra" / "overrides.yaml").write_text("[]\n")
     if checkpoint:
         (run / "checkpoints").mkdir()
         for name in ("last.ckpt", "best.ckpt"):
@@ -143,10 +144,44 @@ def test_jobs_of_an_earlier_sweep():
     make_run("1", runs=sweep)
     make_run("2", checkpoint=False, runs=sweep)
     config = OmegaConf.create(CONFIG)
-    found = find_jobs(sweep, [config] * 4)
-    assert set(found) == {"0", "1"}
+    found = find_jobs(sweep, jobs(config))
+    assert set(found) == {"0", "1", "2"}
     assert found["0"] == Finished(1.5)
     assert isinstance(found["1"], Resume)
     assert found["1"].checkpoint == sweep / "1/checkpoints/last.ckpt"
+    assert found["2"].checkpoint is None  # it begins again
     with pytest.raises(UserError, match=r"s/0 was run with another config"):
-        find_jobs(sweep, [OmegaConf.merge(config, {"seed": 9})] * 4)
+        find_jobs(sweep, jobs(OmegaConf.merge(config, {"seed": 9})))
+
+
+def jobs(config):
+    return [(str(number), config) for number in range(4)]
+
+
+TORN = {
+    "empty config": (".hydra/config.yaml", ""),
+    "half a config": (".hydra/config.yaml", "seed: 1\nloss: {beta: 0"),
+    "a config cut at a line": (".hydra/config.yaml", "seed: 1\n"),
+    "half of the results": ("results.json", '{"objective": 1.'),
+    "other results": ("results.json", "[]"),
+}
+
+
+@pytest.mark.fault("T20", "the job begins again or goes on, told; the others as ever")
+@pytest.mark.parametrize("kind", TORN)
+def test_a_torn_file_concerns_its_own_job_only(capsys, kind):
+    """The whole sweep was refused for a wrong reason, or ended in a traceback."""
+    sweep, (name, text) = Path("runs/sweep/s"), TORN[kind]
+    make_run("0", finished=True, runs=sweep)
+    begun, fresh = make_run("1", runs=sweep), make_run("2", checkpoint=False, runs=sweep)
+    for job in (begun, fresh):
+        (job / name).write_text(text)
+        if kind == "a config cut at a line":
+            (job / ".hydra/overrides.yaml").unlink()  # which Hydra writes last
+    found = find_jobs(sweep, jobs(OmegaConf.create(CONFIG)))
+    assert found["0"] == Finished(1.5)
+    assert [found[number].checkpoint for number in ("1", "2")] == [begun / "checkpoints/last.ckpt", None]
+    assert capsys.readouterr().out.splitlines() == [
+        f"{begun / name} is incomplete, as an interrupted run leaves it; the job continues from last.ckpt",
+        f"{fresh / name} is incomplete, as an interrupted run leaves it; the job begins again",
+    ]

@@ -57,10 +57,10 @@ def test_what_a_run_leaves(gan):
     assert main([*gan, "adversarial.weight=0.5", "scheduler=cosine"]) == 0
     run, saved = only_run(), checkpoint(only_run())
     rows = [row for row in metrics(run) if row["train/loss"]]
-    assert [int(row["step"]) for row in rows] == [0, 1, 2, 3]
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4]
     assert saved["global_step"] == 4
     assert [state["state"][0]["step"].item() for state in saved["optimizer_states"]] == [4, 4]
-    assert [int(row["step"]) for row in metrics(run) if row["val/psnr_y"]] == [1, 3]
+    assert [int(row["step"]) for row in metrics(run) if row["val/psnr_y"]] == [2, 4]
     assert len({row["lr"] for row in rows}) == 4  # the schedule moves at every step
     for row in rows:
         total = float(row["train/loss/pixel"]) + 0.5 * float(row["train/loss/adversarial"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
 import os
-import shutil
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -154,10 +155,7 @@ def _too_much(needed: int, limit: int | None, folder: Path) -> str:
 def _build(store: Path, write: Callable[[BinaryIO], Content]) -> Content:
     """Writes beside the final names and renames: a reader sees a whole store or none."""
     index = store.with_suffix(".json")
-    for left in store.parent.glob(f"part-{store.stem}-*"):  # of a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    for derived in store.parent.glob(f"{store.stem}.x*"):  # from pixels that are no longer there
-        derived.unlink(missing_ok=True)
+    _remove_leftovers(store)
     with tempfile.TemporaryDirectory(dir=store.parent, prefix=f"part-{store.stem}-") as folder:
         pixels = Path(folder, store.name)
         with pixels.open("wb") as out:
@@ -168,6 +166,22 @@ def _build(store: Path, write: Callable[[BinaryIO], Content]) -> Content:
             index, _as_text(content, size), is_shared=True
         )  # last: its presence says that the pixels are complete
     return content
+
+
+def _remove_leftovers(store: Path) -> None:
+    """Removes what a killed process has begun, and what was derived from pixels that are no longer there.
+
+    The folder may be used by other programs: only names that this module gives are removed, each for itself.
+    """
+    part = re.compile(rf"part-{re.escape(store.stem)}-[a-z0-9_]{{8}}")
+    derived = re.compile(rf"{re.escape(store.stem)}\.x\d+\.[\w-]+\.(rgb8|json)")
+    for path in store.parent.iterdir():
+        if derived.fullmatch(path.name) and not path.is_dir():
+            path.unlink(missing_ok=True)
+        elif part.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            (path / store.name).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # it holds something else, which is not ours
+                path.rmdir()
 
 
 def _looked_at(files: Sequence[SourceFile], shrink: Shrink | None) -> Content:

@@ -28,7 +28,7 @@ def one_at_a_time(file: Path) -> Iterator[None]:
     """
     lock = file.with_name(f"{file.name}.lock")
     while True:
-        with lock.open("a") as held:
+        with os.fdopen(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "a") as held:
             with contextlib.suppress(OSError):
                 take_lock(held.fileno(), waits=True)
             if not _is_same(held.fileno(), lock):

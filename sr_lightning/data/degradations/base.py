@@ -62,6 +62,14 @@ def sample_rule(degrade: Degradation) -> str:
     return "matlab_bicubic" if degrade.kernel == "bicubic_double" else f"{name}, rounded after each pass"
 
 
+def lr_protocol(degrade: Degradation) -> dict[str, str]:
+    """How LR is made, for the protocol in results.json; older versions, which rounded once, had no `lr_rounding`."""
+    found = {"lr_kernel": degrade.describe()}
+    if type(degrade) is Downscale:
+        found["lr_rounding"] = "once" if degrade.kernel == "bicubic_double" else "after each pass"
+    return found
+
+
 def to_train_batch(windows: TrainWindows, degrade: Degradation) -> TrainBatch:
     """Makes the LR patches and applies each sample's dihedral transform to both sides."""
     scale = windows.scale
@@ -78,7 +86,9 @@ def to_train_batch(windows: TrainWindows, degrade: Degradation) -> TrainBatch:
 def to_eval_batch(image: EvalImage, degrade: Degradation) -> EvalBatch:
     """Makes the LR image if the set has none of its own."""
     lr = degrade(image.hr, image.scale, (image.key,)) if image.lr is None else image.lr
-    return EvalBatch(_unit(lr), image.hr, image.scale, image.set, image.name, image.key)
+    is_double = type(degrade) is Downscale and degrade.kernel == "bicubic_double"
+    baseline: Kernel = "bicubic_double" if is_double else "bicubic"
+    return EvalBatch(_unit(lr), image.hr, image.scale, image.set, image.name, image.key, baseline)
 
 
 def _augmented(x: Tensor, codes: tuple[int, ...]) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import stat
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from sr_lightning.files import sha256
+from sr_lightning.files import UnsafeNameError, inside, sha256
 
 _MANIFEST = ".archive.json"
 _CHUNK = 1 << 20
@@ -75,9 +76,9 @@ def is_extracted(target: Path, *, digest: str) -> bool:
     try:
         manifest = json.loads((target / _MANIFEST).read_text(encoding="utf-8"))
         return bool(manifest["archive"] == digest) and all(
-            _is_unchanged(target / name, size, digest_) for name, (size, digest_) in manifest["files"].items()
+            _is_unchanged(inside(target, name), size, digest_) for name, (size, digest_) in manifest["files"].items()
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, UnsafeNameError):
         return False
 
 
@@ -112,7 +113,7 @@ def _members(archive: Path, folder: Path) -> Iterator[_Member]:
         for member in tar:
             if not (member.isreg() or member.isdir()):
                 raise ArchiveError(f"{archive.name}: {member.name!r} is a link or a device")
-            _checked_path(member.name)  # before the filter, which would strip a leading slash
+            _checked_path(folder, member.name)  # before the filter, which would strip a leading slash
             safe = tarfile.data_filter(member, str(folder))
             yield _Member(safe.name, safe.isdir(), None if safe.isdir() else tar.extractfile(member))
 
@@ -125,11 +126,13 @@ def _extract_members(archive: Path, folder: Path, limits: Limits) -> dict[PurePo
     for count, member in enumerate(_members(archive, folder), start=1):
         if count > limits.members:
             raise ArchiveError(f"{archive.name} holds more than {limits.members} members")
-        path = _checked_path(member.name)
+        path = _checked_path(folder, member.name)
         for part in (*reversed(path.parents), path):  # Images/a.png after images/a.png is one place on some systems
             key = unicodedata.normalize("NFC", str(part)).casefold()
             if seen.setdefault(key, str(part)) != str(part) or (part in files):
                 raise ArchiveError(f"{archive.name}: {member.name!r} and {seen[key]!r} are the same place")
+        if path.name == _MANIFEST or (not member.is_folder and (folder / path).is_dir()):
+            raise ArchiveError(f"{archive.name}: the place of {member.name!r} is taken")
         if member.is_folder or member.content is None:
             (folder / path).mkdir(parents=True, exist_ok=True)
             continue
@@ -144,7 +147,7 @@ def _extract_members(archive: Path, folder: Path, limits: Limits) -> dict[PurePo
 def _copy_bounded(content: IO[bytes], path: Path, most: int) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
     with path.open("xb") as out:
-        while chunk := content.read(_CHUNK):
+        while chunk := _read(content, path.name):
             size += len(chunk)
             if size > most:
                 raise ArchiveError(f"{path.name}: more comes out of the archive than its size makes plausible")
@@ -153,12 +156,19 @@ def _copy_bounded(content: IO[bytes], path: Path, most: int) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _checked_path(name: str) -> PurePosixPath:
-    path = PurePosixPath(name)
-    wrong = path.is_absolute() or ".." in path.parts or not path.parts
-    if wrong or any(character in name for character in "\\:\0") or not name.isprintable():
-        raise ArchiveError(f"the archive holds {name!r}, which may lead out of the folder")
-    return path
+def _read(content: IO[bytes], name: str) -> bytes:
+    try:
+        return content.read(_CHUNK)
+    except (OSError, lzma.LZMAError) as error:  # bz2 and lzma report damaged data so
+        raise ArchiveError(f"{name} cannot be unpacked: {error}") from None
+
+
+def _checked_path(folder: Path, name: str) -> PurePosixPath:
+    try:
+        inside(folder, name)
+    except UnsafeNameError as error:
+        raise ArchiveError(f"the archive holds a name that is refused: {error}") from None
+    return PurePosixPath(name)
 
 
 def _shared_folder(files: dict[PurePosixPath, tuple[int, str]]) -> PurePosixPath:

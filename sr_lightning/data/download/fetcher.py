@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
 import pooch  # type: ignore[import-untyped]  # it ships no types
 import requests  # pooch's own dependency
 
 from sr_lightning.data.download import DOWNLOADS
+from sr_lightning.files import UnsafeNameError, inside, take_lock
 
 _TIMEOUT = (10.0, 30.0)  # seconds: to connect, and without a byte
 _ATTEMPTS = 3
 _CHUNK = 1 << 16
+_MAX_BYTES = 50 * 10**9  # of a file whose size is not known beforehand
 
 
 class FetchError(Exception):
@@ -105,14 +108,16 @@ class Fetcher:
         Raises:
             FetchError: No connection, an error response, a wrong checksum, or another file of this name.
         """
-        target = folder / file.name
+        try:
+            target, part = (inside(folder, name, r"[^/]+") for name in (file.name, f".{file.name}.part"))
+        except UnsafeNameError as error:
+            raise FetchError(str(error)) from None
         if target.exists():
             if not (target.is_file() and pooch.file_hash(str(target), _kind(file)) == file.hash.rpartition(":")[2]):
                 raise FetchError("there is another file of this name, which is kept; move it away")
             advance(target.stat().st_size)
             return False
         pooch.get_logger().setLevel("ERROR")  # the command speaks for itself
-        part = folder / f".{file.name}.part"
         is_resumed = part.exists()
         transfer = _Transfer(self, file, part, advance)
         try:
@@ -195,28 +200,43 @@ class _Transfer:
             response.raise_for_status()
             start = have if response.status_code == 206 else 0
             self._count(start - self.received)
-            length = response.headers.get("Content-Length")
-            total = start + int(length) if length else None
+            length = response.headers.get("Content-Length", "")
+            total = start + int(length) if re.fullmatch(r"[0-9]{1,18}", length) else None
             if total is not None and total != (self.file.bytes or total):
                 raise FetchError(f"the server has {total} bytes; expected: {self.file.bytes}")
+            if (total or 0) > (self.file.bytes or _MAX_BYTES):
+                raise FetchError(f"the server has {total} bytes; expected: {_MAX_BYTES} at most")
             try:
-                self._write(response, "ab" if start else "wb", total or self.file.bytes)
+                self._write(response, start, total or self.file.bytes)
             except requests.ConnectionError as error:  # what requests makes of a read that takes too long
                 raise requests.Timeout(_cause(error)) from None
 
-    def _write(self, response: requests.Response, mode: str, total: int | None) -> None:
-        with self.part.open(mode) as out:
+    def _write(self, response: requests.Response, start: int, total: int | None) -> None:
+        with self.part.open("ab") as out:
+            self._lock(out)
+            if start == 0:
+                out.truncate(0)
+            elif out.tell() != start:  # another process has written to it, or completed it, meanwhile
+                raise requests.Timeout
             for chunk in response.iter_content(_CHUNK):
                 if self.fetcher.stop.is_set():
                     raise Cancelled
                 out.write(chunk)
                 self._count(len(chunk))
-                if total is not None and self.received > total:
-                    raise FetchError(f"the server sends more than the {total} bytes expected")
+                if self.received > (total or _MAX_BYTES):
+                    raise FetchError(f"the server sends more than the {total or _MAX_BYTES} bytes expected")
         if total is not None and self.received < total:
             raise requests.exceptions.ChunkedEncodingError(
                 f"the connection ended after {self.received} of {total} bytes"
             )
+
+    def _lock(self, out: IO[bytes]) -> None:
+        try:
+            is_taken = take_lock(out.fileno())
+        except OSError:
+            return  # the file system has no locks
+        if not is_taken:
+            raise FetchError("another process is downloading it; the same command continues afterwards")
 
     def _count(self, n: int) -> None:
         self.received += n

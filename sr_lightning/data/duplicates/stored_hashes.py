@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sr_lightning.data.duplicates.fingerprint import hash_bits, perceptual_hash, pixel_hash, thumbnail
+from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically
 
 if TYPE_CHECKING:
@@ -34,15 +37,43 @@ def stored_hashes(store: ImageSource, *, orientations: int) -> StoredHashes:
     Args:
         store: The images.
         orientations: Number of dihedral transforms (1 or 8) whose perceptual hashes are needed.
+
+    Raises:
+        UserError: The file of hashes holds something else; packed sets bring theirs along.
     """
     file = store.derived_file(f".hashes{orientations}.json")
     if not file.is_file():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             rows = list(pool.map(lambda i: image_hashes(store[i], orientations), range(len(store))))
         write_atomically(file, json.dumps(rows), is_shared=True)
-    rows = json.loads(file.read_text(encoding="utf-8"))
+    rows = read_hashes(file, len(store), orientations=orientations)
     bits = hash_bits([text for _, texts in rows for text in texts])
     return StoredHashes([pixels for pixels, _ in rows], bits.reshape(len(rows), orientations, -1))
+
+
+def read_hashes(file: Path, n: int, *, orientations: int) -> list[tuple[str, list[str]]]:
+    """Reads a file of hashes, which may come from anyone.
+
+    Args:
+        file: Its path.
+        n: Number of images.
+        orientations: Number of perceptual hashes of each.
+
+    Raises:
+        UserError: It does not hold as many hashes.
+    """
+    try:
+        rows = json.loads(file.read_text(encoding="utf-8"))
+        if len(rows) == n and all(_is_row(row, orientations) for row in rows):
+            return [(pixels, texts) for pixels, texts in rows]
+    except (OSError, ValueError, TypeError, RecursionError):
+        pass
+    raise UserError(f"{file}: found no hashes of {n} images; allowed: remove it, or pack the images again")
+
+
+def _is_row(row: Any, orientations: int) -> bool:
+    pixels, texts = row
+    return len(texts) == orientations and all(re.fullmatch(r"[0-9a-f]{64}", text) for text in (pixels, *texts))
 
 
 def image_hashes(rgb: NDArray[np.uint8], orientations: int) -> tuple[str, list[str]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sr_lightning.data.duplicates.fingerprint import Fingerprint, hash_bits, per
 from sr_lightning.data.duplicates.mismatched_pairs import find_mismatched
 from sr_lightning.data.duplicates.search import find_duplicates, find_duplicates_within, is_same_image
 from sr_lightning.data.files import find_images, match_pairs, walk
+from sr_lightning.data.inspection.pair_shift import CONVENTION, Shift, common_shift, measure_shift
 from sr_lightning.data.inspection.report import Finding, Report, SetSpec, SetSummary
 from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, least_side
 from sr_lightning.errors import UserError
@@ -86,16 +88,18 @@ class DataCheck:
         return report
 
     def _find(self, spec: SetSpec, report: Report) -> _Set:
-        found = _Set(spec, [])
-        try:
-            found.paths = find_images(spec.folder, extensions=self.extensions, files=spec.files, key=spec.key)
+        found, misnamed = _Set(spec, []), list[Path]()
+        with _reporting(spec, report):
+            found.paths = find_images(
+                spec.folder, extensions=self.extensions, files=spec.files, key=spec.key, misnamed=misnamed
+            )
             if spec.files is None:
-                extensions = tuple(f".{extension.lower().lstrip('.')}" for extension in self.extensions)
-                others = [p for p in walk(Path(spec.folder)) if p.suffix.lower() not in extensions]
-                for path in sorted(others):
-                    message = "is left out: its extension is not in data.extensions"
-                    report.findings.append(Finding("files", spec.name, (str(path),), message, is_wrong=False))
-            for scale in self.scales if spec.lr else ():
+                self._report_left_out(spec, report)
+        for path in misnamed:
+            message = "the name is not in UTF-8; allowed: rename it"
+            report.findings.append(Finding("files", spec.name, (ascii(str(path)),), message))
+        for scale in self.scales if spec.lr else ():
+            with _reporting(spec, report):
                 found.pairs[scale], findings = match_pairs(
                     found.paths,
                     str(spec.lr),
@@ -105,9 +109,17 @@ class DataCheck:
                     key=f"{spec.key} LR",
                 )
                 report.findings += [Finding("pairs", spec.name, (), f"x{scale}: {text}") for text in findings]
-        except UserError as error:
-            report.findings.append(Finding("files", spec.name, (spec.folder,), str(error)))
         return found
+
+    def _report_left_out(self, spec: SetSpec, report: Report) -> None:
+        """Files that look as if they were meant to be images, but do not count."""
+        allowed = tuple(f".{extension.lower().lstrip('.')}" for extension in self.extensions)
+        others = dict.fromkeys(walk(Path(spec.folder)), "its extension is not in data.extensions")
+        others = {path: reason for path, reason in others.items() if path.suffix.lower() not in allowed}
+        others |= {p: "a link to nothing" for p in Path(spec.folder).rglob("*") if p.is_symlink() and not p.exists()}
+        for path, reason in sorted(others.items()):
+            finding = Finding("files", spec.name, (str(path),), f"is left out: {reason}", is_wrong=False)
+            report.findings.append(finding)
 
     def _split(self, sets: list[_Set], seen: dict[Path, _Image], report: Report) -> list[_Set]:
         """Moves the images that a run would hold out for validation from the training sets into sets of their own."""
@@ -163,6 +175,7 @@ class DataCheck:
         """Compares size and content of LR images with their HR images."""
         files: list[tuple[str, str]] = []
         fingerprints: list[tuple[Fingerprint, Fingerprint]] = []
+        fitting: list[tuple[Path, Path]] = []
         for path, small in pairs.items():
             found, whole = seen[small].fingerprint, seen[path].fingerprint
             if not found or not whole:
@@ -170,17 +183,37 @@ class DataCheck:
             files.append((str(small), str(path)))
             fingerprints.append((found, whole))
             expected = (whole.size[0] // scale, whole.size[1] // scale)
-            if found.size != expected:
+            if found.size == expected:
+                fitting.append((small, path))
+            else:
                 message = f"{_size(found.size)} does not pair with {_size(whole.size)} at x{scale}, which asks for "
                 report.findings.append(Finding("pairs", spec.name, files[-1], message + _size(expected)))
         if not fingerprints:
             return
+        self._check_shifts(spec, scale, fitting, report)
         lr, hr = (hash_bits([perceptual_hash(pair[side].thumb) for pair in fingerprints]) for side in (0, 1))
         for i, j in find_mismatched(
             lr, hr, lambda i, j: is_same_image(fingerprints[i][0].thumb, fingerprints[j][1].thumb, 0)
         ):
             message = f"shows another image, {files[j][1]}"
             report.findings.append(Finding("pairs", spec.name, files[i], message))
+
+    def _check_shifts(self, spec: SetSpec, scale: int, pairs: Sequence[tuple[Path, Path]], report: Report) -> None:
+        """Decodes LR and HR again, since all images at once may not fit into memory."""
+
+        def measure(pair: tuple[Path, Path]) -> Shift | None:
+            lr, hr = (decode(path).rgb for path in pair)
+            return measure_shift(lr, hr, scale)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            shifts = list(pool.map(measure, pairs))
+        for (lr, hr), shift in zip(pairs, shifts, strict=True):
+            if shift and shift.is_misaligned:
+                message = f"the LR image is shifted by {shift}, in HR pixels"
+                report.findings.append(Finding("pairs", spec.name, (str(lr), str(hr)), message))
+        if (common := common_shift([shift for shift in shifts if shift])) is not None:
+            message = f"x{scale}: {CONVENTION.format(shift=common)}"
+            report.findings.append(Finding("pairs", spec.name, (), message, is_wrong=False))
 
     def _check_size(self, spec: SetSpec, path: Path, size: tuple[int, int], report: Report) -> None:
         scale, is_wrong = max(self.scales), True
@@ -231,6 +264,15 @@ class DataCheck:
         for duplicate in find_duplicates(other_fingerprints, fingerprints):
             files = (str(other_paths[duplicate.i]), str(paths[duplicate.j]))
             report.findings.append(Finding("leakage", names[duplicate.j], files, f"{use}: {duplicate.how}", is_wrong))
+
+
+@contextmanager
+def _reporting(spec: SetSpec, report: Report) -> Iterator[None]:
+    """Makes an error a finding, so that the rest is checked too."""
+    try:
+        yield
+    except UserError as error:
+        report.findings.append(Finding("files", spec.name, (spec.folder,), str(error)))
 
 
 def _readable(sets: Iterable[_Set], seen: dict[Path, _Image]) -> tuple[list[Path], list[Fingerprint]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader
 from sr_lightning.data.batch import EvalImage, NoImage, TrainWindows
 from sr_lightning.data.datasets import EvalImages, TrainSamples
 from sr_lightning.data.sampling.sampler import BatchSampler
-from sr_lightning.errors import TrainingFailedError
+from sr_lightning.errors import FailedError, TrainingFailedError, UserError
 
 _Batch = TypeVar("_Batch")
 
@@ -35,6 +36,8 @@ class TimedLoader(DataLoader[TrainWindows]):
             start = time.perf_counter()
             try:
                 batch = next(batches)
+            except (UserError, FailedError) as error:
+                raise type(error)(_own_message(error)) from None
             except (RuntimeError, ConnectionError, EOFError) as error:
                 if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader"):
                     raise
@@ -46,6 +49,11 @@ class TimedLoader(DataLoader[TrainWindows]):
             next(requests)
             self.waited += time.perf_counter() - start
             yield batch
+
+
+def _own_message(error: Exception) -> str:
+    """An error's message without the worker's traceback, which torch puts before it."""
+    return re.split(rf"\n(?:\w+\.)*{type(error).__name__}: ", str(error))[-1].rstrip()
 
 
 def _ahead(batches: Iterator[TrainWindows]) -> Iterator[TrainWindows]:

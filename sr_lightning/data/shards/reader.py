@@ -19,12 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr_lightning.data.cache.content_key import key_of
+from sr_lightning.data.duplicates.stored_hashes import read_hashes
 from sr_lightning.data.images import Grouping, Images
 from sr_lightning.data.requirements import OnSmall, large_enough
 from sr_lightning.data.shards.index import HASHES, PackedIndex
 from sr_lightning.data.shards.storage import ShardFiles
 from sr_lightning.data.sources import TrainingSet
 from sr_lightning.errors import TrainingFailedError, UserError
+from sr_lightning.files import write_atomically
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ class Shards:
         index = self.files.index()
         largest = max(shard.bytes for shard in index.shards)
         needed = min(self.spread + 2, len(index.shards)) * largest
-        if self.files.is_remote and self.files.max_bytes < needed:
+        if self.files.is_remote and self.files.cache.max_bytes < needed:
             raise UserError(
                 f"data.shards.max_cache_gb: found {self.max_cache_gb:g}, but {self.spread} open shards of up to "
                 f"{largest / 1e6:.0f} MB need {needed / 1e9:.2g}; allowed: that and more, or less of data.shards.spread"
@@ -91,6 +93,7 @@ class ShardedImages:
 
     def __init__(self, index: PackedIndex, files: ShardFiles, spread: int, numbers: NDArray[np.int64]) -> None:
         counts = [shard.images for shard in index.shards]
+        self.index = index
         self.shards = index.shards
         self.files = files
         is_whole = len(numbers) == len(index.names)
@@ -102,7 +105,7 @@ class ShardedImages:
         self.grouping: Grouping | None = Grouping(np.repeat(np.arange(len(counts)), counts)[numbers], spread)
         self._numbers = None if is_whole else numbers
         self._place = (np.arange(len(index.names)) - np.repeat(np.cumsum([0, *counts[:-1]]), counts))[numbers]
-        self._open: OrderedDict[int, NDArray[np.uint8]] = OrderedDict()
+        self._open: OrderedDict[int, tuple[NDArray[np.uint8], NDArray[np.int64]]] = OrderedDict()
 
     @property
     def paths(self) -> list[Path]:
@@ -121,24 +124,23 @@ class ShardedImages:
         if self._numbers is None:
             return packed
         if not part.is_file():
-            rows = json.loads(packed.read_text(encoding="utf-8"))
+            rows = read_hashes(packed, len(self.index.names), orientations=1)
             part.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps([rows[i] for i in self._numbers]), encoding="utf-8")
+            write_atomically(part, json.dumps([rows[i] for i in self._numbers]), is_shared=True)
         return part
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         assert self.grouping is not None
-        pixels = self._mapped(int(self.grouping.of[index]))
+        pixels, ends = self._mapped(int(self.grouping.of[index]))
         height, width = self.sizes[index]
-        # litdata's format: the number of items, N + 1 offsets, then the items, each of which ends with the pixels.
-        at = 4 * (2 + int(self._place[index]))
-        end = int(pixels[at : at + 4].view("<u4")[0])
+        end = int(ends[self._place[index]])
         return pixels[end - height * width * 3 : end].reshape(height, width, 3)  # (H, W, 3)
 
-    def _mapped(self, number: int) -> NDArray[np.uint8]:
-        if (pixels := self._open.get(number)) is not None:
+    def _mapped(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """A shard's bytes, and where each of its images ends."""
+        if (opened := self._open.get(number)) is not None:
             self._open.move_to_end(number)
-            return pixels
+            return opened
         shard = self.shards[number]
         for _ in range(3):
             try:
@@ -147,11 +149,11 @@ class ShardedImages:
                 continue  # another process has just removed it to make room
             except OSError as error:
                 raise TrainingFailedError(f"data.shards: cannot read {shard.name}: {error.strerror}") from None
-            self._open[number] = pixels
+            self._open[number] = opened = pixels, self.index.check_shard(number, pixels)
             assert self.grouping is not None
             while len(self._open) > self.grouping.spread + 2:
                 self._open.popitem(last=False)
-            return pixels
+            return opened
         raise TrainingFailedError(
             f"data.shards.max_cache_gb: {shard.name} does not stay in the cache; allowed: a larger value"
         )

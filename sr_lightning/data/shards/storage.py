@@ -1,20 +1,21 @@
-"""Local paths of a packed set's files, and the bounded cache of those that are fetched from an object store."""
+"""Local paths of a packed set's files, wherever the set lies; each file is verified before it is used."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import logging
 import os
-import socket
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
-from sr_lightning.data.cache.disk import one_at_a_time
-from sr_lightning.data.shards.index import INDEX, PackedIndex, Shard
+from sr_lightning.data.shards.cache import ShardCache
+from sr_lightning.data.shards.index import INDEX, MAX_INDEX_BYTES, PackedIndex, Shard
 from sr_lightning.errors import TrainingFailedError, UserError
-from sr_lightning.files import sha256
+from sr_lightning.files import inside, sha256
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ class ShardFiles:
 
     Files of an object store are fetched through litdata on demand, each once for all processes of this machine. The
     least recently used ones are removed when the cache is full. A file that a process has mapped may be removed: its
-    pages stay readable.
+    pages stay readable. Shards of a local folder are used where they lie; that one has been verified is kept in the
+    cache.
 
     Args:
         folder: A local folder, or an address.
@@ -42,98 +44,106 @@ class ShardFiles:
     def __init__(self, folder: str, cache_dir: str, max_bytes: int) -> None:
         self.folder = folder.rstrip("/")
         self.is_remote = is_remote(folder)
+        self.cache = ShardCache(Path(cache_dir), max_bytes)
         self.cache_dir = Path(cache_dir)
-        self.max_bytes = max_bytes
         self.set_dir = Path(folder)
 
     def index(self) -> PackedIndex:
         """The set's index; from an object store it is always fetched, since the set may have been packed again.
 
         Raises:
-            UserError: The index is missing or cannot be fetched.
+            UserError: The index is missing, cannot be fetched, or is not what `pack` writes; or a shard is missing.
         """
         if not self.is_remote:
-            return PackedIndex.read(self.set_dir / INDEX, self.folder)
-        part = self.cache_dir / _process_unique(INDEX)
+            found = PackedIndex.read(self.set_dir / INDEX, self.folder)
+            for shard in found.shards:
+                self._local(shard)
+            return found
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
-            self._download(INDEX, part)
-            found = PackedIndex.read(part, self.folder)
-            self.set_dir = self.cache_dir / found.key  # files of another content are never mixed with these
-            self.set_dir.mkdir(exist_ok=True)
-            os.replace(part, self.set_dir / INDEX)
+            part = self.cache.temporary(self.cache_dir, INDEX)
+            try:
+                self._download(INDEX, part, MAX_INDEX_BYTES)
+                found = PackedIndex.read(part, self.folder)
+                self.set_dir = self.cache.set_dir(found.key)  # files of another content are never mixed with these
+                os.replace(part, inside(self.set_dir, INDEX))
+            finally:
+                part.unlink(missing_ok=True)
         except TrainingFailedError as error:
             raise UserError(str(error)) from None
         except OSError as error:
             raise UserError(f"data.shards.cache_dir: cannot write into {self.cache_dir}: {error.strerror}") from None
-        finally:
-            part.unlink(missing_ok=True)
         return found
 
     def sidecar(self, name: str) -> Path:
         """A small file of the set that is neither index nor shard."""
-        file = self.set_dir / name
+        file = inside(self.set_dir, name)
         if self.is_remote and not file.exists():
-            with one_at_a_time(file):
-                if not file.exists():
-                    self._download(name, file)
+            part = self.cache.temporary(self.set_dir, name)
+            try:
+                self._download(name, part, MAX_INDEX_BYTES)
+                os.replace(part, file)
+            finally:
+                part.unlink(missing_ok=True)
         return file
 
     def shard(self, shard: Shard) -> Path:
         """A shard's local path; fetches it if needed.
 
         Raises:
-            TrainingFailedError: It cannot be fetched, or differs from what was packed.
+            TrainingFailedError: It cannot be fetched.
+            UserError: It differs from what was packed.
         """
-        file = self.set_dir / shard.name
-        try:
-            if self.is_remote:
-                os.utime(file)  # most recently used
-            size = file.stat().st_size
-        except FileNotFoundError:
-            if not self.is_remote:
-                raise TrainingFailedError(f"data.shards.folder: {file} no longer exists") from None
-            size = self._fetch(shard, file)
-        if size != shard.bytes:
-            raise TrainingFailedError(f"data.shards.folder: {file} has {size} bytes, but {shard.bytes} were packed")
+        if not self.is_remote:
+            file = self._local(shard)
+            self._verify_once(shard, file)
+            return file
+        file = self.cache.shard(self.set_dir, shard, lambda part: self._fetch(shard, part))
+        if (size := file.stat().st_size) != shard.bytes:
+            raise UserError(f"data.shards.cache_dir: {file} has {size} bytes, allowed: {shard.bytes}; remove it")
         return file
 
-    def _fetch(self, shard: Shard, file: Path) -> int:
-        with one_at_a_time(file):
-            if not file.exists():
-                self._make_room(shard.bytes)
-                part = file.with_name(_process_unique(file.name))
-                try:
-                    self._download(shard.name, part)
-                    if sha256(part) != shard.sha256:
-                        address = f"{self.folder}/{shard.name}"
-                        raise TrainingFailedError(f"data.shards.folder: {address} is not what was packed")
-                    os.replace(part, file)
-                finally:
-                    part.unlink(missing_ok=True)
-        return shard.bytes
+    def _local(self, shard: Shard) -> Path:
+        file = inside(self.set_dir, shard.name)
+        if not file.is_file():
+            raise UserError(f"data.shards.folder: {file} is missing or not a regular file")
+        if (size := file.stat().st_size) != shard.bytes:
+            raise UserError(f"data.shards.folder: {file} has {size} bytes, but {shard.bytes} were packed")
+        return file
 
-    def _make_room(self, needed: int) -> None:
-        kept: list[tuple[float, int, Path]] = []
-        for path in self.cache_dir.glob("*/*.bin*"):  # also partial files of killed processes
-            with contextlib.suppress(FileNotFoundError):  # another process removes files too
-                kept.append(((stat := path.stat()).st_mtime, stat.st_size, path))
-        total = sum(size for _, size, _ in kept)
-        for _, size, path in sorted(kept):
-            if total + needed <= self.max_bytes:
-                break
-            path.unlink(missing_ok=True)
-            total -= size
+    def _verify_once(self, shard: Shard, file: Path) -> None:
+        """Compares the checksum, unless it was right before and the file has not been written to since."""
+        stat = file.stat()
+        stamp = f"{shard.sha256} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
+        name = f".verified-{shard.sha256}"
+        with contextlib.suppress(OSError, UserError):
+            if inside(self.cache_dir, name).read_text(encoding="utf-8") == stamp:
+                return
+        self._verify(shard, file, str(file))
+        with contextlib.suppress(OSError, UserError):  # the next start verifies it again
+            self.cache_dir.mkdir(parents=True, exist_ok=True)
+            part = self.cache.temporary(self.cache_dir, name)
+            part.write_text(stamp, encoding="utf-8")
+            os.replace(part, inside(self.cache_dir, name))
 
-    def _download(self, name: str, target: Path) -> None:
+    def _fetch(self, shard: Shard, part: Path) -> None:
+        self._download(shard.name, part, shard.bytes)
+        self._verify(shard, part, f"{self.folder}/{shard.name}")
+
+    def _verify(self, shard: Shard, file: Path, source: str) -> None:
+        if sha256(file) != shard.sha256:
+            raise UserError(f"data.shards.folder: {source} is not what was packed: its checksum differs")
+
+    def _download(self, name: str, target: Path, max_bytes: int) -> None:
         address = f"{self.folder}/{name}"
         for attempt in range(_ATTEMPTS):
             try:
                 downloader = _downloader(self.folder, os.getpid())
-                if self.folder.startswith("local:"):
-                    downloader.download_file(address, str(target))
-                else:  # unlike `download_file` it starts nothing that a fork would miss, and takes http:// endpoints
-                    with target.open("wb") as out:
+                with _BoundedFile(target, address, max_bytes) as out:
+                    if self.folder.startswith("local:"):
+                        with open(address.removeprefix("local:"), "rb") as source:
+                            shutil.copyfileobj(source, out)
+                    else:  # unlike `download_file` it starts nothing that a fork would miss, and takes http://
                         downloader.download_fileobj(address, out)
                 return
             except UserError:
@@ -148,9 +158,18 @@ class ShardFiles:
         raise TrainingFailedError(f"data.shards.folder: cannot fetch {address}: {reason}")
 
 
-def _process_unique(name: str) -> str:
-    """A file name that no other process uses, even on another machine: a file system without locks may be shared."""
-    return f"{name}.{socket.gethostname()}-{os.getpid()}"
+class _BoundedFile(io.FileIO):
+    """A file that takes no more bytes than were announced: the disk must not fill up with what a server sends."""
+
+    def __init__(self, path: Path, address: str, max_bytes: int) -> None:
+        super().__init__(path, "wb")
+        self.address = address
+        self.max_bytes = max_bytes
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(memoryview(data).cast("B")) > self.max_bytes:
+            raise UserError(f"data.shards.folder: {self.address} is larger than the {self.max_bytes} bytes expected")
+        return super().write(data)
 
 
 @functools.lru_cache(maxsize=4)

@@ -201,7 +201,7 @@ def test_two_that_build_at_once_build_once_and_agree(folder, tmp_path, monkeypat
         return real(*arguments)
 
     monkeypatch.setattr(building, "_build", slowly)
-    left = tmp_path / "cache" / f"part-{ImageStore(find_images(folder), tmp_path / 'other').key}-killed"
+    left = tmp_path / "cache" / f"part-{ImageStore(find_images(folder), tmp_path / 'other').key}-killed_1"
     left.mkdir(parents=True)
     built.clear()
     with ThreadPoolExecutor(3) as pool:  # flock tells open files apart, not processes

@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from sr_lightning.data.download import fetcher as fetch
 from sr_lightning.data.download.archives import ArchiveError, Limits, extract, is_extracted
 from sr_lightning.download import main
+from sr_lightning.files import take_lock
 
 CONTENT = {f"/set/{name}.png": bytes([i]) * 200_000 + name.encode() for i, name in enumerate("abc")}
 
@@ -33,6 +34,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Location", self.path.removeprefix("/moved"))
             self.end_headers()
             return
+        if reason := self.server.reasons.get(self.path):
+            self.wfile.write(f"HTTP/1.0 404 {reason}\r\n\r\n".encode())
+            self.close_connection = True
+            return
         if body is None:
             self.send_error(404)
             return
@@ -45,7 +50,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        self.send_header("Content-Length", str(len(body) - start))
+        if length := self.server.lengths.get(self.path, str(len(body) - start)):
+            self.send_header("Content-Length", length)
         self.end_headers()
         cut = self.server.cuts.pop(self.path, None)  # once only
         self.wfile.write(body[start:cut])
@@ -60,6 +66,7 @@ def server(tmp_path, monkeypatch):
     """A server of one set of three files, known to the command as `tiny`."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.content, server.asked, server.cuts, server.ranges = dict(CONTENT), [], {}, True
+    server.lengths, server.reasons = {}, {}
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -334,6 +341,16 @@ def test_an_archive_that_the_user_put_there_is_unpacked_and_kept(server, tmp_pat
     assert server.asked == []
 
 
+def damaged(method):
+    """A ZIP whose only member cannot be decompressed."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as archive:
+        archive.writestr("a.png", b"".join(hashlib.sha256(bytes([i])).digest() for i in range(99)))
+    body = bytearray(file.getvalue())
+    body[400:500] = bytes(100)
+    return bytes(body)
+
+
 EVIL = {
     "parent": zipped([("a.png", b"1"), ("../evil.png", b"2")]),
     "parent inside": zipped([("a/../../evil.png", b"2")]),
@@ -346,6 +363,11 @@ EVIL = {
     "unicode": zipped([("\u00e9.png", b"1"), ("e\u0301.png", b"2")]),
     "file and folder": zipped([("a", b"1"), ("a/b.png", b"2")]),
     "bomb": zipped([("a.png", bytes(50_000_000))]),
+    "folder and file": zipped([("a/b.png", b"1"), ("a", b"2")]),
+    "our own list": zipped([("a.png", b"1"), (".archive.json", b"{}")]),
+    "bzip2 damaged": damaged(zipfile.ZIP_BZIP2),
+    "lzma damaged": damaged(zipfile.ZIP_LZMA),
+    "long name": zipped([("a" * 256, b"1")]),
     "nothing": zipped([]),
     "damaged": zipped(GOOD)[:-30],
     "damaged inside": (lambda body: body[:45] + b"\xff\xff\xff\xff" + body[49:])(zipped([("a.png", b"12345678" * 99)])),
@@ -371,12 +393,68 @@ def test_an_evil_archive_leaves_nothing(tmp_path, kind):
     assert [path.name for path in inside.iterdir()] == ["x.zip"]
 
 
+@pytest.mark.fault("S4", "refused, nothing is written there")
+@pytest.mark.parametrize("name", [".b.png.part", "b.png"])
+def test_a_link_in_the_place_of_a_file(server, tmp_path, capsys, name):
+    (tmp_path / "r/test/Tiny").mkdir(parents=True)
+    (tmp_path / "r/test/Tiny" / name).symlink_to(tmp_path / "elsewhere")
+    assert main(["tiny", "--root", "r"]) == 1
+    assert f"'{name}' is a link that leads out" in capsys.readouterr().err
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.fault("S4", "only the right file is kept")
+@pytest.mark.parametrize("length", ["abc", "-1", "", "9" * 40])
+def test_a_length_that_is_no_number(server, tmp_path, length):
+    """What counts is the checksum."""
+    server.lengths["/set/b.png"] = length
+    if main(["tiny", "--root", "r"]) == 1:
+        assert "test/Tiny/b.png" not in visible(tmp_path / "r")
+        server.lengths.clear()
+        assert main(["tiny", "--root", "r"]) == 0
+    assert visible(tmp_path / "r") == WHOLE
+
+
+@pytest.mark.fault("S4", "status 1, the disk does not fill up")
+def test_a_server_that_never_ends(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(fetch, "_MAX_BYTES", 150_000)
+    offer(server, tmp_path, monkeypatch, {"/set/b.png": CONTENT["/set/b.png"]}, sizes=False)
+    assert main(["tiny", "--root", "r"]) == 1
+    assert "the server has 200001 bytes; expected: 150000 at most" in capsys.readouterr().err
+    server.lengths["/set/b.png"] = ""
+    assert main(["tiny", "--root", "r"]) == 1
+    assert "the server sends more than the 150000 bytes expected" in capsys.readouterr().err
+
+
+@pytest.mark.fault("S4", "its control characters are shown as text")
+def test_the_words_of_a_server(server, tmp_path, capsys):
+    server.reasons["/set/b.png"] = "gone \x1b[2J\x1b]0;evil\x07"
+    assert main(["tiny", "--root", "r"]) == 1
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert r"the server answers 404 gone \x1b[2J" in said
+
+
+@pytest.mark.fault("S4", "told, what has arrived is kept")
+def test_two_commands_at_once(server, tmp_path, capsys):
+    part = tmp_path / "r/test/Tiny/.b.png.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(CONTENT["/set/b.png"][:1000])
+    with part.open("ab") as other:
+        assert take_lock(other.fileno())
+        assert main(["tiny", "--root", "r"]) == 1
+        assert "another process is downloading it; the same command continues" in capsys.readouterr().err
+        assert part.read_bytes() == CONTENT["/set/b.png"][:1000]
+    assert main(["tiny", "--root", "r"]) == 0
+    assert visible(tmp_path / "r") == WHOLE
+
+
 @pytest.mark.fault("S3", "status 1, nothing is left")
 def test_an_evil_archive_fails_the_command(server, tmp_path, monkeypatch, capsys):
     server.content["/set/x.zip"] = EVIL["parent"]
     offer(server, tmp_path, monkeypatch, {"/set/x.zip": EVIL["parent"]})
     assert main(["tiny", "--root", "r"]) == 1
-    assert "'../evil.png', which may lead out of the folder" in capsys.readouterr().err
+    assert "'../evil.png' may lead out of its folder" in capsys.readouterr().err
     assert not list(tmp_path.rglob("evil.png"))
 
 

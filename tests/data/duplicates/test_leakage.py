@@ -5,27 +5,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 from omegaconf import OmegaConf
 from PIL import Image
 
+from helpers.images import SKIMAGE, save_photographs
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.cache.store import ImageStore
 from sr_lightning.data.duplicates import stored_hashes
 
-SKIMAGE = Path(skimage.data.__file__).parent
-
 
 @pytest.fixture
 def photographs(tmp_path):
     """Training and test folders of different photographs."""
-    train, test = tmp_path / "train", tmp_path / "test"
-    for folder, names in ((train, ("coffee.png", "rocket.jpg", "coins.png")), (test, ("astronaut.png", "chelsea.png"))):
-        folder.mkdir()
-        for name in names:
-            Image.open(SKIMAGE / name).convert("RGB").resize((160, 120)).save(folder / f"{Path(name).stem}.png")
-    return train, test
+    return save_photographs(tmp_path / "train", tmp_path / "test", (160, 120))
 
 
 def warnings(caplog, trained, tested, **settings):

@@ -1,28 +1,23 @@
 """Everything that is wrong is found at once, and nothing else."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-import skimage.data
 from PIL import Image
 
+from helpers.images import save_photographs
 from sr_lightning.check_data import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
-SKIMAGE = Path(skimage.data.__file__).parent
 
 
 @pytest.fixture
 def photographs(tmp_path):
     """Training and test folders of different photographs."""
-    train, test = tmp_path / "train", tmp_path / "my test, new"
-    for folder, names in ((train, ("coffee.png", "rocket.jpg", "coins.png")), (test, ("astronaut.png", "chelsea.png"))):
-        folder.mkdir()
-        for name in names:
-            Image.open(SKIMAGE / name).convert("RGB").resize((240, 180)).save(folder / f"{Path(name).stem}.png")
-    return train, test
+    return save_photographs(tmp_path / "train", tmp_path / "my test, new", (240, 180))
 
 
 def arguments(train, test):
@@ -95,6 +90,51 @@ def test_every_fault_is_found_at_once(photographs, capsys):
         assert name in said.out
     tail = [line for line in said.out.splitlines() if str(train.parent) not in line]
     assert max(len(line) for line in tail) <= 80
+
+
+@pytest.mark.fault("D3", "check_data names all of them, and checks the rest")
+def test_every_bad_file_of_every_set_is_named_at_once(photographs, tmp_path):
+    train, test = photographs
+    (tmp_path / "X4").mkdir()
+    for path in train.iterdir():
+        image = Image.open(path)
+        image.resize((image.width // 4, image.height // 4)).save(tmp_path / "X4" / path.name)
+    bad = {train / "text.png": b"text", train / "empty.png": b"", tmp_path / "X4/text.png": b"x", test / "cut.png": b""}
+    bad[tmp_path / "X4/empty.png"] = b"x"
+    for path, content in bad.items():
+        path.write_bytes(content)
+    Image.fromarray(np.zeros((60, 60), np.float32)).save(train / "float.tif")
+    Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(tmp_path / "X4/float.png")
+    Image.fromarray(np.zeros((90, 1, 3), np.uint8)).save(test / "narrow.png")
+    misnamed = [os.fsencode(train) + name for name in (b"/\xfe.png", b"/\xff.png")]
+    for name in misnamed:
+        with open(name, "wb") as file:
+            file.write(b"x")
+    (train / "gone.png").symlink_to("nowhere")
+    pairs = [*arguments(train, test), f"data.train_lr_dir={tmp_path}/X4", "data.val_holdout=0"]
+    assert main(pairs) == 2
+    findings = json.loads(Path("check_data.json").read_text())["findings"]
+    named = {
+        kind: {f["files"][0] for f in findings if f["kind"] == kind and f["files"]} for kind in ("unreadable", "files")
+    }
+    assert named["unreadable"] == {*map(str, bad), str(train / "float.tif")}
+    assert named["files"] == {str(train / "gone.png"), *(ascii(os.fsdecode(name)) for name in misnamed)}
+    assert [f["files"] for f in findings if f["kind"] == "too small"] == [[str(test / "narrow.png")]]
+
+
+@pytest.mark.fault("D19", "check_data names them")
+def test_an_lr_folder_that_is_missing_at_one_scale(photographs, tmp_path):
+    train, test = photographs
+    (tmp_path / "X4").mkdir()
+    pairs = [*arguments(train, test), "scale=[2,4]", f"data.train_lr_dir={tmp_path}/X{{scale}}", "data.val_holdout=0"]
+    for path in train.iterdir():
+        image = Image.open(path)
+        image.resize((image.width // 4, image.height // 4)).save(tmp_path / "X4" / path.name)
+    (tmp_path / "X4/coffee.png").write_bytes(b"x")
+    (tmp_path / "X2").mkdir()
+    assert main([*pairs, "model=mdsr_baseline"]) == 2
+    findings = json.loads(Path("check_data.json").read_text())["findings"]
+    assert {finding["kind"] for finding in findings} == {"files", "unreadable"}
 
 
 @pytest.mark.fault("D19", "check_data names them")
