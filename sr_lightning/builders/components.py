@@ -11,6 +11,10 @@ from hydra.utils import instantiate
 from sr_lightning.config.signatures import parameters
 from sr_lightning.errors import UserError, one_line, user_place
 
+# What constructors raise where their arguments are wrong.
+_OF_ARGUMENTS = (TypeError, ValueError, ImportError, AttributeError, InstantiationException)
+_OF_SIZES = (RuntimeError, ArithmeticError, IndexError, MemoryError)
+
 
 def build(section: dict[str, Any], path: str, **given: Any) -> Any:
     """Builds the object that a section's `_target_` names.
@@ -34,8 +38,11 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
         if (found := _from_users_code(error)) is not None:
             raise UserError(f"{path}: cannot build {section.get('_target_')}: {found}") from None
         reason = error.__cause__ or error
-        if isinstance(reason, TypeError | ValueError | ImportError | AttributeError | InstantiationException):
+        if isinstance(reason, _OF_ARGUMENTS):
             raise UserError(f"{path}: cannot build {section.get('_target_')}: {reason}") from None
+        if isinstance(reason, _OF_SIZES):
+            said = str(reason).splitlines()[0]
+            raise UserError(f"{path}: cannot build {section.get('_target_')} of these sizes: {said}") from None
         raise
 
 

@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 
 from sr_lightning.checkpoints.integrity import LAST, LOGGED_ROWS
+from sr_lightning.data.sampling.loader import dead_workers_ignored
 from sr_lightning.errors import TrainingFailedError, UserError
 
 log = logging.getLogger(__name__)
@@ -107,17 +108,21 @@ class ExactResume(pl.Callback):
         if not isinstance(exception, Exception) or isinstance(exception, UserError):
             return
         try:
-            if trainer.fit_loop.epoch_loop.batch_progress.total.completed < position["batches"]:
-                # The failure came before the values of the step were logged; Lightning has no public way to do it.
-                trainer._logger_connector.on_batch_end()
-                trainer._logger_connector.update_train_step_metrics()
-            trainer.save_checkpoint(self.checkpoint)
+            self._save_last_step(trainer, position)
         except TrainingFailedError:
             return  # it is not finite
         except Exception as error:
             log.warning("the state after step %d could not be saved: %s", trainer.global_step, error)
         else:
             log.warning("the state after step %d is saved in %s", trainer.global_step, self.checkpoint)
+
+    def _save_last_step(self, trainer: pl.Trainer, position: dict[str, Any]) -> None:
+        with dead_workers_ignored():  # one that has just died may be what ended the training
+            if trainer.fit_loop.epoch_loop.batch_progress.total.completed < position["batches"]:
+                # The failure came before the values of the step were logged; Lightning has no public way to do it.
+                trainer._logger_connector.on_batch_end()
+                trainer._logger_connector.update_train_step_metrics()
+            trainer.save_checkpoint(self.checkpoint)
 
     # -- restoring -----------------------------------------------------------------------------------
 

@@ -2,34 +2,86 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from sr_lightning import models
 from sr_lightning.errors import UserError
 
 BESIDE_THE_NETWORK = ("weights", "fresh", "adam_lr")
 """Keys of the section `model` that are not arguments of the network."""
+_MOST_VALUES, _DEEPEST = 100_000, 32  # of a config: far above any real one, and quickly looked through
+_LARGEST = 1024  # whole number among a network's arguments, where its weights are small
 
 
-_DEEPEST = 8  # levels of lists in an argument; a file may nest without end
+def check_config(config: dict[str, Any], path: Path) -> None:
+    """Checks that a config from a file is a tree of plain values, of a size that can be walked.
+
+    Pickles may share and nest lists so that a file of a kilobyte unfolds without end, or contains itself.
+
+    Args:
+        config: From the file; its `model` is checked further by `network_section`.
+        path: The file, for messages.
+
+    Raises:
+        UserError: It is not.
+    """
+    waiting: list[tuple[Any, int]] = [(config, 0)]
+    for seen in range(_MOST_VALUES + 1):
+        if not waiting:
+            break
+        value, depth = waiting.pop()
+        if depth > _DEEPEST or seen == _MOST_VALUES:
+            raise UserError(
+                f"{path}: its config is nested without end; allowed: {_MOST_VALUES:,} plain values, {_DEEPEST} deep"
+            )
+        if isinstance(value, dict):
+            waiting += [(part, depth + 1) for part in value.values()]
+        elif isinstance(value, list | tuple | set | frozenset):
+            waiting += [(part, depth + 1) for part in value]
+    for key, value in config.items():
+        if not isinstance(key, str):
+            raise UserError(f"{path}: its config holds the key {key!r}, allowed: texts")
+        if key != "model" and (bad := _no_data(value)) is not None:
+            raise UserError(f"{path}: its config holds a {bad} in {key!r}, allowed: plain values")
 
 
-def network_section(config: dict[str, Any], path: Path) -> dict[str, Any]:
+def _no_data(value: Any) -> str | None:
+    """The type of the first part that JSON does not know."""
+    if isinstance(value, dict):
+        wrong = next((key for key in value if not isinstance(key, str)), None)
+        if wrong is not None:
+            return f"key {wrong!r}"
+        value = list(value.values())
+    if isinstance(value, list):
+        return next((bad for part in value if (bad := _no_data(part)) is not None), None)
+    return None if value is None or isinstance(value, bool | int | float | str) else type(value).__name__
+
+
+def network_section(config: dict[str, Any], path: Path, weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """Takes what is needed to build a network again from the config that its weights were saved with.
 
     Args:
         config: From the file; not trusted.
         path: The file, for messages.
+        weights: Of the file: a network cannot be larger than they are.
 
     Returns:
         `model` (a section without `weights`) and `scale` (a list), plain data.
 
     Raises:
-        UserError: The file asks for something else than one of our networks.
+        UserError: The file asks for something else than one of our networks, or for one that its weights do not fill.
     """
     check_own_network(config["model"], path)
     model = {key: value for key, value in config["model"].items() if key not in BESIDE_THE_NETWORK}
+    largest = max(_LARGEST, len(weights), *(size for value in weights.values() for size in value.shape))
+    for name, value in model.items():
+        numbers = [number for number in (value if isinstance(value, list) else [value]) if type(number) is int]
+        if any(abs(number) > largest for number in numbers):
+            raise UserError(f"{path}: was saved with model.{name}={value}, but its weights are of a smaller network")
     scale = config.get("scale")
     scales = scale if isinstance(scale, list) else [scale]
     if not scales or any(type(s) is not int for s in scales):
@@ -41,7 +93,7 @@ def check_own_network(section: Any, path: Path) -> None:
     """A file may name a network of `sr_lightning.models` and its arguments, and nothing else that could be run.
 
     Args:
-        section: What the file calls `model`.
+        section: What the file calls `model`; a finite tree, see `check_config`.
         path: The file, for messages.
 
     Raises:
@@ -57,10 +109,8 @@ def check_own_network(section: Any, path: Path) -> None:
         raise UserError(f"{path}: the argument {bad} of its network is no plain value")
 
 
-def _not_plain(value: Any, depth: int = 0) -> str | None:
+def _not_plain(value: Any) -> str | None:
     """The first part that is more than data: an object, a key of Hydra's, an interpolation; None if there is none."""
-    if depth > _DEEPEST:
-        return "nested that deeply"
     parts: list[Any] = []
     if isinstance(value, dict):
         for key in value:
@@ -73,4 +123,4 @@ def _not_plain(value: Any, depth: int = 0) -> str | None:
         return repr(value) if "${" in value else None
     elif value is not None and not isinstance(value, bool | int | float):
         return type(value).__name__
-    return next((bad for part in parts if (bad := _not_plain(part, depth + 1)) is not None), None)
+    return next((bad for part in parts if (bad := _not_plain(part)) is not None), None)

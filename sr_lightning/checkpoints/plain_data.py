@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from sr_lightning.checkpoints.integrity import HAS_TRAILER, DamagedError, read_trailer
+from sr_lightning.checkpoints.integrity import HAS_TRAILER, read_trailer
 from sr_lightning.errors import UserError
 
 
@@ -21,8 +22,9 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
     """
     try:
         read_trailer(path)
+        _check_size(path)
         content = torch.load(path, map_location=map_location, weights_only=True)
-    except DamagedError:
+    except UserError:
         raise
     except Exception as error:
         raise UserError(f"{path}: cannot be read as a checkpoint of plain data: {_reason(path, error)}") from None
@@ -30,6 +32,18 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
         raise UserError(f"{path}: holds a {type(content).__name__}, allowed: a checkpoint or a dict of weights")
     content.pop(HAS_TRAILER, None)
     return content
+
+
+def _check_size(path: Path) -> None:
+    """Refuses archives that unpack to more than they are: torch stores its records as they are, each once."""
+    if not path.is_file() or not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked, size = sum(entry.file_size for entry in archive.infolist()), path.stat().st_size
+    if unpacked > size:
+        raise UserError(
+            f"{path}: unpacks to {unpacked:,} bytes, allowed: its own size, {size:,} (torch never compresses)"
+        )
 
 
 def _reason(path: Path, error: Exception) -> str:

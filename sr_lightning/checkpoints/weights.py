@@ -11,6 +11,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from sr_lightning.checkpoints.matching import (
@@ -22,7 +23,7 @@ from sr_lightning.checkpoints.matching import (
     setting_differences,
     without_prefixes,
 )
-from sr_lightning.checkpoints.network_config import network_section
+from sr_lightning.checkpoints.network_config import check_config, network_section
 from sr_lightning.checkpoints.plain_data import read_checkpoint
 from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
@@ -57,22 +58,25 @@ class WeightsFile:
         """
         if _is_safetensors(path):
             weights, note = _read_safetensors(path)
-            return cls(path, weights, note)
-        content = read_checkpoint(path)
-        return cls(path, _find_weights(content, path), content.get("sr_lightning"))
+        else:
+            content = read_checkpoint(path)
+            weights, note = _find_weights(content, path), content.get("sr_lightning")
+        _check_tensors(weights, path)
+        return cls(path, weights, note)
 
     @property
     def config(self) -> dict[str, Any] | None:
         """The config that one of our files was trained with, as plain data; None for any other file.
 
         Raises:
-            UserError: The file was written in another format.
+            UserError: The file was written in another format, or its config is no tree of plain values.
         """
         config = self.note.get("config") if isinstance(self.note, dict) else None
         if not isinstance(config, dict) or "model" not in config:
             return None
         if self.note.get("format") != FORMAT:
             raise UserError(f"{self.path}: has the format {self.note.get('format')!r}, allowed: {FORMAT}")
+        check_config(config, self.path)
         return config
 
     @property
@@ -83,7 +87,7 @@ class WeightsFile:
             UserError: The file was written in another format, or names something else than one of our networks.
         """
         config = self.config
-        return None if config is None else network_section(config, self.path)
+        return None if config is None else network_section(config, self.path, self.weights)
 
 
 def load_weights(
@@ -185,6 +189,19 @@ def _find_weights(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     return weights
 
 
+def _check_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Raises UserError for tensors without values of their own: sparse, meta, one number repeated a billion times."""
+    for name, value in weights.items():
+        if value.layout != torch.strided or value.is_meta or value.is_nested:
+            kind = "meta" if value.is_meta else str(value.layout).removeprefix("torch.")
+            raise UserError(f"{path}: {name} is a {kind} tensor, allowed: dense tensors with their values")
+        if value.nbytes > value.untyped_storage().nbytes():
+            raise UserError(
+                f"{path}: {name} {tuple(value.shape)} repeats {value.untyped_storage().nbytes():,} stored bytes, "
+                f"allowed: all {value.nbytes:,}"
+            )
+
+
 def _is_safetensors(path: Path) -> bool:
     """By content, whatever the name says: eight bytes of length, then JSON."""
     if not path.is_file():
@@ -198,5 +215,5 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
         with safetensors.safe_open(path, framework="pt") as file:
             note = json.loads((file.metadata() or {}).get("sr_lightning", "null"))
             return {name: file.get_tensor(name) for name in file.keys()}, note  # noqa: SIM118  # no iterator
-    except (safetensors.SafetensorError, OSError, ValueError, RecursionError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, RecursionError, KeyError) as error:
         raise UserError(f"{path}: cannot be read as safetensors: {error}") from None

@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.launcher import processes, run_ranks
 from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.overrides import as_typed
 from sr_lightning.distributed.environment import external_rank
 from sr_lightning.errors import FailedError, UserError
 from sr_lightning.runs.folder import refuse_used, remove_unused
@@ -71,7 +72,7 @@ class Session:
         is_sweep = settings.mode is not None and settings.mode.name == "MULTIRUN"
         job = JobOutcome(
             name=str(settings.job.num) if is_sweep else "",
-            overrides=list(settings.overrides.task),
+            overrides=as_typed(list(settings.overrides.task)),
             folder=Path(settings.runtime.output_dir),
         )
         self.jobs.append(job)

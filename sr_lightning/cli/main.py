@@ -52,6 +52,8 @@ def _run(name: str, task: Task, typed: list[str], program: str) -> int:
             return _resume(session, folder, arguments)
     arguments = _translate(name, arguments)
     if arguments.is_question:
+        if "--resolve" in arguments.flags:
+            _compose(name, arguments)  # refuses to print a secret
         session.call_hydra([*arguments.overrides, *arguments.flags])
         return 0
     return _begin(session, arguments) if command.schema else _run_once(name, task, arguments, program)

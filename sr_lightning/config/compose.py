@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.findings import refuse
 from sr_lightning.config.override_errors import COMPOSITION_ERRORS, find_wrong_overrides, summarise
-from sr_lightning.config.overrides import empty_group
+from sr_lightning.config.overrides import as_typed, empty_group
 from sr_lightning.config.secrets import composed_secrets
 from sr_lightning.errors import UserError
 
@@ -128,19 +128,19 @@ def _replacement(override: str, others: list[str], primary: str) -> list[str]:
     if parsed.type != OverrideType.CHANGE or not isinstance(node, DictConfig):
         return [override]
     sections = [value for value in values if isinstance(value, dict)]
-    if len(sections) < len(values) or all(_only_sets(section, node) for section in sections):
+    if len(sections) < len(values) or all(only_sets(section, node) for section in sections):
         return [override]
     return [*_deletions(parsed.key_or_group, node), f"++{override}"]
 
 
-def _only_sets(section: Mapping[Any, Any], node: DictConfig) -> bool:
-    """Whether a mapping sets keys that are there, and names no class."""
+def only_sets(section: Mapping[Any, Any], node: DictConfig) -> bool:
+    """Whether a mapping typed for a section only sets keys that it has, and names no class: it replaces nothing."""
     inner = ((value, node.get(key)) for key, value in section.items() if isinstance(value, dict))
     return (
         len(section) > 0
         and "_target_" not in section
         and all(key in node for key in section)
-        and all(not isinstance(old, DictConfig) or _only_sets(new, old) for new, old in inner)
+        and all(not isinstance(old, DictConfig) or only_sets(new, old) for new, old in inner)
     )
 
 
@@ -161,7 +161,7 @@ def _parse(overrides: list[str]) -> list[Override]:
 
 def _compose_job(primary: str, overrides: list[str], number: int | None) -> ComposedJob:
     """The job of this number in a sweep; None for a single run."""
-    own = [o for o in overrides if not o.lstrip("+~").startswith("hydra")]
+    own = as_typed([o for o in overrides if not o.lstrip("+~").startswith("hydra")])
     config = compose(primary, overrides, return_hydra_config=True)
     refuse(list(composed_secrets(config)))
     key = "hydra.run.dir" if number is None else "hydra.sweep.dir"

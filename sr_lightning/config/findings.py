@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 
 from sr_lightning.errors import UserError
@@ -12,6 +13,11 @@ def unknown_keys(keys: Iterable[object], known: Collection[str], section: str = 
     """One message for each key that is not known; `section` is the dotted name of what they stand in."""
     prefix = f"{section}." if section else ""
     return [f"{prefix}{key}: no such key; {nearest(str(key), known)}" for key in keys if key not in known]
+
+
+def as_yaml(value: object) -> str:
+    """A value as YAML writes it: null, true, a text in quotes."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
 
 
 def refuse(findings: Collection[str]) -> None:

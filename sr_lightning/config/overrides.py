@@ -46,6 +46,18 @@ def empty_group(override: str) -> str:
     return f"{key}={','.join('[]' if choice == 'null' else choice for choice in choices)}"
 
 
+def as_typed(overrides: list[str]) -> list[str]:
+    """Overrides for a person: without the deletions that make room for a section that was typed as a mapping."""
+    sections = [o[2:].partition("=")[0] for o in overrides if o.startswith("++") and "={" in o]
+    shown = []
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if any(key.startswith(f"{section}.") for section in sections) and override.startswith(("~", "++")):
+            continue
+        shown.append(override[2:] if key in sections and override.startswith("++") else override)
+    return shown
+
+
 def _quote(value: str) -> str:
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", value)
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Collection
 from typing import Any
 
+from sr_lightning.config.findings import as_yaml
 from sr_lightning.config.signatures import Parameter, is_importable, parameters
 from sr_lightning.config.suggestions import suggest_argument
 from sr_lightning.config.type_check import TypeMismatch, convert
@@ -68,5 +69,5 @@ def check_value(value: Any, parameter: Parameter, key: str, findings: list[str])
     try:
         return convert(value, parameter.annotation, parameter.module)
     except TypeMismatch as mismatch:
-        findings.append(f"{key}: found {value!r}, allowed: {mismatch}".replace("allowed: did", "did"))
+        findings.append(f"{key}: found {as_yaml(value)}, allowed: {mismatch}".replace("allowed: did", "did"))
         return value

@@ -54,9 +54,9 @@ def check_train(config: DictConfig) -> TrainConfig:
         refuse(findings + missing)
     checked = TrainConfig(**{key: value for key, value in plain.items() if key in known})
     _check_sections(checked, findings)
-    findings += range_findings(checked)
-    findings += trainer_findings(checked.trainer) if isinstance(checked.trainer, dict) else []
-    findings += wandb_findings(checked.logger)
+    of_wrong_type = {finding.partition(":")[0] for finding in findings}
+    values = [*range_findings(checked), *trainer_findings(checked.trainer), *wandb_findings(checked.logger)]
+    findings += [finding for finding in values if finding.partition(":")[0] not in of_wrong_type]
     if not findings:  # a value of another type is no path to look for
         findings += path_findings(checked)
     refuse(findings)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from sr_lightning.config.findings import as_yaml
 from sr_lightning.text import nearest
 
 _ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
@@ -16,7 +17,7 @@ _STRATEGIES = (
     *("auto", "single_device", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"),
     *("ddp_spawn", "ddp_fork", "ddp_notebook", "fsdp", "fsdp_cpu_offload"),
 )
-_PER_CORE = 4  # processes that may share a core of the CPU: more is a slip of the finger
+_PER_CORE = 4  # ranks that may share a core of the CPU: more is a slip of the finger
 # Arguments of the Trainer that the project sets itself, or that do not go with training counted in steps, and what to
 # type in their place.
 _NOT_OURS = {
@@ -44,11 +45,13 @@ _NOT_OURS = {
 }
 
 
-def trainer_findings(trainer: dict[str, Any]) -> Iterator[str]:
+def trainer_findings(trainer: Any) -> Iterator[str]:
     """One message for each value of the section `trainer` that cannot work; types are the type check's business."""
+    if not isinstance(trainer, dict):
+        return
     for key, instead in _NOT_OURS.items():
         if key in trainer:
-            yield f"trainer.{key}: found {trainer[key]}, which this project sets itself; allowed: {instead}"
+            yield f"trainer.{key}: found {as_yaml(trainer[key])}, which the project sets; allowed: {instead}"
     accelerator = trainer.get("accelerator", "auto")
     yield from device_findings("trainer.", accelerator, trainer.get("devices", 1))
     nodes = trainer.get("num_nodes", 1)
@@ -66,7 +69,7 @@ def trainer_findings(trainer: dict[str, Any]) -> Iterator[str]:
 def _batch_findings(trainer: dict[str, Any]) -> Iterator[str]:
     interval = trainer.get("val_check_interval", 1)
     if not isinstance(interval, int) or isinstance(interval, bool):
-        yield f"trainer.val_check_interval: found {interval!r}, allowed: a whole number of steps, 1 and more"
+        yield f"trainer.val_check_interval: found {as_yaml(interval)}, allowed: a whole number of steps, 1 and more"
     for key in ("limit_val_batches", "limit_test_batches"):
         limit = trainer.get(key)
         if isinstance(limit, float) and not 0 < limit <= 1:
@@ -93,7 +96,7 @@ def device_findings(prefix: str, accelerator: Any, devices: Any) -> Iterator[str
         devices: A number, a list of their numbers, `auto` or -1.
     """
     if accelerator not in _ACCELERATORS:
-        yield f"{prefix}accelerator: found {accelerator!r}, allowed: {', '.join(_ACCELERATORS)}"
+        yield f"{prefix}accelerator: found {as_yaml(accelerator)}, allowed: {', '.join(_ACCELERATORS)}"
         return
     allowed = "1 and more, a list of different numbers such as [0,1], or auto"
     if isinstance(devices, str) and devices not in ("auto", "-1"):
@@ -107,7 +110,7 @@ def device_findings(prefix: str, accelerator: Any, devices: Any) -> Iterator[str
             yield f"{prefix}devices: found {devices}, allowed: {allowed}"
             return
     elif devices not in ("auto", "-1", -1) and (_is_no_device(devices) or devices < 1):
-        yield f"{prefix}devices: found {devices!r}, allowed: {allowed}"
+        yield f"{prefix}devices: found {as_yaml(devices)}, allowed: {allowed}"
         return
     yield from _too_many(prefix, accelerator, devices)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -35,19 +36,30 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
         value = _section(config, section).get(key)
         if isinstance(value, int | float) and value < lowest:
             yield f"{section}.{key}: found {value}, allowed: {lowest} and more"
-    if not isinstance(_section(config, "trainer").get("max_steps"), int):
-        yield "trainer.max_steps: must be given"
     learning_rate = _section(config, "optimizer").get("lr")
     if isinstance(learning_rate, int | float) and learning_rate <= 0:
         yield f"optimizer.lr: found {learning_rate}, allowed: above 0"
+    yield from _loss_weights(config.loss)
+    yield from _schedule(config)
+    if config.adversarial is not None:
+        yield from _adversarial(config, config.adversarial)
+    yield from _data(config)
+
+
+def _schedule(config: TrainConfig) -> Iterator[str]:
+    if not isinstance(_section(config, "trainer").get("max_steps"), int):
+        yield "trainer.max_steps: must be given"
     if str(_section(config, "scheduler").get("_target_")).endswith(".ReduceLROnPlateau"):
         yield (
             "scheduler: ReduceLROnPlateau follows what validations measure, and schedules here follow the step; "
             "allowed: another of torch.optim.lr_scheduler, or scheduler=one_cycle, cosine, multistep, constant"
         )
-    yield from _loss_weights(config.loss)
-    if config.adversarial is not None:
-        yield from _adversarial(config, config.adversarial)
+
+
+def _data(config: TrainConfig) -> Iterator[str]:
+    workers, most = _section(config, "data").get("num_workers"), 16 * (os.cpu_count() or 1)
+    if isinstance(workers, int) and workers > most:
+        yield f"data.num_workers: found {workers}, a process each, allowed: 0 to {most}, 16 for each core"
     shards = _section(config, "data").get("shards")
     spread = shards.get("spread") if isinstance(shards, dict) else None
     if isinstance(spread, int) and spread < 1:

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from sr_lightning.data.cache.disk import keep
 from sr_lightning.errors import UserError
-from sr_lightning.files import write_atomically
 from sr_lightning.image.decoder import BadImageError, decode
 from sr_lightning.text import listed, printable
 
@@ -99,4 +99,4 @@ class BadFileRecord:
         """Writes the record."""
         numbers = {path: number for number, path in enumerate(self.paths)}
         text = json.dumps({numbers[path]: reason for path, reason in reasons.items()})
-        write_atomically(self.file, text, is_shared=True)
+        keep(self.file, text)

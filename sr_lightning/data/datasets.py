@@ -55,6 +55,11 @@ class TrainSamples(Dataset[TrainWindows]):
             grouping=images.hr.grouping,
         )
 
+    def batch_bytes(self, samples: int, scale: int) -> int:
+        """At most so many bytes hold the windows of a batch."""
+        side = (self.patch_size + 2 * (self.degrade.margin(scale) or 0)) * scale
+        return samples * 3 * (side**2 + self.patch_size**2)
+
     def __getitem__(self, request: BatchRequest) -> TrainWindows:
         scale, p = request.scale, self.patch_size
         crops = self.plan.crops(request.samples, scale)

@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from sr_lightning.config.compose import only_sets
 from sr_lightning.errors import UserError
 
 # Keys that may change freely: length, logging, hardware. Every other key decides what the figures mean, and an
@@ -114,8 +115,11 @@ def apply_changes(config: DictConfig, typed: list[str], allowed: Sequence[str]) 
 
 
 def _update(config: DictConfig, override: Override) -> list[str]:
+    key, value = override.key_or_group, override.value()
     try:
-        OmegaConf.update(config, override.key_or_group, override.value(), force_add=override.is_add())
+        old = OmegaConf.select(config, key)
+        merges = not (isinstance(value, dict) and isinstance(old, DictConfig)) or only_sets(value, old)
+        OmegaConf.update(config, key, value, merge=merges, force_add=override.is_add() or not merges)
     except OmegaConfBaseException as error:
         return [f"{override.key_or_group}: {str(error).splitlines()[0]}"]
     return []

@@ -19,7 +19,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
 from sr_lightning.runs.allowed_changes import OWN, ResumePolicy, apply_changes, differing_keys, unequal_keys
 from sr_lightning.runs.folder import refuse_outward_links
-from sr_lightning.runs.saved_config import read_saved_config, with_current_names
+from sr_lightning.runs.saved_config import load_plain_yaml, read_saved_config, with_current_names
 from sr_lightning.text import natural_key
 
 
@@ -112,7 +112,10 @@ def find_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
     if "://" in str(value):
         raise UserError(f"ckpt_path: {value} is an address; allowed: a file or folder on this machine")
     runs = next((o.split("=", 1)[1].strip("'") for o in overrides if o.startswith("paths.runs=")), "runs")
-    path = _last_run(Path(runs, "train")) if value == "last" else Path(str(value))
+    if value == "last":
+        path = _last_run(Path(_literal(runs, "paths.runs"), "train"))
+    else:
+        path = Path(_literal(str(value), "ckpt_path"))
     if not path.exists():
         raise UserError(f"ckpt_path: {path} is not there; allowed: a run's folder, a checkpoint in it, last")
     folder = path if path.is_dir() else path.parent.parent
@@ -138,7 +141,8 @@ def find_resume(folder: Path, overrides: list[str]) -> Resume:
     refuse_outward_links(folder, "ckpt_path")
     typed = [o for o in overrides if not o.lstrip("+~").startswith((*(f"{key}=" for key in OWN), "hydra."))]
     config = read_saved_config(_saved_config(folder), typed)
-    file, allowed = Path(str(_typed(overrides, "ckpt_path"))), _allowed(overrides)
+    file = Path(_literal(str(_typed(overrides, "ckpt_path")), "ckpt_path"))
+    allowed = _allowed(overrides)
     found = (
         _resumable_file(file)
         if file.is_file()
@@ -187,8 +191,8 @@ def _job_config(job: Path) -> DictConfig | None:
     if not (job / ".hydra" / "overrides.yaml").is_file():
         return None
     try:
-        found = OmegaConf.load(_saved_config(job))
-    except (YAMLError, UnicodeDecodeError, OmegaConfBaseException):
+        found = load_plain_yaml(_saved_config(job))
+    except (YAMLError, ValueError, OmegaConfBaseException):
         return None
     return found if isinstance(found, DictConfig) and found else None
 
@@ -288,6 +292,14 @@ def _refuse_all_damaged(folder: Path, found: Resumable, key: str) -> Resumable:
 def _typed(overrides: list[str], key: str) -> Any:
     parsed = OverridesParser.create().parse_overrides([o for o in overrides if o.lstrip("+").startswith(f"{key}=")])
     return parsed[-1].value() if parsed else None
+
+
+def _literal(value: str, key: str) -> str:
+    """A typed path with its environment variables; other keys are not known before the run's config is read."""
+    try:
+        return str(OmegaConf.create({"value": value})["value"])
+    except OmegaConfBaseException:
+        raise UserError(f"{key}: {value} refers to other keys; allowed: the folder, or ${{oc.env:NAME}}") from None
 
 
 def _allowed(overrides: list[str]) -> tuple[str, ...]:

@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml  # type: ignore[import-untyped]  # it ships no types
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]  # it ships no types
+from yaml import YAMLError
 
 from sr_lightning.config.conf_files import conf_dir, describe_yaml_error
 from sr_lightning.config.schema import ADVERSARY, LOSS, PERCEPTUAL
@@ -35,6 +36,7 @@ RENAMED = {
 }
 # Families of names that only stand for parts of networks, losses, optimizers and schedules.
 _HARMLESS = re.compile(r"torch\.(optim|optim\.lr_scheduler|nn)\.[A-Z]\w*")
+_DEEPEST = 32  # levels of a config
 _TARGET = re.compile(r"_target_: *([\w.]+)")
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 
@@ -53,9 +55,9 @@ def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
     if not (path.parent / "overrides.yaml").is_file() and not (run / "checkpoints").exists():  # Hydra writes it last
         raise _never_began(path)
     try:
-        config = OmegaConf.load(path)
+        config = load_plain_yaml(path)
         raw = with_current_names(OmegaConf.to_container(config, resolve=False))
-    except (YAMLError, UnicodeDecodeError, OSError, OmegaConfBaseException) as error:
+    except (YAMLError, OSError, ValueError, OmegaConfBaseException) as error:
         reason = describe_yaml_error(error) if isinstance(error, YAMLError) else f"{path}: {error}"
         raise UserError(f"ckpt_path: the run's config cannot be read: {reason}") from None
     if not raw:  # Hydra opens the file, and a moment later fills it
@@ -87,6 +89,24 @@ def _never_began(path: Path) -> UserError:
         f"ckpt_path: {path} is incomplete: the run was ended before it began. Nothing is lost; start it again, with "
         f"hydra.run.dir={path.parent.parent} in the same folder"
     )
+
+
+def load_plain_yaml(path: Path) -> DictConfig | ListConfig:
+    """Loads a YAML file of a finite size; no config that Hydra writes repeats or nests without end.
+
+    Raises:
+        ValueError: It has aliases, which may unfold a kilobyte without end, or is nested deeper than any config.
+        YAMLError: It is no YAML.
+        OmegaConfBaseException: It is no config.
+        OSError: It cannot be read.
+    """
+    depth = 0
+    with path.open(encoding="utf-8") as file:
+        for event in yaml.parse(file):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > _DEEPEST:
+                raise ValueError(f"line {event.start_mark.line + 1}: allowed: no aliases, and {_DEEPEST} levels")
+    return OmegaConf.load(path)
 
 
 def with_current_names(node: Any) -> Any:

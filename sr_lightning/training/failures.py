@@ -18,8 +18,8 @@ def explain(error: Exception, folder: Path) -> str | None:
         error: The failure that ended the training.
         folder: The run's folder.
     """
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return f"{error.filename or folder}: no space is left to write ({error.strerror})"
+    if (full := _full_disk(error)) is not None:
+        return f"{full.filename or folder}: no space is left to write ({full.strerror})"
     if isinstance(error, OSError) and error.errno in _GONE and _lies_in(error.filename, folder):
         return f"{error.filename}: cannot be written any more ({error.strerror}): was the run's folder moved away?"
     if is_out_of_memory(error):
@@ -29,6 +29,15 @@ def explain(error: Exception, folder: Path) -> str | None:
         )
     if str(error).startswith("DataLoader worker"):
         return f"data: {str(error).splitlines()[0]}; data.num_workers=0 does without such processes"
+    return None
+
+
+def _full_disk(error: BaseException | None) -> OSError | None:
+    """The system's own error; torch raises another one while it closes the file that it could not write."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return error
+        error = error.__cause__ or error.__context__
     return None
 
 

@@ -55,6 +55,6 @@ def _objective(job: Path) -> float | None:
     """What a finished job has reached; None where its results are missing, torn or without a number."""
     try:
         objective = json.loads((job / "results.json").read_text(encoding="utf-8"))["objective"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return float(objective) if type(objective) in (int, float) and math.isfinite(objective) else None

@@ -1,11 +1,14 @@
 """A section typed as a mapping, and a group set to null: what Hydra composes then."""
 
 import pytest
+from omegaconf import OmegaConf
 
 from sr_lightning.config.compose import compose_jobs, translate_overrides
 from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.config.overrides import as_typed
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
+from sr_lightning.runs.allowed_changes import apply_changes
 
 register_resolvers()
 STEP = "scheduler={_target_: torch.optim.lr_scheduler.StepLR, _partial_: true, step_size: 5}"
@@ -97,3 +100,23 @@ def test_what_else_is_wrong_is_told_and_the_new_section_is_not():
         composed("model={_target_: sr_lightning.models.FSRCNN, scale: 4, d: 5}", "model.d=6", "los.beta=1")
     assert "los.beta: there is no section 'los'; did you mean 'loss.beta'?" in str(caught.value)
     assert "model" not in str(caught.value)
+
+
+def test_overrides_are_shown_as_they_were_typed():
+    typed = [STEP, "seed=3", "~experiment", "++trainer.foo=1", "data={_target_: a.B}", "data.patch_size=3"]
+    translated = translate_overrides("train", typed, config_dir=None, config_name=None)
+    assert len(translated) > 30
+    assert as_typed(translated) == typed
+
+
+def test_a_run_that_continues_takes_another_logger_and_no_other_schedule():
+    saved = OmegaConf.create(
+        {"logger": {"wandb": {"_target_": "w", "mode": "offline"}}, "scheduler": {"_target_": "s", "rise": 0.3}}
+    )
+    mine = "logger={mine: {_target_: m}}"
+    assert apply_changes(saved, [mine], ()) != []
+    assert saved.logger == {"mine": {"_target_": "m"}}
+    apply_changes(saved, ["logger.mine={_target_: n}"], ())
+    assert saved.logger == {"mine": {"_target_": "n"}}
+    with pytest.raises(UserError, match="scheduler: the run was started with"):
+        apply_changes(saved, [STEP], ())

@@ -84,6 +84,7 @@ MATRIX = {
     "S12": "secrets that are looked up, or stand inside a longer text",
     "S13": "names in results that are formulas, markup, TeX or several lines",
     "S14": "checkpoints that claim anything about their training",
+    "S15": "weights files and saved configs that unfold, nest or repeat without end",
     "I1": "tiles against the whole image",
     "I2": "very large images",
     "I3": "mixed sizes and modes in one folder",

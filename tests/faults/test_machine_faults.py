@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import logging
 import os
 import resource
 import shutil
 import signal
+import subprocess
 import tempfile
 import zipfile
 from pathlib import Path
@@ -16,14 +18,17 @@ import torch
 from PIL import Image
 
 from helpers.checkpoints import save_checkpoint
-from helpers.faulty_runs import Fault, Killed, checked, content, go_on, kill, run
+from helpers.faulty_runs import Fault, Killed, assert_same, checked, content, go_on, kill, run
 from sr_lightning.callbacks.pictures import write_png
 from sr_lightning.checkpoints.integrity import find_resumable, read_trailer
-from sr_lightning.data.cache.store import ImageStore
+from sr_lightning.data.cache.store import ImageStore, OnDemand
+from sr_lightning.data.duplicates.stored_hashes import stored_hashes
 from sr_lightning.data.files import find_images
-from sr_lightning.errors import TrainingFailedError, UserError
+from sr_lightning.data.sampling.loader import dead_workers_ignored
+from sr_lightning.errors import FailedError, TrainingFailedError, UserError
 from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import Resume, prepare
+from sr_lightning.training.failures import explain
 
 pytestmark = pytest.mark.usefixtures("_small_runs")
 FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12, where there are threads
@@ -125,6 +130,60 @@ def test_a_kill_while_an_image_is_written(tmp_path, call):
     assert path.read_bytes() == before
 
 
+@pytest.mark.fault("T5", "told as a full disk, though torch raises another error while it closes the file")
+def test_torchs_own_words_for_a_full_disk():
+    with largest_file(100), Path("a").open("wb", buffering=0) as file, pytest.raises(RuntimeError) as caught:
+        torch.save({"a": torch.zeros(1000)}, file)
+    assert "run: no space is left to write" in explain(caught.value, Path("run"))
+    assert explain(RuntimeError("another"), Path("run")) is None
+
+
+@pytest.mark.fault("T5", "refused at the start, not waited for")
+def test_too_little_shared_memory_for_workers(monkeypatch):
+    """A worker that finds no room for its batch would only print so."""
+    monkeypatch.setattr("sr_lightning.data.sampling.loader._SHARED", "/nowhere")  # as small as it can be
+    with pytest.raises(UserError, match=r"data\.num_workers: found 1, .* but /nowhere has 0\.0; allowed: data\.num_w"):
+        run(checked("data.num_workers=1"), "a")
+    run(checked(), "b")  # without workers nothing is handed over
+
+
+@pytest.mark.fault("T9", "the state is saved all the same")
+def test_a_dead_worker_does_not_disturb_the_last_save():
+    def handler(*_):
+        raise RuntimeError("DataLoader worker is killed")
+
+    before = signal.signal(signal.SIGCHLD, handler)
+    try:
+        with dead_workers_ignored():
+            subprocess.run(["true"], check=True)
+        assert signal.getsignal(signal.SIGCHLD) is handler
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+@pytest.mark.fault("D23", "the step before is saved, the file named; bit-equal once it is back")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_vanishes_while_it_is_trained_on(monkeypatch, workers):
+    monkeypatch.setitem(OnDemand.__init__.__kwdefaults__, "kept_bytes", 1)  # else so small a set is kept in memory
+    config = checked("data.store_limit_gb=0", f"data.num_workers={workers}")
+    run(config, "straight")
+    trained = sorted(Path("pictures").iterdir())
+    away = Path("away")
+    away.mkdir()
+
+    def vanish(*_):
+        for path in trained:
+            path.rename(away / path.name)
+
+    with pytest.raises(FailedError, match=r"data: cannot read .*pictures/.*put back what was there"):
+        run(config, "a", Fault("on_train_batch_end", 2, vanish))
+    assert content("a")["global_step"] >= 2
+    for path in trained:
+        (away / path.name).rename(path)
+    go_on(config, "a")
+    assert_same("straight", "a")
+
+
 # -- permissions -------------------------------------------------------------------------------------
 
 
@@ -135,6 +194,21 @@ def test_a_folder_that_is_somebody_elses(open_folder):
     with nobody(), pytest.raises(UserError, match=said), locked(open_folder / "a", "hydra.run.dir"):
         pass
     assert list(open_folder.iterdir()) == []
+
+
+@pytest.mark.fault("T6", "used as it is; what cannot be kept is worked out again")
+def test_a_whole_cache_that_is_read_only(open_folder, caplog):
+    (open_folder / "in").mkdir()
+    for i in range(2):
+        Image.new("RGB", (64, 64), (i, i, i)).save(open_folder / "in" / f"{i}.png")
+    cache = open_folder / "cache"
+    ImageStore(find_images(open_folder / "in"), cache)
+    cache.chmod(0o555)
+    with nobody(), caplog.at_level(logging.INFO):
+        store = ImageStore(find_images(open_folder / "in"), cache)
+        hashes = stored_hashes(store, orientations=8)
+    assert "hashes8.json: cannot be written (Permission denied)" in caplog.text
+    assert len(store) == len(hashes.pixels) == 2
 
 
 @pytest.mark.fault("D18", "refused by name")

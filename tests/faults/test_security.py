@@ -401,6 +401,16 @@ def test_S12_a_secret_that_is_looked_up_when_a_run_continues(tmp_path, tiny, mon
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.fault("S12", "refused, not printed")
+def test_S12_a_secret_that_a_printed_config_would_show(monkeypatch, capsys):
+    monkeypatch.setenv("SOME_API_KEY", LOOKED_UP)
+    assert main(["--cfg", "job", "--resolve", "logger.wandb.notes=${oc.env:SOME_API_KEY}"]) == 2
+    assert main(["--cfg", "job", "logger.wandb.notes=${oc.env:SOME_API_KEY}"]) == 0
+    said = capsys.readouterr()
+    assert LOOKED_UP not in said.out + said.err
+    assert "notes: ${oc.env:SOME_API_KEY}" in said.out
+
+
 @pytest.mark.parametrize("kind", KEYS)
 @pytest.mark.parametrize("text", ["my token is {}", "use {}, it is the key"])
 @pytest.mark.fault("S12", "refused, not repeated")

@@ -57,6 +57,16 @@ def test_a_folder_a_file_or_the_last():
     assert resume("ckpt_path=last", "paths.runs=elsewhere").folder == other
 
 
+@pytest.mark.fault("T22", "environment variables count, other keys are refused")
+def test_a_path_put_together_from_other_keys(monkeypatch):
+    run = make_run("a")
+    monkeypatch.setenv("MINE", "runs")
+    assert resume("ckpt_path=${oc.env:MINE}/train/a").folder == run
+    assert resume("ckpt_path=last", "paths.runs=${oc.env:MINE}").folder == run
+    with pytest.raises(UserError, match=r"ckpt_path: runs/.* refers to other keys"):
+        resume("ckpt_path=runs/train/${seed}")
+
+
 @pytest.mark.fault("T10", "refused: none is whole")
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match=r"ckpt_path=last: no unfinished run with a checkpoint in runs/train"):

@@ -171,7 +171,7 @@ def test_the_average_is_of_the_network_and_updated_by_its_steps(gan):
     saved = checkpoint(only_run())
     assert saved["state_dict"].keys() == saved["current_model_state"].keys() == raw[0].keys()
     for key, value in saved["state_dict"].items():
-        torch.testing.assert_close(value, 0.5 * raw[0][key] + 0.5 * raw[2][key])  # after steps 1 and 3
+        torch.testing.assert_close(value, 0.5 * raw[1][key] + 0.5 * raw[3][key])  # after steps 2 and 4
         torch.testing.assert_close(saved["current_model_state"][key], raw[3][key])
 
 

@@ -75,27 +75,33 @@ OWN_NETWORK = ["--config-dir", "conf"]
 CASES = {
     "size": (
         ["model=half"],
-        r"model: ValueError: Half made \(2, 3, \d+, \d+\) from \(2, 3, \d+, \d+\) at x4.*\(mine\.py:6, class Half\)",
+        r"model: ValueError: Half made \(2, 3, \d+, \d+\) from \(2, 3, \d+, \d+\) at x4.*\(blunder\.py:6, class Half\)",
     ),
     "constructor": (
         ["model=fails"],
-        r"model: cannot build mine\.Fails: KeyError: 'large' \(mine\.py:21, in __init__\)",
+        r"model: cannot build blunder\.Fails: KeyError: 'large' \(blunder\.py:21, in __init__\)",
     ),
     "syntax": (
         ["model=broken"],
         r"model: cannot build broken\.Net: .*Error loading 'broken\.Net':\s+SyntaxError.*broken\.py', 3",
     ),
-    "forward": (["model=forward"], r"model: RuntimeError: .* \(mine\.py:26, in forward\)"),
-    "gradient": (["model=detached"], r"model: the loss has no gradient .* Detached's weights \(mine\.py:29"),
-    "validation": (["model=onlytraining"], r"model, in validation: RuntimeError: no such mode \(mine\.py:37, in"),
-    "describe": (
-        ["+data.degradation._target_=mine.Blur"],
-        r"degradation: Blur has no describe \(mine\.py:41, class",
+    "forward": (["model=forward"], r"model: RuntimeError: .* \(blunder\.py:26, in forward\)"),
+    "gradient": (["model=detached"], r"model: the loss has no gradient .* Detached's weights \(blunder\.py:29"),
+    "validation": (
+        ["model=onlytraining"],
+        r"model, in validation: RuntimeError: no such mode \(blunder\.py:37, in",
     ),
-    "dtype": (["+data.degradation._target_=mine.Floats"], r"Floats made \(2, 3, .* torch\.float32 of .* torch\.uint8"),
+    "describe": (
+        ["+data.degradation._target_=blunder.Blur"],
+        r"degradation: Blur has no describe \(blunder\.py:41, class",
+    ),
+    "dtype": (
+        ["+data.degradation._target_=blunder.Floats"],
+        r"Floats made \(2, 3, .* torch\.float32 of .* torch\.uint8",
+    ),
     "term": (
-        ["+loss.terms.map={weight: 1, _target_: mine.Map}"],
-        r"loss: map is \(2, \d+, \d+\), allowed: a scalar \(mine",
+        ["+loss.terms.map={weight: 1, _target_: blunder.Map}"],
+        r"loss: map is \(2, \d+, \d+\), allowed: a scalar \(blunder",
     ),
     "monitor": (
         ["callbacks.checkpoints.monitor=val/psnr"],
@@ -107,14 +113,14 @@ CASES = {
 @pytest.fixture
 def own(tmp_path, monkeypatch):
     """A user's module and configs, where the user stands."""
-    (tmp_path / "mine.py").write_text(MINE)
+    (tmp_path / "blunder.py").write_text(MINE)
     (tmp_path / "conf" / "model").mkdir(parents=True)
     for name in ("Half", "Fails", "Forward", "Detached", "OnlyTraining"):
-        (tmp_path / f"conf/model/{name.lower()}.yaml").write_text(f"_target_: mine.{name}\nscale: ${{scale}}\n")
+        (tmp_path / f"conf/model/{name.lower()}.yaml").write_text(f"_target_: blunder.{name}\nscale: ${{scale}}\n")
     (tmp_path / "broken.py").write_text("from torch import nn\nclass Net(nn.Module):\n    def forward(self, x)\n")
     (tmp_path / "conf/model/broken.yaml").write_text("_target_: broken.Net\n")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)  # another test's
+    monkeypatch.delitem(sys.modules, "blunder", raising=False)  # another test's
 
 
 @pytest.mark.parametrize("kind", list(CASES))

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from sr_lightning.data.bad_files import BadImagesError
 from sr_lightning.data.cache.content_key import SourceFile
-from sr_lightning.data.cache.disk import free_bytes, one_at_a_time
+from sr_lightning.data.cache.disk import free_bytes, keep, one_at_a_time
 from sr_lightning.data.cache.prefetch import prefetched, with_progress
 from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically
@@ -130,11 +130,7 @@ def _prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, li
     )
     if known is None:
         known = _looked_at(files, shrink)
-        try:
-            write_atomically(looked_at, _as_text(known, 0), is_shared=True)
-        except OSError as error:  # without it the next start looks again
-            if error.errno not in _NO_ROOM:
-                raise
+        keep(looked_at, _as_text(known, 0))
     return known
 
 

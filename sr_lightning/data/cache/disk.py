@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sr_lightning.files import take_lock
+from sr_lightning.files import take_lock, write_atomically
+
+log = logging.getLogger(__name__)
 
 _KEPT_FREE = 0.1  # of what is free: others write too
 
@@ -45,6 +48,15 @@ def _is_same(descriptor: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(descriptor), path.stat())
     except FileNotFoundError:
         return False
+
+
+def keep(file: Path, text: str) -> None:
+    """Writes what only spares the next start some work; a cache that is full or read-only is no reason to end a run."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, text, is_shared=True)
+    except OSError as error:
+        log.info("%s: cannot be written (%s); the next start works it out again", file, error.strerror)
 
 
 def free_bytes(folder: Path) -> int:

@@ -21,7 +21,7 @@ from sr_lightning.data.cache.builder import Content, prepare, with_copies
 from sr_lightning.data.cache.builder import Shrink as Shrink
 from sr_lightning.data.cache.content_key import DECODER, SourceFile, identified, key_of
 from sr_lightning.data.images import Grouping
-from sr_lightning.errors import UserError
+from sr_lightning.errors import FailedError, UserError
 
 _KEPT_BYTES = 2**28  # of decoded images, in each process that decodes on demand
 
@@ -137,7 +137,10 @@ class OnDemand:
             if (images := self._kept.get(owner)) is not None:
                 self._kept.move_to_end(owner)
         if images is None:
-            images, _ = with_copies(self.files[owner], self.shrink)
+            try:
+                images, _ = with_copies(self.files[owner], self.shrink)
+            except UserError as error:  # it was in order at the start: a run's state is worth saving
+                raise FailedError(f"data: {error}; put back what was there at the start") from None
             for image in images:
                 image.setflags(write=False)  # as the store's are
             self._keep(owner, images)

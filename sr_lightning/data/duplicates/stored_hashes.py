@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sr_lightning.data.cache.disk import keep
 from sr_lightning.data.duplicates.fingerprint import hash_bits, perceptual_hash, pixel_hash, thumbnail
 from sr_lightning.errors import UserError
-from sr_lightning.files import write_atomically
 
 if TYPE_CHECKING:
     from sr_lightning.data.images import ImageSource
@@ -45,8 +45,9 @@ def stored_hashes(store: ImageSource, *, orientations: int) -> StoredHashes:
     if not file.is_file():
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             rows = list(pool.map(lambda i: image_hashes(store[i], orientations), range(len(store))))
-        write_atomically(file, json.dumps(rows), is_shared=True)
-    rows = read_hashes(file, len(store), orientations=orientations)
+        keep(file, json.dumps(rows))
+    else:
+        rows = read_hashes(file, len(store), orientations=orientations)
     bits = hash_bits([text for _, texts in rows for text in texts])
     return StoredHashes([pixels for pixels, _ in rows], bits.reshape(len(rows), orientations, -1))
 

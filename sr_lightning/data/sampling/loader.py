@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -18,6 +23,8 @@ from sr_lightning.data.sampling.sampler import BatchSampler
 from sr_lightning.errors import FailedError, TrainingFailedError, UserError
 
 _Batch = TypeVar("_Batch")
+_SHARED = "/dev/shm"  # where torch hands batches over
+_PREFETCHED = 2  # batches of each worker, as is torch's default
 
 
 class TimedLoader(DataLoader[TrainWindows]):
@@ -42,13 +49,27 @@ class TimedLoader(DataLoader[TrainWindows]):
                 if isinstance(error, RuntimeError) and not str(error).startswith("DataLoader"):
                     raise
                 raise TrainingFailedError(
-                    f"data: the samples {next(requests).samples} did not come: {error}. A process "
-                    "that cuts windows has died (was there memory enough?) or hangs (does the disk answer?); "
-                    "data.num_workers=0 does without them"
+                    f"data: the samples {next(requests).samples} did not come: {str(error) or 'no answer'}. A process "
+                    "that cuts windows has died (was there memory enough?) or hangs (does the disk answer? is "
+                    "/dev/shm full?); data.num_workers=0 does without them"
                 ) from error
             next(requests)
             self.waited += time.perf_counter() - start
             yield batch
+
+
+@contextmanager
+def dead_workers_ignored() -> Iterator[None]:
+    """Switches off torch's handler of SIGCHLD, which raises wherever the main thread is when a worker dies."""
+    before = signal.getsignal(signal.SIGCHLD)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def _own_message(error: Exception) -> str:
@@ -77,7 +98,12 @@ def train_loader(
         num_workers: Processes that cut; 0 cuts in a thread.
         timeout: Seconds that a worker may take for a batch.
         seed: Of the workers' own generators.
+
+    Raises:
+        UserError: There is too little shared memory for the batches that workers hand over.
     """
+    if num_workers:
+        _check_shared_memory(num_workers, max(samples.batch_bytes(sampler.share, scale) for scale in sampler.scales))
     return TimedLoader(
         samples,
         sampler=sampler,
@@ -91,6 +117,20 @@ def train_loader(
         # the generator that dropout uses.
         generator=torch.Generator().manual_seed(seed),
     )
+
+
+def _check_shared_memory(num_workers: int, batch_bytes: int) -> None:
+    """A worker that finds no room only prints so, and its batch never comes; containers often have 64 MB."""
+    if not sys.platform.startswith("linux"):
+        return
+    free = shutil.disk_usage(_SHARED).free if os.path.isdir(_SHARED) else 0
+    needed = batch_bytes * (num_workers * _PREFETCHED + 1)
+    if needed > free:
+        raise UserError(
+            f"data.num_workers: found {num_workers}, whose batches need {needed / 1e6:.1f} MB of shared memory, but "
+            f"{_SHARED} has {free / 1e6:.1f}; allowed: data.num_workers=0 (windows are then cut in a thread), or more "
+            "shared memory (docker run --shm-size=1g)"
+        )
 
 
 def eval_loader(images: EvalImages, share: range) -> DataLoader[EvalImage | NoImage]:

@@ -18,7 +18,7 @@ from sr_lightning.data.cache.store import ImageStore, Shrink
 from sr_lightning.data.degradations.base import Downscale
 from sr_lightning.data.degradations.realworld import Classical
 from sr_lightning.data.files import find_images
-from sr_lightning.errors import UserError
+from sr_lightning.errors import FailedError, UserError
 
 
 def test_pixels_are_those_of_the_files(folder, tmp_path):
@@ -157,7 +157,7 @@ def test_what_is_decoded_on_demand_is_kept_within_bounds(folder, tmp_path, monke
     assert decoded == ["img_0.png", "img_1.png", "img_2.png", "img_1.png"]
     assert sum(p.nbytes for images in demanded._kept.values() for p in images) <= 80_000
     Image.fromarray(np.zeros((96, 112, 3), np.uint8)).save(paths[3])
-    with pytest.raises(UserError, match=r"img_3\.png: was changed while it was read"):
+    with pytest.raises(FailedError, match=r"img_3\.png: was changed while it was read"):
         demanded[3]
 
 
