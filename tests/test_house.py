@@ -27,7 +27,7 @@ training
 loggers callbacks
 report
 evaluation
-exporters
+upscaling exporters
 runs
 checkpoints
 inference
@@ -39,7 +39,7 @@ config
 image
 weights distributed files
 errors
-text
+text __version__
 """
 LAYER = {wing: depth for depth, line in enumerate(LAYERS.split("\n")) for wing in line.split()}
 # Whose modules import no torch until a function needs it.
@@ -127,6 +127,7 @@ NEEDED = {
     "train": {"torch", "lightning"},
     "preview": {"torch"},  # and lightning, with the data module that its config names
     "evaluate": {"torch"},
+    "upscale": {"torch"},
     "check_data": set(),
     "download": set(),
     "pack": set(),

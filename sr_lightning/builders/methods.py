@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from sr_lightning.builders.identify_network import identify_network, nearest_network
+from sr_lightning.builders.load_network import load_network
 from sr_lightning.builders.network import build_network
-from sr_lightning.checkpoints.third_party import ThirdPartyNetwork, load_third_party
-from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.config.schema import BICUBIC, EvaluateConfig
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.method import NetworkMethod, network_method
 from sr_lightning.models.base import network_traits
-from sr_lightning.weights.location import find_weights_file
-
-log = logging.getLogger(__name__)
 
 
 def build_methods(config: EvaluateConfig) -> list[NetworkMethod]:
@@ -48,55 +40,14 @@ def build_methods(config: EvaluateConfig) -> list[NetworkMethod]:
             f"model.weights: {type(net).__name__} would be evaluated with random weights; allowed: "
             "model.weights=<file>, or checkpoint=<file>"
         )
-    method = network_method(type(net).__name__, net, _scales(net, {}), section.get("weights"), {})
+    method = network_method(type(net).__name__, net, network_traits(net).scales, section.get("weights"), {})
     method = _with_supported_scales(method, config.scale)
     return [replace(method, self_ensemble=config.self_ensemble, tile=config.tile)]
 
 
-def _from_checkpoint(checkpoint: str, label: str, typed: dict[str, Any] | None) -> NetworkMethod:
-    """A typed model is taken at its word; else the file's own, one of ours that fits, or spandrel's guess."""
-    file = WeightsFile.read(find_weights_file(checkpoint))
-    stored = file.network_config if typed is None else None
-    section = typed if stored is None else stored["model"]
-    if section is None and (found := identify_network(file)) is not None:
-        log.info("%s fits %s", checkpoint, found.overrides)
-        section = found.model
-    if section is None:
-        net = _third_party(file).eval()
-        name = net.name if isinstance(net, ThirdPartyNetwork) else file.path.stem
-        return network_method(label or name, net, _scales(net, {}), checkpoint, {})
-    net = build_network(section, weights=file).eval()
-    training = _training(file)
-    return network_method(label or type(net).__name__, net, _scales(net, training), checkpoint, training)
-
-
-def _third_party(file: WeightsFile) -> nn.Module:
-    """Another project's network; a file that is none of theirs either is compared with the nearest of ours."""
-    try:
-        return load_third_party(file)
-    except UserError as error:
-        if (near := nearest_network(file)) is None:
-            raise
-        try:
-            return build_network(near.model, weights=file)
-        except UserError as differing:
-            raise UserError(f"{error}\nof ours {near.overrides} is nearest:\n{differing}") from None
-
-
-def _training(file: WeightsFile) -> dict[str, Any]:
-    """The config that one of our files was trained with; empty for any other, and for one that is no plain data."""
-    try:
-        return file.config or {}
-    except UserError:
-        return {}
-
-
-def _scales(net: nn.Module, config: dict[str, Any]) -> tuple[int, ...]:
-    """The scales that it was trained for, as far as its file says so in earnest, else those that it declares."""
-    found = config.get("scale")
-    listed = found if isinstance(found, list) else [found]
-    scales = tuple(s for s in listed if type(s) is int and s > 1)
-    return scales if len(scales) == len(listed) else network_traits(net).scales
+def _from_checkpoint(checkpoint: str, label: str, model: dict[str, Any] | None) -> NetworkMethod:
+    network = load_network(checkpoint, model=model)
+    return network_method(label or network.label, network.net, network.scales, checkpoint, network.training)
 
 
 def _with_supported_scales(method: NetworkMethod, asked: Iterable[int]) -> NetworkMethod:

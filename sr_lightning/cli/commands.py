@@ -14,6 +14,7 @@ from sr_lightning.config.pack import check_pack
 from sr_lightning.config.preview import check_preview
 from sr_lightning.config.schema import EvaluateConfig, PathsConfig, TrainConfig
 from sr_lightning.config.train import check_train
+from sr_lightning.config.upscale import check_upscale
 
 RunConfig = TrainConfig | EvaluateConfig
 
@@ -45,4 +46,5 @@ COMMANDS = {
     "preview": Command(check_preview, "loading torch and lightning …"),
     "check_data": Command(check_check_data, "looking at every image …"),
     "pack": Command(check_pack, "loading litdata …"),
+    "upscale": Command(check_upscale, "loading torch …"),
 }

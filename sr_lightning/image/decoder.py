@@ -6,6 +6,7 @@ import contextlib
 import sys
 import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -72,23 +73,35 @@ def decode(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
         UserError: The file is not there or cannot be read.
     """
     path = Path(path)
+    with opened(path, max_pixels=max_pixels) as image:
+        has_frames = getattr(image, "n_frames", 1) > 1
+        if has_frames:
+            image.seek(0)
+        has_16_bits = holds_16_bits(image, path)
+        kind = f"{image.format} {image.mode}"
+        rgb, is_transparent = _opaque(_wide_pixels(image, path) if has_16_bits else _pixels(image))
+    facts: dict[Loss, bool] = {_SIXTEEN: has_16_bits, _FRAMES: has_frames, _ALPHA: is_transparent}
+    return Decoded(np.ascontiguousarray(rgb), tuple(lost for lost, is_so in facts.items() if is_so), kind)
+
+
+@contextlib.contextmanager
+def opened(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
+    """Opens an image, checked but not decoded; what goes wrong while it is decoded is told as `decode` tells it.
+
+    Raises:
+        BadImageError: As in `decode`.
+        UserError: The file is not there or cannot be read.
+    """
     try:
         with _QUIET, Image.open(path, formats=FORMATS) as image:
             _check(image, path, max_pixels)
-            has_frames = getattr(image, "n_frames", 1) > 1
-            if has_frames:
-                image.seek(0)
-            has_16_bits = _has_16_bits(image, path)
-            kind = f"{image.format} {image.mode}"
-            rgb, is_transparent = _opaque(_wide_pixels(image, path) if has_16_bits else _pixels(image))
+            yield image
     except UnidentifiedImageError:
         raise BadImageError(path, _what_else(path)) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the system's, not the decoder's
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
         raise BadImageError(path, f"cannot be decoded: {error}") from None
-    facts: dict[Loss, bool] = {_SIXTEEN: has_16_bits, _FRAMES: has_frames, _ALPHA: is_transparent}
-    return Decoded(np.ascontiguousarray(rgb), tuple(lost for lost, is_so in facts.items() if is_so), kind)
 
 
 def header_pixels(path: str | Path) -> int:
@@ -151,7 +164,8 @@ def _check(image: Image.Image, path: Path, max_pixels: int) -> None:
         raise BadImageError(path, "holds 32-bit values, whose range nobody knows; allowed: 8 or 16 bit")
 
 
-def _has_16_bits(image: Image.Image, path: Path) -> bool:
+def holds_16_bits(image: Image.Image, path: Path) -> bool:
+    """Whether an opened image has more than 8 bits a channel."""
     if isinstance(image, TiffImageFile):
         bits = image.tag_v2.get(258, 8)
         depths = set(bits) if isinstance(bits, tuple) else {bits}
@@ -184,7 +198,7 @@ def _opaque(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
 def _wide_pixels(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     """(H, W, 3 or 4) of 16 bits a channel: divided by 257, rounded."""
     transparent = image.info.get("transparency")
-    levels = _levels(image, path)  # (H, W, C)
+    levels = wide_levels(image, path)  # (H, W, C)
     rounded = ((levels * 2 + 257) // 514).astype(np.uint8)
     if levels.shape[2] == 1:
         rounded = np.repeat(rounded, 3, axis=2)
@@ -194,7 +208,7 @@ def _wide_pixels(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     return rounded
 
 
-def _levels(image: Image.Image, path: Path) -> NDArray[np.int64]:
+def wide_levels(image: Image.Image, path: Path) -> NDArray[np.int64]:
     """(H, W, C) from 0 to 65535. Pillow has no mode for wide colour: the two bytes are read one after the other."""
     if image.mode.startswith("I"):
         ImageOps.exif_transpose(image, in_place=True)

@@ -59,7 +59,7 @@ def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, ov
     height, width = lr.shape[-2:]
     if tile >= max(height, width):
         return apply_to_rgb(net, lr.to(device), scale).to(lr.device)
-    margin, step = _margin(net, scale, overlap)
+    margin, step = tile_margin(net, scale, overlap)
     sr = torch.empty(*lr.shape[:-2], height * scale, width * scale, device=lr.device)
     for rows in _parts(height, tile):
         tile_rows = _with_margin(rows, margin, step, height)
@@ -116,8 +116,12 @@ class _ReceptiveField:
 _known: WeakKeyDictionary[nn.Module, dict[int, _ReceptiveField]] = WeakKeyDictionary()
 
 
-def _margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, int]:
-    """The overlap, and the number of which the tiles' first pixels have to be multiples."""
+def tile_margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, int]:
+    """The overlap, and the number of which the tiles' first pixels have to be multiples.
+
+    Raises:
+        UserError: As in `super_resolve_tiled`.
+    """
     field = _receptive_field(net, scale)
     if overlap is not None:
         return overlap, field.step or _USUAL_WINDOW

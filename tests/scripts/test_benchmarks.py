@@ -85,3 +85,12 @@ def test_the_trainer_and_a_bare_loop_come_to_the_same_loss(benchmark, folder):
     assert losses[1] == pytest.approx(losses[0], abs=2e-5)
     assert losses[2] == pytest.approx(losses[0], abs=2e-4)  # another layout, another optimizer kernel
     assert {row["method"] for row in found["sections"]["waiting"]} == {"waiting", "step"}
+
+
+def test_upscale_measures_ours_and_the_usual_loops(benchmark):
+    found = benchmark("bench_upscale", "speed")
+    assert set(found["sections"]) == {"speed", "seconds of all cores", "decoding and encoding apart"}
+    rows = found["sections"]["speed"]
+    methods = ["ours, float32", "ours, bf16", "whole image, float32", "tile loop, float32"]
+    assert [row["method"] for row in rows] == methods
+    assert all(row["median"] > 0 for row in rows)

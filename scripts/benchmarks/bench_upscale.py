@@ -1,0 +1,240 @@
+"""How fast a photograph file becomes an enlarged one, and in how much memory: ours beside the two usual loops.
+
+    python scripts/benchmarks/bench_upscale.py
+    python scripts/benchmarks/bench_upscale.py speed --megapixels 0.25 1 --networks edsr_tiny_y_x4 --rounds 3
+
+A JPEG file comes in and a PNG file goes out, the same for all:
+
+    ours         what the command does: tiles, rows written as they come, LR-PSNR computed; in float32 and in bfloat16
+    whole image  decode, the network on the whole image in float32, Pillow's PNG
+    tile loop    Real-ESRGAN's: tiles of 400 LR pixels cut with 10 around them, float32, Pillow's PNG; not the whole
+                 image's result where a network sees farther
+
+    speed   output megapixels per second, and seconds of all cores (which another load does not change); decoding and
+            encoding apart
+    memory  peak of the resident memory above that before the image, each in a process of its own
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import multiprocessing
+import resource
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import benchmarking
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import nn
+
+from sr_lightning import load
+from sr_lightning.image.color import to_uint8
+from sr_lightning.image.encoder import Layout, write_image
+from sr_lightning.image.source_image import read_source
+from sr_lightning.inference.forward import apply_to_rgb
+from sr_lightning.inference.upscaler import Precision, Upscaler
+from sr_lightning.upscaling.history import Work
+from sr_lightning.upscaling.image_job import Writing, upscale_file
+from sr_lightning.upscaling.size import Sizing
+from sr_lightning.upscaling.sources import Task
+
+SECTIONS = ("speed", "memory")
+SCALE = 4
+TILE, PAD = 400, 10  # Real-ESRGAN's usual --tile, and its --tile_pad
+MOST_WHOLE = 4  # megapixels of input that the whole-image loop is tried with
+Method = Callable[[nn.Module, Path, Path], object]
+
+
+def ours(net: nn.Module, source: Path, output: Path, *, precision: Precision) -> None:
+    """The command's way."""
+    work = Work(type(net).__name__, "benchmark", "", SCALE)
+    upscaler = Upscaler(net, SCALE, precision=precision)
+    upscale_file(Task(source, output, "png"), upscaler, Sizing(SCALE), work, Writing(overwrite=True))
+
+
+def whole_image(net: nn.Module, source: Path, output: Path) -> None:
+    """What one writes first."""
+    pixels = np.array(Image.open(source).convert("RGB"))
+    x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        sr = apply_to_rgb(net, x, SCALE)
+    Image.fromarray(to_uint8(sr)[0].permute(1, 2, 0).numpy()).save(output)
+
+
+def tile_loop(net: nn.Module, source: Path, output: Path) -> None:
+    """As `RealESRGANer.tile_process`."""
+    pixels = np.array(Image.open(source).convert("RGB"))
+    x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
+    height, width = x.shape[-2:]
+    sr = torch.empty(1, 3, height * SCALE, width * SCALE)
+    for top in range(0, height, TILE):
+        for left in range(0, width, TILE):
+            bottom, right = min(top + TILE, height), min(left + TILE, width)
+            rows, columns = (
+                slice(max(first - PAD, 0), min(last + PAD, n))
+                for first, last, n in ((top, bottom, height), (left, right, width))
+            )
+            with torch.no_grad():
+                tile = apply_to_rgb(net, x[..., rows, columns], SCALE)
+            y, x0 = (top - rows.start) * SCALE, (left - columns.start) * SCALE
+            sr[..., top * SCALE : bottom * SCALE, left * SCALE : right * SCALE] = tile[
+                ..., y : y + (bottom - top) * SCALE, x0 : x0 + (right - left) * SCALE
+            ]
+    Image.fromarray(to_uint8(sr)[0].permute(1, 2, 0).numpy()).save(output)
+
+
+METHODS: dict[str, Method] = {
+    "ours, float32": functools.partial(ours, precision="float32"),
+    "ours, bf16": functools.partial(ours, precision="bf16"),
+    "whole image, float32": whole_image,
+    "tile loop, float32": tile_loop,
+}
+
+
+def photograph(megapixels: float, folder: Path) -> Path:
+    """scikit-image's astronaut at that size, 4:3, as JPEG."""
+    from skimage import data
+
+    width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
+    path = folder / f"{megapixels:g}.jpg"
+    Image.fromarray(data.astronaut()).resize((width, width * 3 // 4), Image.Resampling.BICUBIC).save(path, quality=92)
+    return path
+
+
+def contenders(megapixels: float) -> dict[str, Method]:
+    """The whole-image loop holds every feature of the image at once."""
+    return {name: run for name, run in METHODS.items() if megapixels <= MOST_WHOLE or not name.startswith("whole")}
+
+
+def speed(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
+    """Files in, files out."""
+    for name in given.networks:
+        net = load(name)
+        for megapixels in given.megapixels:
+            source = photograph(megapixels, folder)
+            output = folder / "out.png"
+            runs = {
+                method: functools.partial(_timed, functools.partial(run, net, source, output))
+                for method, run in contenders(megapixels).items()
+            }
+            runs["ours, float32"]()  # measures the receptive field, once
+            found = benchmarking.take_turns(runs, given.rounds)
+            with Image.open(output) as image:
+                size = image.width * image.height / 1e6
+            case = f"{name}, {megapixels:g} MP in, {size:.0f} MP out"
+            report.add(
+                "speed",
+                [
+                    benchmarking.Row(case, method, "MP/s", [size / wall for wall, _ in times])
+                    for method, times in found.items()
+                ],
+            )
+            report.add(
+                "seconds of all cores",
+                [
+                    benchmarking.Row(case, method, "CPU s", [cpu for _, cpu in times], False)
+                    for method, times in found.items()
+                ],
+            )
+    _decode_and_encode(report, given, folder)
+
+
+def _decode_and_encode(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
+    source = photograph(min(given.megapixels), folder)
+    pixels: NDArray[np.uint8] = np.array(Image.open(source).resize((1280, 960)))
+    layout = Layout(960, 1280, 3)
+    runs: dict[str, dict[str, Callable[[], object]]] = {
+        "decoding a JPEG": {
+            "ours": lambda: read_source(source),
+            "Pillow": lambda: np.array(Image.open(source).convert("RGB")),
+        },
+        "encoding PNG, 1.2 MP": {
+            "ours": lambda: write_image(folder / "a.png", [pixels], layout, format="png"),
+            "Pillow": lambda: Image.fromarray(pixels).save(folder / "b.png"),
+            "Pillow, level 1": lambda: Image.fromarray(pixels).save(folder / "c.png", compress_level=1),
+        },
+    }
+    for case, methods in runs.items():
+        found = benchmarking.take_turns(
+            {name: functools.partial(_timed, run) for name, run in methods.items()}, given.rounds
+        )
+        rows = [
+            benchmarking.Row(case, name, "CPU ms", [1e3 * cpu for _, cpu in times], False)
+            for name, times in found.items()
+        ]
+        report.add("decoding and encoding apart", rows)
+    sizes = ", ".join(f"{name} {(folder / name).stat().st_size / 1e6:.2f} MB" for name in ("a.png", "b.png", "c.png"))
+    report.note(f"PNG files of ours, Pillow and Pillow at level 1: {sizes}.")
+
+
+def memory(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
+    """Each method once, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    name = given.networks[0]
+    for megapixels in given.megapixels:
+        source = photograph(megapixels, folder)
+        rows = []
+        for method in contenders(megapixels):
+            queue = context.SimpleQueue()
+            process = context.Process(target=_peak, args=(method, name, source, folder / "out.png", queue))
+            process.start()
+            process.join()
+            rows.append(benchmarking.Row(f"{name}, {megapixels:g} MP in", method, "MB", [queue.get()], False))
+        report.add("peak memory above start", rows)
+
+
+def _peak(method: str, network: str, source: Path, output: Path, queue: multiprocessing.SimpleQueue[float]) -> None:
+    net = load(network)
+    METHODS[method](net, photograph(0.01, source.parent), output)  # what is imported late is there now
+    start, most, done = _resident(), [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.01):
+            most[0] = max(most[0], _resident())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    METHODS[method](net, source, output)
+    done.set()
+    watcher.join()
+    queue.put(most[0] - start)
+
+
+def _resident() -> float:
+    """MB."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def _timed(run: Callable[[], object]) -> tuple[float, float]:
+    """Seconds, and seconds of all cores."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    run()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = benchmarking.parser(__doc__, SECTIONS)
+    parser.add_argument("--megapixels", type=float, nargs="+", default=None, help="of the input; 0.25 1 12, quick 0.05")
+    parser.add_argument("--networks", nargs="+", default=None, help="pretrained weights for x4; tiny and small")
+    given = benchmarking.parsed(parser, SECTIONS, argv)
+    given.megapixels = given.megapixels or ([0.05] if given.quick else [0.25, 1, 12])
+    given.networks = given.networks or ["edsr_tiny_y_x4", *([] if given.quick else ["edsr_small_y_x4"])]
+    report = benchmarking.Report()
+    with tempfile.TemporaryDirectory() as folder:
+        for name in given.sections:
+            {"speed": speed, "memory": memory}[name](report, given, Path(folder))
+        benchmarking.finish(report, torch.device("cpu"), given.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""A network with its weights from whatever names them: a run, a checkpoint, pretrained or third-party weights."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from sr_lightning.builders.identify_network import identify_network, nearest_network
+from sr_lightning.builders.network import build_network
+from sr_lightning.checkpoints.third_party import ThirdPartyNetwork, load_third_party
+from sr_lightning.checkpoints.weights import WeightsFile
+from sr_lightning.errors import UserError
+from sr_lightning.files import sha256
+from sr_lightning.models.base import network_traits
+from sr_lightning.weights.location import find_weights_file
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadedNetwork:
+    """A network in evaluation mode, and where it comes from."""
+
+    net: nn.Module
+    label: str
+    """Its class, or the architecture that another project calls it."""
+    scales: tuple[int, ...]
+    """Empty: nobody says which."""
+    file: Path
+    training: dict[str, Any] = field(default_factory=dict)
+    """The config that one of our files was trained with; empty for any other."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+        return sha256(self.file)
+
+    def choose_scale(self, asked: int | None) -> int:
+        """The scale that is asked for; None: the largest of the network.
+
+        Raises:
+            UserError: The network is made for others, or does not say for which.
+        """
+        if asked is None and self.scales:
+            return max(self.scales)
+        if asked is None or (self.scales and asked not in self.scales):
+            can = "x" + ", x".join(map(str, self.scales)) if self.scales else "an unknown scale"
+            raise UserError(f"scale: {f'found {asked}' if asked else 'must be given'}: {self.file} is for {can}")
+        return asked
+
+
+def load_network(checkpoint: str | Path, *, model: dict[str, Any] | None = None) -> LoadedNetwork:
+    """Loads a network; nothing in a file is ever executed.
+
+    A typed model is taken at its word; else the network is the one that the file names, the one of ours that its
+    weights fit, or one that spandrel knows.
+
+    Args:
+        checkpoint: See `find_weights_file`.
+        model: The config's section `model` for a file that does not say how to build its network.
+
+    Raises:
+        UserError: The file cannot be read, does not say how to build its network, or does not fit it.
+    """
+    try:
+        path = find_weights_file(str(checkpoint))
+    except UserError as error:
+        raise UserError(f"checkpoint: {error}") from None
+    if path.suffix.lower() == ".onnx":  # the place where an exported network comes in
+        raise UserError(f"checkpoint: {path} is an ONNX file; allowed: the checkpoint that it was exported from")
+    file = WeightsFile.read(path)
+    stored = file.network_config if model is None else None
+    section = model if stored is None else stored["model"]
+    if section is None and (found := identify_network(file)) is not None:
+        log.info("%s fits %s", checkpoint, found.overrides)
+        section = found.model
+    if section is None:
+        net = _third_party(file).eval()
+        name = net.name if isinstance(net, ThirdPartyNetwork) else path.stem
+        return LoadedNetwork(net, name, network_traits(net).scales, path)
+    net, training = build_network(section, weights=file).eval(), _training(file)
+    return LoadedNetwork(net, type(net).__name__, _scales(net, training), path, training)
+
+
+def _third_party(file: WeightsFile) -> nn.Module:
+    """Another project's network; a file that is none of theirs either is compared with the nearest of ours."""
+    try:
+        return load_third_party(file)
+    except UserError as error:
+        if (near := nearest_network(file)) is None:
+            raise
+        try:
+            return build_network(near.model, weights=file)
+        except UserError as differing:
+            raise UserError(f"{error}\nof ours {near.overrides} is nearest:\n{differing}") from None
+
+
+def _training(file: WeightsFile) -> dict[str, Any]:
+    """The config that one of our files was trained with; empty for any other, and for one that is no plain data."""
+    try:
+        return file.config or {}
+    except UserError:
+        return {}
+
+
+def _scales(net: nn.Module, training: dict[str, Any]) -> tuple[int, ...]:
+    """The scales that it was trained for, as far as its file says so in earnest, else those that it declares."""
+    found = training.get("scale")
+    listed = found if isinstance(found, list) else [found]
+    scales = tuple(s for s in listed if type(s) is int and s > 1)
+    return scales if len(scales) == len(listed) else network_traits(net).scales

@@ -1,0 +1,45 @@
+"""Grey and RGB images through networks of one or three channels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.image.color import rgb_to_y
+from sr_lightning.image.resize import enlarge
+from sr_lightning.inference.forward import apply_network
+from sr_lightning.models.base import network_traits
+
+# Y of grey levels, all in [0, 1]: 16 to 235 of 255.
+_SPAN, _OFFSET = 219 / 255, 16 / 255
+
+
+def apply_to_planes(net: nn.Module, lr: Tensor, scale: int, *, precision: torch.dtype = torch.float32) -> Tensor:
+    """Enlarges grey or RGB images.
+
+    RGB in float32 gives what `apply_to_rgb` gives, but for rounding (below 1e-6), at less cost: Y enters R, G and B
+    with one weight, so that only what the network adds to the bicubic Y has to be added to the bicubic RGB.
+
+    Args:
+        net: A network of one channel gets Y; one of three gets grey as RGB, and gives the luma of its result.
+        lr: (N, 1, h, w) grey or (N, 3, h, w) RGB, float32 in [0, 1].
+        scale: The scale asked for.
+        precision: float32, or bfloat16 for the network's own operations.
+
+    Returns:
+        (N, 1 or 3, h·s, w·s), float32, not clamped.
+    """
+    is_grey, is_luma = lr.shape[1] == 1, network_traits(net).channels == 1
+    with torch.autocast(lr.device.type, dtype=precision, enabled=precision != torch.float32):
+        if not is_luma:
+            x = lr.expand(-1, 3, -1, -1) if is_grey else lr
+            sr = apply_network(net, x.contiguous(memory_format=torch.channels_last), scale).float()
+        else:
+            y = lr * _SPAN + _OFFSET if is_grey else rgb_to_y(lr) / 255  # (N, 1, h, w)
+            sr = apply_network(net, y, scale).float()
+    if is_luma:
+        if is_grey:
+            return (sr - _OFFSET) / _SPAN
+        rgb = enlarge(lr, scale)  # (N, 3, h·s, w·s)
+        return rgb.add_((sr - rgb_to_y(rgb) / 255) / _SPAN)
+    return (rgb_to_y(sr) / 255 - _OFFSET) / _SPAN if is_grey else sr

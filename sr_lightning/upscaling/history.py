@@ -1,0 +1,55 @@
+"""The record of what was done to an image: written into the output, and read back by a rerun."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sr_lightning import __version__
+from sr_lightning.files import sha256
+
+PROGRAM = f"sr_lightning {__version__}"
+
+
+@dataclass(frozen=True)
+class Work:
+    """The network, and all options that decide what an output holds."""
+
+    network: str
+    """Its class."""
+    weights: str
+    """The file's name, or that of pretrained weights."""
+    sha256: str
+    """Of the weights file."""
+    scale: int
+    options: dict[str, Any] = field(default_factory=dict)
+    """Those that differ from their defaults."""
+
+    def record(self, source: Path) -> str:
+        """The record of an image, JSON in ASCII; equal records mean equal outputs.
+
+        Raises:
+            OSError: The image cannot be read.
+        """
+        record: dict[str, Any] = {
+            "program": PROGRAM,
+            "network": self.network,
+            "weights": self.weights,
+            "weights_sha256": self.sha256,
+            "scale": self.scale,
+            "source_sha256": sha256(source),
+        }
+        return json.dumps(record | ({"options": self.options} if self.options else {}))
+
+
+def is_same_work(found: str, wanted: str) -> bool:
+    """Whether two records are of the same work, by whatever version of the program."""
+    try:
+        records = [json.loads(record) for record in (found, wanted)]
+    except ValueError:
+        return False
+    return all(isinstance(record, dict) for record in records) and (
+        records[0] | {"program": ""} == records[1] | {"program": ""}
+    )

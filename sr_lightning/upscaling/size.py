@@ -1,0 +1,87 @@
+"""The size that an image is enlarged to, and how often a network has to enlarge it for that."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from sr_lightning.errors import UserError
+
+_MOST_PASSES = 2
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What the user asks for; at most one of `outscale`, `width` and `height`, `longest`, `shortest` is given."""
+
+    scale: int
+    """Of the network."""
+    outscale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    longest: int | None = None
+    shortest: int | None = None
+    skip_larger: int | None = None
+    """Images with so many pixels on a side are left alone."""
+
+    @property
+    def name(self) -> str:
+        """The part of an output's name: `x4`, `x3.5`, `w1920`, `1920x1080`, `l2000`, `s1080`."""
+        if self.outscale is not None:
+            return f"x{self.outscale:g}"
+        if self.width and self.height:
+            return f"{self.width}x{self.height}"
+        for letter, length in (("w", self.width), ("h", self.height), ("l", self.longest), ("s", self.shortest)):
+            if length is not None:
+                return f"{letter}{length}"
+        return f"x{self.scale}"
+
+    def target(self, height: int, width: int) -> Target:
+        """For an image of that size.
+
+        Raises:
+            UserError: More than two passes of the network would be needed.
+        """
+        size = self._size(height, width)
+        factor = max(size[0] / height, size[1] / width)
+        passes = 0 if factor <= 1 and size != (height * self.scale, width * self.scale) else 1
+        while passes and self.scale**passes < factor * (1 - 1e-9):
+            passes += 1
+        if passes > _MOST_PASSES:
+            raise UserError(
+                f"{width}x{height} to {size[1]}x{size[0]} is x{factor:.3g}; "
+                f"allowed: up to x{self.scale**_MOST_PASSES} with a network for x{self.scale}"
+            )
+        return Target(size, self.scale, passes)
+
+    def is_large_enough(self, height: int, width: int) -> bool:
+        """Whether `skip_larger` leaves an image of that size alone."""
+        return self.skip_larger is not None and max(height, width) >= self.skip_larger
+
+    def _size(self, height: int, width: int) -> tuple[int, int]:
+        if self.width and self.height:
+            return self.height, self.width
+        if self.outscale is not None:
+            factor: float = self.outscale
+        elif self.width:
+            factor = self.width / width
+        elif self.height:
+            factor = self.height / height
+        elif self.longest:
+            factor = self.longest / max(height, width)
+        elif self.shortest:
+            factor = self.shortest / min(height, width)
+        else:
+            factor = self.scale
+        return max(1, math.floor(height * factor + 0.5)), max(1, math.floor(width * factor + 0.5))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is made of one image."""
+
+    size: tuple[int, int]
+    """(H, W)."""
+    scale: int
+    passes: int
+    """Of the network; 0: the image is only shrunken."""
