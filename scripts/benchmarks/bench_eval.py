@@ -1,10 +1,6 @@
 """How long PSNR and SSIM on Y of a set take: ours beside scikit-image's and BasicSR's, with equal numbers.
 
-<<<<<<< HEAD
     SR_DATA=<root> python scripts/benchmarks/bench_eval.py   # Set14; without it, photographs of scikit-image
-=======
-    SR_DATA=<root> python scripts/benchmarks/bench_eval.py      # Set14; without it scikit-image's photographs
->>>>>>> df109cbd047df8fe4e3a3a9481f4851fb2c700c0
     python scripts/benchmarks/bench_eval.py --images Urban100 --scale 2 --out eval.json
 
 A network's float output of each image is on the device; each method rounds it to 8 bit and gives both figures of

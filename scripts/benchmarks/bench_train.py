@@ -2,11 +2,7 @@
 
     python scripts/benchmarks/bench_train.py
     python scripts/benchmarks/bench_train.py price --out train.json
-<<<<<<< HEAD
     python scripts/benchmarks/bench_train.py waiting --networks all     # all of conf/model; minutes
-=======
-    python scripts/benchmarks/bench_train.py waiting --networks all     # each shipped network; minutes
->>>>>>> df109cbd047df8fe4e3a3a9481f4851fb2c700c0
 
 Ours is what `python -m sr_lightning.train logger=csv` runs: the Trainer with its module, callbacks, log and progress
 bar (on a terminal that nobody sees). It is timed from a step to a later one; validation and saving are left out.
