@@ -460,7 +460,7 @@ def test_a_continued_run_is_the_same_run_in_wandb_and_a_failed_one_says_so(tiny)
     run = only_run()
     path, found = wandb_records(run)
     assert found["exit"][0]["exit_code"] == 1
-    path.rename(run / "first")
+    path.rename("first")
     assert main([f"ckpt_path={run}", "trainer.max_steps=3"]) in (0, 1)
     again = wandb_records(run)[1]
     assert again["run"][0]["run_id"] == found["run"][0]["run_id"]

@@ -50,13 +50,13 @@ def check_config(config: dict[str, Any], path: Path) -> None:
 
 
 def _no_data(value: Any) -> str | None:
-    """The type of the first part that JSON does not know."""
+    """The type of the first part that is no plain data; the tuples of an optimizer's settings are."""
     if isinstance(value, dict):
         wrong = next((key for key in value if not isinstance(key, str)), None)
         if wrong is not None:
             return f"key {wrong!r}"
         value = list(value.values())
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return next((bad for part in value if (bad := _no_data(part)) is not None), None)
     return None if value is None or isinstance(value, bool | int | float | str) else type(value).__name__
 

@@ -70,12 +70,12 @@ def _batch_findings(trainer: dict[str, Any]) -> Iterator[str]:
     interval = trainer.get("val_check_interval", 1)
     if not isinstance(interval, int) or isinstance(interval, bool):
         yield f"trainer.val_check_interval: found {as_yaml(interval)}, allowed: a whole number of steps, 1 and more"
-    for key in ("limit_val_batches", "limit_test_batches"):
+    for key, least in (("limit_val_batches", 0), ("limit_test_batches", 1)):  # a run can do without validations only
         limit = trainer.get(key)
         if isinstance(limit, float) and not 0 < limit <= 1:
             yield f"trainer.{key}: found {limit}, allowed: a share above 0 and up to 1, a number of images, or null"
-        elif isinstance(limit, int) and limit < 0:
-            yield f"trainer.{key}: found {limit}, allowed: 0 and more, a share of the images, or null"
+        elif isinstance(limit, int) and limit < least:
+            yield f"trainer.{key}: found {limit}, allowed: {least} and more, a share of the images, or null"
     algorithm = trainer.get("gradient_clip_algorithm")
     if algorithm not in (None, "norm", "value"):
         yield f"trainer.gradient_clip_algorithm: found {algorithm!r}, allowed: norm, value"
