@@ -12,8 +12,6 @@ bar (on a terminal that nobody sees). It is timed from a step to a later one; va
               each patch and the loss read at each step; and beside BasicSR's SRModel where `basicsr` is importable
     growth    ours against batch and patch: steps and memory
     waiting   share of time spent waiting for data, as the run logs it
-    malloc    ours and a whole image with freed buffers kept (runs/allocator.py, as a run on the CPU has it) beside
-              glibc's defaults, which the other sections have; each in a process of its own, with the memory it takes
     compile   with --compile: torch.compile beside eager, its first step apart
 """
 
@@ -30,10 +28,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -59,14 +55,12 @@ from sr_lightning.config.conf_files import conf_dir, register_resolvers
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.config.train import check_train
 from sr_lightning.data.batch import TrainBatch
-from sr_lightning.inference.forward import apply_to_rgb
 from sr_lightning.loggers.metrics_csv import MetricsCsv
 from sr_lightning.models.base import network_traits
-from sr_lightning.runs.allocator import VARIABLE, keep_large_buffers
 from sr_lightning.runs.environment import quiet
 from sr_lightning.runs.run import Run
 
-SECTIONS = ("price", "growth", "waiting", "malloc", "compile")
+SECTIONS = ("price", "growth", "waiting", "compile")
 WARM = 3
 """Steps that are not counted."""
 
@@ -374,60 +368,6 @@ def waiting(report: benchmarking.Report, given: argparse.Namespace, folder: Path
         report.sections.setdefault("waiting", []).extend(rows)
 
 
-def malloc(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """A long step, and one image at once."""
-    steps = given.steps or (3 if given.quick else 12)
-    work = Work(composed("model=edsr_baseline", "trainer=cpu", *given.set, steps=steps), steps, folder)
-    side = 128 if given.quick else 1024
-    image = replace(work, config=composed("model=edsr_tiny", "scale=4", "trainer=cpu", steps=steps))
-    for case, run, unit in (
-        ("a step of edsr_baseline", partial(_step_seconds, work), "s"),
-        (f"edsr_tiny x4, {side}x{side} at once", partial(_image_seconds, image, side), "s"),
-    ):
-        contenders = {
-            method: partial(_in_process, run, setting, torch.get_num_threads())
-            for method, setting in (("buffers kept", ""), ("default", "default"))
-        }
-        found = benchmarking.take_turns(contenders, given.rounds)
-        for index, figure in enumerate((unit, "MB at most")):
-            rows = [
-                benchmarking.Row(f"{case}, {figure}", method, figure, [one[index] for one in values], False)
-                for method, values in found.items()
-            ]
-            report.add("malloc", rows)
-
-
-def _in_process(run: Callable[[], float], setting: str, threads: int) -> tuple[float, float]:
-    """The seconds, and the most memory in MB, of a process that allocates so: a setting of malloc is not undone."""
-    with ProcessPoolExecutor(1, get_context("spawn"), _begin_process, (setting, threads)) as process:
-        return process.submit(run).result(), process.submit(_memory, "VmHWM").result()
-
-
-def _begin_process(setting: str, threads: int) -> None:
-    os.environ[VARIABLE] = setting
-    keep_large_buffers("cpu")
-    torch.set_num_threads(threads)
-    quiet()
-    warnings.simplefilter("ignore")
-    register_resolvers()
-
-
-def _step_seconds(work: Work) -> float:
-    return ours(work).wall / 1000
-
-
-def _image_seconds(work: Work, side: int) -> float:
-    """The least of three, after one that is not counted."""
-    net, lr = work.net().eval().to(memory_format=torch.channels_last), torch.rand(1, 3, side, side)
-    lr, seconds = lr.contiguous(memory_format=torch.channels_last), []
-    with torch.inference_mode():
-        for _ in range(4):
-            begun = time.perf_counter()
-            apply_to_rgb(net, lr, 4)
-            seconds.append(time.perf_counter() - begun)
-    return min(seconds[1:])
-
-
 def compiled(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
     """Of the default network."""
     steps = given.steps or (10 if given.quick else 60)
@@ -456,7 +396,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = benchmarking.Report()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SR_CACHE"] = str(Path(folder, "cache"))
-        run = {"price": price, "growth": growth, "waiting": waiting, "malloc": malloc, "compile": compiled}
+        run = {"price": price, "growth": growth, "waiting": waiting, "compile": compiled}
         for name in given.sections:
             run[name](report, given, Path(folder))
     benchmarking.finish(report, torch.device("cuda" if torch.cuda.is_available() else "cpu"), given.out)
