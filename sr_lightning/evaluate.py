@@ -10,6 +10,7 @@ from sr_lightning.cli.fast_import import importing
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.schema import EvaluateConfig
 from sr_lightning.errors import FailedError
+from sr_lightning.runs.allocator import keep_large_buffers
 from sr_lightning.runs.run import Run
 from sr_lightning.training.failures import explain
 
@@ -57,6 +58,7 @@ def _evaluate(config: EvaluateConfig, run: Run) -> float | None:
         from sr_lightning.evaluation.saved_predictions import match_predictions
         from sr_lightning.metrics.quality import build_metrics
 
+    keep_large_buffers(config.accelerator)
     with joined(config.accelerator, config.devices) as place, torch.inference_mode():
         networks = build_methods(config)
         scales = config.scale or sorted({scale for method in networks for scale in method.scales})

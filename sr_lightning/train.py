@@ -12,6 +12,7 @@ from sr_lightning.cli.fast_import import importing
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import InterruptedRun, TrainingFailedError
+from sr_lightning.runs.allocator import keep_large_buffers
 from sr_lightning.runs.run import Run
 from sr_lightning.training.failures import explain
 from sr_lightning.training.next_steps import print_next_steps, resume_command
@@ -56,6 +57,7 @@ def train(config: TrainConfig, run: Run) -> float:
         from sr_lightning.training.notices import batch_norm_notice
 
     quiet()
+    keep_large_buffers(config.hardware.get("accelerator", "auto"))
     policy = run.policy
     # Build.
     pl.seed_everything(config.seed, workers=True, verbose=False)

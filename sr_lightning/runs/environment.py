@@ -10,6 +10,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sr_lightning.runs.allocator import malloc_setting
+
 if TYPE_CHECKING:
     import lightning.pytorch as pl
     import torch
@@ -38,12 +40,13 @@ def hardware(device: torch.device, world_size: int) -> str:
 
 
 def environment(command: str) -> dict[str, Any]:
-    """The command line and the versions of the packages."""
+    """The command line, the versions of the packages, and how memory is allocated."""
     return {
         "command": command,
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
         "commit": _commit(),
+        "malloc": malloc_setting(),
     }
 
 
