@@ -156,6 +156,20 @@ def test_files_that_upscale_has_not_made_are_not_overwritten(photo, capsys):
     assert pixels(other).shape == (96, 120, 3)
 
 
+def test_the_output_of_another_image_is_not_replaced(photo, capsys):
+    other = photo.parent / "other" / photo.name
+    other.parent.mkdir()
+    Image.open(photo).rotate(180).save(other)
+    assert main(["input=photo.png", "output=out/"]) == 0
+    (made,) = (photo.parent / "out").iterdir()
+    before = made.read_bytes()
+    assert main(["input=other/photo.png", "output=out/"]) == 2
+    assert "was made from another image" in capsys.readouterr().err
+    assert made.read_bytes() == before
+    assert main(["input=other/photo.png", "output=out/", "overwrite=true"]) == 0
+    assert made.read_bytes() != before
+
+
 @pytest.mark.parametrize("output", ["photo.png", "./x/../photo.png", "link.png"])
 def test_an_input_is_never_overwritten(photo, capsys, output):
     (photo.parent / "x").mkdir()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import nn
@@ -71,6 +71,8 @@ def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool
 
 def build_loss(section: dict[str, Any]) -> CompositeLoss:
     """The composite loss; a term of weight 0 is not built."""
+    from sr_lightning.losses import composite
+
     section = {"_target_": LOSS} | section
     perceptual, terms = section.pop("perceptual", None), section.pop("terms", None) or {}
     if perceptual is not None and section.get("beta", 0.0) > 0:
@@ -81,8 +83,12 @@ def build_loss(section: dict[str, Any]) -> CompositeLoss:
         if term["weight"] > 0
     }
     given = {key: section.pop(key) for key in ("perceptual",) if key in section}
-    loss: CompositeLoss = build(section | {"_partial_": True}, "loss")(**given, terms=built)
-    return loss
+    try:
+        loss = build(section | {"_partial_": True}, "loss")(**given, terms=built)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"loss: {section['_target_']} refuses its arguments: {error}") from None
+    check_kind(loss, composite.CompositeLoss, section, "loss")
+    return cast("CompositeLoss", loss)
 
 
 def build_optimizer(section: dict[str, Any], path: str) -> Callable[..., Any]:

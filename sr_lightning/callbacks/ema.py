@@ -33,6 +33,8 @@ class EMA(WeightAveraging):
             raise UserError(f"callbacks.ema.decay: found {decay}, allowed: above 0 and below 1")
         if every < 1:
             raise UserError(f"callbacks.ema.every: found {every}, allowed: 1 and more")
+        if start < 0:
+            raise UserError(f"callbacks.ema.start: found {start}, allowed: 0 and more")
         first = (start // every + 1) * every
         if max_steps is not None and first > max_steps:
             raise UserError(

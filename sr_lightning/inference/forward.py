@@ -38,9 +38,9 @@ def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
         found = f"a tensor of {sr.dtype}" if isinstance(sr, Tensor) else f"a {type(sr).__name__}"
         raise ValueError(f"{type(net).__name__} made {found}; expected a floating-point tensor of {expected} in [0, 1]")
     if sr.shape != expected:
-        raise ValueError(
-            f"{type(net).__name__} made {tuple(sr.shape)} from {tuple(lr.shape)} at x{scale}; expected {expected}"
-        )
+        found = f"{type(net).__name__} made {tuple(sr.shape)} from {tuple(lr.shape)} at x{scale}; expected {expected}"
+        # A class of torch, chosen as the network, is no bug of torch.
+        raise UserError(f"model: {found}") if type(net).__module__.startswith("torch.") else ValueError(found)
     return sr
 
 

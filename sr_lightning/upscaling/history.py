@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 from sr_lightning import __version__
 from sr_lightning.files import sha256
 
+_ANY_VERSION = {"program": "", "source_id": ""}  # nor does it matter where the same image lies
 PROGRAM = f"sr_lightning {__version__}"
 
 
@@ -40,8 +43,20 @@ class Work:
             "weights_sha256": self.sha256,
             "scale": self.scale,
             "source_sha256": sha256(source),
+            "source_id": hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:16],  # a path is nobody's business
         }
         return json.dumps(record | ({"options": self.options} if self.options else {}))
+
+
+def is_same_source(found: str, wanted: str) -> bool:
+    """Whether two records are of the same image: the same content, or the same file, which may have changed."""
+    try:
+        records = [json.loads(record) for record in (found, wanted)]
+    except ValueError:
+        return False
+    return all(isinstance(record, dict) for record in records) and any(
+        records[0].get(key) == records[1][key] for key in ("source_sha256", "source_id")
+    )
 
 
 def is_same_work(found: str, wanted: str) -> bool:
@@ -51,5 +66,5 @@ def is_same_work(found: str, wanted: str) -> bool:
     except ValueError:
         return False
     return all(isinstance(record, dict) for record in records) and (
-        records[0] | {"program": ""} == records[1] | {"program": ""}
+        records[0] | _ANY_VERSION == records[1] | _ANY_VERSION
     )

@@ -17,7 +17,7 @@ from sr_lightning.image.metadata import Metadata
 from sr_lightning.image.source_image import Levels, SourceImage, read_source, source_size
 from sr_lightning.inference.upscaler import Upscaler
 from sr_lightning.upscaling.enlarge import Consistency, enlarged_rows
-from sr_lightning.upscaling.history import PROGRAM, Work, is_same_work
+from sr_lightning.upscaling.history import PROGRAM, Work, is_same_source, is_same_work
 from sr_lightning.upscaling.size import Sizing
 from sr_lightning.upscaling.sources import Task, history
 
@@ -58,7 +58,7 @@ def prepare(task: Task, sizing: Sizing, work: Work, writing: Writing) -> Status:
 
     Raises:
         UserError: The file is no image or has several frames; its output would be too large for the format; or a file
-            that this program has not made is in the output's place.
+            that this program has not made, or made from another image, is in the output's place.
     """
     height, width = source_size(task.source)
     if sizing.is_large_enough(height, width):
@@ -77,7 +77,12 @@ def prepare(task: Task, sizing: Sizing, work: Work, writing: Writing) -> Status:
             f"{task.source}: {task.output} is there, and was not made by upscale; "
             "allowed: another output, or overwrite=true"
         )
-    return "done before" if found is not None and is_same_work(found, work.record(task.source)) else "to do"
+    record = work.record(task.source)
+    if found is not None and not writing.overwrite and not is_same_source(found, record):
+        raise UserError(
+            f"{task.source}: {task.output} was made from another image; allowed: another output, or overwrite=true"
+        )
+    return "done before" if found is not None and is_same_work(found, record) else "to do"
 
 
 def upscale_file(

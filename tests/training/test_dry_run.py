@@ -134,6 +134,21 @@ def test_a_mistake_in_ones_own_class_is_one_line_with_its_place(kind, own, tiny,
     assert not any(Path("runs/train").iterdir())
 
 
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("model={_target_: torch.nn.Identity}", r"model: Identity made .* expected"),
+        ("loss={_target_: torch.nn.L1Loss}", r"loss: torch\.nn\.L1Loss refuses its arguments"),
+    ],
+)
+def test_a_class_of_torch_that_does_not_fit_its_place(tiny, capsys, section, said):
+    settings = [a for a in tiny if not (section.startswith("model=") and a.startswith("model"))]
+    assert main([*settings, section]) == 2
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert re.search(said, err), err
+
+
 def test_a_bug_of_this_package_keeps_its_traceback(tiny, monkeypatch, capsys):
     monkeypatch.setattr("sr_lightning.models.blocks.ResBlock.forward", nn.Module.forward)
     assert main(tiny) == 1
