@@ -188,12 +188,19 @@ def _with_folders_of_their_own(jobs: list[ComposedJob]) -> list[ComposedJob]:
 
 def _is_chosen(config: DictConfig, key: str) -> bool:
     """Whether the user, on the command line or in a file of theirs, has named the folder."""
-    default = OmegaConf.load(Path(conf_dir(), "hydra", "default.yaml"))
-    raw = OmegaConf.to_container(config.hydra, resolve=False)
-    own = OmegaConf.to_container(default, resolve=False)
-    for part in key.split(".")[1:]:
-        raw, own = raw[part], own[part]  # type: ignore[index, call-overload]  # nested mappings
-    return raw != own
+    raw = OmegaConf.to_container(config, resolve=False)
+    files = [
+        OmegaConf.load(file) for file in (Path(conf_dir(), "hydra", "default.yaml"), *Path(conf_dir()).glob("*.yaml"))
+    ]
+    ours = [OmegaConf.to_container(file, resolve=False) for file in files]
+    ours[0] = {"hydra": ours[0]}
+    return _at(raw, key) not in [_at(own, key) for own in ours]
+
+
+def _at(node: Any, key: str) -> Any:
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, dict) else None
+    return node
 
 
 def _resolved(config: DictConfig, key: str) -> str:

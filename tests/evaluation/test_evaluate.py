@@ -561,3 +561,10 @@ def test_a_bare_file_of_weights_is_given_the_network_that_it_fits(folder, tmp_pa
     assert main([files, *mine(folder), *QUICK]) == 0
     found = {row["method"]: row["psnr_y"] for row in document()["rows"]}
     assert found["bare"] == found["whole"] != found["bicubic"]
+
+
+def test_evaluations_that_start_in_the_same_second_get_folders_of_their_own(folder, monkeypatch):
+    monkeypatch.setattr("time.strftime", lambda *_: "2026-01-01_00-00-00")
+    for _ in range(2):
+        assert main(["model=bicubic", "scale=4", *mine(folder), *QUICK]) == 0
+    assert {path.name for path in Path("runs/evaluate").iterdir()} == {"2026-01-01_00-00-00", "2026-01-01_00-00-00_2"}
