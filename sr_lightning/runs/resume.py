@@ -221,11 +221,6 @@ def accept_differences(resume: Resume, config: TrainConfig) -> tuple[str, ...]:
     Raises:
         UserError: A key differs that may not; the message lists all of them.
     """
-    if resume.step is not None and config.trainer.get("max_steps", resume.step) < resume.step:
-        raise UserError(
-            f"trainer.max_steps: found {config.trainer['max_steps']}, but the run is at step {resume.step}; allowed: "
-            f"{resume.step} and more"
-        )
     if resume.trailer is None or resume.trailer.config is None:
         return ()
     before = with_current_names(resume.trailer.config)

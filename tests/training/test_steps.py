@@ -218,11 +218,3 @@ def test_batch_normalisation_over_parts_of_a_batch_is_said(tiny, capsys):
 def test_an_average_needs_sensible_values():
     with pytest.raises(UserError, match="decay"):
         EMA(decay=1.5)
-
-
-def test_a_run_does_not_continue_to_an_earlier_step(tiny, capsys):
-    assert main([*tiny, "hydra.run.dir=done"]) == 0
-    saved = Path("done/.hydra/config.yaml").read_bytes()
-    assert main(["ckpt_path=done", "trainer.max_steps=2"]) == 2
-    assert "trainer.max_steps: found 2, but the run is at step 4" in capsys.readouterr().err
-    assert Path("done/.hydra/config.yaml").read_bytes() == saved
