@@ -60,7 +60,7 @@ class Method:
 
     def predict(self, batch: EvalBatch) -> Tensor:
         """The enlarged image, (1, 3, h·s, w·s), uint8 or floating point in [0, 1]."""
-        raise NotImplementedError
+        raise NotImplementedError  # each kind of method has its own
 
 
 def folder_names(methods: Sequence[Method]) -> dict[MethodId, str]:

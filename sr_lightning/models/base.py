@@ -32,7 +32,7 @@ class SRNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) in [0, 1] -> (N, C, h·s, w·s)."""
-        raise NotImplementedError
+        raise NotImplementedError  # the networks have it
 
     @staticmethod
     def from_official(state: State) -> Official | None:
