@@ -12,7 +12,7 @@
 Everything is imported once; each run is a fork of this process, so that a killed run costs a second. The moments
 of the kills and the bits are drawn from --seed. A run that was stopped is continued until it is done, and then
 compared with one that never was: weights, average, moments, schedule, random state, samples, the best, every
-logged value. Kills are spread over two file systems, each with $TMPDIR on the other one. A failure is a row of the
+logged value. Faults are spread over two file systems, each with $TMPDIR on the other one. A failure is a row of the
 table and ends nothing. A section is a function of (n, draw) that returns rows; `SECTIONS` lists them.
 """
 
@@ -102,13 +102,12 @@ def places(chosen: list[Path] | None) -> list[tuple[Path, Path]]:
 
 
 def run_section(name: str, n: int, seed: int, where: list[tuple[Path, Path]]) -> Iterator[Row]:
-    """In an empty folder; kills on one file system after the other."""
+    """In an empty folder; half of the faults on one file system, half on the other."""
     if name == "matrix":
         yield from matrix(n, random.Random(seed))
         return
-    used = where if name == "kills" else where[:1]
-    for number, (place, temporary) in enumerate(used):
-        share = n // len(used) + (number < n % len(used))
+    for number, (place, temporary) in enumerate(where):
+        share = n // len(where) + (number < n % len(where))
         folder, rows = tempfile.mkdtemp(prefix=f"faults_{name}_", dir=place), []
         os.environ["TMPDIR"], tempfile.tempdir = str(temporary), None
         os.chdir(folder)
@@ -184,7 +183,7 @@ def main() -> int:
     parser.add_argument("--n", type=int, default=12, help="faults of each section")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=None, help="also write the rows as JSON")
-    help_ = "on two file systems, for kills; default: the temporary folder and /dev/shm, if they differ"
+    help_ = "on two file systems; default: the temporary folder and /dev/shm, if they differ"
     parser.add_argument("--folders", type=Path, nargs=2, default=None, help=help_)
     given = parser.parse_args()
     if unknown := set(given.sections) - set(SECTIONS):

@@ -50,6 +50,7 @@ SETTINGS = {
     "average": ["callbacks=ema"],
     "accumulated": ["trainer.accumulate_grad_batches=2"],
     "two workers": ["data.num_workers=2"],
+    "SOAP": ["optimizer=soap"],
 }
 STATE = ("state_dict", "current_model_state", "averaging_state", "optimizer_states", "lr_schedulers", "SRDataModule")
 
