@@ -13,6 +13,7 @@ bar (on a terminal that nobody sees). It is timed from a step to a later one; va
     growth    ours against batch and patch: steps and memory
     waiting   share of time spent waiting for data, as the run logs it
     compile   with --compile: torch.compile beside eager, its first step apart
+    malloc    freed buffers kept beside glibc's thresholds: time, memory and page faults on the CPU
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ from sr_lightning.models.base import network_traits
 from sr_lightning.runs.environment import quiet
 from sr_lightning.runs.run import Run
 
-SECTIONS = ("price", "growth", "waiting", "compile")
+SECTIONS = ("price", "growth", "waiting", "compile", "malloc")
 WARM = 3
 """Steps that are not counted."""
 
@@ -381,6 +382,13 @@ def compiled(report: benchmarking.Report, given: argparse.Namespace, folder: Pat
         report.add("compile", [benchmarking.Row(case, method, unit, of, False) for method, of in values.items()])
 
 
+def malloc(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
+    """In processes of their own."""
+    from allocator_cost import compare_allocators
+
+    compare_allocators(report, given.rounds, quick=given.quick, threads=torch.get_num_threads())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = benchmarking.parser(__doc__, SECTIONS)
     parser.add_argument("--networks", nargs="+", default=["edsr_tiny", "edsr_small_y", "edsr_baseline"])
@@ -396,7 +404,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = benchmarking.Report()
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SR_CACHE"] = str(Path(folder, "cache"))
-        run = {"price": price, "growth": growth, "waiting": waiting, "compile": compiled}
+        run = {"price": price, "growth": growth, "waiting": waiting, "compile": compiled, "malloc": malloc}
         for name in given.sections:
             run[name](report, given, Path(folder))
     benchmarking.finish(report, torch.device("cuda" if torch.cuda.is_available() else "cpu"), given.out)
