@@ -20,6 +20,8 @@ SYMMETRIES = 8
 # ITU-R BT.601, studio swing, as MATLAB's rgb2ycbcr: RGB in [0, 1] to levels of 0 to 255.
 _TO_YCBCR = ((65.481, 128.553, 24.966), (-37.797, -74.203, 112.0), (112.0, -93.786, -18.214))
 _OFFSET = (16.0, 128.0, 128.0)
+LUMA_SPAN, LUMA_OFFSET = 219 / 255, 16 / 255
+"""Y of grey levels, all in [0, 1], is `LUMA_SPAN` x level + `LUMA_OFFSET`."""
 
 
 def read_rgb(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
@@ -46,6 +48,19 @@ def rgb_to_y(x: Tensor) -> Tensor:
     red, green, blue = x.unbind(-3)
     weights = _TO_YCBCR[0]
     return (weights[0] * red + weights[1] * green + weights[2] * blue + _OFFSET[0]).unsqueeze(-3)
+
+
+def replace_luma(rgb: Tensor, y: Tensor) -> Tensor:
+    """RGB images with other luma: Y enters R, G and B with one weight, and chroma stays.
+
+    Args:
+        rgb: (N, 3, H, W) in [0, 1].
+        y: (N, 1, H, W), levels of 16 to 235 divided by 255.
+
+    Returns:
+        (N, 3, H, W), not clamped; its Y is `y`.
+    """
+    return rgb + (y - rgb_to_y(rgb) / 255) / LUMA_SPAN
 
 
 def levels_to_y(x: Tensor) -> Tensor:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sr_lightning.image.color import rgb_to_y
+from sr_lightning.image.color import LUMA_OFFSET, LUMA_SPAN, replace_luma, rgb_to_y
 from sr_lightning.image.resize import enlarge
 from sr_lightning.inference.forward import apply_network
 from sr_lightning.models.base import network_traits
-
-# Y of grey levels, all in [0, 1]: 16 to 235 of 255.
-_SPAN, _OFFSET = 219 / 255, 16 / 255
 
 
 def apply_to_planes(net: nn.Module, lr: Tensor, scale: int, *, precision: torch.dtype = torch.float32) -> Tensor:
@@ -35,11 +32,10 @@ def apply_to_planes(net: nn.Module, lr: Tensor, scale: int, *, precision: torch.
             x = lr.expand(-1, 3, -1, -1) if is_grey else lr
             sr = apply_network(net, x.contiguous(memory_format=torch.channels_last), scale).float()
         else:
-            y = lr * _SPAN + _OFFSET if is_grey else rgb_to_y(lr) / 255  # (N, 1, h, w)
+            y = lr * LUMA_SPAN + LUMA_OFFSET if is_grey else rgb_to_y(lr) / 255  # (N, 1, h, w)
             sr = apply_network(net, y, scale).float()
     if is_luma:
         if is_grey:
-            return (sr - _OFFSET) / _SPAN
-        rgb = enlarge(lr, scale)  # (N, 3, h·s, w·s)
-        return rgb.add_((sr - rgb_to_y(rgb) / 255) / _SPAN)
-    return (rgb_to_y(sr) / 255 - _OFFSET) / _SPAN if is_grey else sr
+            return (sr - LUMA_OFFSET) / LUMA_SPAN
+        return replace_luma(enlarge(lr, scale), sr)  # (N, 3, h·s, w·s)
+    return (rgb_to_y(sr) / 255 - LUMA_OFFSET) / LUMA_SPAN if is_grey else sr

@@ -32,6 +32,7 @@ class CompositeLoss(nn.Module):
 
     Attributes:
         weights: Weight of each term that is kept.
+        needs_rgb: A term declares that it compares colours.
 
     Raises:
         UserError: A weight is negative or not finite, all are 0, or a term is missing.
@@ -69,6 +70,7 @@ class CompositeLoss(nn.Module):
         if not kept:
             raise UserError("loss.alpha, loss.beta: all weights are 0, so there is nothing to train on")
         self.terms = nn.ModuleDict(kept)
+        self.needs_rgb = any(getattr(term, "needs_rgb", False) for term in kept.values())
 
     def forward(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
         """Every term and their weighted sum.

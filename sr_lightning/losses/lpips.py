@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
-from sr_lightning.losses.backbones import network_timeout, why_not_plain
+from sr_lightning.metrics.backbones import network_timeout, why_not_plain
 
 # The files that torchvision names for torchmetrics' backbones; a part of each name is its checksum.
 _FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth", "squeeze": "squeezenet1_1-b8a52dc0.pth"}
@@ -27,6 +27,8 @@ class LPIPSLoss(nn.Module):
     Raises:
         UserError: The weights are not to be had.
     """
+
+    needs_rgb = True
 
     def __init__(self, net: Literal["alex", "vgg", "squeeze"] = "vgg") -> None:
         super().__init__()

@@ -1,110 +1,17 @@
-"""Perceptual loss: distance between pretrained features (Johnson et al. 2016; Ledig et al. 2017, eq. 5)."""
+"""Perceptual loss and style loss: distances between pretrained features."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, Self
+from torch import Tensor
 
-import torch
-from torch import Tensor, nn
-
-from sr_lightning.errors import UserError
-from sr_lightning.losses.backbones import Activation, EfficientNetLite0Features, VGGFeatures
-
-Backbone = Literal["efficientnet_lite0", "vgg16", "vgg19"]
-Distance = Literal["l1", "l2"]
+from sr_lightning.metrics.feature_distance import FeatureDistance
 
 
-class PerceptualLoss(nn.Module):
-    """Weighted mean over layers of the distance between the features of two images.
+class PerceptualLoss(FeatureDistance):
+    """Distance between the features of two images (Johnson et al. 2016; Ledig et al. 2017, eq. 5)."""
 
-    Features of different networks and layers differ in size by orders of magnitude. So each layer's distance
-    is divided by the distance that the same layer sees between a fixed image, noise with the 1/f spectrum
-    of natural images (Field 1987), and that image without its frequencies above a quarter of the Nyquist
-    limit, which is what bicubic x4 loses. 1 therefore means "as different as a fine texture and its blurred
-    version", whatever the backbone, the layers and the distance, and the same beta means about the same.
-    (Photographs against their bicubic x4 give 0.3 to 1.4 at the default layers.)
-
-    The backbone is frozen, in eval mode, moved with this module but never cast, and no part of it: it does
-    not appear in `parameters()`, `state_dict()`, checkpoints or averages of weights.
-
-    Args:
-        backbone: `efficientnet_lite0` (its weights come with the installation), `vgg19` or `vgg16` (their
-            weights are downloaded or read from `weights`), or a module of (N, 3, H, W) in [0, 1] ->
-            {layer: features} that applies its own normalisation.
-        layers: Layer -> weight; None: those of the backbone that are usual. The weights are divided by
-            their sum.
-        activation: Compare features `before` (Wang et al. 2018) or `after` the layer's activation.
-        distance: `l1`, or `l2` for the mean square.
-        weights: File with the backbone's weights.
-
-    Raises:
-        UserError: Unknown layers, weights that are negative or all 0, or weights that cannot be had.
-    """
-
-    def __init__(
-        self,
-        backbone: Backbone | nn.Module = "efficientnet_lite0",
-        *,
-        layers: Mapping[str, float] | None = None,
-        activation: Activation = "before",
-        distance: Distance = "l1",
-        weights: str | None = None,
-    ) -> None:
-        super().__init__()
-        for layer, weight in (layers or {}).items():
-            if not math.isfinite(weight) or weight < 0:
-                raise UserError(f"loss.perceptual.layers.{layer}: found {weight}, allowed: 0 and more")
-        wanted = None if layers is None else {layer: weight for layer, weight in layers.items() if weight > 0}
-        if wanted is not None and not wanted:
-            raise UserError("loss.perceptual.layers: all weights are 0; allowed: at least one above 0, or null")
-        self._squared = distance == "l2"
-        features = _built(backbone, None if wanted is None else list(wanted), activation, weights)
-        features.requires_grad_(False).eval()
-        # In a tuple, so that torch does not take it for a part of this module.
-        self._backbone = (features,)
-        reference = self._distances(*_reference_pair())
-        self.layers = dict.fromkeys(reference, 1.0) if wanted is None else wanted
-        if unknown := [layer for layer in self.layers if layer not in reference]:
-            raise UserError(f"loss.perceptual.layers: found {', '.join(unknown)}, allowed: {', '.join(reference)}")
-        if blind := [layer for layer in self.layers if not 0 < float(reference[layer]) < math.inf]:
-            raise UserError(f"loss.perceptual: layer {', '.join(blind)} sees no finite difference between two images")
-        total = sum(self.layers.values())
-        self._factors = {layer: weight / total / float(reference[layer]) for layer, weight in self.layers.items()}
-
-    @property
-    def backbone(self) -> nn.Module:
-        """The frozen network; gives {layer: features}."""
-        return self._backbone[0]
-
-    def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] twice -> scalar; gradients flow to `sr`.
-
-        Raises:
-            ValueError: The images have no three channels.
-        """
-        if sr.shape[1] != 3:
-            raise ValueError(f"a perceptual loss needs images of 3 channels, found {sr.shape[1]}")
-        distances = self._distances(sr, hr)
-        return torch.stack([factor * distances[layer] for layer, factor in self._factors.items()]).sum()
-
-    def _distances(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            target: dict[str, Tensor] = self.backbone(hr)
-        found: dict[str, Tensor] = self.backbone(sr)
-        differences = {layer: self._compared(found[layer]) - self._compared(x) for layer, x in target.items()}
-        return {layer: (d.square() if self._squared else d.abs()).mean() for layer, d in differences.items()}
-
-    def _compared(self, features: Tensor) -> Tensor:
-        """The form in which features, (N, C, h, w), are compared."""
-        return features
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Called by `.to()`, `.cuda()` …: the backbone follows to the device, but stays float32."""
-        result: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        self.backbone.to(fn(torch.zeros(1)).device)
-        return result
+    needs_rgb = True
+    """A network that works on Y is given the colours of HR."""
 
 
 class StyleLoss(PerceptualLoss):
@@ -118,34 +25,3 @@ class StyleLoss(PerceptualLoss):
         """(N, C, h, w) -> (N, C, C)."""
         flat = features.flatten(2)  # (N, C, h·w)
         return flat @ flat.transpose(1, 2) / flat.shape[2]
-
-
-def _built(
-    backbone: Backbone | nn.Module, layers: list[str] | None, activation: Activation, weights: str | None
-) -> nn.Module:
-    if isinstance(backbone, nn.Module):
-        if weights is not None:
-            raise UserError("loss.perceptual.weights: a backbone of your own brings its weights itself")
-        return backbone
-    if backbone == "efficientnet_lite0":
-        return EfficientNetLite0Features(layers=layers, activation=activation, weights=weights)
-    if backbone in ("vgg16", "vgg19"):
-        return VGGFeatures(backbone, layers=layers, activation=activation, weights=weights)
-    raise UserError(f"loss.perceptual.backbone: found {backbone!r}, allowed: efficientnet_lite0, vgg16, vgg19")
-
-
-def _reference_pair(size: int = 128) -> tuple[Tensor, Tensor]:
-    """The image with and without its fine detail, (1, 3, size, size) each; see the class."""
-    # Its own generator: building a loss must not change what is drawn after it.
-    generator: Any = torch.Generator().manual_seed(0)
-    white = torch.randn(1, 3, size, size, generator=generator)
-    rows = torch.fft.fftfreq(size)[:, None]  # (size, 1), cycles per pixel
-    columns = torch.fft.rfftfreq(size)[None]  # (1, size // 2 + 1)
-    amplitude = 1 / torch.sqrt(rows**2 + columns**2).clamp(min=1 / size)
-    spectrum = torch.fft.rfft2(white) * amplitude
-    spectrum[..., 0, 0] = 0
-    is_coarse = (rows.abs() <= 0.125) & (columns <= 0.125)
-    sharp = torch.fft.irfft2(spectrum, s=(size, size))
-    coarse = torch.fft.irfft2(spectrum * is_coarse, s=(size, size))
-    contrast = 0.25 / sharp.std()  # nearly all of it lies in [0, 1]
-    return (sharp * contrast + 0.5).clamp(0, 1), (coarse * contrast + 0.5).clamp(0, 1)

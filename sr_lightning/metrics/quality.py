@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sr_lightning.errors import UserError
 from sr_lightning.metrics.base import QualityMetric, WeightsMissingError
@@ -11,6 +12,7 @@ from sr_lightning.metrics.dists import DISTS
 from sr_lightning.metrics.lpips import LPIPS
 from sr_lightning.metrics.ms_ssim import MSSSIM
 from sr_lightning.metrics.niqe import NIQE
+from sr_lightning.metrics.perceptual import PerceptualDistance
 from sr_lightning.text import nearest
 
 __all__ = ["METRICS", "QualityMetric", "UnavailableMetric", "build_metrics"]
@@ -21,6 +23,9 @@ METRICS: dict[str, Callable[[], QualityMetric]] = {
     "lpips": LPIPS,
     "dists": DISTS,
     "niqe": NIQE,
+    "perceptual": PerceptualDistance,
+    "perceptual_lite2": partial(PerceptualDistance, "efficientnet_lite2"),
+    "perceptual_hed": partial(PerceptualDistance, "vgg16_hed"),
 }
 
 

@@ -59,7 +59,7 @@ class AdversarialModule(SRModule):
     of weights or exports. A checkpoint holds it beside the network, as `discriminator`.
 
     Args:
-        net: As in `SRModule`, of three channels.
+        net: As in `SRModule`.
         loss: As in `SRModule`.
         adversary: The discriminator with its loss and its optimizer.
         optimizer: Builds the network's optimizer.
@@ -68,10 +68,10 @@ class AdversarialModule(SRModule):
         resets_optimizers: As in `SRModule`.
         gradient_clip_val: Norm to which the gradients of each of the two are clipped; None: they are not. (The
             Trainer refuses its own argument of this name where a module steps by itself.)
-
-    Raises:
-        UserError: The network works on Y only.
     """
+
+    needs_rgb = True
+    """The discriminator judges colours."""
 
     def __init__(
         self,
@@ -88,11 +88,6 @@ class AdversarialModule(SRModule):
         super().__init__(
             net, loss, optimizer=optimizer, scheduler=scheduler, config=config, resets_optimizers=resets_optimizers
         )
-        if self.channels != 3:
-            raise UserError(
-                f"adversarial: {type(net).__name__} works on Y only, and a discriminator judges colours; "
-                "allowed: adversarial=null, or a network of three channels such as model=edsr_tiny"
-            )
         self.automatic_optimization = False
         self.adversary = adversary
         self.gradient_clip_val = gradient_clip_val

@@ -23,7 +23,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.evaluation.evaluator import bicubic_score, score_output
 from sr_lightning.evaluation.predictions import measure_time
 from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, gather_scores, logged_values, summarise
-from sr_lightning.image.color import rgb_to_y
+from sr_lightning.image.color import replace_luma, rgb_to_y
 from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
 from sr_lightning.models.base import network_traits
@@ -66,11 +66,6 @@ class SRModule(pl.LightningModule):
         self.config = config or {}
         self.resets_optimizers = resets_optimizers
         self.channels = network_traits(net).channels
-        if self.channels == 1 and loss is not None and "perceptual" in loss.weights:
-            raise UserError(
-                f"loss.beta: {type(net).__name__} works on Y only, and a perceptual loss needs colours; "
-                "allowed: loss.beta=0, or a network of three channels such as model=edsr_tiny"
-            )
         self.method = MethodId(type(net).__name__)
         """Its name in results."""
         self.results: list[ImageScore] = []
@@ -109,12 +104,23 @@ class SRModule(pl.LightningModule):
         self.log_dict({name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}, sync_dist=True)
 
     def enlarged(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
-        """SR and HR of a batch, (N, C, h·s, w·s) each, in the colours that the network works on."""
+        """SR and HR of a batch, (N, C, h·s, w·s) each, as the loss wants them.
+
+        They are in the colours that the network works on. Where it works on Y and the loss compares colours, SR is
+        its luma with HR's chroma: what can differ is what the network makes.
+        """
         lr, hr = batch.lr, batch.hr
         if self.channels == 1:
-            lr, hr = rgb_to_y(lr) / 255, rgb_to_y(hr) / 255
-        lr = lr.contiguous(memory_format=torch.channels_last)
-        return apply_network(self.net, lr, batch.scale), hr
+            lr = rgb_to_y(lr) / 255
+        sr = apply_network(self.net, lr.contiguous(memory_format=torch.channels_last), batch.scale)
+        if self.channels == 1 and self.needs_rgb:
+            return replace_luma(hr, sr.float()), hr
+        return sr, rgb_to_y(hr) / 255 if self.channels == 1 else hr
+
+    @property
+    def needs_rgb(self) -> bool:
+        """Whether the loss compares colours."""
+        return self.loss is not None and self.loss.needs_rgb
 
     @property
     def is_logged_step(self) -> bool:

@@ -21,7 +21,7 @@ from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
 from sr_lightning.image.decoder import decode
 from sr_lightning.losses import LPIPSLoss
-from sr_lightning.losses.backbones import VGGFeatures
+from sr_lightning.metrics.backbones import VGGFeatures
 from sr_lightning.runs.resume import find_resume
 from sr_lightning.runs.saved_config import own_targets, read_saved_config, required_overrides
 from sr_lightning.train import main

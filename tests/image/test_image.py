@@ -9,7 +9,16 @@ from PIL import Image
 from skimage.color import rgb2ycbcr
 
 from sr_lightning.errors import UserError
-from sr_lightning.image.color import read_rgb, rgb_to_y, rgb_to_ycbcr, shave, to_uint8, write_png, ycbcr_to_rgb
+from sr_lightning.image.color import (
+    read_rgb,
+    replace_luma,
+    rgb_to_y,
+    rgb_to_ycbcr,
+    shave,
+    to_uint8,
+    write_png,
+    ycbcr_to_rgb,
+)
 
 
 def test_plain_rgb_and_grey(tmp_path, image):
@@ -94,6 +103,14 @@ def test_ycbcr_equals_scikit_image(image):
     np.testing.assert_allclose(rgb_to_ycbcr(x).permute(1, 2, 0) * 255, expected, atol=1e-4)
     np.testing.assert_allclose(rgb_to_y(x)[0], expected[..., 0], atol=1e-4)
     torch.testing.assert_close(ycbcr_to_rgb(rgb_to_ycbcr(x)), x, atol=1e-5, rtol=0)
+
+
+def test_other_luma_and_the_same_chroma(image):
+    rgb = torch.from_numpy(image(9, 8, 0)).permute(2, 0, 1)[None].double() / 255
+    other = rgb_to_y(torch.from_numpy(image(9, 8, 1)).permute(2, 0, 1)[None].double() / 255) / 255
+    found = rgb2ycbcr(replace_luma(rgb, other)[0].permute(1, 2, 0).numpy())  # scikit-image's
+    np.testing.assert_allclose(found[..., 0] / 255, other[0, 0].numpy(), atol=1e-9)
+    np.testing.assert_allclose(found[..., 1:], rgb2ycbcr(rgb[0].permute(1, 2, 0).numpy())[..., 1:], atol=1e-3)
 
 
 def test_levels():

