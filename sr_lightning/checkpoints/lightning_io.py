@@ -39,6 +39,8 @@ class SafeCheckpointIO(TorchCheckpointIO):
             if path.name == LAST and path.is_file():
                 _second_name(path, link)
                 os.replace(link, path.with_name(PREVIOUS))
+                # Where a kill came here before, the two are one file, and renaming one to itself leaves both names.
+                link.unlink(missing_ok=True)
             os.replace(part, path)
         except BaseException:
             for left in (part, link):

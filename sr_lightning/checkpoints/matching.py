@@ -101,7 +101,10 @@ def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
 
 
 def kind_differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
-    """Weights that are no floating-point numbers where the network's are, or the other way round."""
+    """Weights that are no floating-point numbers where the network's are, or the other way round.
+
+    8-bit floats count as another kind: they are one half of a quantised weight, whose scale lies elsewhere.
+    """
     kinds = [
         f"{key} {_dtype(weights[key])}, the network has {_dtype(value)}"
         for key, value in net.state_dict().items()
@@ -113,6 +116,8 @@ def kind_differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Find
 def _kind(value: Tensor) -> str:
     if value.is_complex():
         return "complex"
+    if value.is_floating_point() and value.element_size() == 1:
+        return "8-bit float"
     return "float" if value.is_floating_point() else "bool" if value.dtype == torch.bool else "integer"
 
 

@@ -168,6 +168,8 @@ def _compose_job(primary: str, overrides: list[str], number: int | None) -> Comp
     with open_dict(config):
         config.hydra.job.num, config.hydra.job.id = number or 0, str(number or 0)  # Hydra sets them when it starts
     folder = _resolved(config, key) if _is_chosen(config, key) else None
+    if folder is not None and not folder.strip():
+        raise UserError(f"{key}: found {folder!r}, allowed: a folder; without the key it is named after the time")
     subfolder = "" if number is None else _resolved(config, "hydra.sweep.subdir")
     with flag_override(config, ["struct", "readonly"], False):
         del config["hydra"]

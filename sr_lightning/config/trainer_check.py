@@ -123,6 +123,8 @@ def _too_many(prefix: str, accelerator: str, devices: Any) -> Iterator[str]:
     """One message where this machine certainly has not so many."""
     number = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
     has_gpu = has_accelerator()
+    if devices in (-1, "-1") and (accelerator == "cpu" or (accelerator == "auto" and not has_gpu)):
+        yield f"{prefix}devices: found -1, all GPUs, but this runs on the CPU; allowed: 1 and more processes, or auto"
     if accelerator in ("gpu", "cuda") and not has_gpu:
         yield f"{prefix}accelerator: found {accelerator}, but this machine has no GPU; allowed: auto, cpu"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -26,7 +26,6 @@ _AT_LEAST = (
     ("trainer", "gradient_clip_val", 0),
     ("adversarial", "weight", 0),
     ("loss", "charbonnier_eps", 0),
-    ("model", "n_feats", 1),
 )
 
 
@@ -36,6 +35,7 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
         value = _section(config, section).get(key)
         if isinstance(value, int | float) and value < lowest:
             yield f"{section}.{key}: found {value}, allowed: {lowest} and more"
+    yield from _sizes(_section(config, "model"))
     learning_rate = _section(config, "optimizer").get("lr")
     if isinstance(learning_rate, int | float) and learning_rate <= 0:
         yield f"optimizer.lr: found {learning_rate}, allowed: above 0"
@@ -44,6 +44,13 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
     if config.adversarial is not None:
         yield from _adversarial(config, config.adversarial)
     yield from _data(config)
+
+
+def _sizes(model: dict[str, Any]) -> Iterator[str]:
+    """Numbers of channels, blocks, groups …: of a negative one most networks make none, without a word."""
+    for key, value in model.items() if str(model.get("_target_")).startswith("sr_lightning.") else ():
+        if key.startswith("n_") and isinstance(value, int) and value < 1:
+            yield f"model.{key}: found {value}, allowed: 1 and more"
 
 
 def _schedule(config: TrainConfig) -> Iterator[str]:
@@ -85,6 +92,10 @@ def _loss_weights(loss: dict[str, Any]) -> Iterator[str]:
         is_finite = isinstance(weight, int | float) and math.isfinite(weight)
         if (is_finite and weight < 0) or (not is_finite and key not in type_checked):
             yield f"{key}: found {weight}, allowed: a finite number, 0 and more"
+    perceptual = loss.get("perceptual")
+    shift = perceptual.get("shift") if isinstance(perceptual, dict) else None
+    if isinstance(shift, int) and shift < 0:
+        yield f"loss.perceptual.shift: found {shift}, allowed: pixels, 0 and more"
     if not any(weights.values()):
         keys = "loss.alpha, loss.beta and the weights of loss.terms"
         yield f"{keys}: all are 0, so there is nothing to train on; allowed: at least one above 0"

@@ -105,6 +105,15 @@ def read_checkpoint_step(path):
     return SafeCheckpointIO().load_checkpoint(path)["global_step"]
 
 
+@pytest.mark.fault("T3", "no part file is left by the run that goes on")
+def test_a_kill_between_the_two_renames_leaves_no_second_name(tmp_path):
+    """`previous` is `last` under another name then, and renaming a file to itself leaves both names (POSIX rename)."""
+    save_checkpoint(tmp_path, 1)
+    os.link(tmp_path / "last.ckpt", tmp_path / "previous.ckpt")
+    save_checkpoint(tmp_path, 2)
+    assert {p.name: read_trailer(p).step for p in tmp_path.iterdir()} == {"last.ckpt": 2, "previous.ckpt": 1}
+
+
 @pytest.mark.parametrize("call", ["fsync", "link", "replace"])
 @pytest.mark.fault("T5", "the old ones whole, nothing left over")
 def test_a_full_disk_leaves_the_old_checkpoints_and_nothing_else(tmp_path, monkeypatch, call):

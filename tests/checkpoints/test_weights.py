@@ -213,11 +213,12 @@ def scaled(value):
     ("change", "said"),
     [
         (scaled, r"numbers of another kind \(12\): head\.weight int8, the network has float32"),
+        (lambda v: v.to(torch.float8_e4m3fn), r"another kind \(12\): head\.weight float8_e4m3fn"),
         (lambda v: v > 0, r"another kind \(12\): head\.weight bool"),
         (lambda v: torch.full_like(v, torch.nan), r"holds weights that are not finite \(12\): \w+\."),
         (lambda v: torch.full_like(v, torch.inf), r"not finite .*\. A training that diverged leaves such a file"),
     ],
-    ids=["int8", "bool", "nan", "inf"],
+    ids=["int8", "float8", "bool", "nan", "inf"],
 )
 @pytest.mark.fault("T11", "refused before training, the file is named")
 def test_weights_that_are_no_finite_floats_are_refused(tmp_path, suffix, change, said):
