@@ -107,6 +107,11 @@ def upscale_image(
     >>> upscale_image(load("edsr_tiny_y_x2"), np.zeros((5, 7, 3), np.uint8)).shape
     (10, 14, 3)
     """
+    if not isinstance(net, nn.Module):
+        raise UserError(f"net: found {net!r}, allowed: a network, such as load('edsr_small_y_x4')")
+    if not isinstance(image, str | Path | Image.Image | np.ndarray | Tensor):
+        kinds = "a file, a Pillow image, an array, a tensor"
+        raise UserError(f"image: found {type(image).__name__}, allowed: {kinds}")
     upscaler = Upscaler(
         net,
         _scale(net, scale),

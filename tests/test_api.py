@@ -136,11 +136,14 @@ def test_networks_of_several_scales_and_in_training():
         (np.full((4, 4), np.nan), "found values from nan to nan"),
         (torch.zeros(3, 4, 4), r"found a tensor \(3, 4, 4\)"),
         (Image.new("F", (4, 4)), "range nobody knows"),
+        (None, "found NoneType, allowed: a file, a Pillow image"),
     ],
 )
 def test_what_is_no_image_is_refused(net, image, message):
     with pytest.raises(UserError, match=message):
         upscale_image(net, image)
+    with pytest.raises(UserError, match=r"net: found 'edsr_tiny_y_x2', allowed: a network"):
+        upscale_image("edsr_tiny_y_x2", image)
 
 
 def test_the_page_under_the_docstring_runs(tmp_path, image):

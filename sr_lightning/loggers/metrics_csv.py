@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
 
 
@@ -95,10 +96,21 @@ class MetricsCsv(Logger):
     def _read(self) -> tuple[list[str], list[dict[str, str]]]:
         if not self.path.exists():
             return [], []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            whole = [line for line in file if line.endswith("\n")]  # a full disk leaves half of a row
-        reader = csv.DictReader(whole)
-        return list(reader.fieldnames or []), list(reader)
+        try:
+            with self.path.open(newline="", encoding="utf-8") as file:
+                whole = [line for line in file if line.endswith("\n")]  # a full disk leaves half of a row
+            reader = csv.DictReader(whole, strict=True)
+            columns, rows = list(reader.fieldnames or []), list(reader)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise self._damaged(str(error)) from None
+        if columns and ("step" not in columns or any(None in row or None in row.values() for row in rows)):
+            raise self._damaged("rows and columns do not fit")
+        return columns, rows
+
+    def _damaged(self, reason: str) -> UserError:
+        return UserError(
+            f"{self.path}: is no table of logged values ({reason}); allowed: move it elsewhere, and the log begins anew"
+        )
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
         with replacing(self.path) as part, part.open("w", newline="", encoding="utf-8") as file:

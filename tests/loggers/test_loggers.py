@@ -52,6 +52,17 @@ def test_rows_of_an_early_version_get_the_number_of_their_step(tmp_path):
     assert [(row["step"], row["train/loss"]) for row in rows(tmp_path / "metrics.csv")] == [("1", "0.0"), ("2", "1.0")]
 
 
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\n", b"a,b\n1,2\n", b"step,a\n1,2,3\n", b"step,a\n1\n", b'step,a\n"x,1\n']
+)
+@pytest.mark.fault("T20", "the file is named, and nothing is lost")
+def test_a_damaged_table_is_named_and_left_as_it_is(tmp_path, content):
+    (tmp_path / "metrics.csv").write_bytes(content)
+    with pytest.raises(UserError, match=r"metrics\.csv: is no table of logged values .*; allowed: move it elsewhere"):
+        MetricsCsv(tmp_path)
+    assert (tmp_path / "metrics.csv").read_bytes() == content
+
+
 def test_online_without_a_key_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError, match=r"needs an API key.*logger\.wandb\.mode=offline"):
