@@ -133,9 +133,7 @@ def _summary(output: Path, proof: list[Comparison], precision: str) -> str:
     worst = max(found.relative for found in proof)
     allowed = TOLERANCE["float16" if precision == "float16" else "float32"]
     size = output.stat().st_size / 1e6
-    return (
-        f"{output}: {size:.2f} MB, equal to the network but for {worst:.1e} of the largest value (allowed: {allowed:g})"
-    )
+    return f"{output}: {size:.2f} MB; differs by at most {worst:.1e} of the largest value, allowed: {allowed:g}"
 
 
 def main(argv: list[str] | None = None) -> int:

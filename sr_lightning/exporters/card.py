@@ -103,7 +103,7 @@ class Card:
         if card.tile_margin is not None:
             numbers["tile_margin"] = card.tile_margin
         for name, value in numbers.items():
-            if type(value) is not int or not (name == "tile_margin") <= value + (name == "tile_margin") <= _LARGEST:
+            if type(value) is not int or not (0 if name == "tile_margin" else 1) <= value <= _LARGEST:
                 raise ValueError(f"its {KEY} has {name}={value!r}")
         if not all(isinstance(value, str) for value in (card.network, card.weights, card.weights_sha256)):
             raise ValueError(f"its {KEY} names no network and weights")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +53,7 @@ def _converted(export: Export) -> onnx.ModelProto:
         raise UserError(f"format=onnx needs {error.name}; allowed: pip install 'sr_lightning[export]'") from None
     dimensions = {axis: torch.export.Dim(name) for axis, name in _NAMES.items()}
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # its progress
+        with contextlib.redirect_stdout(io.StringIO()), _quiet():  # its progress
             program = torch.onnx.export(
                 export.network(),
                 (export.example(),),
@@ -69,6 +71,18 @@ def _converted(export: Export) -> onnx.ModelProto:
     model: onnx.ModelProto = program.model_proto
     _clean(model, export)
     return model
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter tells of every node that it has simplified."""
+    logger = logging.getLogger("onnx_ir")
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _clean(model: onnx.ModelProto, export: Export) -> None:

@@ -69,6 +69,8 @@ def _rrdb(net: RRDBNet) -> nn.Module:
     from spandrel.architectures.ESRGAN import ESRGAN
 
     sizes = net.infer(net.state_dict())
+    if sizes["growth"] != 32:
+        raise UserError(f"format: spandrel has RRDBNet with model.growth=32, found {sizes['growth']}")
     made: nn.Module = ESRGAN(num_filters=sizes["n_feats"], num_blocks=sizes["n_blocks"], scale=net.scales[0])
     return made
 

@@ -48,9 +48,7 @@ class Model:
             self.scale, self._least = int(card["scale"]), int(card["min_size"])
             self._margin, self._step = card["tile_margin"], int(card["tile_step"])
         except KeyError:
-            raise InputError(
-                f"{path} does not say how it is used; allowed: a file that sr_lightning exported"
-            ) from None
+            raise InputError(f"{path} is none of sr_lightning's; allowed: a file that it has exported") from None
         except Exception as error:  # onnxruntime has a class of its own for each kind
             raise InputError(f"{path} cannot be loaded: {error}") from None
         self._input = self._session.get_inputs()[0].name

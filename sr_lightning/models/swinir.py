@@ -205,8 +205,8 @@ class WindowAttention(nn.Module):
         bias = self.bias[self.index].permute(2, 0, 1)  # (heads, window², window²)
         if self.shift:
             bias = bias + self._mask(height, width, x.device)[:, None]  # (nW, heads, window², window²)
-        y = _attention(q, k, v, bias.to(q.dtype))
-        y = self.out(y.transpose(-2, -3).flatten(-2))  # (N, nW, heads, window², …) -> (N, nW, window², C)
+        found = _attention(q, k, v, bias.to(q.dtype))
+        y: Tensor = self.out(found.transpose(-2, -3).flatten(-2))  # (N, nW, heads, window², …) -> (N, nW, window², C)
         rows = height // self.window
         y = y.reshape(n, rows, -1, self.window, self.window, c)  # (N, rows, columns, window, window, C)
         y = y.transpose(2, 3).reshape(n, height, width, c)
@@ -229,7 +229,8 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
     if not torch.compiler.is_exporting():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     # Torch's exporter to ONNX knows that function for four dimensions; here are five.
-    return ((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias).softmax(-1) @ v
+    weights: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
+    return weights.softmax(-1) @ v
 
 
 def _windows(x: Tensor, side: int) -> Tensor:
