@@ -75,14 +75,16 @@ def _converted(export: Export) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter tells of every node that it has simplified."""
-    logger = logging.getLogger("onnx_ir")
-    before = logger.level
-    logger.setLevel(logging.WARNING)
+    """The exporter tells of every node that it has simplified, or not."""
+    loggers = [logging.getLogger(name) for name in ("onnx_ir", "onnxscript")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def _clean(model: onnx.ModelProto, export: Export) -> None:

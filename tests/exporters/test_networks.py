@@ -136,7 +136,7 @@ def test_spandrel_in_float16(tmp_path):
         (
             "span",
             {"rgb_mean": [0.5, 0.5, 0.5]},
-            r"SPAN with model\.rgb_mean=\[0\.4488, .*\], found \[0\.5, 0\.5, 0\.5\]",
+            r"SPAN with model\.rgb_mean=.*, found \[0\.5, 0\.5, 0\.5\]",
         ),
         ("rrdb", {"growth": 8}, r"RRDBNet with model\.growth=32, found 8"),
         ("span", {"expansion": 3}, r"SPAN with model\.expansion=2, found 3"),
