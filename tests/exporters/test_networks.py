@@ -1,6 +1,6 @@
 """Every network of conf/model in every format: the file computes the same, or is refused with the reason.
 
-With random weights and in small sizes; one of each difficulty by default, the others with `-m slow`.
+With random weights and in small sizes; what takes seconds for each network runs for one, for the others with `-m slow`.
 """
 
 from dataclasses import replace
@@ -11,6 +11,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from sr_lightning.builders.load_network import load_network
 from sr_lightning.builders.network import build_network
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.errors import UserError
@@ -19,6 +20,7 @@ from sr_lightning.exporters.export_network import Export
 from sr_lightning.exporters.onnx import export_onnx
 from sr_lightning.exporters.onnx_network import OnnxNetwork
 from sr_lightning.exporters.parity import TOLERANCE, sizes
+from sr_lightning.exporters.safetensors import export_safetensors
 from sr_lightning.exporters.spandrel import export_spandrel
 from sr_lightning.exporters.torch_export import EXTRA_FILE, export_torch
 from sr_lightning.inference.tiling import super_resolve_tiled
@@ -51,13 +53,18 @@ def some(*quick):
     return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 
 
-def make(name, precision="float32", **changes):
+def small(name, **changes):
+    """The section of a config, in small."""
     config = OmegaConf.load(Path(conf_dir(), "model", f"{name}.yaml"))
     config = OmegaConf.merge({"model": config}, {"scale": [2, 3, SCALE] if "scales" in config else SCALE})
     section = OmegaConf.to_container(config, resolve=True)["model"]
-    kind = section["_target_"].rpartition(".")[2]
+    return section | SMALL[section["_target_"].rpartition(".")[2]] | changes
+
+
+def make(name, precision="float32", **changes):
     torch.manual_seed(0)
-    net = build_network(section | SMALL[kind] | changes).eval()
+    net = build_network(small(name, **changes)).eval()
+    kind = type(net).__name__
     for value in net.parameters():  # none of the zeros that some layers start from
         torch.nn.init.normal_(value, std=(value[0].numel() or 1) ** -0.5 / 2 if value.dim() > 1 else 0.1)
     return Export(net, Card.of(net, SCALE, network=kind, precision=precision, weights="a.ckpt", sha256="0" * 64))
@@ -68,7 +75,7 @@ def worst(proof):
     return max(found.relative for found in proof)
 
 
-@pytest.mark.parametrize("name", some("edsr_tiny_y", "swinir_light"))
+@pytest.mark.parametrize("name", some("swinir_light"))
 def test_onnx(name, tmp_path):
     export = make(name)
     assert worst(export_onnx(export, tmp_path / "a.onnx")) <= TOLERANCE["float32"]
@@ -108,6 +115,16 @@ def test_torch_export(name, tmp_path):
     smallest = 32 if name == "rfdn" else export.card.min_size
     assert Card.read(extra[EXTRA_FILE]) == replace(export.card, min_size=smallest)
     assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "bicubic"])
+def test_safetensors(name, tmp_path):
+    export, section = make(name), small(name)
+    config = {"model": section, "scale": section.get("scales", [SCALE])}
+    proof = export_safetensors(
+        export, tmp_path / "a.safetensors", config=config, load=lambda path: load_network(path).net
+    )
+    assert worst(proof) <= 1e-6  # convolutions of one kernel may sum in another order
 
 
 @pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")
