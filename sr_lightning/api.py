@@ -33,7 +33,7 @@ def load(
 
     Args:
         weights: The name of pretrained weights (`list_pretrained()`), a run's folder (its best checkpoint), a
-            checkpoint, or another project's file of weights.
+            checkpoint, another project's file of weights, or an ONNX file (run by onnxruntime, on the CPU).
         scale: Refuse a network that is not made for it.
         model: For a file that does not say how to build its network: `{"_target_": "my_package.Net", "scale": 4}`.
         device: Where it is to compute.

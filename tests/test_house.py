@@ -128,6 +128,7 @@ NEEDED = {
     "preview": {"torch"},  # and lightning, with the data module that its config names
     "evaluate": {"torch"},
     "upscale": {"torch"},
+    "export": {"torch"},
     "check_data": set(),
     "download": set(),
     "pack": set(),

@@ -14,6 +14,7 @@ from sr_lightning.builders.network import build_network
 from sr_lightning.checkpoints.third_party import ThirdPartyNetwork, load_third_party
 from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.errors import UserError
+from sr_lightning.exporters.onnx_network import OnnxNetwork
 from sr_lightning.files import sha256
 from sr_lightning.models.base import network_traits
 from sr_lightning.weights.location import find_weights_file
@@ -33,6 +34,8 @@ class LoadedNetwork:
     file: Path
     training: dict[str, Any] = field(default_factory=dict)
     """The config that one of our files was trained with; empty for any other."""
+    model: dict[str, Any] | None = None
+    """The config's section that builds it; None: it is another project's, or exported."""
 
     @property
     def sha256(self) -> str:
@@ -57,7 +60,7 @@ def load_network(checkpoint: str | Path, *, model: dict[str, Any] | None = None)
     """Loads a network; nothing in a file is ever executed.
 
     A typed model is taken at its word; else the network is the one that the file names, the one of ours that its
-    weights fit, or one that spandrel knows.
+    weights fit, or one that spandrel knows. An ONNX file is run by onnxruntime.
 
     Args:
         checkpoint: See `find_weights_file`.
@@ -70,8 +73,9 @@ def load_network(checkpoint: str | Path, *, model: dict[str, Any] | None = None)
         path = find_weights_file(str(checkpoint))
     except UserError as error:
         raise UserError(f"checkpoint: {error}") from None
-    if path.suffix.lower() == ".onnx":  # the place where an exported network comes in
-        raise UserError(f"checkpoint: {path} is an ONNX file; allowed: the checkpoint that it was exported from")
+    if path.suffix.lower() == ".onnx":
+        exported = OnnxNetwork.load(path).eval()
+        return LoadedNetwork(exported, exported.name, exported.scales, path)
     file = WeightsFile.read(path)
     stored = file.network_config if model is None else None
     section = model if stored is None else stored["model"]
@@ -83,7 +87,7 @@ def load_network(checkpoint: str | Path, *, model: dict[str, Any] | None = None)
         name = net.name if isinstance(net, ThirdPartyNetwork) else path.stem
         return LoadedNetwork(net, name, network_traits(net).scales, path)
     net, training = build_network(section, weights=file).eval(), _training(file)
-    return LoadedNetwork(net, type(net).__name__, _scales(net, training), path, training)
+    return LoadedNetwork(net, type(net).__name__, _scales(net, training), path, training, section)
 
 
 def _third_party(file: WeightsFile) -> nn.Module:

@@ -163,18 +163,21 @@ def _load_most_plausible(
     warn_if_implausible(found[best], file.path)
 
 
-def write_weights(path: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+def write_weights(
+    path: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any], *, metadata: Mapping[str, str] | None = None
+) -> None:
     """Writes weights as `.safetensors`, with the config that rebuilds their network.
 
     Args:
         path: The file.
         weights: As `net.state_dict()`.
         config: Plain data; `model` and `scale` at least, as in `WeightsFile.network_config`.
+        metadata: Further texts in the file's header.
     """
     saved = json.dumps({"format": FORMAT, "config": config})
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
     with replacing(path) as part:
-        part.write_bytes(safetensors.torch.save(tensors, metadata={"sr_lightning": saved}))
+        part.write_bytes(safetensors.torch.save(tensors, metadata={"sr_lightning": saved, **(metadata or {})}))
 
 
 def _find_weights(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from sr_lightning.config.check_data import check_check_data
 from sr_lightning.config.evaluate import check_evaluate
+from sr_lightning.config.export import check_export
 from sr_lightning.config.pack import check_pack
 from sr_lightning.config.preview import check_preview
 from sr_lightning.config.schema import EvaluateConfig, PathsConfig, TrainConfig
@@ -47,4 +48,5 @@ COMMANDS = {
     "check_data": Command(check_check_data, "looking at every image …"),
     "pack": Command(check_pack, "loading litdata …"),
     "upscale": Command(check_upscale, "loading torch …"),
+    "export": Command(check_export, "loading torch …"),
 }

@@ -168,7 +168,8 @@ def _padded(x: Tensor, before: int, after: int) -> Tensor:
     if not before and not after:
         return x
     n = x.shape[-2]
-    index = torch.arange(-before, n + after, device=x.device) % (2 * n)
+    index = torch.arange(-before, n + after, device=x.device)
+    index = index - index // (2 * n) * (2 * n)  # not %, which cannot be exported to ONNX with a size that varies
     return x.index_select(-2, torch.where(index < n, index, 2 * n - 1 - index))
 
 

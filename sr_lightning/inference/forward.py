@@ -29,7 +29,7 @@ def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
         ValueError: The network returned another size, or no floating-point tensor.
     """
     traits = network_traits(net)
-    if min(lr.shape[-2:]) < traits.min_size:
+    if any(side < traits.min_size for side in lr.shape[-2:]):  # not min(), which would export one orientation
         size = " x ".join(map(str, lr.shape[-2:]))
         raise UserError(f"model: {type(net).__name__} needs {traits.min_size} LR pixels on each side, found {size}")
     sr: Tensor = net(lr, scale=scale) if len(traits.scales) > 1 else net(lr)

@@ -104,16 +104,22 @@ def receptive_field(net: nn.Module, scale: int) -> int | None:
 
 
 @dataclass(frozen=True)
-class _ReceptiveField:
+class ReceptiveField:
     """Radius of a network's receptive field, and the grid of shifts that leave its result unchanged."""
 
     radius: int | None
+    """As in `receptive_radius`."""
     step: int | None
     """None: none, as where the size of the image decides how features are resampled."""
 
 
 # Measured once for each network object; a network that is gone leaves nothing behind.
-_known: WeakKeyDictionary[nn.Module, dict[int, _ReceptiveField]] = WeakKeyDictionary()
+_known: WeakKeyDictionary[nn.Module, dict[int, ReceptiveField]] = WeakKeyDictionary()
+
+
+def set_receptive_field(net: nn.Module, scale: int, field: ReceptiveField) -> None:
+    """States it for a network that does not show it when it is run."""
+    _known.setdefault(net, {})[scale] = field
 
 
 def tile_margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, int]:
@@ -139,14 +145,14 @@ def tile_margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, i
     return (field.radius if network_traits(net).channels == 3 else max(field.radius, _CHROMA)), field.step
 
 
-def _receptive_field(net: nn.Module, scale: int) -> _ReceptiveField:
+def _receptive_field(net: nn.Module, scale: int) -> ReceptiveField:
     known = _known.setdefault(net, {})
     if scale not in known:
         known[scale] = _measure(net, scale)
     return known[scale]
 
 
-def _measure(net: nn.Module, scale: int) -> _ReceptiveField:
+def _measure(net: nn.Module, scale: int) -> ReceptiveField:
     radius: int | None = None
     for width in _WIDTHS:
         probe = _Probe(net, scale, width)
@@ -158,10 +164,10 @@ def _measure(net: nn.Module, scale: int) -> _ReceptiveField:
             if wide is None or 2 * (wide + step) >= width:
                 break  # the probe is too narrow to judge
             if probe.is_same_when_cut(step, wide):
-                return _ReceptiveField(wide, step)
+                return ReceptiveField(wide, step)
         else:
-            return _ReceptiveField(radius, None)
-    return _ReceptiveField(radius, None)
+            return ReceptiveField(radius, None)
+    return ReceptiveField(radius, None)
 
 
 class _Probe:

@@ -175,3 +175,36 @@ def sub_pixel_scale(state: State, pattern: str, n_out: int | None = None) -> int
     """
     kernels = [value for key, value in state.items() if re.fullmatch(pattern, key)]
     return math.prod(math.isqrt(kernel.shape[0] // (n_out or kernel.shape[1])) for kernel in kernels)
+
+
+def published_state(convert: Callable[[State], Official | None], theirs: State, ours: State) -> dict[str, Tensor]:
+    """The inverse of a `from_official`: the state that a published implementation would have saved.
+
+    `from_official` renames weights, and changes a few by one factor and one offset for each value. Asked about zeros
+    and about ones, it shows both: so its names are written down once.
+
+    Args:
+        convert: A network's `from_official`.
+        theirs: A state of the published implementation: it gives names and shapes, and the values of what is no
+            weight there (the mean's shift, masks of windows, merged layers).
+        ours: The weights, in our names.
+
+    Returns:
+        `theirs`, with our weights.
+    """
+    fixed = {key for key in theirs if any(part in key for part in ("sub_mean.", "add_mean.", ".eval_conv."))}
+    asked = {key: value if key in fixed else torch.zeros_like(value) for key, value in theirs.items()}
+    ones = {key: value if key in fixed else torch.ones_like(value) for key, value in theirs.items()}
+    zero, one = convert(asked), convert(ones)
+    if zero is None or one is None:
+        raise UserError("the names of a published implementation, allowed: those that from_official knows")
+    left = {id(value): key for key, value in asked.items() if key not in fixed}
+    found = {key: left.pop(id(value)) for key, value in zero.state.items() if id(value) in left}
+    for key, value in zero.state.items():
+        if key not in found:  # made anew: of the first of the same shape, since the order is kept
+            found[key] = left.pop(next(i for i, name in left.items() if theirs[name].shape == value.shape))
+    made = dict(theirs)
+    for key, name in found.items():
+        offset, factor = zero.state[key].double(), (one.state[key].double() - zero.state[key].double())
+        made[name] = ((ours[key].double() - offset) / factor).to(ours[key].dtype)
+    return made

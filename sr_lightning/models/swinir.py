@@ -126,8 +126,10 @@ def _mirrored(x: Tensor, multiple: int, *, always: bool) -> Tensor:
     """Mirrors the right and lower border until the size is a multiple; `always`: a larger one than it was."""
     for dim in (-2, -1):
         n = x.shape[dim]
-        filled = (n // multiple + 1) * multiple if always else -(-n // multiple) * multiple
-        index = torch.arange(filled, device=x.device) % (2 * n)
+        # Not -(-n // multiple), because ONNX divides whole numbers towards zero.
+        filled = (n // multiple + 1) * multiple if always else (n + multiple - 1) // multiple * multiple
+        index = torch.arange(filled, device=x.device)
+        index = index - index // (2 * n) * (2 * n)  # as in resize
         x = x.index_select(dim, torch.where(index < n, index, 2 * n - 1 - index))
     return x
 
@@ -203,8 +205,8 @@ class WindowAttention(nn.Module):
         bias = self.bias[self.index].permute(2, 0, 1)  # (heads, window², window²)
         if self.shift:
             bias = bias + self._mask(height, width, x.device)[:, None]  # (nW, heads, window², window²)
-        y: Tensor = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        y = self.out(y.transpose(-2, -3).flatten(-2))  # (N, nW, heads, window², …) -> (N, nW, window², C)
+        found = _attention(q, k, v, bias.to(q.dtype))
+        y: Tensor = self.out(found.transpose(-2, -3).flatten(-2))  # (N, nW, heads, window², …) -> (N, nW, window², C)
         rows = height // self.window
         y = y.reshape(n, rows, -1, self.window, self.window, c)  # (N, rows, columns, window, window, C)
         y = y.transpose(2, 3).reshape(n, height, width, c)
@@ -220,6 +222,15 @@ class WindowAttention(nn.Module):
         region = 2 * sides(height)[:, None] + sides(width)  # (H, W)
         region = _windows(region[None, :, :, None], self.window)[0, :, :, 0]  # (nW, window²)
         return torch.where(region[:, :, None] == region[:, None], 0.0, -100.0)
+
+
+def _attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    """Softmax of (q·kᵀ / √d + bias), times v: (…, window², d) three times -> the same."""
+    if not torch.compiler.is_exporting():
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    # Torch's exporter to ONNX knows that function for four dimensions; here are five.
+    weights: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
+    return weights.softmax(-1) @ v
 
 
 def _windows(x: Tensor, side: int) -> Tensor:

@@ -15,6 +15,13 @@ def pretrained_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.safetensors"))
 
 
+def pretrained_figures(name: str) -> dict[str, str]:
+    """PSNR / SSIM on Y by test set, from the table in `weights/README.md`; empty where it does not name the weights."""
+    rows = [line.strip("| ").split(" | ") for line in (_FOLDER / "README.md").read_text("utf-8").splitlines()]
+    head = next(row for row in rows if row[0] == "name")
+    return next((dict(zip(head[2:4], row[2:4], strict=True)) for row in rows if row[0] == f"`{name}`"), {})
+
+
 def pretrained_file(name: str) -> Path:
     """The file of one of `pretrained_names`."""
     return _FOLDER / f"{name}.safetensors"

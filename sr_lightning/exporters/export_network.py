@@ -1,0 +1,67 @@
+"""The network as it is exported: RGB in and RGB out, for one scale, in float32 or with float16 inside."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sr_lightning.exporters.card import Card
+from sr_lightning.exporters.parity import Comparison, Function, compare, sizes
+from sr_lightning.inference.forward import apply_network
+from sr_lightning.inference.planes import apply_to_planes
+from sr_lightning.models.base import SRNetwork, network_traits
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is exported, and what describes it."""
+
+    net: nn.Module
+    """In evaluation mode, on the CPU, in float32."""
+    card: Card
+
+    def network(self) -> nn.Module:
+        """(N, 3, h, w) RGB -> (N, 3, h·s, w·s) RGB, to be exported."""
+        return _RGBNetwork(self.net, self.card).eval()
+
+    def example(self) -> Tensor:
+        """An input: exporters generalise from sizes that are neither 0 nor 1, nor equal."""
+        side = max(2 * self.card.min_size, 16)
+        return torch.rand(2, 3, side + 3, side + 8, generator=torch.Generator().manual_seed(0))
+
+    def prove(self, file: Function) -> list[Comparison]:
+        """Compares a file with the network in float32; see `compare`."""
+        scale, shapes = self.card.scale, sizes(self.card.min_size)
+        return compare(file, self.expected, shapes, scale, precision=self.card.precision)
+
+    def expected(self, lr: Tensor) -> Tensor:
+        """What `upscale` computes."""
+        return apply_to_planes(self.net, lr, self.card.scale)
+
+
+class _RGBNetwork(nn.Module):
+    def __init__(self, net: nn.Module, card: Card) -> None:
+        super().__init__()
+        net = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
+        self.net = _HalfNetwork(net, card.scale) if card.precision == "float16" else net
+        self.scale = card.scale
+
+    def forward(self, lr: Tensor) -> Tensor:
+        return apply_to_planes(self.net, lr, self.scale)
+
+
+class _HalfNetwork(SRNetwork):
+    """A network in float16, between float32."""
+
+    def __init__(self, net: nn.Module, scale: int) -> None:
+        super().__init__()
+        traits = network_traits(net)
+        self.channels, self.min_size, self.scales = traits.channels, traits.min_size, (scale,)
+        self.net = net.half()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, h·s, w·s), float32."""
+        return apply_network(self.net, x.half(), self.scales[0]).float()
