@@ -101,7 +101,10 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
     """Continues one run in its own folder."""
     with lock_for_all_ranks(folder, "ckpt_path"):
         resume = session.resume = find_resume(folder, arguments.overrides)
-        accept_differences(resume, check_train(resume.composed()))  # before anything is imported
+        config = check_train(resume.composed())
+        accept_differences(resume, config)  # before anything is imported
+        if resume.step is not None and (steps := config.trainer["max_steps"]) < resume.step:
+            print(f"the run is at step {resume.step}, trainer.max_steps={steps} has passed: it is ended here", flush=True)
         if resume.checkpoint:
             print(f"continuing {folder} from {resume.checkpoint.name}", flush=True)
         else:
