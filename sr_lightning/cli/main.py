@@ -103,8 +103,9 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         resume = session.resume = find_resume(folder, arguments.overrides)
         config = check_train(resume.composed())
         accept_differences(resume, config)  # before anything is imported
-        if resume.step is not None and (steps := config.trainer["max_steps"]) < resume.step:
-            print(f"the run is at step {resume.step}, trainer.max_steps={steps} has passed: it is ended here", flush=True)
+        step, most = resume.step, config.trainer["max_steps"]
+        if step is not None and step > most:
+            print(f"the run is at step {step}, trainer.max_steps={most} has passed: it is ended here", flush=True)
         if resume.checkpoint:
             print(f"continuing {folder} from {resume.checkpoint.name}", flush=True)
         else:

@@ -200,8 +200,7 @@ def following_keys(config: DictConfig, sources: Sequence[str]) -> tuple[str, ...
         config: With its interpolations.
         sources: Keys and sections that may change.
     """
-    plain = OmegaConf.to_container(config, resolve=False)
-    assert isinstance(plain, dict)
+    plain: Any = OmegaConf.to_container(config, resolve=False)
     references = {key: _REFERENCE.findall(str(value)) for key, value in _flat(plain).items()}
     found: list[str] = []
     while new := [
@@ -216,9 +215,7 @@ def following_keys(config: DictConfig, sources: Sequence[str]) -> tuple[str, ...
 def unequal_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The keys in which two configs differ. A key that one of them lacks, because it is younger, counts as null."""
     before, now = _flat(before), _flat(now)
-    return [
-        key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not key.endswith(_IMPLIED)
-    ]
+    return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not key.endswith(_IMPLIED)]
 
 
 def _is_under(key: str, sections: Iterable[str]) -> bool:
