@@ -12,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from sr_lightning.cli.arguments import Arguments, parse_arguments
+from sr_lightning.cli.command_table import command_summary
 from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.exit_status import exit_status
+from sr_lightning.cli.help import print_help, take_help
 from sr_lightning.cli.jobs import Session, Task, lock_for_all_ranks
 from sr_lightning.cli.surroundings import surroundings
 from sr_lightning.config.compose import ComposedJob, compose_jobs, translate_overrides
@@ -44,7 +46,13 @@ def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
 
 
 def _run(name: str, task: Task, typed: list[str], program: str) -> int:
+    part, typed = take_help(typed)
     arguments, command = parse_arguments(typed, name), COMMANDS[name]
+    if part is not None:
+        overrides = _translate(name, arguments).overrides
+        asked = replace(arguments, overrides=overrides)
+        print_help(name, part, asked, check=command.check, summary=command_summary(name))
+        return 0
     session = Session(name, task, " ".join([program, *typed]))
     if command.can_resume and not arguments.is_question:
         folder = find_folder(arguments.overrides, is_sweep=arguments.is_sweep)
