@@ -40,7 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"sr_lightning {__version__}: image super-resolution with PyTorch Lightning and Hydra\n")
     for name, summary in found.items():
         left = f"  {_PROGRAM}.{name:<{max(map(len, found))}}  "
-        print(textwrap.fill(summary, max(width, len(left) + 20), initial_indent=left, subsequent_indent=" " * len(left)))
+        space = " " * len(left)
+        print(textwrap.fill(summary, max(width, len(left) + 20), initial_indent=left, subsequent_indent=space))
     print(
         "\nEach explains itself with --help, and a part of itself with --help=<part>.\n"
         "Once installed they are called sr-train, sr-evaluate, …, too."

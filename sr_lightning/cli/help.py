@@ -18,11 +18,12 @@ from sr_lightning.text import printable
 
 _LEFT = 30  # cells of the column of keys
 _WIDEST = 120
+_SWEEP = ("-m", "a sweep: every combination of values with commas, one run each")
 _FLAGS = (
-    ("-m", "a sweep: every combination of values with commas, one run each"),
+    ("--help=<part>", "more about a key or a section; of a group, what each choice is"),
     ("--cfg job", "prints the config that a command line makes; nothing runs"),
-    ("--config-dir=<folder>", "further configs: <folder>/experiment/mine.yaml is experiment=mine"),
-    ("--help=<part>", "a section (loss), a key (loss.beta) or a group with its choices (model)"),
+    ("--config-dir=<folder>", "your own configs: <folder>/model/mine.yaml is model=mine"),
+    ("--version", "the version of sr_lightning"),
     ("--hydra-help", "the flags of Hydra, which reads the command line"),
 )
 
@@ -44,7 +45,9 @@ def take_help(typed: list[str]) -> tuple[str | None, list[str]]:
     return None, typed
 
 
-def print_help(name: str, part: str, arguments: Arguments, *, check: Callable[..., Any], summary: str) -> None:
+def print_help(
+    name: str, part: str, arguments: Arguments, *, check: Callable[..., Any], summary: str, sweeps: bool
+) -> None:
     """Prints the help of a command.
 
     Args:
@@ -53,6 +56,7 @@ def print_help(name: str, part: str, arguments: Arguments, *, check: Callable[..
         arguments: Overrides typed beside it choose what is shown: `model=rcan --help=model`.
         check: The command's check.
         summary: What the command does, in one line.
+        sweeps: Whether it takes `-m`.
 
     Raises:
         UserError: There is no such part, or an override does not compose.
@@ -62,17 +66,18 @@ def print_help(name: str, part: str, arguments: Arguments, *, check: Callable[..
     )
     explainer = Explainer(name, config, chosen, check, arguments.config_dir)
     width = min(shutil.get_terminal_size().columns, _WIDEST)
-    lines = _part(explainer, part, width) if part else _whole(explainer, summary, width)
+    lines = _part(explainer, part, width) if part else _whole(explainer, summary, width, sweeps=sweeps)
     try:
         print(printable("\n".join(lines)), flush=True)
     except BrokenPipeError:  # `| head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _whole(explainer: Explainer, summary: str, width: int) -> Iterator[str]:
+def _whole(explainer: Explainer, summary: str, width: int, *, sweeps: bool) -> Iterator[str]:
     name = explainer.command
     program = f"python -m sr_lightning.{name}"
-    yield from _wrapped(f"{program} (or sr-{name.replace('_', '-')}): {summary}", width)
+    script = f"sr-{name.replace('_', '-')}"
+    yield from _wrapped(f"{program}, or {script}: {summary}", width)
     yield ""
     for line in explainer.examples():
         yield from _command(line, width)
@@ -83,11 +88,11 @@ def _whole(explainer: Explainer, summary: str, width: int) -> Iterator[str]:
         width,
     )
     yield "\nFLAGS"
-    for flag, text in _FLAGS:
+    for flag, text in (_SWEEP, *_FLAGS) if sweeps else _FLAGS:
         yield from _item(flag, text, width)
-    complete = f'eval "$({program} -sc install=bash)"'
-    yield from _item("tab completion", f"{complete} in bash; install=fish; zsh takes bash's after bashcompinit", width)
-    yield "\nGROUPS   (choices: the first is in use; --help=<group> says what each is)"
+    yield from _item("tab completion", f'bash: eval "$({script} -sc install=bash)"', width)
+    yield from _item("", "zsh: autoload -Uz bashcompinit; bashcompinit; then as in bash", width)
+    yield from ["", "GROUPS   (the first choice is in use)"] if explainer.chosen else []
     for group, choice in explainer.chosen.items():
         names = list(explainer.choices(group))
         ordered = [choice or "null", *(other for other in names if other != choice)]
@@ -169,9 +174,7 @@ def _item(left: str, text: str, width: int) -> Iterator[str]:
         yield f"  {left:<{_LEFT}} {right[0]}".rstrip()
         right = right[1:]
     else:
-        yield from textwrap.wrap(
-            left, width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
-        )
+        yield from textwrap.wrap(left, width, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)
     yield from (f"  {'':<{_LEFT}} {line}" for line in right if line)
 
 

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from sr_lightning import __version__
 from sr_lightning.cli.arguments import Arguments, parse_arguments
 from sr_lightning.cli.command_table import command_summary
 from sr_lightning.cli.commands import COMMANDS, Command
@@ -24,7 +25,7 @@ from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
 from sr_lightning.runs.folder import claim_folder, folder_overrides
 from sr_lightning.runs.resume import accept_differences, find_folder, find_jobs, find_resume
-from sr_lightning.text import Formatter
+from sr_lightning.text import Formatter, is_for_screen
 
 
 def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
@@ -49,9 +50,11 @@ def _run(name: str, task: Task, typed: list[str], program: str) -> int:
     part, typed = take_help(typed)
     arguments, command = parse_arguments(typed, name), COMMANDS[name]
     if part is not None:
-        overrides = _translate(name, arguments).overrides
-        asked = replace(arguments, overrides=overrides)
-        print_help(name, part, asked, check=command.check, summary=command_summary(name))
+        summary, sweeps = command_summary(name), command.schema is not None
+        print_help(name, part, _translate(name, arguments), check=command.check, summary=summary, sweeps=sweeps)
+        return 0
+    if typed == ["--version"]:
+        print(f"sr_lightning {__version__}")
         return 0
     session = Session(name, task, " ".join([program, *typed]))
     if command.can_resume and not arguments.is_question:
@@ -76,6 +79,7 @@ def _run_once(name: str, task: Task, arguments: Arguments, program: str) -> int:
     config = command.check(job.config)
     console = logging.StreamHandler(sys.stdout)
     console.setFormatter(Formatter("%(message)s"))
+    console.addFilter(is_for_screen)
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(console)
     root.setLevel(logging.INFO)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +51,12 @@ class Explainer:
         self,
         command: str,
         config: DictConfig,
-        chosen: Mapping[str, str],
+        chosen: dict[str, str],
         check: Callable[..., Any],
         folder: str | None = None,
     ) -> None:
-        self.command, self.chosen = command, chosen
+        self.command = command
+        self.chosen = dict(reversed(chosen.items()))  # Hydra notes the last group first
         plain: Any = OmegaConf.to_container(config, resolve=False)
         self.plain: dict[str, Any] = plain
         self._folders = [Path(path) for path in (folder, conf_dir()) if path is not None]
@@ -65,8 +67,9 @@ class Explainer:
         """Name of each section -> its keys; those outside of sections come first, under an empty name."""
         loose = {key: value for key, value in self.plain.items() if not isinstance(value, dict)}
         found = {"": list(self._entries("", loose))}
-        for name, section in self.plain.items():
-            if isinstance(section, dict):
+        own = [self.command] if self.command in self.plain else []
+        for name in dict.fromkeys([*own, *self.plain]):
+            if isinstance(section := self.plain[name], dict):
                 found[name] = list(self._entries(name, section))
         return {name: keys for name, keys in found.items() if keys}
 
@@ -99,11 +102,11 @@ class Explainer:
                 continue
             if isinstance(value, dict) and value and dotted not in _DATA_SETS:
                 inner = self._target(dotted, value)
-                yield Key(dotted, None, "", self._comments.get(dotted) or summary(inner) or inner)
+                yield Key(dotted, None, "", self._comments.get(dotted) or _as_comment(summary(inner)) or inner)
                 yield from self._entries(dotted, value)
             else:
                 kind, doc = self._declared(prefix, target, name)
-                yield Key(dotted, _as_yaml(value), kind, self._comments.get(dotted) or doc)
+                yield Key(dotted, _as_yaml(value), kind, self._comments.get(dotted) or _as_comment(doc))
 
     def _declared(self, prefix: str, target: str, name: str) -> tuple[str, str]:
         """Type and docstring, of the schema or of the constructor."""
@@ -114,7 +117,9 @@ class Explainer:
                 schema = "sr_lightning.config.schema.TrainConfig"
                 fields = schema_fields(schema)
             annotation, text = fields.get(name, (None, ""))
-            return describe_type(annotation, schema.rpartition(".")[0]), text
+            kind = describe_type(annotation, schema.rpartition(".")[0])
+            # It is of what the check returns, which may be a list where one value is typed.
+            return ("" if "list" in kind or "mapping" in kind else kind), text
         parameter = (parameters(target) or {}).get(name) if target else None
         kind = describe_type(parameter.annotation, parameter.module) if parameter else ""
         return kind, arguments(target).get(name, "") if target else ""
@@ -170,6 +175,12 @@ def _schema_of(check: Callable[..., Any]) -> str:
     """The dotted name of the dataclass that a check returns; empty for plain containers."""
     schema = inspect.get_annotations(check, eval_str=True).get("return")
     return f"{schema.__module__}.{schema.__name__}" if isinstance(schema, type) and schema is not dict else ""
+
+
+def _as_comment(text: str) -> str:
+    """A docstring's text as the comments are written: without Lightning's markup and defaults, in lower case."""
+    text = re.sub(r" *Default: ``[^`]*``\.?", "", text).replace("``", "`").removesuffix(".")
+    return text[0].lower() + text[1:] if re.match(r"[A-Z][a-z]", text) else text
 
 
 def _as_yaml(value: Any) -> str:
