@@ -58,11 +58,8 @@ class SafeStop(pl.Callback):
         if self._flag is not None and number == signal.SIGINT:
             self._say("ended at once; the checkpoint before this one stays")
             _leave_now()
-        again = "a second Ctrl-C ends at once, without it"
-        if self._flag is None:
-            self._say(f"stopping after this step; saving a checkpoint ({again})")
-        else:
-            self._say(f"stopping already; saving a checkpoint ({again})")
+        begin = "stopping after this step" if self._flag is None else "stopping already"
+        self._say(f"{begin}; saving a checkpoint (Ctrl-C again: end at once)")
         self._flag = number
 
     def _say(self, text: str) -> None:
