@@ -111,7 +111,7 @@ class Progress(ProgressBar):
         last = [] if self._psnr is None else [f"PSNR {self._psnr:.2f}"]
         best = [] if self._best is None else [f"best {self._best:.2f}"]
         facts += [" ".join([*last, *best])] if best else []
-        return [*facts, f"{pace.rate:.3g} steps/s", f"loss {self._loss():.4f}"]
+        return [*facts, f"{pace.rate:.{0 if pace.rate >= 100 else 2}f} steps/s", f"loss {self._loss():.4f}"]
 
     def _loss(self) -> float:
         """Of the last step; reading it waits for the device."""

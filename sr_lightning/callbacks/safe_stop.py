@@ -56,7 +56,7 @@ class SafeStop(pl.Callback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._flag is not None and number == signal.SIGINT:
-            self._say("ended at once; the checkpoint before this one stays")
+            self._say("ended at once; the checkpoint from before stays")
             _leave_now()
         begin = "stopping after this step" if self._flag is None else "stopping already"
         self._say(f"{begin}; saving a checkpoint (Ctrl-C again: end at once)")

@@ -47,14 +47,14 @@ def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
 
 
 def _run(name: str, task: Task, typed: list[str], program: str) -> int:
+    if "--version" in typed:
+        print(f"sr_lightning {__version__}")
+        return 0
     part, typed = take_help(typed)
     arguments, command = parse_arguments(typed, name), COMMANDS[name]
     if part is not None:
         summary, sweeps = command_summary(name), command.schema is not None
         print_help(name, part, _translate(name, arguments), check=command.check, summary=summary, sweeps=sweeps)
-        return 0
-    if typed == ["--version"]:
-        print(f"sr_lightning {__version__}")
         return 0
     session = Session(name, task, " ".join([program, *typed]))
     if command.can_resume and not arguments.is_question:

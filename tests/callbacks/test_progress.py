@@ -73,7 +73,7 @@ def test_a_run_without_a_terminal_tells_how_it_goes(tiny, tmp_path, capsys, monk
         assert "bicubic" in told
     assert re.search(r"into \S+\.rgb8", text)
     assert ".rgb8" not in out  # names of caches are for the log
-    assert f"python -m sr_lightning.evaluate checkpoint={'a'} data=sample" in out
+    assert "python -m sr_lightning.evaluate checkpoint=a data=sample" in out
     assert "python -m sr_lightning.train ckpt_path=a trainer.max_steps=8" in out
 
 
@@ -84,19 +84,25 @@ def test_what_is_for_the_log_only():
 
 
 def test_signals_are_answered_at_once_and_by_one_process_only(capfd, monkeypatch):
-    left = []
-    monkeypatch.setattr("os._exit", left.append)
+    class Left(BaseException):
+        """In place of the process's end."""
+
+    def leave(status):
+        raise Left(status)
+
+    monkeypatch.setattr("os._exit", leave)
     for is_first in (True, False):
         stop = SafeStop(folder="a")
         stop.setup(None, None, "fit")
         stop.on_train_start(SimpleNamespace(is_global_zero=is_first, received_sigterm=False), None)
         try:
-            for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGINT):
-                signal.raise_signal(number)
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            with pytest.raises(Left, match="130"):
+                signal.raise_signal(signal.SIGINT)
         finally:
             stop.teardown(None, None, "fit")
         said = capfd.readouterr().err.splitlines()
         starts = ["stopping after this step; saving a checkpoint", "stopping already", "ended at once"]
         assert len(said) == (3 if is_first else 0)
         assert all(line.startswith(start) for line, start in zip(said, starts, strict=False))
-    assert left == [130, 130]

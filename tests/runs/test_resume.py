@@ -144,6 +144,7 @@ def test_several_at_once_are_listed_with_what_to_type_and_accepted_by_name():
 
 FULL = CONFIG | {
     "scale": 4,
+    "ckpt_path": None,
     "data": {"_target_": "sr_lightning.data.SRDataModule", "scale": "${scale}", "seed": "${seed}", "batch_size": 4},
     "model": {"_target_": "sr_lightning.models.EDSR", "scale": "${scale}"},
     "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 1e-3},
