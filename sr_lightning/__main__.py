@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import ast
 import shlex
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import textwrap
+from collections.abc import Sequence
 
+from sr_lightning import __version__
+from sr_lightning.cli.command_table import command_summaries
 from sr_lightning.text import nearest, printable
 
 _PROGRAM = "python -m sr_lightning"
-
-
-def commands() -> Iterator[tuple[str, str]]:
-    """Name and summary of each command: the modules beside this one that begin with "Command `<name>`: "."""
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-        opening, _, summary = docstring.partition("\n")[0].partition(": ")
-        if opening == f"Command `{path.stem}`":
-            yield path.stem, summary
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 2 where something else than help was asked for.
     """
     typed = list(sys.argv[1:] if argv is None else argv)
-    found = dict(commands())
+    found = dict(command_summaries())
+    if typed == ["--version"]:
+        print(f"sr_lightning {__version__}")
+        return 0
     if typed and typed[0] not in ("-h", "--help"):
         if typed[0] in found:
             message = f"found {typed[0]!r}, allowed: {_PROGRAM}.{shlex.join(typed)}"
@@ -40,9 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             message = f"there is no command {typed[0]!r}; {nearest(typed[0], found)}"
         print(printable(f"{_PROGRAM}: the input is wrong\n  {message}"), file=sys.stderr)
         return 2
-    print("Commands; each explains itself with --help:\n")
+    width = shutil.get_terminal_size().columns
+    print(f"sr_lightning {__version__}: image super-resolution with PyTorch Lightning and Hydra\n")
     for name, summary in found.items():
-        print(f"  {_PROGRAM}.{name:<{max(map(len, found))}}  {summary}")
+        left = f"  {_PROGRAM}.{name:<{max(map(len, found))}}  "
+        space = " " * len(left)
+        print(textwrap.fill(summary, max(width, len(left) + 20), initial_indent=left, subsequent_indent=space))
+    print(
+        "\nEach explains itself with --help, and a part of itself with --help=<part>.\n"
+        "Once installed they are called sr-train, sr-evaluate, …, too."
+    )
     return 0
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
+from pathlib import Path
 
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.preview import PreviewConfig
+from sr_lightning.runs.folder import create_folder
 
 
 def preview(config: PreviewConfig) -> None:
@@ -25,7 +27,7 @@ def preview(config: PreviewConfig) -> None:
     from sr_lightning.image.color import to_uint8, write_png
 
     data = build.build(config.train.data, "data")
-    output, n = config.output, config.n
+    n = config.n
     data.setup("fit")
     samples = data.samples()
     gap, text = 6, 18
@@ -43,7 +45,11 @@ def preview(config: PreviewConfig) -> None:
         y = gap + (i // columns) * (side + text + gap)
         draw.text((x, y), f"sample {i}: LR x{scale} | HR", fill="black", font=font)
         page.paste(Image.fromarray(both.numpy()), (x, y + text))
-    output.parent.mkdir(parents=True, exist_ok=True)
+    if config.output is None:
+        output = create_folder(Path(config.train.paths.runs, "preview")) / "preview.png"
+    else:
+        output = config.output
+        output.parent.mkdir(parents=True, exist_ok=True)
     write_png(output, np.asarray(page))
     print(f"{n} training samples, degraded by {data.degrade.describe()}\n{output}")
 

@@ -8,7 +8,7 @@ import io
 import logging
 import re
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,6 +79,20 @@ def listed(lines: Sequence[str], *, most: int = 10, indent: str = "") -> str:
 def natural_key(text: str) -> list[tuple[int, str]]:
     """Sorts numbers inside names by their value: `Set5` before `Set14`, `…_2` before `…_10`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
+
+
+LOG_ONLY = {"is_for_log": True}
+"""`log.info(…, extra=LOG_ONLY)`: for the run's log, not for the screen."""
+
+
+def is_for_screen(record: logging.LogRecord) -> bool:
+    """The filter of handlers that write to the screen."""
+    return not getattr(record, "is_for_log", False)
+
+
+def screen_filter() -> Callable[[logging.LogRecord], bool]:
+    """`is_for_screen`, as `logging.config` asks for it."""
+    return is_for_screen
 
 
 class Formatter(logging.Formatter):

@@ -27,7 +27,9 @@ def test_lr_stands_beside_hr(small, tmp_path, capsys):
 
 def test_the_degradation_is_seen(small, tmp_path):
     assert main(small) == 0
-    plain = read_rgb(tmp_path / "preview.png")
+    (path,) = tmp_path.glob("runs/preview/*/preview.png")  # a folder of its own, nothing beside the user's files
+    assert not list(tmp_path.glob("*.png"))
+    plain = read_rgb(path)
     assert main([*small, "degradation=second_order", "preview.output=other.png"]) == 0
     other = read_rgb(tmp_path / "other.png")
     assert plain.shape == other.shape

@@ -159,12 +159,7 @@ def build_callbacks(config: TrainConfig, run: Run, *, csv: MetricsCsv, started: 
 
     folder = str(run.folder)
     callbacks = build_parts(
-        config.callbacks,
-        "callbacks",
-        pl.Callback,
-        folder=folder,
-        resets_best=run.policy.resets_best,
-        max_steps=config.trainer["max_steps"],
+        config.callbacks, "callbacks", pl.Callback, folder=folder, resets_best=run.policy.resets_best
     )
     exact_resume = ExactResume(folder=folder, count_rows=csv.flush)
     return in_order([*callbacks, Elapsed(started=started), exact_resume, PendingValidation(exact_resume)])

@@ -22,25 +22,18 @@ class EMA(WeightAveraging):
         decay: Of the average before, the share that stays at each update (Polyak and Juditsky 1992).
         every: Steps between updates.
         start: Steps before the first that counts. Until the first update the average is the current weights.
-        max_steps: Length of the training; None: unknown.
 
     Raises:
-        UserError: `decay` does not lie between 0 and 1, `every` is below 1, or the first update is never reached.
+        UserError: `decay` does not lie between 0 and 1, `every` is below 1, or `start` below 0.
     """
 
-    def __init__(self, *, decay: float = 0.999, every: int = 1, start: int = 0, max_steps: int | None = None) -> None:
+    def __init__(self, *, decay: float = 0.999, every: int = 1, start: int = 0) -> None:
         if not 0 < decay < 1:
             raise UserError(f"callbacks.ema.decay: found {decay}, allowed: above 0 and below 1")
         if every < 1:
             raise UserError(f"callbacks.ema.every: found {every}, allowed: 1 and more")
         if start < 0:
             raise UserError(f"callbacks.ema.start: found {start}, allowed: 0 and more")
-        first = (start // every + 1) * every
-        if max_steps is not None and first > max_steps:
-            raise UserError(
-                f"callbacks.ema: found start={start} and every={every}, which first average at step {first}, but "
-                f"training ends at step {max_steps}; allowed: less, or without the average (callbacks=default)"
-            )
         # All weights in one call; Lightning's own EMAWeightAveraging calls for each.
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch gives it no types
         super().__init__(multi_avg_fn=average)

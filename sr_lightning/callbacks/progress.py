@@ -1,7 +1,8 @@
-"""Progress bar with steps, loss, PSNR and remaining time; plain lines without a terminal."""
+"""Progress of a training: a line that is drawn anew in a terminal, lines from time to time in a log file."""
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -9,22 +10,35 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
 from torch import Tensor
 
+from sr_lightning.callbacks.pace import Pace, clock
+from sr_lightning.text import LOG_ONLY
+
+log = logging.getLogger(__name__)
+
 _EVERY_SECONDS = 0.5  # reading the loss waits for the device, so it is not read at every step
+_LINE_SECONDS = 30.0  # between lines where there is no terminal
+_SHORTEST_BAR = 10  # cells
 
 
 class Progress(ProgressBar):
-    """One bar for the whole training, and one line for each validation."""
+    """Steps, their pace, the time that has passed and is left, and PSNR; one line for each validation.
+
+    In a terminal the line is drawn anew. Without one a line is printed every half a minute.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._enabled = True
         self._console = Console()
         self._bar: RichProgress | None = None
+        self._pace = Pace(0)
         self._shown_at = 0.0
+        self._psnr: float | None = None
+        self._best: float | None = None
         self._parts: list[Tensor] = []
         """Losses of the batches that the current step has accumulated, each divided by their number."""
         self._losses: list[Tensor] = []
@@ -39,22 +53,22 @@ class Progress(ProgressBar):
         self._enabled = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Shows the bar."""
-        if not self._enabled:
+        """Starts the clock, and draws the line in a terminal."""
+        self._pace = Pace(trainer.global_step)
+        self._shown_at = time.monotonic()
+        kept = next((c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", "") == "val/psnr_y"), None)
+        score = getattr(kept, "best_model_score", None)  # of a run that is resumed
+        self._best = None if score is None else float(score)
+        if not self._enabled or not self._console.is_terminal:
             return
         self._bar = RichProgress(
-            TextColumn("training"),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[loss]}"),
-            TextColumn("{task.fields[psnr]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
             console=self._console,
             expand=True,
             auto_refresh=False,  # ten times a second, in a thread that the training would wait for
-            disable=not self._console.is_terminal,
         )
-        self._bar.add_task("", total=trainer.max_steps, completed=trainer.global_step, loss="", psnr="")
+        self._bar.add_task("", total=trainer.max_steps, completed=trainer.global_step)
         self._bar.start()
 
     def on_train_batch_end(
@@ -70,35 +84,57 @@ class Progress(ProgressBar):
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         self._losses, self._parts = self._parts, []
+        if not self._enabled:
+            return
+        every = _LINE_SECONDS if self._bar is None else _EVERY_SECONDS
+        is_last = self._bar is not None and trainer.global_step >= trainer.max_steps
+        if time.monotonic() - self._shown_at >= every or is_last:
+            self._show(trainer)
+
+    def _show(self, trainer: pl.Trainer) -> None:
+        """Draws or prints where the run stands."""
+        self._shown_at = time.monotonic()
+        self._pace.note(trainer.global_step)
         if self._bar is None:
+            log.info("%s", "  ".join(self._facts(trainer)))
             return
-        now = time.monotonic()
-        if now - self._shown_at < _EVERY_SECONDS and trainer.global_step < trainer.max_steps:
-            return
-        self._shown_at = now
-        self._bar.update(
-            self._bar.task_ids[0], completed=trainer.global_step, loss=f"loss {self._loss():.4f}", refresh=True
-        )
+        text = _fitting(self._facts(trainer), self._console.width - _SHORTEST_BAR)
+        self._bar.update(self._bar.task_ids[0], completed=trainer.global_step, description=text, refresh=True)
+
+    def _facts(self, trainer: pl.Trainer) -> list[str]:
+        """What is told, the most important first."""
+        pace = self._pace
+        facts = [
+            f"step {trainer.global_step}/{trainer.max_steps}",
+            f"{clock(pace.elapsed)} + {clock(pace.left(trainer.max_steps))} left",
+        ]
+        last = [] if self._psnr is None else [f"PSNR {self._psnr:.2f}"]
+        best = [] if self._best is None else [f"best {self._best:.2f}"]
+        facts += [" ".join([*last, *best])] if best else []
+        return [*facts, f"{pace.rate:.{0 if pace.rate >= 100 else 2}f} steps/s", f"loss {self._loss():.4f}"]
 
     def _loss(self) -> float:
         """Of the last step; reading it waits for the device."""
         return float(torch.stack(self._losses).sum()) if self._losses else float("nan")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints the validation's figures above the bar."""
+        """Prints the validation's figures above the line, and writes them into the log."""
         if not self._enabled or trainer.sanity_checking or "val/psnr_y" not in trainer.callback_metrics:
             return
         psnr, gain = (float(trainer.callback_metrics[name]) for name in ("val/psnr_y", "val/gain"))
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], psnr=f"PSNR {psnr:.2f}", refresh=True)
-        self._console.print(
+        self._psnr = psnr
+        self._best = psnr if self._best is None else max(self._best, psnr)
+        line = (
             f"step {trainer.global_step:>7}  loss {self._loss():.4f}  PSNR-Y {psnr:.3f} dB  "
-            f"bicubic {psnr - gain:.3f}  gain {gain:+.3f}",
-            highlight=False,
+            f"bicubic {psnr - gain:.3f}  gain {gain:+.3f}"
         )
+        self._console.print(line, highlight=False)
+        log.info("%s", line, extra=LOG_ONLY)
+        if self._bar is not None:
+            self._show(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Removes the bar."""
+        """Removes the line."""
         self._stop()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
@@ -109,3 +145,10 @@ class Progress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _fitting(facts: list[str], width: int) -> str:
+    """As many facts, from the first on, as go into one line."""
+    while len(facts) > 1 and len("  ".join(facts)) > width:
+        facts = facts[:-1]
+    return "  ".join(facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -20,6 +21,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 class SafeStop(pl.Callback):
     """Finishes the optimizer step, saves `checkpoints/last.ckpt` and stops; a second SIGINT ends at once.
 
+    Each signal is answered at once with a line on stderr.
+
     A validation is not waited for: the resumed run does it first. The caller finds the signal in `stopped_by` and
     turns it into the exit status.
 
@@ -31,6 +34,7 @@ class SafeStop(pl.Callback):
         self.checkpoint = Path(folder) / "checkpoints" / LAST
         self.stopped_by: int | None = None
         self._flag: int | None = None
+        self._speaks = True
         self._before: dict[int, Any] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -39,6 +43,7 @@ class SafeStop(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Installs the handlers: any earlier, and Lightning's own would be chained to them."""
+        self._speaks = trainer.is_global_zero
         if trainer.received_sigterm:
             self._flag = signal.SIGTERM
         for number in _SIGNALS:
@@ -51,8 +56,18 @@ class SafeStop(pl.Callback):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._flag is not None and number == signal.SIGINT:
+            self._say("ended at once; the checkpoint from before stays")
             _leave_now()
+        begin = "stopping after this step" if self._flag is None else "stopping already"
+        self._say(f"{begin}; saving a checkpoint (Ctrl-C again: end at once)")
         self._flag = number
+
+    def _say(self, text: str) -> None:
+        """Without Python's buffers, which the signal may have come in the middle of."""
+        if self._speaks:
+            with contextlib.suppress(OSError, ValueError):  # stderr is closed, or no file
+                start = "\r\x1b[K" if sys.stderr.isatty() else ""  # over the progress bar
+                os.write(sys.stderr.fileno(), f"{start}{text}\n".encode())
 
     def on_train_batch_end(
         self,

@@ -11,9 +11,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from sr_lightning import __version__
 from sr_lightning.cli.arguments import Arguments, parse_arguments
+from sr_lightning.cli.command_table import command_summary
 from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.exit_status import exit_status
+from sr_lightning.cli.help import print_help, take_help
 from sr_lightning.cli.jobs import Session, Task, lock_for_all_ranks
 from sr_lightning.cli.surroundings import surroundings
 from sr_lightning.config.compose import ComposedJob, compose_jobs, translate_overrides
@@ -22,7 +25,7 @@ from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
 from sr_lightning.runs.folder import claim_folder, folder_overrides
 from sr_lightning.runs.resume import accept_differences, find_folder, find_jobs, find_resume
-from sr_lightning.text import Formatter
+from sr_lightning.text import Formatter, is_for_screen
 
 
 def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
@@ -44,7 +47,15 @@ def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
 
 
 def _run(name: str, task: Task, typed: list[str], program: str) -> int:
+    if "--version" in typed:
+        print(f"sr_lightning {__version__}")
+        return 0
+    part, typed = take_help(typed)
     arguments, command = parse_arguments(typed, name), COMMANDS[name]
+    if part is not None:
+        summary, sweeps = command_summary(name), command.schema is not None
+        print_help(name, part, _translate(name, arguments), check=command.check, summary=summary, sweeps=sweeps)
+        return 0
     session = Session(name, task, " ".join([program, *typed]))
     if command.can_resume and not arguments.is_question:
         folder = find_folder(arguments.overrides, is_sweep=arguments.is_sweep)
@@ -68,6 +79,7 @@ def _run_once(name: str, task: Task, arguments: Arguments, program: str) -> int:
     config = command.check(job.config)
     console = logging.StreamHandler(sys.stdout)
     console.setFormatter(Formatter("%(message)s"))
+    console.addFilter(is_for_screen)
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(console)
     root.setLevel(logging.INFO)
@@ -101,7 +113,11 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
     """Continues one run in its own folder."""
     with lock_for_all_ranks(folder, "ckpt_path"):
         resume = session.resume = find_resume(folder, arguments.overrides)
-        accept_differences(resume, check_train(resume.composed()))  # before anything is imported
+        config = check_train(resume.composed())
+        accept_differences(resume, config)  # before anything is imported
+        step, most = resume.step, config.trainer["max_steps"]
+        if step is not None and step > most:
+            print(f"the run is at step {step}, trainer.max_steps={most} has passed: it is ended here", flush=True)
         if resume.checkpoint:
             print(f"continuing {folder} from {resume.checkpoint.name}", flush=True)
         else:

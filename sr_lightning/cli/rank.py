@@ -24,7 +24,7 @@ from sr_lightning.distributed.parent import end_with_parent
 from sr_lightning.errors import FailedError, InterruptedRun, UserError
 from sr_lightning.runs.lock import inherit_locks
 from sr_lightning.runs.run import Run
-from sr_lightning.text import Formatter, tolerate_encodings
+from sr_lightning.text import Formatter, is_for_screen, tolerate_encodings
 
 RANKS = "ranks"
 """The folder in a run's folder that holds the job, and what each rank reports."""
@@ -54,6 +54,7 @@ def read_job(folder: Path, name: str) -> tuple[RunConfig, Run]:
 def _log_to(folder: Path, name: str, rank: int) -> None:
     console = logging.StreamHandler(sys.stdout)
     console.setFormatter(Formatter("%(message)s"))
+    console.addFilter(is_for_screen)
     logging.basicConfig(level=logging.INFO if rank == 0 else logging.WARNING, handlers=[console])
     if rank == 0:
         file = logging.FileHandler(folder / f"{name}.log", encoding="utf-8")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.findings import fill_schema, refuse
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.config.train import check_train, take_section
 
@@ -37,19 +37,20 @@ def check_check_data(config: DictConfig) -> CheckDataConfig:
         UserError: Something is wrong, the output cannot be written among it; one line for each finding.
     """
     train, section = take_section(config, "check_data")
-    output, folders = section.get("output"), section.get("folders")
-    findings = unknown_keys(section, ("output", "folders"), "check_data")
-    if not isinstance(output, str) or not output.endswith(".json"):
-        findings.append(f"check_data.output: found {output!r}, allowed: a file name with the suffix .json")
+    findings: list[str] = []
+    found = fill_schema(CheckDataConfig, section, findings, "check_data", train=None)
+    output, folders = str(found.output), found.folders
+    if not output.endswith(".json"):
+        findings.append(f"check_data.output: found {found.output!r}, allowed: a file name with the suffix .json")
     chosen = [folders] if isinstance(folders, str) else folders
     if chosen is not None and not (
         isinstance(chosen, list) and chosen and all(isinstance(folder, str) for folder in chosen)
     ):
         findings.append(f"check_data.folders: found {folders!r}, allowed: a folder, or a list of folders")
     refuse(findings)
-    checked = CheckDataConfig(check_train(train), Path(str(output)), chosen)
-    refuse(_output_findings(checked.output))
-    return checked
+    found.train, found.output, found.folders = check_train(train), Path(output), chosen
+    refuse(_output_findings(found.output))
+    return found
 
 
 def _output_findings(path: Path) -> list[str]:

@@ -234,3 +234,35 @@ def _search_also(config_dir: str) -> None:
     path.prepend("command-line", f"file://{os.path.abspath(config_dir)}", anchor="schema")
     GlobalHydra.instance().clear()
     Hydra.create_main_hydra2(task_name="app", config_search_path=path)
+
+
+def compose_choices(
+    name: str, overrides: list[str], *, config_dir: str | None, config_name: str | None
+) -> tuple[DictConfig, dict[str, str]]:
+    """Composes one config for the help.
+
+    Args:
+        name: The primary config.
+        overrides: As in `compose_jobs`; of a sweep's choices the first counts.
+        config_dir: As in `compose_jobs`.
+        config_name: As in `compose_jobs`.
+
+    Returns:
+        The config without its `hydra` section, and group -> choice, `""` where none is chosen.
+
+    Raises:
+        UserError: As in `compose_jobs`.
+    """
+    primary = config_name or name
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        if config_dir:
+            _search_also(config_dir)
+        try:
+            config = compose(primary, _combinations(_parse(overrides))[0], return_hydra_config=True)
+        except COMPOSITION_ERRORS as error:
+            findings = find_wrong_overrides(primary, overrides, is_sweep=True) or [summarise(error)]
+            raise UserError("\n".join(findings)) from None
+    chosen = {group: choice or "" for group, choice in config.hydra.runtime.choices.items()}
+    with flag_override(config, ["struct", "readonly"], False):
+        del config["hydra"]
+    return config, {group: str(choice) for group, choice in chosen.items() if not group.startswith("hydra")}

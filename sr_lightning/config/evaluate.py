@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.findings import fill_schema, refuse, unknown_keys
 from sr_lightning.config.path_check import missing_folder_findings, set_findings, set_folders, weights_findings
 from sr_lightning.config.schema import BICUBIC, EXTRA_KEYS, SCALES, EvaluateConfig
 from sr_lightning.config.section_check import check_section, check_value
 from sr_lightning.config.signatures import parameters, table_keys
-from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.train import checked_paths
 from sr_lightning.config.trainer_check import device_findings
 from sr_lightning.errors import UserError
@@ -41,12 +39,8 @@ def check_evaluate(config: DictConfig) -> EvaluateConfig:
     Raises:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
-    plain = _resolved(config)
-    known = {field.name for field in fields(EvaluateConfig)}
-    findings = [f"{key}: no such key; {suggest_key(key, plain)}" for key in plain if key not in known]
-    findings += [f"{key}: must be given" for key in sorted(known - set(plain))]
-    refuse(findings)
-    found = EvaluateConfig(**plain)
+    findings: list[str] = []
+    found = fill_schema(EvaluateConfig, _resolved(config), findings)
     found.paths = checked_paths(found.paths, findings)
     _check_values(found, findings)
     _check_methods(found, findings)

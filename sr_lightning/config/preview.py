@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
-from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.findings import fill_schema, refuse
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.config.train import check_train, take_section
 
@@ -17,8 +18,8 @@ class PreviewConfig:
     """What a training run would be, and the image that shows its samples."""
 
     train: TrainConfig
-    output: Path
-    """The PNG file that is written."""
+    output: Path | None
+    """The PNG file that is written; None: in a new folder below `<paths.runs>/preview`."""
     n: int
     """Number of samples shown."""
 
@@ -36,11 +37,15 @@ def check_preview(config: DictConfig) -> PreviewConfig:
         UserError: Something is wrong; the message lists the findings, one per line.
     """
     train, section = take_section(config, "preview")
-    output, n = section.get("output"), section.get("n")
-    findings = unknown_keys(section, ("output", "n"), "preview")
-    if not isinstance(output, str) or not output.endswith(".png"):
-        findings.append(f"preview.output: found {output!r}, allowed: a file name with the suffix .png")
-    if type(n) is not int or n < 1:
-        findings.append(f"preview.n: found {n!r}, allowed: 1 and more")
+    findings: list[str] = []
+    found = fill_schema(PreviewConfig, section, findings, "preview", train=None)
+    output: Any = found.output
+    if isinstance(output, str) and output.endswith(".png"):
+        found.output = Path(output)
+    elif output is not None:
+        findings.append(f"preview.output: found {output!r}, allowed: a file name with the suffix .png, or null")
+    if type(found.n) is not int or found.n < 1:
+        findings.append(f"preview.n: found {found.n!r}, allowed: 1 and more")
     refuse(findings)
-    return PreviewConfig(check_train(train), Path(str(output)), int(str(n)))
+    found.train = check_train(train)
+    return found

@@ -12,13 +12,14 @@ SCALES = (2, 3, 4, 8)
 LOSS = "sr_lightning.losses.CompositeLoss"
 PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
 ADVERSARY = "sr_lightning.training.adversarial.Adversary"
-RUN_ARGUMENTS = ("folder", "group", "resets_best", "accepts_other_data", "max_steps", "purge_step")
+RUN_ARGUMENTS = ("folder", "group", "resets_best", "accepts_other_data", "purge_step")
 """Arguments that a run passes to the data, callbacks and loggers whose constructors have them."""
 # Keys that the project adds to those of a section's constructor.
 EXTRA_KEYS = {
     "model": {"weights": "str | None", "fresh": "list[str]", "adam_lr": "float"},
     "trainer": {"precision": "str | int | None", "accumulate_grad_batches": "int"},
 }
+EMA = "sr_lightning.callbacks.EMA"
 BICUBIC = "sr_lightning.models.Bicubic"
 
 

@@ -91,6 +91,11 @@ def suggest_key(key: str, config: DictConfig | Mapping[str, Any]) -> str:
     return nearest(leaf, siblings)
 
 
+def other_words(key: str) -> list[str]:
+    """The words of other tools that stand for a key."""
+    return [word for word, keys in _MEANT.items() if key in keys and word != key.rpartition(".")[2]]
+
+
 def find_key(word: str, config: DictConfig | Mapping[str, Any]) -> str | None:
     """The dotted key that a word of another tool, or a name without its section, stands for; None: not clear.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, open_dict
 
 from sr_lightning.config.conf_files import resolved
-from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.findings import fill_schema, refuse, unknown_keys
 from sr_lightning.config.path_check import path_findings
 from sr_lightning.config.schedule_length import length_argument
 from sr_lightning.config.schema import (
@@ -23,7 +23,6 @@ from sr_lightning.config.schema import (
 )
 from sr_lightning.config.secrets import secret_findings
 from sr_lightning.config.section_check import check_section
-from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.trainer_check import trainer_findings
 from sr_lightning.config.value_check import range_findings
 from sr_lightning.config.wandb_check import wandb_findings
@@ -46,13 +45,9 @@ def check_train(config: DictConfig) -> TrainConfig:
         config = config.copy()
         config.scale = scale[0]  # what refers to it wants the number
     plain = {"callbacks": {}, "logger": {}} | resolved(config)  # callbacks=null and logger=null choose none
-    known = {field.name for field in fields(TrainConfig)}
-    required = {field.name for field in fields(TrainConfig) if field.default is field.default_factory is MISSING}
     refuse(list(secret_findings(plain)))  # before a message could repeat one
-    findings = [f"{key}: no such key; {suggest_key(key, plain)}" for key in plain if key not in known]
-    if missing := [f"{key}: must be given" for key in sorted(required - set(plain))]:
-        refuse(findings + missing)
-    checked = TrainConfig(**{key: value for key, value in plain.items() if key in known})
+    findings: list[str] = []
+    checked = fill_schema(TrainConfig, plain, findings)
     _check_sections(checked, findings)
     of_wrong_type = {finding.partition(":")[0] for finding in findings}
     values = [*range_findings(checked), *trainer_findings(checked.trainer), *wandb_findings(checked.logger)]

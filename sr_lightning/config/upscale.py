@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from omegaconf import DictConfig
 
 from sr_lightning.config.conf_files import resolved
-from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.findings import fill_schema, refuse
 from sr_lightning.config.schema import EXTRA_KEYS, SCALES
 from sr_lightning.config.section_check import check_section
 from sr_lightning.errors import UserError
@@ -69,11 +69,8 @@ def check_upscale(config: DictConfig) -> UpscaleConfig:
     Raises:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
-    plain = resolved(config)
-    known = {field.name for field in fields(UpscaleConfig)}
-    refuse([*unknown_keys(plain, known), *(f"{key}: must be given" for key in sorted(known - set(plain)))])
     findings: list[str] = []
-    found = UpscaleConfig(**plain)
+    found = fill_schema(UpscaleConfig, resolved(config), findings)
     _check_files(found, findings)
     _check_size(found, findings)
     _check_writing(found, findings)

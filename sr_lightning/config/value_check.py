@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from sr_lightning.config.path_check import set_findings
-from sr_lightning.config.schema import TrainConfig
+from sr_lightning.config.schema import EMA, TrainConfig
 
 # Section, key, lowest allowed value. Values that are no numbers (null) are left alone.
 _AT_LEAST = (
@@ -41,6 +41,7 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
         yield f"optimizer.lr: found {learning_rate}, allowed: above 0"
     yield from _loss_weights(config.loss)
     yield from _schedule(config)
+    yield from _averages(config)
     if config.adversarial is not None:
         yield from _adversarial(config, config.adversarial)
     yield from _data(config)
@@ -61,6 +62,22 @@ def _schedule(config: TrainConfig) -> Iterator[str]:
             "scheduler: ReduceLROnPlateau follows what validations measure, and schedules here follow the step; "
             "allowed: another of torch.optim.lr_scheduler, or scheduler=one_cycle, cosine, multistep, constant"
         )
+
+
+def _averages(config: TrainConfig) -> Iterator[str]:
+    """Averages of the weights that would not begin before the training ends."""
+    steps = _section(config, "trainer").get("max_steps")
+    for name, section in config.callbacks.items():
+        if not isinstance(section, dict) or section.get("_target_") != EMA:
+            continue
+        start, every = section.get("start", 0), section.get("every", 1)
+        if not all(isinstance(number, int) for number in (steps, start, every)) or every < 1:
+            continue
+        if (first := (start // every + 1) * every) > steps:
+            yield (
+                f"callbacks.{name}: found start={start} and every={every}, which first average at step {first}, but "
+                f"training ends at step {steps}; allowed: less, or without the average (callbacks=default)"
+            )
 
 
 def _data(config: TrainConfig) -> Iterator[str]:

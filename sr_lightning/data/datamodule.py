@@ -140,6 +140,7 @@ class SRDataModule(pl.LightningDataModule):
             shrink_kernel="bicubic_double" if kernel == "bicubic_double" else "bicubic",
             others={"shards": shards, "source": source},
         )
+        self._rounds_copies = bool(shrink) and kernel == "bicubic"
         self.k = 0
         """Samples consumed since step 0, over all ranks."""
         self.train_images: Images | None = None
@@ -190,10 +191,12 @@ class SRDataModule(pl.LightningDataModule):
         own = [self.fingerprint(), *(images.hr.key for images in [*self.val_sets, *self.test_sets])]
         refuse_different("data: process 0 and the processes {others} see different images or settings", own)
         if not self.accepts_other_data and self._restored_fingerprint not in (None, self.fingerprint()):
+            older = "data.kernel=bicubic_double allow_change=[data.kernel]"
             raise UserError(
                 "data: the training images or how they are cut have changed since the checkpoint was written, so "
                 "the run cannot continue where it stopped; allowed: the same data, a new run that starts from "
                 "its weights (model.weights=<checkpoint>), or, to go on with other samples, allow_change=[data]"
+                + (f". If it began when copies (data.shrink) were rounded once: {older}" if self._rounds_copies else "")
             )
         if not self.accepts_other_data and self.has_other_validation:
             raise UserError(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sr_lightning.config.compose import only_sets
+from sr_lightning.config.suggestions import suggest_key
+from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
 
 # Keys that may change freely: length, logging, hardware. Every other key decides what the figures mean, and an
@@ -41,6 +44,8 @@ _NEVER = ("scale", "model", "adversarial.discriminator")
 _BEST = ("callbacks.checkpoints", "data.val", "data.kernel", "data.degradation")
 _OPTIMIZERS = ("optimizer", "scheduler", "adversarial.optimizer", "trainer.max_steps")
 _SAMPLES = ("data", "seed")
+_IMPLIED = "._partial_"  # which the builder knows for itself
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def apply_changes(config: DictConfig, typed: list[str], allowed: Sequence[str]) 
     """
     changes: list[str] = []
     findings: list[str] = []
-    refused: list[str] = []
+    refused: dict[str, str] = {}
     OmegaConf.set_struct(config, True)
     for override in OverridesParser.create().parse_overrides(typed):
         key = override.key_or_group
@@ -99,30 +104,70 @@ def apply_changes(config: DictConfig, typed: list[str], allowed: Sequence[str]) 
             )
         elif override.is_delete():
             findings.append(f"{override.input_line}: nothing can be deleted when a run continues")
-        elif _plain(old) == _plain(override.value()):
-            continue
-        elif not _may_change(key, allowed):
-            findings.append(f"{key}: the run was started with {_plain(old)!r}, found {override.value()!r}")
-            refused.append(key)
-        else:
-            findings += _update(config, override)
-            changes.append(f"{key}: {_plain(old)} -> {_plain(override.value())}")
-    if refused:
-        findings.append(_way_out(refused))
+        elif differences := _differences(key, old, override.value()):
+            wrong = {
+                name: f"{name}: the run was started with {before!r}, found {after!r}"
+                for name, before, after in differences
+                if not _may_change(name, allowed)
+            }
+            refused |= wrong
+            findings += _update(config, override, is_known=not wrong)
+            told = _without_consequences(name for name, _, _ in differences)
+            changes += [f"{name}: {before} -> {after}" for name, before, after in differences if name in told]
+    unknown = _unknown_keys(config, refused)
+    findings += unknown.values()
+    if keys := _without_consequences(key for key in refused if key not in unknown):
+        findings += [*(refused[key] for key in keys), _way_out(keys)]
     if findings:
         raise UserError("\n".join(findings))
     return changes
 
 
-def _update(config: DictConfig, override: Override) -> list[str]:
+def _differences(key: str, old: Any, value: Any) -> list[tuple[str, Any, Any]]:
+    """Each key that an override changes, with its values before and after; a section is looked into."""
+    if not isinstance(old, DictConfig) or not isinstance(value, dict | None):
+        return [(key, _plain(old), value)] if _plain(old) != value else []
+    before, after = _flat(OmegaConf.to_container(old), f"{key}."), _flat(value or {}, f"{key}.")  # type: ignore[arg-type]
+    names = after if only_sets(value or {}, old) else {**before, **after}
+    return [
+        (name, before.get(name), after.get(name))
+        for name in names
+        if before.get(name) != after.get(name) and not name.endswith(_IMPLIED)
+    ]
+
+
+def _without_consequences(keys: Iterable[str]) -> list[str]:
+    """Keys that differ, without those of a section whose `_target_` differs: they follow from it."""
+    keys = list(keys)
+    replaced = [key.removesuffix("_target_") for key in keys if key.endswith("._target_")]
+    return [key for key in keys if key.endswith("._target_") or not key.startswith(tuple(replaced))]
+
+
+def _update(config: DictConfig, override: Override, *, is_known: bool) -> list[str]:
+    """Applies one override; where it will be refused, whether or not there is such a key."""
     key, value = override.key_or_group, override.value()
     try:
         old = OmegaConf.select(config, key)
         merges = not (isinstance(value, dict) and isinstance(old, DictConfig)) or only_sets(value, old)
-        OmegaConf.update(config, key, value, merge=merges, force_add=override.is_add() or not merges)
+        is_new = override.is_add() or not merges or not is_known
+        OmegaConf.update(config, key, value, merge=merges, force_add=is_new)
+    except (ConfigAttributeError, ConfigKeyError):
+        return [f"{key}: no such key; {suggest_key(key, config)}"]
     except OmegaConfBaseException as error:
-        return [f"{override.key_or_group}: {str(error).splitlines()[0]}"]
+        return [f"{key}: {str(error).splitlines()[0]}"]
     return []
+
+
+def _unknown_keys(config: DictConfig, refused: Collection[str]) -> dict[str, str]:
+    """Those of the refused keys that the run's classes do not have, whoever permits them, each with its message."""
+    if not refused:
+        return {}
+    try:
+        check_train(config)
+    except UserError as error:
+        lines = {line.partition(":")[0]: line for line in str(error).splitlines() if ": no such key; " in line}
+        return {key: line for key, line in lines.items() if key in refused}
+    return {}
 
 
 def _plain(value: object) -> object:
@@ -141,31 +186,53 @@ def differing_keys(before: dict[str, Any], now: dict[str, Any], allowed: Sequenc
         UserError: As in `apply_changes`.
     """
     keys = [key for key in unequal_keys(before, now) if not _is_under(key, OWN) and not _is_under(key, _PLACES)]
-    if refused := [key for key in keys if not _may_change(key, allowed)]:
+    if refused := _without_consequences(key for key in keys if not _may_change(key, allowed)):
         before, now = _flat(before), _flat(now)
         lines = [f"{key}: the checkpoint was made with {before.get(key)!r}, found {now.get(key)!r}" for key in refused]
         raise UserError("\n".join([*lines, _way_out(refused)]))
     return tuple(keys)
 
 
+def following_keys(config: DictConfig, sources: Sequence[str]) -> tuple[str, ...]:
+    """The keys whose values a config takes from others, such as `data.seed: ${seed}`: they change with them.
+
+    Args:
+        config: With its interpolations.
+        sources: Keys and sections that may change.
+    """
+    plain: Any = OmegaConf.to_container(config, resolve=False)
+    references = {key: _REFERENCE.findall(str(value)) for key, value in _flat(plain).items()}
+    found: list[str] = []
+    while new := [
+        key
+        for key, names in references.items()
+        if key not in found and any(_is_under(name, [*sources, *found]) for name in names)
+    ]:
+        found += new
+    return tuple(found)
+
+
 def unequal_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The keys in which two configs differ. A key that one of them lacks, because it is younger, counts as null."""
     before, now = _flat(before), _flat(now)
-    return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+    return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not key.endswith(_IMPLIED)]
 
 
 def _is_under(key: str, sections: Iterable[str]) -> bool:
     return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
+def _is_free(key: str) -> bool:
+    return _is_under(key, CHANGEABLE) and not _is_under(key, _DECIDING)
+
+
 def _is_fixed(key: str) -> bool:
-    return _is_under(key, _NEVER) or key == "adversarial" or key.rpartition(".")[2] == "_target_"
+    is_class = key.rpartition(".")[2] == "_target_" and not _is_free(key)
+    return _is_under(key, _NEVER) or key == "adversarial" or is_class
 
 
 def _may_change(key: str, allowed: Sequence[str]) -> bool:
-    if _is_fixed(key):
-        return False
-    return (_is_under(key, CHANGEABLE) and not _is_under(key, _DECIDING)) or _is_under(key, allowed)
+    return not _is_fixed(key) and (_is_free(key) or _is_under(key, allowed))
 
 
 def _way_out(refused: Sequence[str]) -> str:

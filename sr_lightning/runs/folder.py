@@ -46,6 +46,22 @@ def claim_folder(name: str, root: Path, chosen: Path | None, *, is_sweep: bool) 
     root = root / ("sweep" if is_sweep else name)
     if external_rank() > 0:
         return Path(_told_folder(root))
+    folder = create_folder(root)
+    print(f"{what} folder: {folder}", flush=True)
+    if external_rank() == 0:
+        _tell_folder(folder, root)
+    return folder
+
+
+def create_folder(root: Path) -> Path:
+    """Creates a folder named after the time.
+
+    Args:
+        root: Below `paths.runs`.
+
+    Raises:
+        UserError: It cannot be created.
+    """
     stamp = time.strftime("%Y-%m-%d_%H-%M-%S")
     for attempt in range(1, 1000):  # runs that start in the same second get a suffix
         folder = root / (stamp if attempt == 1 else f"{stamp}_{attempt}")
@@ -55,9 +71,6 @@ def claim_folder(name: str, root: Path, chosen: Path | None, *, is_sweep: bool) 
             continue
         except OSError as error:
             raise UserError(f"paths.runs: cannot create {folder}: {error.strerror}") from None
-        print(f"{what} folder: {folder}", flush=True)
-        if external_rank() == 0:
-            _tell_folder(folder, root)
         return folder
     raise UserError(f"paths.runs: {root} has a thousand folders of this second")
 

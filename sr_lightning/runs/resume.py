@@ -17,7 +17,14 @@ from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, Resumable, Traile
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
 from sr_lightning.files import replacing
-from sr_lightning.runs.allowed_changes import OWN, ResumePolicy, apply_changes, differing_keys, unequal_keys
+from sr_lightning.runs.allowed_changes import (
+    OWN,
+    ResumePolicy,
+    apply_changes,
+    differing_keys,
+    following_keys,
+    unequal_keys,
+)
 from sr_lightning.runs.folder import refuse_outward_links
 from sr_lightning.runs.saved_config import load_plain_yaml, read_saved_config, with_current_names
 from sr_lightning.text import natural_key
@@ -224,7 +231,9 @@ def accept_differences(resume: Resume, config: TrainConfig) -> tuple[str, ...]:
     if resume.trailer is None or resume.trailer.config is None:
         return ()
     before = with_current_names(resume.trailer.config)
-    return differing_keys(before, json.loads(json.dumps(asdict(config))), resume.allowed)
+    # Not among what the user allows, which lets the images differ: where they lie may change, their content may not.
+    following = following_keys(resume.config, [*resume.allowed, "paths"])
+    return differing_keys(before, json.loads(json.dumps(asdict(config))), [*resume.allowed, *following])
 
 
 def prepare(folder: Path, resume: Resume | None) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,10 @@ from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
 from sr_lightning.evaluation.tables import TITLE, TRAINING, records, terminal
 from sr_lightning.loggers.weights_and_biases import log_table
-from sr_lightning.text import printable
+from sr_lightning.text import LOG_ONLY, printable
 from sr_lightning.training.module import SRModule
+
+log = logging.getLogger(__name__)
 
 
 def final_test(
@@ -61,11 +65,14 @@ def final_test(
     )
     log_table(trainer.loggers, scores, module.method)
     title = TITLE if data.has_test_sets else f"Validation images, which chose the checkpoint (no data.test)\n{TITLE}"
-    Console().print(terminal(records(rows, facts), TRAINING, title=title))
-    for row in rows:
-        if row.exactness:
-            print(printable(row.exactness))
-    print(f"{trainer.global_step} steps in {minutes:.1f} min on {info['hardware']}")
+    table = terminal(records(rows, facts), TRAINING, title=title)
+    lines = [printable(row.exactness) for row in rows if row.exactness]
+    lines.append(f"{trainer.global_step} steps in {minutes:.1f} min on {info['hardware']}")
+    Console().print(table)
+    print("\n".join(lines))
+    for_log = Console(file=io.StringIO(), width=160)
+    for_log.print(table)
+    log.info("%s", "\n".join(["", for_log.file.getvalue(), *lines]), extra=LOG_ONLY)  # type: ignore[attr-defined]  # StringIO
     return reached
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from dataclasses import asdict
 from typing import Any
 
 from sr_lightning.config.schema import TrainConfig
@@ -19,7 +21,8 @@ def resume_command(run: Run, config: dict[str, Any]) -> str:
     """
     if run.group is not None:
         return f"the same command and hydra.sweep.dir={shown(run.folder.parent)}"
-    return " ".join([f"python -m sr_lightning.train ckpt_path={shown(run.folder)}", *required_overrides(config)])
+    given = [_typed("ckpt_path", shown(run.folder)), *map(shlex.quote, required_overrides(config))]
+    return " ".join(["python -m sr_lightning.train", *given])
 
 
 def print_next_steps(run: Run, config: TrainConfig) -> None:
@@ -32,7 +35,24 @@ def print_next_steps(run: Run, config: TrainConfig) -> None:
         print(f"W&B         look: wandb leet {folder}/wandb/latest-run")
         print(f"            send: wandb sync {folder}/wandb/offline-run-*")
     if run.group is None:
+        checkpoint = _typed("checkpoint", folder)
+        longer = f"trainer.max_steps={2 * config.trainer['max_steps']}"
         print("\nnext, for instance")
-        print("  python -m sr_lightning.train scale=2")
-        print("  python -m sr_lightning.train loss.beta=0.01")
-        print("  python -m sr_lightning.train -m scale=2,3,4 loss.beta=0,0.01")
+        print(f"  python -m sr_lightning.upscale input=photo.jpg {checkpoint}")
+        print(" ".join(["  python -m sr_lightning.evaluate", checkpoint, *_test_sets(config)]))
+        print(f"  {resume_command(run, asdict(config))} {longer}")
+
+
+def _test_sets(config: TrainConfig) -> list[str]:
+    """Overrides that let `evaluate` use the sets that the run was tested on."""
+    root = f"{config.paths.data}/test"
+    sets = {name: entry.get("hr") if isinstance(entry, dict) else entry for name, entry in config.data["test"].items()}
+    if not sets or list(sets) == ["sample_test"]:
+        return ["data=sample"]
+    typed = [_typed(f"+data.test.{name}", hr) for name, hr in sets.items() if hr != f"{root}/{name}"]
+    return [f"'sets=[{','.join(sets)}]'", *typed]
+
+
+def _typed(key: str, value: object) -> str:
+    """An override as it is typed into a shell."""
+    return shlex.quote(f"{key}={value}")

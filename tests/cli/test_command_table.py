@@ -3,7 +3,8 @@
 import subprocess
 import sys
 
-from sr_lightning.__main__ import commands, main
+from sr_lightning.__main__ import main
+from sr_lightning.cli.command_table import command_summaries as commands
 from sr_lightning.cli.commands import COMMANDS
 
 

@@ -14,7 +14,7 @@ from sr_lightning.train import main
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
 
-def test_a_killed_process_says_143_and_continues_where_it_was(tmp_path, folder):
+def test_a_killed_process_says_143_and_continues_where_it_was(tmp_path, folder, capsys):
     odd = folder.rename(tmp_path / "my photos, 100% [raw]=ü")
     command = [sys.executable, "-m", "sr_lightning.train", "data=folder", f"data.train_dir={odd}", "logger=csv"]
     command += ["data.val_holdout=1", "data.patch_size=12", "data.batch_size=2", "model.n_feats=4", "trainer=cpu"]
@@ -31,7 +31,9 @@ def test_a_killed_process_says_143_and_continues_where_it_was(tmp_path, folder):
     assert "continue with" in output
     (run,) = (tmp_path / "runs/train").iterdir()
     before = (run / "metrics.csv").read_text().count("\n")
+    assert "stopping after this step; saving a checkpoint" in output
     assert main(["ckpt_path=last", "trainer.max_steps=1"]) == 0
+    assert ", trainer.max_steps=1 has passed: it is ended here\n" in capsys.readouterr().out
     assert (run / "results.json").is_file()
     assert (run / "metrics.csv").read_text().count("\n") >= before
     assert len(list((tmp_path / "runs/train").iterdir())) == 1

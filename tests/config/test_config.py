@@ -225,6 +225,13 @@ def test_third_party_classes_pass_and_terms_are_checked(tmp_path, monkeypatch):
     assert config.loss["terms"]["mine"]["weight"] == 0.1
 
 
+@pytest.mark.parametrize(("more", "first"), [("start=100", 101), ("every=7000", 7000)])
+def test_an_average_that_never_begins(more, first):
+    said = findings("callbacks=ema", f"callbacks.ema.{more}", "trainer.max_steps=50")
+    assert f"first average at step {first}, but training ends at step 50" in said
+    checked("callbacks=ema", "callbacks.ema.start=49", "trainer.max_steps=50")
+
+
 def test_null_switches_a_callback_off():
     assert "pictures" not in checked("callbacks.pictures=null").callbacks
 
@@ -247,5 +254,5 @@ def test_help_and_checks_need_neither_torch_nor_lightning():
     assert done.returncode == 0, done.stderr
     assert "did you mean 'beta'?" in done.stderr
     assert "Traceback" not in done.stderr
-    assert "python -m sr_lightning.train scale=2" in done.stdout
+    assert "python -m sr_lightning.train scale=4 loss.beta=0.01" in done.stdout
     assert "batch_size: 16" in done.stdout

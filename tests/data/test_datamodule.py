@@ -36,6 +36,24 @@ def same(a, b):
     return a.scale == b.scale and torch.equal(a.lr, b.lr) and torch.equal(a.hr, b.hr)
 
 
+def test_copies_that_an_older_version_rounded_once_are_had_again(folder, tmp_path):
+    """Its run had no other name for them than bicubic: the refusal names the way on."""
+    settings = {"scale": 2, "patch_size": 8, "shrink": [0.8]}
+    state = module(folder, tmp_path, kernel="bicubic_double", **settings).state_dict()
+    present = module(folder, tmp_path, **settings)
+    present.load_state_dict(state)
+    with pytest.raises(UserError, match=r"data\.kernel=bicubic_double allow_change=\[data\.kernel\]"):
+        present.train_dataloader()
+    again = module(folder, tmp_path, kernel="bicubic_double", **settings)
+    again.load_state_dict(state)
+    assert again.train_dataloader() is not None
+    plain = module(folder, tmp_path, scale=2, patch_size=8)
+    plain.load_state_dict(state)
+    with pytest.raises(UserError, match="have changed since") as caught:
+        plain.train_dataloader()
+    assert "bicubic_double" not in str(caught.value)
+
+
 @pytest.mark.fault("T17", "the same batches")
 def test_two_workers_give_what_none_gives(folder, tmp_path):
     none = batches(module(folder, tmp_path, scale=[2, 4]), 5)

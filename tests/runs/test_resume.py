@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.errors import UserError
+from sr_lightning.runs.allowed_changes import differing_keys, following_keys
 from sr_lightning.runs.resume import Finished, Resume, find_folder, find_jobs, find_resume
 
 CONFIG = {
@@ -139,6 +140,93 @@ def test_several_at_once_are_listed_with_what_to_type_and_accepted_by_name():
     found = resume(*typed[:-1], "allow_change=[seed,loss,data.batch_size]")
     assert (found.config.seed, found.config.loss.beta, found.config.data.batch_size) == (2, 0.1, 8)
     assert found.allowed == ("seed", "loss", "data.batch_size")
+
+
+FULL = CONFIG | {
+    "scale": 4,
+    "ckpt_path": None,
+    "data": {"_target_": "sr_lightning.data.SRDataModule", "scale": "${scale}", "seed": "${seed}", "batch_size": 4},
+    "model": {"_target_": "sr_lightning.models.EDSR", "scale": "${scale}"},
+    "optimizer": {"_target_": "torch.optim.Adam", "_partial_": True, "lr": 1e-3},
+    "scheduler": {"_target_": "sr_lightning.optim.one_cycle", "_partial_": True, "rise": 0.3, "initial": 0.04},
+    "trainer": {"_target_": "lightning.pytorch.Trainer", "max_steps": 10},
+    "callbacks": {
+        name: {"_target_": f"sr_lightning.callbacks.{kind}"}
+        for name, kind in {"checkpoints": "Checkpoints", "pictures": "Pictures", "progress": "Progress"}.items()
+    },
+    "logger": {},
+}
+
+
+def full_run():
+    run = make_run("a")
+    OmegaConf.save(OmegaConf.create(FULL), run / ".hydra" / "config.yaml")
+    return run
+
+
+STEP = "scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 5}"
+
+
+@pytest.mark.parametrize("allowed", [[], ["allow_change=[scheduler]"]])
+def test_the_first_answer_about_another_class_is_the_last(allowed):
+    """`allow_change=[scheduler]` was offered, and then `scheduler._target_` refused."""
+    with pytest.raises(UserError) as caught:
+        resume(f"ckpt_path={full_run()}", STEP, *allowed)
+    assert str(caught.value).startswith("scheduler._target_: the run was started with 'sr_lightning.optim.one_cycle', ")
+    assert "its state fits no other scheduler._target_" in str(caught.value)
+    assert "allow_change" not in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_a_section_of_the_same_class_is_judged_key_by_key():
+    run, typed = full_run(), "scheduler={_target_: sr_lightning.optim.one_cycle, rise: 0.2}"
+    with pytest.raises(UserError, match=r"allow_change=\[scheduler\.rise,scheduler\.initial\]\. A new"):
+        resume(f"ckpt_path={run}", typed)
+    found = resume(f"ckpt_path={run}", typed, "allow_change=[scheduler.rise,scheduler.initial]")
+    assert found.changes == ["scheduler.rise: 0.3 -> 0.2", "scheduler.initial: 0.04 -> None"]
+    assert found.config.scheduler == {"_target_": "sr_lightning.optim.one_cycle", "rise": 0.2}
+
+
+@pytest.mark.parametrize("typed", ["+trainer.foo=3", "trainer.foo=3", "callbacks.progress.foo=3"])
+def test_a_key_that_does_not_exist_is_no_matter_of_permission(typed):
+    with pytest.raises(UserError, match=r"^\w+(\.progress)?\.foo: no such key; ") as caught:
+        resume(f"ckpt_path={full_run()}", typed)
+    assert "allow_change" not in str(caught.value)
+
+
+def test_beside_an_unknown_key_the_others_are_named():
+    with pytest.raises(UserError) as caught:
+        resume(f"ckpt_path={full_run()}", "trainer.max_step=3", "loss.beta=0.1")
+    assert [line.split(":")[0] for line in str(caught.value).splitlines()[:2]] == ["trainer.max_step", "loss.beta"]
+    assert "to change it all the same: allow_change=[loss.beta]." in str(caught.value)
+
+
+def test_keys_follow_their_source():
+    """`allow_change=[seed]` demanded `data.seed`."""
+    config = OmegaConf.create(FULL)
+    assert following_keys(config, ["seed"]) == ("data.seed",)
+    assert following_keys(config, ["optimizer"]) == ()
+    chain = OmegaConf.create({"a": 1, "b": "${a}/x", "c": {"d": "${b}"}, "e": "${oc.env:a}"})
+    assert following_keys(chain, ["a"]) == ("b", "c.d")
+
+
+@pytest.mark.parametrize("typed", ["callbacks={}", "callbacks.checkpoints=null"])
+def test_what_chooses_the_best_cannot_be_switched_off(typed):
+    """There was a line for each callback."""
+    with pytest.raises(UserError) as caught:
+        resume(f"ckpt_path={full_run()}", typed)
+    (line, _) = str(caught.value).splitlines()
+    assert line.startswith("callbacks.checkpoints._target_: the run was started with ")
+
+
+def test_other_callbacks_may_be_switched_off_and_added():
+    typed = ["callbacks.pictures=null", "+callbacks.mine={_target_: my.Callback}"]
+    found = resume(f"ckpt_path={full_run()}", *typed)
+    assert found.config.callbacks.pictures is None
+    assert found.changes[0] == "callbacks.pictures._target_: sr_lightning.callbacks.Pictures -> None"
+    before = {"callbacks": {"pictures": {"_target_": "a"}, "ema": {"_target_": "b"}}}
+    now = {"callbacks": {"mine": {"_target_": "c"}, "ema": {"_target_": "b"}}}
+    assert set(differing_keys(before, now, [])) == {"callbacks.pictures._target_", "callbacks.mine._target_"}
 
 
 @pytest.mark.fault("T14", "`last` goes by the folders' names")

@@ -29,6 +29,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically
 from sr_lightning.image.decoder import BadImageError, decode, header_pixels
 from sr_lightning.image.resize import Kernel, resize
+from sr_lightning.text import LOG_ONLY
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +118,8 @@ def _prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, li
     needed = sum(h * w * 3 for _, h, w, _ in known.images) if known else _estimate(files, shrink)
     if not (reason := _too_much(needed, limit, store.parent)):
         try:
-            log.info("decoding %d images once into %s", len(files), store)
+            log.info("decoding images once for all runs (%d)", len(files))
+            log.info("into %s", store, extra=LOG_ONLY)
             return _build(store, lambda out: _decoded(files, shrink, out))
         except OSError as error:
             if error.errno not in _NO_ROOM:
@@ -242,7 +244,8 @@ def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, nee
             if needed > (free := free_bytes(store.parent)):
                 log.info("%s: has %.3g GB, and there is room for %.3g", store, needed / 1e9, free / 1e9)
                 return None
-            log.info("%s %d images once into %s", doing, n, store)
+            log.info("%s images once for all runs (%d)", doing, n)
+            log.info("into %s", store, extra=LOG_ONLY)
             return _build(store, write)
     except OSError as error:
         log.info("%s: cannot be written (%s)", store, error.strerror)

@@ -1,0 +1,129 @@
+"""`--help` of every command: generated, whole at any width, and without what takes long to import."""
+
+import re
+
+import pytest
+from omegaconf import OmegaConf
+
+from sr_lightning import __version__
+from sr_lightning.cli.arguments import parse_arguments
+from sr_lightning.cli.commands import COMMANDS
+from sr_lightning.cli.help import print_help, take_help
+from sr_lightning.cli.main import run_command
+from sr_lightning.config.compose import compose_choices
+from sr_lightning.config.keys import Explainer
+
+
+def shown(capsys, monkeypatch, *typed, name="train", width=80):
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert run_command(name, None, list(typed)) == 0
+    return capsys.readouterr().out
+
+
+def values(node, prefix=""):
+    for key, value in node.items():
+        if not key.startswith("_"):
+            yield f"{prefix}{key}"
+            if isinstance(value, dict) and value and f"{prefix}{key}" not in ("data.val", "data.test"):
+                yield from values(value, f"{prefix}{key}.")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_every_key_is_there_and_no_line_is_too_long(name, width, capsys, monkeypatch):
+    out = shown(capsys, monkeypatch, "--help", name=name, width=width)
+    assert max(map(len, out.splitlines())) <= width
+    assert "\x1b" not in out
+    config, chosen = compose_choices(name, [], config_dir=None, config_name=None)
+    words = "".join(out.split())
+    for key in values(OmegaConf.to_container(config, resolve=False)):
+        assert key in words
+    for group in chosen:
+        assert re.search(rf"^  {group} ", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_five_examples_that_compose(name):
+    """What stands in the first lines is what its reader types."""
+    import shlex
+
+    config, chosen = compose_choices(name, [], config_dir=None, config_name=None)
+    examples = Explainer(name, config, chosen, COMMANDS[name].check).examples()
+    assert len(examples) >= 5
+    for line in examples:
+        words = shlex.split(line)
+        assert words[:3] == ["python", "-m", f"sr_lightning.{name}"]
+        arguments = parse_arguments(words[3:], name)
+        compose_choices(name, arguments.overrides, config_dir=None, config_name=None)
+
+
+def test_types_comments_and_docstrings(capsys, monkeypatch):
+    out = shown(capsys, monkeypatch, "--help", width=120)
+    assert re.search(r"  data\.patch_size=32 +whole number; side of the LR patch", out)  # a comment
+    assert re.search(r"  loss\.alpha=1\.0 +number; weight of the pixel loss\n", out)  # a docstring
+    assert re.search(r"  model\.activation=relu +relu, leaky_relu, prelu, gelu, silu\n", out)  # a Literal, not twice
+
+
+def test_a_part(capsys, monkeypatch):
+    out = shown(capsys, monkeypatch, "--help=model")
+    assert re.search(r"^  rcan +Zhang et al\. 2018", out, re.MULTILINE)
+    assert "edsr_tiny   (in use)" in out
+    assert "model.n_feats=16" in out
+    assert "trainer." not in out
+    out = shown(capsys, monkeypatch, "--help", "model", "model=rcan")
+    assert "rcan   (in use)" in out
+    assert "model.n_groups=10" in out
+    out = shown(capsys, monkeypatch, "--help=optimizer.lr")
+    assert "other tools call it learning_rate, base_lr, init_lr" in out
+    assert len(out.splitlines()) < 6
+
+
+def test_a_part_that_is_not_there(capsys):
+    assert run_command("train", None, ["--help=lr"]) == 2
+    assert "--help=lr: no such key or group; did you mean 'optimizer.lr'?" in capsys.readouterr().err
+
+
+def test_the_users_own_configs_and_class(tmp_path, capsys, monkeypatch):
+    (tmp_path / "own_help.py").write_text(
+        'class Net:\n    """A net of mine.\n\n    Args:\n        width: How wide.\n    """\n\n'
+        "    def __init__(self, *, width: int = 3) -> None: ...\n"
+    )
+    (tmp_path / "mine/model").mkdir(parents=True)
+    (tmp_path / "mine/model/wide.yaml").write_text("# My wide one.\n_target_: own_help.Net\nwidth: 7\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    out = shown(capsys, monkeypatch, "--help=model", "model=wide", "--config-dir", str(tmp_path / "mine"))
+    assert re.search(r"wide   \(in use\) +My wide one\.", out)
+    assert re.search(r"model\.width=7 +whole number; how wide", out)
+
+
+def test_a_reader_that_has_seen_enough(monkeypatch):
+    """`--help | head` ended in a traceback."""
+    closed = []
+
+    class Pipe:
+        def write(self, text):
+            raise BrokenPipeError
+
+        def flush(self): ...
+
+        def fileno(self):
+            return 1
+
+    monkeypatch.setattr("sys.stdout", Pipe())
+    monkeypatch.setattr("os.dup2", lambda one, other: closed.append(other))
+    arguments = parse_arguments([], "pack")
+    print_help("pack", "", arguments, check=COMMANDS["pack"].check, summary="", sweeps=False)
+    assert closed == [1]
+
+
+def test_where_the_part_stands():
+    assert take_help(["scale=2"]) == (None, ["scale=2"])
+    assert take_help(["scale=2", "-h"]) == ("", ["scale=2"])
+    assert take_help(["--help", "model=rcan"]) == ("", ["model=rcan"])
+    assert take_help(["--help", "loss", "scale=2"]) == ("loss", ["scale=2"])
+    assert take_help(["--help=loss.beta"]) == ("loss.beta", [])
+
+
+def test_the_version(capsys):
+    assert run_command("upscale", None, ["--version"]) == 0
+    assert capsys.readouterr().out == f"sr_lightning {__version__}\n"
