@@ -26,7 +26,7 @@ class Command:
     check: Callable[[DictConfig], Any]
     """Composed config -> what the function takes, or every finding in one UserError."""
     notice: str
-    """Printed when the config is right, for the user who waits: imports take seconds."""
+    """Printed when the config is right, for the user who waits: imports take seconds. Empty: nothing is."""
     schema: type[TrainConfig] | type[EvaluateConfig] | None = None
     """Of the commands that leave a run folder: what `check` returns. None: the command runs once and leaves none."""
     objective: str = ""
@@ -46,5 +46,5 @@ COMMANDS = {
     "preview": Command(check_preview, "loading torch and lightning …"),
     "check_data": Command(check_check_data, "looking at every image …"),
     "pack": Command(check_pack, "loading litdata …"),
-    "upscale": Command(check_upscale, "loading torch …"),
+    "upscale": Command(check_upscale, ""),  # says it itself, once it has looked at the images
 }

@@ -32,8 +32,8 @@ def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, ov
     """Enlarges RGB images tile by tile, in float32.
 
     Each tile is given the LR pixels around it on which its SR pixels depend, and what comes of those is cut off,
-    not blended. So the result is that of the whole image, but for the rounding of sums (below 1e-6; torch's bicubic, which rounds positions too, at x3 below
-    1e-5). Networks with windows get tiles that begin at a window.
+    not blended. So the result is that of the whole image, but for the rounding of sums (below 1e-6; torch's bicubic,
+    which rounds positions too, at x3 below 1e-5). Networks with windows get tiles that begin at a window.
 
     Args:
         net: The network; where it lies elsewhere than the image, tiles travel and the image stays.

@@ -15,6 +15,11 @@ def pretrained_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.safetensors"))
 
 
+def pretrained_scale(name: str) -> int:
+    """The scale that one of `pretrained_names` is for."""
+    return int(name.rpartition("_x")[2])
+
+
 def pretrained_file(name: str) -> Path:
     """The file of one of `pretrained_names`."""
     return _FOLDER / f"{name}.safetensors"
