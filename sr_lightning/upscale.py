@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sr_lightning.cli.interruption import terminable
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.upscale import UpscaleConfig
-from sr_lightning.errors import FailedError, InterruptedRun, UserError
+from sr_lightning.errors import FailedError, UserError
 from sr_lightning.runs.allocator import keep_large_buffers
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def upscale(config: UpscaleConfig) -> None:
     job = Job(_work(network, scale, config), Writing(config.quality, keep_metadata=config.metadata == "keep"))
     is_alone = plan.count == 1  # the summary says all about it
     began = time.perf_counter()
-    with _terminable(), _progress(plan.count) as (say, advance):
+    with terminable(), _progress(plan.count) as (say, advance):
         outcome = upscale_files(
             plan,
             upscalers,
@@ -93,9 +92,10 @@ def _plan(sources: list[Source], config: UpscaleConfig, scale: int) -> Plan:
 
 def _upscalers(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> list[Upscaler]:
     """One for each device."""
+    from sr_lightning.inference.devices import choose_devices
     from sr_lightning.inference.upscaler import Upscaler
 
-    first, *others = _devices(config.device)
+    first, *others = choose_devices(config.device)
     net = network.net
     if config.compile:
         net.compile()
@@ -112,26 +112,11 @@ def _upscalers(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> lis
     return [upscaler, *(upscaler.on(device) for device in others)]
 
 
-def _devices(asked: list[str]) -> list[str]:
-    """`auto`: all GPUs, or the CPU."""
-    import torch
-
-    count = torch.cuda.device_count()
-    if asked == ["auto"]:
-        return [f"cuda:{i}" for i in range(count)] or ["cpu"]
-    for device in asked:
-        number = int(device.partition(":")[2] or 0)
-        if device != "cpu" and number >= count:
-            raise UserError(f"device: found {device}, but this machine has {count} CUDA devices; allowed: auto, cpu")
-    return asked
-
-
 def _work(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> Work:
-    from sr_lightning.upscaling.history import Work
+    from sr_lightning.upscaling.history import Work, weights_name
 
     options = {key: value for key, plain in _PLAIN.items() if (value := getattr(config, key)) != plain}
-    weights = network.file.stem if network.file.suffix == ".safetensors" else network.file.name
-    return Work(network.label, weights, network.sha256, scale, options)
+    return Work(network.label, weights_name(network.file), network.sha256, scale, options)
 
 
 @contextmanager
@@ -159,23 +144,6 @@ def _progress(count: int) -> Iterator[tuple[Callable[[str], None], Callable[[flo
             progress.update(bar, done=megapixels, speed=megapixels / (time.perf_counter() - began))
 
         yield say, advance
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: the image that is half done leaves nothing behind."""
-
-    def stop(number: int, _: Any) -> None:
-        raise InterruptedRun(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _notes(upscalers: list[Upscaler]) -> list[str]:

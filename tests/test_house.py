@@ -20,7 +20,7 @@ RUNNABLE = {"__main__", "demo", "download", *COMMANDS}
 # that stands above or beside it.
 LAYERS = f"""
 {" ".join(RUNNABLE)}
-api
+api web
 cli
 builders
 training
@@ -128,6 +128,7 @@ NEEDED = {
     "preview": {"torch"},  # and lightning, with the data module that its config names
     "evaluate": {"torch"},
     "upscale": {"torch"},
+    "demo": {"torch"},
     "check_data": set(),
     "download": set(),
     "pack": set(),

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sr_lightning.config.check_data import check_check_data
+from sr_lightning.config.demo import check_demo
 from sr_lightning.config.evaluate import check_evaluate
 from sr_lightning.config.pack import check_pack
 from sr_lightning.config.preview import check_preview
@@ -47,4 +48,5 @@ COMMANDS = {
     "check_data": Command(check_check_data, "looking at every image …"),
     "pack": Command(check_pack, "loading litdata …"),
     "upscale": Command(check_upscale, ""),  # says it itself, once it has looked at the images
+    "demo": Command(check_demo, "loading torch and gradio …"),
 }

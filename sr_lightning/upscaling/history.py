@@ -48,6 +48,11 @@ class Work:
         return json.dumps(record | ({"options": self.options} if self.options else {}))
 
 
+def weights_name(file: Path) -> str:
+    """What a record calls a file of weights."""
+    return file.stem if file.suffix == ".safetensors" else file.name
+
+
 def is_same_source(found: str, source: Path) -> bool:
     """Whether a record is of that image: of the same file, which may have changed, or of the same content.
 
