@@ -16,7 +16,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.image.source_image import source_size
 from sr_lightning.inference.upscaler import Upscaler
 from sr_lightning.models import Bicubic
-from sr_lightning.text import nearest
+from sr_lightning.text import nearest, single_line
 from sr_lightning.upscaling.history import Work, weights_name
 from sr_lightning.upscaling.image_job import Done, Writing, upscale_file
 from sr_lightning.upscaling.size import Sizing
@@ -156,4 +156,4 @@ def checkpoint_weights(checkpoint: str, network: LoadedNetwork, scale: int | Non
         UserError: Its network is not made for that scale, or does not say for which.
     """
     scales = network.scales or (network.choose_scale(scale),)
-    return Weights(checkpoint, dict.fromkeys(scales, checkpoint))
+    return Weights(single_line(checkpoint), dict.fromkeys(scales, checkpoint))
