@@ -47,9 +47,9 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def single_line(text: str) -> str:
+def single_line(text: str | Path) -> str:
     r"""As `printable`, with line ends and tabs as their escapes: a name cannot begin a line or a cell of its own."""
-    return re.sub("[\n\t\u2028\u2029]", lambda found: ascii(found[0])[1:-1], printable(text))
+    return re.sub("[\n\t\u2028\u2029]", lambda found: ascii(found[0])[1:-1], printable(str(text)))
 
 
 def nearest(name: str, allowed: Collection[str]) -> str:

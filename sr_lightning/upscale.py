@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sr_lightning.cli.interruption import terminable
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.upscale import UpscaleConfig
-from sr_lightning.errors import FailedError, InterruptedRun, UserError
+from sr_lightning.errors import FailedError, UserError
+from sr_lightning.runs.allocator import keep_large_buffers
 
 if TYPE_CHECKING:
     from sr_lightning.builders.load_network import LoadedNetwork
     from sr_lightning.inference.upscaler import Upscaler
     from sr_lightning.upscaling.history import Work
-    from sr_lightning.upscaling.size import Sizing
+    from sr_lightning.upscaling.plan import Plan
+    from sr_lightning.upscaling.sources import Source
 
 # Options that change what an output holds, and the values with which they change nothing.
 _PLAIN = {
@@ -40,47 +41,61 @@ def upscale(config: UpscaleConfig) -> None:
         UserError: An input is not there, the network cannot be loaded, or no image can be worked on.
         FailedError: An image failed; the others are done.
     """
-    from sr_lightning.upscaling.size import Sizing
-    from sr_lightning.upscaling.sources import find_sources, plan_outputs
-    from sr_lightning.upscaling.summary import image_line, summary
+    from sr_lightning.upscaling.sources import find_sources
 
     sources, made = find_sources(config.input)
+    plan = None if config.scale is None else _plan(sources, config, config.scale)
+    print("loading torch …", flush=True)
+    keep_large_buffers("cpu" if set(config.device) == {"cpu"} else config.device[0])
     from sr_lightning.builders.load_network import load_network
     from sr_lightning.upscaling.image_job import Writing
     from sr_lightning.upscaling.run import Job, upscale_files
+    from sr_lightning.upscaling.summary import image_line, summary
 
     network = load_network(config.checkpoint, model=config.model)
     scale = network.choose_scale(config.scale)
-    lengths = {key: getattr(config, key) for key in ("width", "height", "longest", "shortest", "skip_larger")}
-    sizing = Sizing(scale, outscale=config.outscale, **lengths)
-    tasks = plan_outputs(sources, config.output, size_name=sizing.name, format=config.format)
+    plan = plan or _plan(sources, config, scale)
     upscalers = _upscalers(network, scale, config)
-    job = Job(
-        sizing,
-        _work(network, sizing, config),
-        Writing(config.quality, keep_metadata=config.metadata == "keep", overwrite=config.overwrite),
-    )
+    job = Job(_work(network, scale, config), Writing(config.quality, keep_metadata=config.metadata == "keep"))
+    is_alone = plan.count == 1  # the summary says all about it
     began = time.perf_counter()
-    with _terminable(), _progress(len(tasks)) as (say, advance):
+    with terminable(), _progress(plan.count) as (say, advance):
         outcome = upscale_files(
-            tasks,
+            plan,
             upscalers,
             job,
-            told=lambda done: say(image_line(done)),
-            failed=lambda _, reason: say(f"failed: {reason}"),
+            told=lambda done: say("" if is_alone else image_line(done)),
+            failed=lambda reason: say("" if is_alone else f"failed: {reason}"),
             progress=advance,
         )
     outcome.made_by_us = len(made)
-    print(summary(outcome, time.perf_counter() - began, notes=_notes(upscalers)))
+    seconds, name = time.perf_counter() - began, f"{network.label} x{scale}, weights {job.work.weights}"
+    print(summary(outcome, seconds, network=name, notes=_notes(upscalers)))
     if outcome.failed:
-        raise FailedError(f"{len(outcome.failed)} of {len(tasks)} images failed")
+        raise FailedError(f"{len(outcome.failed)} of {len(sources)} images failed")
+
+
+def _plan(sources: list[Source], config: UpscaleConfig, scale: int) -> Plan:
+    """Raises UserError where none of the images can be enlarged as asked for."""
+    from sr_lightning.image.encoder import check_quality
+    from sr_lightning.upscaling.plan import make_plan
+    from sr_lightning.upscaling.size import Sizing
+    from sr_lightning.upscaling.sources import plan_outputs
+
+    lengths = {key: getattr(config, key) for key in ("width", "height", "longest", "shortest", "skip_larger")}
+    sizing = Sizing(scale, outscale=config.outscale, **lengths)
+    tasks = plan_outputs(sources, config.output, size_name=sizing.name, format=config.format)
+    if (finding := check_quality(tasks[0].format, config.quality)) is not None:
+        raise UserError(finding)
+    return make_plan(tasks, sizing, overwrite=config.overwrite)
 
 
 def _upscalers(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> list[Upscaler]:
     """One for each device."""
+    from sr_lightning.inference.devices import choose_devices
     from sr_lightning.inference.upscaler import Upscaler
 
-    first, *others = _devices(config.device)
+    first, *others = choose_devices(config.device)
     net = network.net
     if config.compile:
         net.compile()
@@ -97,26 +112,11 @@ def _upscalers(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> lis
     return [upscaler, *(upscaler.on(device) for device in others)]
 
 
-def _devices(asked: list[str]) -> list[str]:
-    """`auto`: all GPUs, or the CPU."""
-    import torch
-
-    count = torch.cuda.device_count()
-    if asked == ["auto"]:
-        return [f"cuda:{i}" for i in range(count)] or ["cpu"]
-    for device in asked:
-        number = int(device.partition(":")[2] or 0)
-        if device != "cpu" and number >= count:
-            raise UserError(f"device: found {device}, but this machine has {count} CUDA devices; allowed: auto, cpu")
-    return asked
-
-
-def _work(network: LoadedNetwork, sizing: Sizing, config: UpscaleConfig) -> Work:
-    from sr_lightning.upscaling.history import Work
+def _work(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> Work:
+    from sr_lightning.upscaling.history import Work, weights_name
 
     options = {key: value for key, plain in _PLAIN.items() if (value := getattr(config, key)) != plain}
-    weights = network.file.stem if network.file.suffix == ".safetensors" else network.file.name
-    return Work(network.label, weights, network.sha256, sizing.scale, options)
+    return Work(network.label, weights_name(network.file), network.sha256, scale, options)
 
 
 @contextmanager
@@ -134,7 +134,8 @@ def _progress(count: int) -> Iterator[tuple[Callable[[str], None], Callable[[flo
         bar = progress.add_task("", total=count, done=0.0, speed=0.0)
 
         def say(line: str) -> None:
-            console.print(line)
+            if line:
+                console.print(line)
             progress.advance(bar)
 
         def advance(more: float) -> None:
@@ -143,23 +144,6 @@ def _progress(count: int) -> Iterator[tuple[Callable[[str], None], Callable[[flo
             progress.update(bar, done=megapixels, speed=megapixels / (time.perf_counter() - began))
 
         yield say, advance
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: the image that is half done leaves nothing behind."""
-
-    def stop(number: int, _: Any) -> None:
-        raise InterruptedRun(number)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _notes(upscalers: list[Upscaler]) -> list[str]:

@@ -20,7 +20,7 @@ RUNNABLE = {"__main__", "demo", "download", *COMMANDS}
 # that stands above or beside it.
 LAYERS = f"""
 {" ".join(RUNNABLE)}
-api
+api web
 cli
 builders
 training
@@ -129,6 +129,7 @@ NEEDED = {
     "evaluate": {"torch"},
     "upscale": {"torch"},
     "export": {"torch"},
+    "demo": {"torch"},
     "check_data": set(),
     "download": set(),
     "pack": set(),

@@ -1,8 +1,11 @@
 """The command: real command lines, on small images."""
 
+import io
+import itertools
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 
@@ -16,6 +19,7 @@ from sr_lightning.image.source_image import read_source
 from sr_lightning.inference import upscaler as upscaler_module
 from sr_lightning.inference.predict import super_resolve
 from sr_lightning.upscale import main
+from sr_lightning.upscaling import plan as plan_module
 from sr_lightning.upscaling.image_job import Done
 from sr_lightning.upscaling.size import Sizing
 from sr_lightning.upscaling.sources import Task, find_sources, plan_outputs
@@ -57,10 +61,10 @@ def test_a_photo_becomes_what_the_network_makes_of_it(photo, capsys):
     assert (difference > 0).mean() < 1e-3  # float32 in another order of the sums
     assert photo.read_bytes() == before
     out = capsys.readouterr().out
-    assert "30x24 -> 120x96" in out
-    assert "LR-PSNR" in out
-    assert "1 image, 0.0 MP" in out
-    assert max(map(len, out.splitlines())) <= 80
+    assert f"{photo.parent}/photo_x4.png\n  size     120x96 pixels, 0.0115 MP, from 30x24\n" in out
+    assert "  network  EDSR x4, weights edsr_tiny_y_x4\n" in out
+    assert "dB (the result, shrunk again, against the input)\n" in out
+    assert max(len(line) for line in out.splitlines() if not line.startswith("/")) <= 80
 
 
 def test_lines_of_large_images_with_long_names_fit_a_terminal(tmp_path):
@@ -208,7 +212,17 @@ def test_inputs_of_one_name_get_outputs_of_two(photo):
         (["input=photo.png", "device=cuda:77"], "device: found cuda:77, but this machine has"),
         (["input=photo.png", "tile=1"], "tile: found 1"),
         (["input=photo.png", "metadata=some"], "metadata: found 'some'"),
-        (["input=photo.png", "outscale=17"], "allowed: up to x16"),
+        (["input=photo.png", "outscale=17"], "outscale: found 17, allowed: up to 16 (a network for x4, twice)"),
+        (["input=photo.png", "outscale=10", "scale=3"], "outscale: found 10, allowed: up to 9"),
+        (["input=photo.png", "width=900"], "photo.png: 30x24 to 900x720 is x30; allowed: up to x16"),
+        (["input=photo.png", "output=a.bmp"], "output: a.bmp: .bmp files are not written; allowed: .png, .jpg"),
+        (["input=photo.png", "output=photo.png/x"], "photo.png is no folder; allowed: another output"),
+        (["input=photo.png", "output=other.png/"], "other.png is no folder"),
+        (["input=photo.png", "output=/dev/full"], "output: /dev/full is no folder"),
+        (["input=photo.png", "output=/proc/x"], "output: cannot write into /proc: "),
+        (["input=photo.png", "output=pipe.png", "overwrite=true"], "pipe.png is there, and no file"),
+        (["input=photo.png", "quality=lossless", "output=a.jpg"], "quality: found lossless with JPEG"),
+        (["input=photo.png", "quality=90"], "quality: found 90, but PNG is lossless"),
         (["input=photo.png", "output=a.jpg", "format=png"], "output: a.jpg is a JPEG file"),
         (["input=[photo.png,empty/../photo.png,other.png]", "output=a.jpg"], "one file for 2 images"),
         (["input=photo.png", "tpye=png"], "tpye: no such key"),
@@ -218,11 +232,72 @@ def test_inputs_of_one_name_get_outputs_of_two(photo):
 def test_what_is_wrong_is_said_in_one_message(photo, capsys, overrides, message):
     (photo.parent / "empty").mkdir()
     (photo.parent / "other.png").write_bytes(photo.read_bytes())
+    os.mkfifo("pipe.png")
     assert main(overrides) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert "Traceback" not in captured.err
-    assert sorted(os.listdir()) == ["empty", "other.png", "photo.png"]
+    assert ("loading torch" in captured.out) == ("this machine has" in message)  # only torch knows the devices
+    assert sorted(os.listdir()) == ["empty", "other.png", "photo.png", "pipe.png"]
+
+
+def test_a_wrong_input_is_answered_without_torch(photo):
+    code = (
+        "import sys; from sr_lightning.upscale import main\n"
+        "for typed in (['input=none.png'], ['input=photo.png', 'output=/proc/x'], ['input=photo.png', 'width=900'],\n"
+        "              ['input=photo.png', 'output=a.bmp'], ['input=photo.png', 'format=webp', 'width=20000']):\n"
+        "    assert main(typed) == 2, typed\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=60)
+
+
+def test_folders_with_a_dot_in_their_names(photo):
+    for output in ("a.bmp/", "a.bmp", "v1.2"):  # the second time it is there
+        assert main(["input=photo.png", f"output={output}"]) == 0
+        assert os.listdir(output) == ["photo_x4.png"]
+
+
+def test_names_of_files_cannot_steer_the_terminal(photo, capsys):
+    """Neither those that are enlarged, nor those that fail, nor where the results lie."""
+    steering = "a\n\x1b[31mb\u202e\r"
+    hostile = photo.parent / steering
+    hostile.mkdir()
+    for name in ("good", "bad"):
+        (hostile / f"{name}{steering}.png").write_bytes(photo.read_bytes() if name == "good" else b"junk")
+    commands = (
+        [f"input={hostile}", f"output={hostile / 'out'}"],
+        [f"input={hostile}/good*", f"output={hostile}/one/"],
+        [f"input={hostile}/nothing"],
+        [f"input={hostile}/bad*"],
+        [f"input={hostile}/good*", f"output={hostile}.bmp"],
+        [f"input={hostile}/good*", f"output={hostile}/bad{steering}.png/"],
+        [f"input=[{photo},{photo}]", f"output={hostile}/good{steering}.png"],
+    )
+    statuses = [main(command) for command in commands]
+    captured = capsys.readouterr()
+    assert statuses == [1, 0, 2, 2, 2, 2, 2]
+    said = captured.out + captured.err
+    assert not set(said) & set("\x1b\u202e\r")
+    assert "a\\n\\x1b[31mb\\u202e\\r" in said
+    assert not any(line.startswith("\\x1b") for line in said.splitlines())
+
+
+def test_a_folder_that_cannot_be_written_fails_its_own_images_only(folder, monkeypatch, capsys):
+    (folder / "locked").mkdir()
+    (folder / "img_0.png").rename(folder / "locked" / "img_0.png")
+    temporary = plan_module.tempfile.TemporaryFile
+
+    def refused(*, dir):
+        if dir.name == "locked":
+            raise PermissionError(13, "Permission denied")
+        return temporary(dir=dir)
+
+    monkeypatch.setattr(plan_module.tempfile, "TemporaryFile", refused)
+    assert main(["input=pictures", "scale=2"]) == 1
+    out = capsys.readouterr().out
+    assert "failed: pictures/locked/img_0.png: output: cannot write into pictures/locked: Permission denied" in out
+    assert "5 images in" in out
 
 
 @pytest.mark.parametrize(
@@ -360,6 +435,65 @@ def test_a_rerun_knows_outputs_of_every_kind(tmp_path, image, capsys):
         capsys.readouterr()
         assert main(command) == 0
         assert "13 images done before" in capsys.readouterr().out
+
+
+def cmyk_profile():
+    """A colour profile of a printer that never was: cyan and yellow ink are swapped, and black ink is pale.
+
+    ICC.1:2001-04, version 2: header, tag table, and a table of type `mft1` from CMYK to Lab with two points an axis.
+    """
+    table = bytearray()
+    for c, m, y, k in itertools.product((0, 1), repeat=4):
+        red, green, blue = (1 - y) * (1 - k / 4), (1 - m) * (1 - k / 4), (1 - c) * (1 - k / 4)
+        pixel = Image.new("RGB", (1, 1), tuple(round(255 * value) for value in (red, green, blue)))
+        lab = ImageCms.profileToProfile(
+            pixel, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+        )
+        table += bytes(lab.getpixel((0, 0)))
+    ramp = bytes(range(256))
+    identity = struct.pack(">9i", *(65536 * int(i % 4 == 0) for i in range(9)))
+    lut = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + identity + ramp * 4 + bytes(table) + ramp * 3
+    white = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)  # D50
+    text = b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(78)
+    tags = {b"desc": text, b"wtpt": white, b"A2B0": lut, b"cprt": b"text" + bytes(4) + b"none\0"}
+    body, entries, place = b"", b"", 128 + 4 + 12 * len(tags)
+    for name, data in tags.items():
+        entries += name + struct.pack(">II", place + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    size = place + len(body)
+    header = struct.pack(">I4xI4s4s4s12x4s", size, 0x02400000, b"prtr", b"CMYK", b"Lab ", b"acsp")
+    header += bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + entries + body
+
+
+def test_inks_have_the_colours_that_their_profile_gives_them(tmp_path):
+    for inks, colour in (
+        ((255, 0, 0, 0), (255, 255, 0)),
+        ((0, 0, 255, 0), (0, 255, 255)),
+        ((0, 0, 0, 255), (191,) * 3),
+    ):
+        Image.new("CMYK", (8, 8), inks).save(tmp_path / "ink.tif", icc_profile=cmyk_profile())
+        assert np.abs(read_source(tmp_path / "ink.tif").levels - np.array(colour)).max() <= 10  # Lab has 8 bits
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "tif"])
+def test_cmyk_goes_through_its_profile(tmp_path, image, capsys, suffix):
+    inks = Image.merge("CMYK", [Image.fromarray(image(24, 24, i)).convert("L") for i in range(4)])
+    inks.save(f"inks.{suffix}", icc_profile=cmyk_profile(), **({"quality": 100} if suffix == "jpg" else {}))
+    assert main([f"input=inks.{suffix}", "output=out.png", "scale=2"]) == 0
+    assert "CMYK becomes sRGB through the embedded profile (1 image)" in capsys.readouterr().out
+    with Image.open(f"inks.{suffix}") as file:
+        levels = file.convert("CMYK")
+    profiles = ImageCms.ImageCmsProfile(io.BytesIO(cmyk_profile())), ImageCms.createProfile("sRGB")
+    through = ImageCms.applyTransform(levels, ImageCms.buildTransform(*profiles, "CMYK", "RGB"))
+    by_formula = levels.convert("RGB")
+    source = read_source(f"inks.{suffix}")
+    np.testing.assert_array_equal(source.levels, np.asarray(through))
+    assert np.abs(np.asarray(through).astype(int) - np.asarray(by_formula)).mean() > 20  # they can be told apart
+    shrunken = np.asarray(Image.open("out.png").resize((24, 24), Image.Resampling.BICUBIC)).astype(int)
+    assert np.abs(shrunken - np.asarray(through)).mean() < 10
+    with Image.open("out.png") as out:
+        assert "icc_profile" not in out.info  # which would be of the inks
 
 
 def test_metadata_is_kept_mended_or_dropped(tmp_path, image):

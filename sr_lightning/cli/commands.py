@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sr_lightning.config.check_data import check_check_data
+from sr_lightning.config.demo import check_demo
 from sr_lightning.config.evaluate import check_evaluate
 from sr_lightning.config.export import check_export
 from sr_lightning.config.pack import check_pack
@@ -27,7 +28,7 @@ class Command:
     check: Callable[[DictConfig], Any]
     """Composed config -> what the function takes, or every finding in one UserError."""
     notice: str
-    """Printed when the config is right, for the user who waits: imports take seconds."""
+    """Printed when the config is right, for the user who waits: imports take seconds. Empty: nothing is."""
     schema: type[TrainConfig] | type[EvaluateConfig] | None = None
     """Of the commands that leave a run folder: what `check` returns. None: the command runs once and leaves none."""
     objective: str = ""
@@ -47,6 +48,7 @@ COMMANDS = {
     "preview": Command(check_preview, "loading torch and lightning …"),
     "check_data": Command(check_check_data, "looking at every image …"),
     "pack": Command(check_pack, "loading litdata …"),
-    "upscale": Command(check_upscale, "loading torch …"),
     "export": Command(check_export, "loading torch …"),
+    "upscale": Command(check_upscale, ""),  # says it itself, once it has looked at the images
+    "demo": Command(check_demo, "loading torch and gradio …"),
 }

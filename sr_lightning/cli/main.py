@@ -83,7 +83,8 @@ def _run_once(name: str, task: Task, arguments: Arguments, program: str) -> int:
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(console)
     root.setLevel(logging.INFO)
-    print(command.notice, flush=True)
+    if command.notice:
+        print(command.notice, flush=True)
     try:
         task(config)
     finally:  # a program that calls several commands gets each message once, and on the stream of today

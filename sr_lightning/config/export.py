@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig
 
 from sr_lightning.config.conf_files import resolved
-from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.findings import fill_schema, refuse
 from sr_lightning.config.schema import EXTRA_KEYS, SCALES
 from sr_lightning.config.section_check import check_section
 from sr_lightning.errors import UserError
@@ -50,11 +50,8 @@ def check_export(config: DictConfig) -> ExportConfig:
     Raises:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
-    plain = resolved(config)
-    known = {field.name for field in fields(ExportConfig)}
-    refuse([*unknown_keys(plain, known), *(f"{key}: must be given" for key in sorted(known - set(plain)))])
     findings: list[str] = []
-    found = ExportConfig(**plain)
+    found = fill_schema(ExportConfig, resolved(config), findings)
     _check_checkpoint(found, findings)
     if found.scale is not None and found.scale not in SCALES:
         findings.append(f"scale: found {found.scale!r}, allowed: one of {', '.join(map(str, SCALES))}, or null")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig
@@ -16,10 +17,13 @@ from sr_lightning.config.section_check import check_section
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
 from sr_lightning.weights.location import find_weights_file
+from sr_lightning.weights.pretrained import pretrained_file, pretrained_names, pretrained_scale
 
 FORMATS = ("png", "jpeg", "webp", "tiff", "avif")
 _PRETRAINED = "edsr_small_y"
 _PRETRAINED_SCALES = (2, 3, 4)
+MOST_PASSES = 2
+"""How often a network enlarges an image."""
 _SWITCHES = ("overwrite", "self_ensemble", "compile")
 _LENGTHS = ("width", "height", "longest", "shortest")
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
@@ -94,8 +98,8 @@ def _check_size(config: UpscaleConfig, findings: list[str]) -> None:
         _check_count(key, getattr(config, key), 1, findings, unit="pixels, ")
     factor = config.outscale
     is_number = isinstance(factor, int | float) and not isinstance(factor, bool) and math.isfinite(factor)
-    if factor is not None and not (is_number and 0 < factor <= 64):
-        findings.append(f"outscale: found {factor!r}, allowed: a number above 0, up to 64")
+    if factor is not None and not (is_number and factor > 0):
+        findings.append(f"outscale: found {factor!r}, allowed: a number above 0")
         config.outscale = None
     given = [key for key in ("outscale", *_LENGTHS) if getattr(config, key) is not None]
     if len(given) > 1 and given != ["width", "height"]:
@@ -156,9 +160,30 @@ def _check_checkpoint(config: UpscaleConfig, findings: list[str]) -> None:
         findings.append(f"checkpoint: found {given!r}, allowed: a file, a run's folder, or pretrained weights")
     else:
         try:
-            find_weights_file(given)
+            file = find_weights_file(given)
         except UserError as error:
             findings.append(f"checkpoint: {error}")
+        else:
+            _check_pretrained(config, file, findings)
+    _check_factor(config, findings)
+
+
+def _check_pretrained(config: UpscaleConfig, file: Path, findings: list[str]) -> None:
+    """The names of pretrained weights say their scale."""
+    if file.stem not in pretrained_names() or file != pretrained_file(file.stem):
+        return
+    scale = pretrained_scale(file.stem)
+    if config.scale not in (None, scale):
+        findings.append(f"scale: found {config.scale}: {file.stem} is for x{scale}")
+    config.scale = scale
+
+
+def _check_factor(config: UpscaleConfig, findings: list[str]) -> None:
+    """A network enlarges twice at most."""
+    most = (config.scale or max(SCALES)) ** MOST_PASSES
+    if config.outscale is not None and config.outscale > most:
+        network = f"a network for x{config.scale}, twice" if config.scale else "the largest network, twice"
+        findings.append(f"outscale: found {config.outscale:g}, allowed: up to {most} ({network})")
 
 
 def _check_count(key: str, value: Any, lowest: int, findings: list[str], *, unit: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sr_lightning.errors import UserError
-from sr_lightning.text import enumerated, listed
+from sr_lightning.text import enumerated, listed, single_line
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -93,7 +93,7 @@ def _is_text(path: Path) -> bool:
 
 
 def _refuse(error: OSError) -> None:
-    raise UserError(f"cannot read {error.filename}: {error.strerror}")
+    raise UserError(f"cannot read {single_line(error.filename)}: {error.strerror}")
 
 
 def pair_images(

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from sr_lightning.errors import UserError
+from sr_lightning.text import single_line
 
 # A photograph is ten times smaller than Pillow's own limit, which stands at 179 megapixels.
 MAX_PIXELS = 178_956_970
@@ -41,7 +42,7 @@ class BadImageError(UserError):
     """A file's content is at fault; what the system refuses (permissions, a failing disk) is a plain `UserError`."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+        super().__init__(single_line(f"{path}: {reason}"))
         self.reason = reason
 
 
@@ -100,7 +101,7 @@ def opened(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]
         raise BadImageError(path, _what_else(path)) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the system's, not the decoder's
-            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+            raise UserError(f"{single_line(path)}: cannot be read: {error.strerror}") from None
         raise BadImageError(path, f"cannot be decoded: {error}") from None
 
 

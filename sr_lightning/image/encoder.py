@@ -17,6 +17,7 @@ from sr_lightning.image.metadata import Metadata
 from sr_lightning.image.png_writer import write_png_rows
 from sr_lightning.image.source_image import Levels
 from sr_lightning.image.tiff_writer import write_tiff_rows
+from sr_lightning.text import single_line
 
 FormatName = Literal["png", "jpeg", "webp", "tiff", "avif"]
 Quality = int | Literal["lossless"] | None
@@ -92,6 +93,18 @@ def is_available(name: FormatName) -> bool:
     return name not in ("webp", "avif") or bool(features.check(name))
 
 
+def check_quality(name: FormatName, quality: Quality) -> str | None:
+    """What is wrong with a format, or a quality of it, that is asked for; None: nothing."""
+    if not is_available(name):
+        return f"format: this machine's Pillow cannot write {name.upper()}; allowed: format=png"
+    if quality == "lossless":
+        is_lossless = FORMATS[name].default_quality is None or name == "webp"
+        return None if is_lossless else f"quality: found lossless with {name.upper()}; allowed: 1 to 100, or WEBP"
+    if quality is not None and FORMATS[name].default_quality is None:
+        return f"quality: found {quality}, but {name.upper()} is lossless; allowed: format=jpeg, webp or avif"
+    return None
+
+
 def check_size(name: FormatName, height: int, width: int) -> str | None:
     """What is wrong with an image of that size as a file of that format; None: nothing."""
     most = FORMATS[name].max_side
@@ -126,7 +139,7 @@ def write_image(
         OSError: The file cannot be written.
     """
     if (finding := check_size(format, layout.height, layout.width)) is not None:
-        raise UserError(f"{path}: {finding}")
+        raise UserError(f"{single_line(path)}: {finding}")
     metadata = metadata or Metadata()
     with replacing(path) as part:
         if format == "png":

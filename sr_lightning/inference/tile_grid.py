@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sr_lightning.image.color import SYMMETRIES
@@ -33,6 +35,10 @@ class TileGrid:
     def columns(self) -> list[slice]:
         """The parts of the width."""
         return parts(self.width, self.tile)
+
+    def parts(self) -> Iterator[Rectangle]:
+        """All parts, row by row."""
+        return itertools.product(self.rows(), self.columns())
 
     def window(self, part: Rectangle) -> Rectangle:
         """What the network has to see for a part."""
@@ -77,9 +83,13 @@ def original_part(part: Rectangle, size: tuple[int, int], code: int) -> Rectangl
 
 def inside(part: Rectangle, window: Rectangle, scale: int) -> Rectangle:
     """Where a part's SR pixels lie in its window's result."""
-    rows, columns = (
-        slice((p.start - w.start) * scale, (p.stop - w.start) * scale) for p, w in zip(part, window, strict=True)
-    )
+    rows, columns = (slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, window, strict=True))
+    return scaled((rows, columns), scale)
+
+
+def scaled(part: Rectangle, scale: int) -> Rectangle:
+    """Where the SR pixels of a part lie."""
+    rows, columns = (slice(p.start * scale, p.stop * scale) for p in part)
     return rows, columns
 
 

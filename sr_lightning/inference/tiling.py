@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
 from sr_lightning.inference.forward import apply_network, apply_to_rgb, device_of
+from sr_lightning.inference.tile_grid import TileGrid, inside, scaled
 from sr_lightning.models.base import network_traits
 
 _HEIGHT = 16  # of the probes: enough for every network that pools
@@ -31,9 +32,8 @@ def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, ov
     """Enlarges RGB images tile by tile, in float32.
 
     Each tile is given the LR pixels around it on which its SR pixels depend, and what comes of those is cut off,
-    not blended; at the image's border it ends where the image does. So the result is that of the whole
-    image, but for the rounding of sums (below 1e-6; torch's bicubic, which rounds positions too, at x3 below
-    1e-5). Networks with windows get tiles that begin at a window.
+    not blended. So the result is that of the whole image, but for the rounding of sums (below 1e-6; torch's bicubic,
+    which rounds positions too, at x3 below 1e-5). Networks with windows get tiles that begin at a window.
 
     Args:
         net: The network; where it lies elsewhere than the image, tiles travel and the image stays.
@@ -60,14 +60,12 @@ def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, ov
     if tile >= max(height, width):
         return apply_to_rgb(net, lr.to(device), scale).to(lr.device)
     margin, step = tile_margin(net, scale, overlap)
+    grid = TileGrid(height, width, tile, margin, step)
     sr = torch.empty(*lr.shape[:-2], height * scale, width * scale, device=lr.device)
-    for rows in _parts(height, tile):
-        tile_rows = _with_margin(rows, margin, step, height)
-        for columns in _parts(width, tile):
-            tile_columns = _with_margin(columns, margin, step, width)
-            part = apply_to_rgb(net, lr[..., tile_rows, tile_columns].to(device), scale)
-            inner = _inside(rows, tile_rows, scale), _inside(columns, tile_columns, scale)
-            sr[..., _times(rows, scale), _times(columns, scale)] = part[..., *inner].to(lr.device)
+    for part in grid.parts():
+        window = grid.window(part)
+        enlarged = apply_to_rgb(net, lr[..., *window].to(device), scale)
+        sr[..., *scaled(part, scale)] = enlarged[..., *inside(part, window, scale)].to(lr.device)
     return sr
 
 
@@ -216,24 +214,3 @@ class _Probe:
         """The result for the probe, in float64."""
         with torch.no_grad():
             return apply_network(self.net.double(), self.noise, self.scale)
-
-
-def _parts(n: int, most: int) -> list[slice]:
-    """As few parts of at most `most` as there can be, as equal as they can be."""
-    count = -(-n // most)
-    return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
-
-
-def _with_margin(part: slice, margin: int, step: int, n: int) -> slice:
-    """With its margin, outwards to multiples of the step, within the image."""
-    first = (part.start - margin) // step * step
-    last = -(-(part.stop + margin) // step) * step
-    return slice(max(0, first), min(n, last))
-
-
-def _inside(part: slice, tile: slice, scale: int) -> slice:
-    return _times(slice(part.start - tile.start, part.stop - tile.start), scale)
-
-
-def _times(part: slice, scale: int) -> slice:
-    return slice(part.start * scale, part.stop * scale)

@@ -43,19 +43,28 @@ class Work:
             "weights_sha256": self.sha256,
             "scale": self.scale,
             "source_sha256": sha256(source),
-            "source_id": hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:16],  # a path is nobody's business
+            "source_id": _source_id(source),
         }
         return json.dumps(record | ({"options": self.options} if self.options else {}))
 
 
-def is_same_source(found: str, wanted: str) -> bool:
-    """Whether two records are of the same image: the same content, or the same file, which may have changed."""
+def weights_name(file: Path) -> str:
+    """What a record calls a file of weights."""
+    return file.stem if file.suffix == ".safetensors" else file.name
+
+
+def is_same_source(found: str, source: Path) -> bool:
+    """Whether a record is of that image: of the same file, which may have changed, or of the same content.
+
+    Raises:
+        OSError: The image cannot be read.
+    """
     try:
-        records = [json.loads(record) for record in (found, wanted)]
+        record = json.loads(found)
     except ValueError:
         return False
-    return all(isinstance(record, dict) for record in records) and any(
-        records[0].get(key) == records[1][key] for key in ("source_sha256", "source_id")
+    return isinstance(record, dict) and (
+        record.get("source_id") == _source_id(source) or record.get("source_sha256") == sha256(source)
     )
 
 
@@ -68,3 +77,8 @@ def is_same_work(found: str, wanted: str) -> bool:
     return all(isinstance(record, dict) for record in records) and (
         records[0] | _ANY_VERSION == records[1] | _ANY_VERSION
     )
+
+
+def _source_id(source: Path) -> str:
+    """Stands for the place of an image; the path itself is nobody's business."""
+    return hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:16]

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-from sr_lightning.errors import UserError
 from sr_lightning.image.alpha import spread_colours
-from sr_lightning.image.encoder import FORMATS, Layout, Quality, check_size, fitted, write_image
+from sr_lightning.image.encoder import FORMATS, Layout, Quality, fitted, write_image
 from sr_lightning.image.metadata import Metadata
-from sr_lightning.image.source_image import Levels, SourceImage, read_source, source_size
+from sr_lightning.image.source_image import Levels, SourceImage, read_source
 from sr_lightning.inference.upscaler import Upscaler
 from sr_lightning.upscaling.enlarge import Consistency, enlarged_rows
-from sr_lightning.upscaling.history import PROGRAM, Work, is_same_source, is_same_work
+from sr_lightning.upscaling.history import PROGRAM, Work
 from sr_lightning.upscaling.size import Sizing
-from sr_lightning.upscaling.sources import Task, history
-
-Status = Literal["to do", "done before", "large enough"]
+from sr_lightning.upscaling.sources import Task
 
 
 @dataclass(frozen=True)
@@ -30,8 +25,6 @@ class Writing:
 
     quality: Quality = None
     keep_metadata: bool = True
-    overwrite: bool = False
-    """Replace files that this program has not made."""
 
 
 @dataclass(frozen=True)
@@ -51,38 +44,6 @@ class Done:
     def megapixels(self) -> float:
         """Of the output."""
         return self.size[0] * self.size[1] / 1e6
-
-
-def prepare(task: Task, sizing: Sizing, work: Work, writing: Writing) -> Status:
-    """Looks at an image's header and at its output file, before any work.
-
-    Raises:
-        UserError: The file is no image or has several frames; its output would be too large for the format; or a file
-            that this program has not made, or made from another image, is in the output's place.
-    """
-    height, width = source_size(task.source)
-    if sizing.is_large_enough(height, width):
-        return "large enough"
-    try:
-        target = sizing.target(height, width)
-    except UserError as error:
-        raise UserError(f"{task.source}: {error}") from None
-    if (finding := check_size(task.format, *target.size)) is not None:
-        raise UserError(f"{task.source}: {finding}")
-    if not os.path.lexists(task.output):
-        return "to do"
-    found = history(task.output)
-    if found is None and not writing.overwrite:
-        raise UserError(
-            f"{task.source}: {task.output} is there, and was not made by upscale; "
-            "allowed: another output, or overwrite=true"
-        )
-    record = work.record(task.source)
-    if found is not None and not writing.overwrite and not is_same_source(found, record):
-        raise UserError(
-            f"{task.source}: {task.output} was made from another image; allowed: another output, or overwrite=true"
-        )
-    return "done before" if found is not None and is_same_work(found, record) else "to do"
 
 
 def upscale_file(

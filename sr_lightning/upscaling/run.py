@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -12,8 +14,10 @@ from dataclasses import dataclass
 
 from sr_lightning.errors import FailedError, UserError
 from sr_lightning.inference.upscaler import Upscaler
-from sr_lightning.upscaling.history import Work
-from sr_lightning.upscaling.image_job import Done, Writing, prepare, upscale_file
+from sr_lightning.text import printable, single_line
+from sr_lightning.upscaling.history import Work, is_same_work
+from sr_lightning.upscaling.image_job import Done, Writing, upscale_file
+from sr_lightning.upscaling.plan import Plan
 from sr_lightning.upscaling.size import Sizing
 from sr_lightning.upscaling.sources import Task
 from sr_lightning.upscaling.summary import Outcome
@@ -23,69 +27,65 @@ from sr_lightning.upscaling.summary import Outcome
 class Job:
     """What is done to every image."""
 
-    sizing: Sizing
     work: Work
     writing: Writing
 
 
 def upscale_files(
-    tasks: Sequence[Task],
+    plan: Plan,
     upscalers: Sequence[Upscaler],
     job: Job,
     *,
     told: Callable[[Done], None],
-    failed: Callable[[Task, str], None],
+    failed: Callable[[str], None],
     progress: Callable[[float], None] = lambda _: None,
 ) -> Outcome:
     """Enlarges all images that are not done yet.
 
     Args:
-        tasks: Inputs and outputs.
+        plan: The images.
         upscalers: One for each device; an image is worked on by one of them.
         job: What is done.
         told: Called after each image.
-        failed: Called after each image that failed, with the reason.
+        failed: Called with the reason after each image that failed.
         progress: As in `upscale_file`.
-
-    Raises:
-        UserError: None of the images can be worked on, as their headers or outputs show.
     """
-    outcome = Outcome()
+    outcome = Outcome(large_enough=plan.large_enough)
 
-    def fail(task: Task, error: Exception) -> None:
-        outcome.failed[task.source] = _reason(task, error)
-        failed(task, outcome.failed[task.source])
+    def fail(task: Task, reason: str) -> None:
+        outcome.failed[task.source] = reason
+        failed(reason)
 
-    wanted: list[Task] = []
-    refused: list[tuple[Task, Exception]] = []
-    for task in tasks:
+    for task, reason in plan.refused.items():
+        fail(task, _named(task, reason))
+    todo: list[Task] = []
+    for task, found in plan.wanted.items():
         try:
-            status = prepare(task, job.sizing, job.work, job.writing)
-        except (UserError, OSError) as error:
-            refused.append((task, error))
+            is_done = found is not None and is_same_work(found, job.work.record(task.source))
+        except OSError as error:
+            fail(task, _reason(task, error))
             continue
-        outcome.done_before += status == "done before"
-        outcome.large_enough += status == "large enough"
-        wanted += [task] if status == "to do" else []
-    if refused and len(refused) == len(tasks):
-        raise UserError("\n".join(_reason(task, refusal) for task, refusal in refused))
-    for task, refusal in refused:
-        fail(task, refusal)
-    for task, result in _results(wanted, upscalers, job, progress):
+        outcome.done_before += is_done
+        todo += [] if is_done else [task]
+    for task, result in _results(todo, plan.sizing, upscalers, job, progress):
         if isinstance(result, Done):
             outcome.done.append(result)
             told(result)
         else:
-            fail(task, result)
+            fail(task, _reason(task, result))
     return outcome
 
 
 def _results(
-    tasks: Sequence[Task], upscalers: Sequence[Upscaler], job: Job, progress: Callable[[float], None]
+    tasks: Sequence[Task],
+    sizing: Sizing,
+    upscalers: Sequence[Upscaler],
+    job: Job,
+    progress: Callable[[float], None],
 ) -> Iterator[tuple[Task, Done | Exception]]:
     if len(upscalers) == 1:
         for task in tasks:
-            yield task, _result(task, upscalers[0], job, progress)
+            yield task, _result(task, sizing, upscalers[0], job, progress)
         return
     idle: queue.SimpleQueue[Upscaler] = queue.SimpleQueue()
     for upscaler in upscalers:
@@ -94,7 +94,7 @@ def _results(
 
     def work(task: Task) -> Done | Exception:
         with _taken(idle) as upscaler:
-            return _result(task, upscaler, job, lambda megapixels: _go_on(stopped, progress, megapixels))
+            return _result(task, sizing, upscaler, job, lambda megapixels: _go_on(stopped, progress, megapixels))
 
     pool = ThreadPoolExecutor(len(upscalers))
     try:
@@ -125,9 +125,11 @@ def _taken(idle: queue.SimpleQueue[Upscaler]) -> Iterator[Upscaler]:
         idle.put(upscaler)
 
 
-def _result(task: Task, upscaler: Upscaler, job: Job, progress: Callable[[float], None]) -> Done | Exception:
+def _result(
+    task: Task, sizing: Sizing, upscaler: Upscaler, job: Job, progress: Callable[[float], None]
+) -> Done | Exception:
     try:
-        return upscale_file(task, upscaler, job.sizing, job.work, job.writing, progress=progress)
+        return upscale_file(task, upscaler, sizing, job.work, job.writing, progress=progress)
     except Exception as error:
         return error
 
@@ -135,9 +137,14 @@ def _result(task: Task, upscaler: Upscaler, job: Job, progress: Callable[[float]
 def _reason(task: Task, error: Exception) -> str:
     """In one message that names the file; a bug shows its traceback besides."""
     if isinstance(error, UserError | FailedError):
-        text = str(error)
-        return text if text.startswith(str(task.source)) else f"{task.source}: {text}"
+        return _named(task, str(error))
     if isinstance(error, OSError):
-        return f"{task.source}: {error.filename or task.output}: {error.strerror or error}"
-    traceback.print_exception(error)
-    return f"{task.source}: {type(error).__name__}: {error}"
+        what = "cannot be read" if error.filename == os.fspath(task.source) else f"cannot write {task.output}"
+        return _named(task, single_line(f"{what}: {error.strerror or error}"))
+    print(printable("".join(traceback.format_exception(error))), file=sys.stderr)
+    return _named(task, single_line(f"{type(error).__name__}: {error}"))
+
+
+def _named(task: Task, reason: str) -> str:
+    name = single_line(task.source)
+    return reason if reason.startswith(f"{name}:") else f"{name}: {reason}"

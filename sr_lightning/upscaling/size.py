@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from sr_lightning.config.upscale import MOST_PASSES
 from sr_lightning.errors import UserError
-
-_MOST_PASSES = 2
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,10 @@ class Sizing:
         passes = 0 if factor <= 1 and size != (height * self.scale, width * self.scale) else 1
         while passes and self.scale**passes < factor * (1 - 1e-9):
             passes += 1
-        if passes > _MOST_PASSES:
+        if passes > MOST_PASSES:
             raise UserError(
                 f"{width}x{height} to {size[1]}x{size[0]} is x{factor:.3g}; "
-                f"allowed: up to x{self.scale**_MOST_PASSES} with a network for x{self.scale}"
+                f"allowed: up to x{self.scale**MOST_PASSES} with a network for x{self.scale}"
             )
         return Target(size, self.scale, passes)
 

@@ -9,13 +9,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from PIL import Image
+
 from sr_lightning.data.files import EXTENSIONS, walk
 from sr_lightning.errors import UserError
 from sr_lightning.image.decoder import opened
 from sr_lightning.image.encoder import FORMATS, FormatName, format_of
 from sr_lightning.image.metadata import read_history
 from sr_lightning.image.tiff_reader import read_tiff_history
-from sr_lightning.text import listed
+from sr_lightning.text import listed, single_line
 
 _READ = (*EXTENSIONS, ".jfif", ".gif", ".avif", ".jp2", ".ppm", ".pgm", ".tga", ".qoi")
 
@@ -58,8 +60,8 @@ def find_sources(inputs: Sequence[str]) -> tuple[list[Source], list[Path]]:
     for entry in inputs:
         sources = list(_expanded(entry))
         if not sources:
-            kind = "holds no image" if os.path.isdir(entry) else "is not there"
-            findings.append(f"input: {entry} {kind}; allowed: an image, a folder of images, a glob such as 'photos/*'")
+            what = f"{single_line(entry)} {'holds no image' if os.path.isdir(entry) else 'is not there'}"
+            findings.append(f"input: {what}; allowed: an image, a folder of images, a glob such as 'photos/*'")
         for source in sources:
             if not source.is_named and history(source.path) is not None:
                 made.append(source.path)
@@ -107,18 +109,22 @@ def plan_outputs(
 
     Args:
         sources: The images.
-        output: A folder; a file, for a single image; or None: beside each image.
+        output: A folder (what exists as one, ends with a slash, or has no suffix of an image); a file, for a single
+            image; or None: beside each image.
         size_name: `x4` in `photo_x4.png`.
         format: None: that of the suffix of `output`, else PNG.
 
     Raises:
-        UserError: Two images would be written to one file, or one over an input.
+        UserError: Two images would be written to one file, one over an input, or in a format that is not written.
     """
-    if output is not None and not os.path.isdir(output) and (named := format_of(Path(output))) is not None:
+    named = None if output is None else _named_format(output)
+    if output is not None and named is not None:
         if len(sources) > 1 or not sources[0].is_named:
-            raise UserError(f"output: {output} is one file for {len(sources)} images of a folder; allowed: a folder")
+            count = "1 image" if len(sources) == 1 else f"{len(sources)} images"
+            raise UserError(f"output: {single_line(output)} is one file for {count} of a folder; allowed: a folder")
         if format not in (None, named):
-            raise UserError(f"output: {output} is a {named.upper()} file, but format={format}; allowed: one of them")
+            what = f"{single_line(output)} is a {named.upper()} file, but format={format}"
+            raise UserError(f"output: {what}; allowed: one of them")
         return _checked([Task(sources[0].path, Path(output), named)])
     chosen: FormatName = format or "png"
     suffix = FORMATS[chosen].suffixes[0]
@@ -132,18 +138,42 @@ def plan_outputs(
     return _checked(tasks)
 
 
+def _named_format(output: str) -> FormatName | None:
+    """The format of the file that `output` names; None where it names a folder.
+
+    Raises:
+        UserError: It names a file of a format that is not written.
+    """
+    path = Path(output)
+    if output.endswith("/") or path.is_dir():
+        return None
+    if (named := format_of(path)) is None and path.suffix.lower() in _not_written():
+        suffixes = ", ".join(entry.suffixes[0] for entry in FORMATS.values())
+        raise UserError(
+            f"output: {single_line(output)}: {single_line(path.suffix)} files are not written; "
+            f"allowed: {suffixes}, or a folder ({single_line(output)}/)"
+        )
+    return named
+
+
+def _not_written() -> set[str]:
+    """Suffixes of images, few of which Pillow knows but cannot read."""
+    Image.init()
+    return {*_READ, *Image.EXTENSION, ".heic", ".heif", ".jxl", ".svg", ".raw", ".dng", ".exr"}
+
+
 def _checked(tasks: list[Task]) -> list[Task]:
     inputs = {os.path.realpath(task.source) for task in tasks}
     takers: dict[str, list[Path]] = {}
     for task in tasks:
         takers.setdefault(os.path.realpath(task.output), []).append(task.source)
     findings = [
-        f"output: {task.output} is an input, which is never overwritten; allowed: another name or folder"
+        f"output: {single_line(task.output)} is an input, which is never overwritten; allowed: another name or folder"
         for task in tasks
         if os.path.realpath(task.output) in inputs
     ]
     findings += [
-        f"output: {' and '.join(map(str, sources))} would be written to one file; allowed: one of them at a time"
+        f"output: {' and '.join(map(single_line, sources))} would be written to one file; allowed: one at a time"
         for sources in takers.values()
         if len(sources) > 1
     ]

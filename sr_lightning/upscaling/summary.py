@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sr_lightning.text import listed, printable, shown
+from rich.cells import cell_len, set_cell_size
+
+from sr_lightning.text import listed, single_line
 from sr_lightning.upscaling.image_job import Done
 
 _NAME = 27  # columns of an image's name, so that a line stays below 80
@@ -29,33 +32,30 @@ class Outcome:
 
 def image_line(done: Done) -> str:
     """`photo.jpg     640x480 -> 2560x1920   0.8 s  LR-PSNR 47.2 dB`."""
-    name = printable(done.task.source.name)
-    if len(name) > _NAME:
-        name = f"{name[: _NAME - 1]}…"
-    sizes = " -> ".join(f"{width}x{height}" for height, width in (done.source_size, done.size))
+    name = single_line(done.task.source.name)
+    if cell_len(name) > _NAME:
+        name = f"{set_cell_size(name, _NAME - 1)}…"
+    sizes = f"{_size(done.source_size)} -> {_size(done.size)}"
     consistency = "only shrunken" if done.lr_psnr is None else f"LR-PSNR {_decibels(done.lr_psnr)}"
-    return f"{name:<{_NAME}} {sizes:<24} {done.seconds:5.1f} s  {consistency}"
+    return f"{set_cell_size(name, _NAME)} {sizes:<24} {done.seconds:5.1f} s  {consistency}"
 
 
-def summary(outcome: Outcome, seconds: float, notes: Sequence[str] = ()) -> str:
-    """Several lines: counts, speed, consistency, what outputs do not keep, what failed.
+def summary(outcome: Outcome, seconds: float, *, network: str = "", notes: Sequence[str] = ()) -> str:
+    """Several lines: where the results lie, the network, speed, consistency, what outputs do not keep, what failed.
 
     Args:
         outcome: What became of all images.
         seconds: From the first image to the last.
+        network: The network and its weights.
         notes: How the network was used.
     """
     done = outcome.done
-    megapixels = sum(image.megapixels for image in done)
     lines = []
     if done:
-        where = {image.task.output.parent for image in done}
-        place = shown(done[0].task.output) if len(done) == 1 else shown(_common(where))
-        lines.append(f"{_images(len(done))}, {megapixels:.1f} MP in {seconds:.1f} s, {megapixels / seconds:.1f} MP/s")
-        lines.append(place)
-        finite = [image.lr_psnr for image in done if image.lr_psnr is not None and math.isfinite(image.lr_psnr)]
-        if finite:
-            lines.append(f"LR-PSNR {sum(finite) / len(finite):.1f} dB: each result shrunken again, against its input")
+        speed = f"{seconds:.1f} s, {_figure(sum(image.megapixels for image in done) / seconds)} MP/s"
+        lines += _one(done[0]) if len(done) == 1 else _several(done)
+        lines += [f"  network  {single_line(network)}"] if network else []
+        lines += [f"  time     {speed}", *_consistency(done)]
     for count, what in (
         (outcome.done_before, "done before by the same work"),
         (outcome.large_enough, "large enough (skip_larger)"),
@@ -64,11 +64,47 @@ def summary(outcome: Outcome, seconds: float, notes: Sequence[str] = ()) -> str:
         lines += [f"{_images(count)} {what}"] if count else []
     changes = Counter(change for image in done for change in image.changes)
     lines += [f"{change} ({_images(count)})" for change, count in changes.items()]
-    lines += notes
+    lines += map(single_line, notes)
     if outcome.failed:
         lines.append(f"{_images(len(outcome.failed))} failed")
         lines.append(listed(list(outcome.failed.values()), indent="  "))
     return "\n".join(lines)
+
+
+def _one(done: Done) -> list[str]:
+    size = f"{_size(done.size)} pixels, {_figure(done.megapixels)} MP, from {_size(done.source_size)}"
+    return [_place(done.task.output), f"  size     {size}"]
+
+
+def _several(done: Sequence[Done]) -> list[str]:
+    megapixels = _figure(sum(image.megapixels for image in done))
+    folder = _common({image.task.output.parent for image in done})
+    return [f"{_images(len(done))} in {_place(folder)}", f"  size     {megapixels} MP in all"]
+
+
+def _consistency(done: Sequence[Done]) -> list[str]:
+    found = [image.lr_psnr for image in done if image.lr_psnr is not None]
+    finite = [psnr for psnr in found if math.isfinite(psnr)]
+    if not found:
+        return []
+    what = "the result, shrunk again, against the input"
+    if len(done) > 1:
+        what = "on average; each result, shrunk again, against its input"
+    mean = sum(finite) / len(finite) if finite else math.inf
+    return [f"  LR-PSNR  {_decibels(mean)} ({what})"]
+
+
+def _place(path: Path) -> str:
+    return single_line(os.path.abspath(path))
+
+
+def _size(size: tuple[int, int]) -> str:
+    return f"{size[1]}x{size[0]}"
+
+
+def _figure(value: float) -> str:
+    """Three digits."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _images(count: int) -> str:
@@ -80,7 +116,4 @@ def _decibels(value: float) -> str:
 
 
 def _common(folders: set[Path]) -> Path:
-    first, *others = sorted(folders)
-    while any(not folder.is_relative_to(first) for folder in others):
-        first = first.parent
-    return first
+    return Path(os.path.commonpath([os.path.abspath(folder) for folder in folders]))

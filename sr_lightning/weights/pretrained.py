@@ -22,6 +22,11 @@ def pretrained_figures(name: str) -> dict[str, str]:
     return next((dict(zip(head[2:4], row[2:4], strict=True)) for row in rows if row[0] == f"`{name}`"), {})
 
 
+def pretrained_scale(name: str) -> int:
+    """The scale that one of `pretrained_names` is for."""
+    return int(name.rpartition("_x")[2])
+
+
 def pretrained_file(name: str) -> Path:
     """The file of one of `pretrained_names`."""
     return _FOLDER / f"{name}.safetensors"

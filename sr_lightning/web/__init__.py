@@ -1,0 +1,1 @@
+"""The demo's page in the browser: what it looks like, and what stands behind it."""
