@@ -15,8 +15,10 @@ from sr_lightning.builders.components import build, build_parts, check_kind, fac
 from sr_lightning.config.schedule_length import length_argument
 from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.config.signatures import parameters
+from sr_lightning.config.wandb_check import LONGEST_TAG
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
+from sr_lightning.evaluation.method import training_sets
 from sr_lightning.models.base import min_size, network_traits
 
 if TYPE_CHECKING:
@@ -170,13 +172,35 @@ def build_callbacks(config: TrainConfig, run: Run, *, csv: MetricsCsv, started: 
     return in_order([*callbacks, Elapsed(started=started), exact_resume, PendingValidation(exact_resume)])
 
 
-def build_loggers(sections: dict[str, dict[str, Any]], run: Run) -> list[Logger]:
-    """The loggers of the config."""
+def build_loggers(config: TrainConfig, run: Run, net: nn.Module) -> list[Logger]:
+    """The loggers of the config; what a run is called and grouped by in W&B, where the config leaves it open.
+
+    Args:
+        config: Checked.
+        run: The run.
+        net: The network, for the tags.
+    """
     from lightning.pytorch.loggers import Logger
 
     step = run.resume.step if run.resume else None
-    purge_step = None if step is None else step + 1
-    return build_parts(sections, "logger", Logger, folder=str(run.folder), group=run.group, purge_step=purge_step)
+    return build_parts(
+        config.logger,
+        "logger",
+        Logger,
+        folder=str(run.folder),
+        group=run.group,
+        purge_step=None if step is None else step + 1,
+        job_type="train",
+        tags=run_tags(type(net).__name__, config),
+        notes=run.command,
+    )
+
+
+def run_tags(network: str, config: TrainConfig) -> list[str]:
+    """The tags of a run: scales, network, names of the training folders, and `gan` where it plays against one."""
+    names = [f"x{scale}" for scale in config.scale] + [network, *training_sets(asdict(config))]
+    names += ["gan"] if config.adversarial is not None else []
+    return list(dict.fromkeys(name[:LONGEST_TAG] for name in names if name))
 
 
 def build_trainer(

@@ -9,7 +9,6 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -17,9 +16,13 @@ from torch import Tensor
 from sr_lightning.data.batch import EvalBatch, NoImage
 from sr_lightning.image.color import to_uint8, write_png
 from sr_lightning.inference.predict import bicubic
+from sr_lightning.loggers.records import PANELS, log_sheet
+from sr_lightning.loggers.weights_and_biases import WandbRun
 from sr_lightning.metrics.psnr_ssim import psnr
 
 Pixels = NDArray[np.uint8]
+_CELL = 192
+"""Side of the crop that a table shows of an image, in HR pixels."""
 _PANEL = 240
 _LONGEST = 40  # characters of up to four bytes; a file system takes 255 bytes
 _GAP = 8
@@ -30,7 +33,8 @@ _ERROR_GAIN = 4  # an error of 64 grey levels is shown at full brightness
 class Pictures(pl.Callback):
     """Saves a sheet for the first images of each set at each validation, and for all at the final test.
 
-    Sheets lie in `samples/` and go to W&B and TensorBoard.
+    Sheets lie in `samples/` and go to W&B and TensorBoard, those of one image under one key; W&B shows the test images
+    as a table instead, for which `panels` are kept.
 
     Args:
         folder: The run's folder.
@@ -45,6 +49,8 @@ class Pictures(pl.Callback):
         self.n_test = n_test
         self.zoom = zoom
         self._seen: dict[tuple[str, int], int] = {}
+        self.panels: dict[tuple[str, int, int], dict[str, Pixels]] = {}
+        """Set, scale and number of a test image -> crops of its versions, named as `PANELS`; empty without W&B."""
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Counts from zero."""
@@ -77,25 +83,26 @@ class Pictures(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Shows the test images."""
-        self._show(trainer, outputs, batch, self.n_test, "test")
+        shown = self._show(trainer, outputs, batch, self.n_test, "test")
+        if shown and isinstance(batch, EvalBatch) and any(isinstance(logger, WandbRun) for logger in trainer.loggers):
+            self.panels[batch.set, batch.scale, batch.key] = cropped_versions(outputs, batch, side=_CELL)
 
-    def _show(self, trainer: pl.Trainer, sr: Tensor, batch: EvalBatch | NoImage, limit: int, when: str) -> None:
+    def _show(self, trainer: pl.Trainer, sr: Tensor, batch: EvalBatch | NoImage, limit: int, when: str) -> bool:
+        """Whether the image was among those that are shown."""
         if isinstance(batch, NoImage):
-            return
+            return False
         key = (batch.set, batch.scale)
         self._seen[key] = self._seen.get(key, 0) + 1
         if self._seen[key] > limit or not trainer.is_global_zero:
-            return
+            return False
         pixels = np.asarray(sheet(sr, batch, zoom=self.zoom))
         self.folder.mkdir(parents=True, exist_ok=True)
-        stem = safe_stem(batch.name, self._seen[key])
-        write_png(self.folder / f"{when}_{batch.set}_x{batch.scale}_{stem}.png", pixels)
-        tag = f"samples/{batch.set}_x{batch.scale}/{stem}"
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
-                logger.log_image(tag, [pixels], caption=["LR | bicubic | SR | HR | error"])
-            elif isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_image(tag, pixels, trainer.global_step, dataformats="HWC")
+        name = f"{batch.set}_x{batch.scale}_{safe_stem(batch.name, self._seen[key])}"
+        write_png(self.folder / f"{when}_{name}.png", pixels)
+        is_test = when == "test"
+        loggers = [logger for logger in trainer.loggers if not (is_test and isinstance(logger, WandbRun))]
+        log_sheet(loggers, f"{'test' if is_test else 'samples'}/{name}", pixels, trainer.global_step)
+        return True
 
 
 def safe_stem(name: str, number: int) -> str:
@@ -118,15 +125,16 @@ def sheet(sr: Tensor, batch: EvalBatch, *, zoom: int = 60) -> Image.Image:
         batch: Gives LR and HR.
         zoom: Side of the crop in HR pixels; it is taken where LR has the strongest edges.
     """
+    parts = _versions(sr, batch)
     enlarged = bicubic(batch.lr, batch.scale, kernel=batch.baseline)
-    versions = {
-        f"LR x{batch.scale}": _pixels(batch.lr.repeat_interleave(batch.scale, -1).repeat_interleave(batch.scale, -2)),
-        f"bicubic {_db(enlarged, batch)}": _pixels(enlarged),
-        f"SR {_db(sr, batch)}": _pixels(sr),
-        "HR": _pixels(batch.hr),
+    captions = {
+        "LR": f"LR x{batch.scale}",
+        "bicubic": f"bicubic {_db(enlarged, batch)}",
+        "SR": f"SR {_db(sr, batch)}",
+        "HR": "HR",
+        "error": f"|SR - HR| x{_ERROR_GAIN}",
     }
-    error = np.abs(_pixels(sr).astype(np.int16) - _pixels(batch.hr)) * _ERROR_GAIN
-    versions[f"|SR - HR| x{_ERROR_GAIN}"] = error.clip(0, 255).astype(np.uint8)
+    versions = {captions[name]: parts[name] for name in PANELS}
     top, left, side = _most_edges(batch.lr, batch.scale, zoom)
     width, height = _fitted(batch.hr.shape[-1], batch.hr.shape[-2])
     page = Image.new("RGB", (len(versions) * (_PANEL + _GAP) + _GAP, _TEXT + height + _PANEL + 3 * _GAP), "white")
@@ -141,6 +149,31 @@ def sheet(sr: Tensor, batch: EvalBatch, *, zoom: int = 60) -> Image.Image:
         crop = Image.fromarray(pixels[top : top + side, left : left + side])
         page.paste(crop.resize((_PANEL, _PANEL), Image.Resampling.NEAREST), (x, _TEXT + height + _GAP))
     return page
+
+
+def cropped_versions(sr: Tensor, batch: EvalBatch, *, side: int) -> dict[str, Pixels]:
+    """The same crop of each version of an image, named as `PANELS`, (H, W, 3).
+
+    Args:
+        sr: (1, 3, H, W) float in [0, 1].
+        batch: Gives LR and HR.
+        side: Of the crop in HR pixels; it is taken where LR has the strongest edges.
+    """
+    top, left, side = _most_edges(batch.lr, batch.scale, side)
+    return {name: x[top : top + side, left : left + side] for name, x in _versions(sr, batch).items()}
+
+
+def _versions(sr: Tensor, batch: EvalBatch) -> dict[str, Pixels]:
+    """LR (pixels repeated), bicubic, SR, HR and the error, (H, W, 3) each."""
+    hr, own = _pixels(batch.hr), _pixels(sr)
+    error = np.abs(own.astype(np.int16) - hr) * _ERROR_GAIN
+    return {
+        "LR": _pixels(batch.lr.repeat_interleave(batch.scale, -1).repeat_interleave(batch.scale, -2)),
+        "bicubic": _pixels(bicubic(batch.lr, batch.scale, kernel=batch.baseline)),
+        "SR": own,
+        "HR": hr,
+        "error": error.clip(0, 255).astype(np.uint8),
+    }
 
 
 def _pixels(x: Tensor) -> Pixels:

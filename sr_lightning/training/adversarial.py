@@ -155,6 +155,11 @@ class AdversarialModule(SRModule):
         if self.gradient_clip_val:
             self.clip_gradients(optimizer, self.gradient_clip_val)
 
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """With the adversarial term."""
+        return super().term_weights | {"adversarial": self.adversary.weight}
+
     def build_optimizers(self) -> list[Optimizer]:
         """The network's, then the discriminator's."""
         return [*super().build_optimizers(), self.adversary.optimizer(self.adversary.discriminator.parameters())]

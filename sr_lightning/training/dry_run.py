@@ -23,6 +23,7 @@ from sr_lightning.models.base import min_size
 from sr_lightning.text import nearest, shown
 from sr_lightning.training.adversarial import AdversarialModule
 from sr_lightning.training.failures import explain
+from sr_lightning.training.logged_names import monitorable
 from sr_lightning.training.module import SRModule
 
 _EVAL_SIZE = 24  # LR pixels of the validation image
@@ -67,13 +68,7 @@ def _check_monitors(module: SRModule, data: SRDataModule, trainer: pl.Trainer) -
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     if not data.val_sets or any(not _is_ours(callback) for callback in callbacks):
         return  # a callback of the user's may log what it likes
-    sets = [f"val/{images.name}/x{scale}/" for images in data.val_sets for scale in data.scales]
-    known = {f"{begin}{name}" for begin in sets for name in ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y")}
-    known |= {"val/psnr_y", "val/gain", "train/loss", "step", "epoch", "lr", "time/data_wait", "time/samples_per_s"}
-    known |= {f"train/loss/{name}" for name in (module.loss.weights if module.loss else ())}
-    if isinstance(module, AdversarialModule):
-        known |= {f"train/loss/{name}" for name in ("adversarial", "discriminator")}
-        known |= {f"train/discriminator/{name}" for name in ("real", "fake")}
+    known = monitorable(module, data)
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
         if isinstance(monitor, str) and monitor not in known:

@@ -100,13 +100,26 @@ class SRModule(pl.LightningModule):
             self.log_terms(total.detach(), detached)
         return {"loss": total, "terms": detached}
 
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """The terms that make up the total, and their weights in it."""
+        return self.loss.weights if self.loss is not None else {}
+
     def log_terms(self, total: Tensor, terms: dict[str, Tensor]) -> None:
-        """The loss and its terms, without their weights: means over the batches that a step accumulates."""
+        """The loss, its terms without their weights, and each one's share of the loss with its weight.
+
+        All are means over the batches that a step accumulates.
+        """
         self._accumulated.append({"train/loss": total, **{f"train/loss/{name}": term for name, term in terms.items()}})
         if len(self._accumulated) < self.trainer.accumulate_grad_batches:
             return
         parts, self._accumulated = self._accumulated, []
-        self.log_dict({name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}, sync_dist=True)
+        means = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
+        weights = self.term_weights
+        if len(weights) > 1:  # of a single term it is always 1
+            loss = means["train/loss"]
+            means |= {f"train/share/{name}": w * means[f"train/loss/{name}"] / loss for name, w in weights.items()}
+        self.log_dict(means, sync_dist=True)
 
     def enlarged(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """SR and HR of a batch, (N, C, h·s, w·s) each, in the colours that the network works on."""
@@ -225,9 +238,8 @@ class SRModule(pl.LightningModule):
         rows = summarise(finite or self.results)
         self.log_dict(logged_values(rows, "val"))
         own = [row for row in rows if row.method == self.method]
-        mean, gain = (sum(getattr(row, name) for row in own) / len(own) for name in ("psnr_y", "gain"))
-        self.log("val/psnr_y", mean)
-        self.log("val/gain", gain)
+        mean, ssim, gain = (sum(getattr(row, name) for row in own) / len(own) for name in ("psnr_y", "ssim_y", "gain"))
+        self.log_dict({"val/psnr_y": mean, "val/ssim_y": ssim, "val/gain": gain})
         self.validation = {"psnr_y": mean, "bicubic_psnr_y": mean - gain}
 
     def _name_exact(self, names: list[str]) -> None:

@@ -1,0 +1,148 @@
+"""What a run tells its loggers beside the values of its steps: config, test images, weights, the pieces before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from numpy.typing import NDArray
+from PIL import Image
+
+from sr_lightning.evaluation.scores import ImageScore, MethodId, bicubic_scores, gain
+from sr_lightning.loggers.tensorboard import TensorBoard
+from sr_lightning.loggers.weights_and_biases import WandbRun
+
+Pixels = NDArray[np.uint8]
+PANELS = ("LR", "bicubic", "SR", "HR", "error")
+"""Versions of an image that a table shows."""
+_SHEET = re.compile(r"step(\d+)_(.+)\.png")
+_FIGURES = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain")
+
+
+def begin(loggers: Iterable[Logger], settings: dict[str, Any], best: Mapping[str, bool]) -> None:
+    """Logs the config, and which validated values have a best one.
+
+    Args:
+        loggers: Those of the run.
+        settings: The config and facts about the run, as plain data.
+        best: Name -> whether higher is better.
+    """
+    scales = settings["scale"]
+    if len(scales) == 1:  # a list is no axis of parallel coordinates
+        settings = settings | {"scale": scales[0]}
+    for logger in loggers:
+        if isinstance(logger, WandbRun):
+            logger.define_best(best)
+        if isinstance(logger, TensorBoard):
+            logger.compared = tuple(best)
+        logger.log_hyperparams(settings)
+
+
+def replay(loggers: Iterable[Logger], rows: Sequence[Mapping[str, str]], samples: Path) -> None:
+    """Logs the pieces before into an offline W&B run, so that its newest file shows the whole run.
+
+    W&B writes a file for each piece. One that continues a run online needs no repetition: the server has the rows. (It
+    has those after the checkpoint twice, under the same step and with the same values.)
+
+    Args:
+        loggers: Those of the run.
+        rows: Of `metrics.csv`, as `MetricsCsv.rows` gives them.
+        samples: Folder of the sheets that `callbacks.Pictures` has saved.
+    """
+    for logger in loggers:
+        if not rows or not isinstance(logger, WandbRun) or logger._wandb_init.get("mode") != "offline":
+            continue
+        sheets = _sheets(samples)
+        for row in rows:
+            step = int(row["step"])
+            values = {name: float(text) for name, text in row.items() if name != "step" and text}
+            logger.log_metrics(values, step=step)
+            for key, file in sheets.pop(step, {}).items() if "val/psnr_y" in values else ():
+                with Image.open(file) as image:
+                    log_sheet([logger], key, np.asarray(image.convert("RGB")), step)
+
+
+def _sheets(samples: Path) -> dict[int, dict[str, Path]]:
+    """Step -> key of an image -> the file of its sheet."""
+    found: dict[int, dict[str, Path]] = {}
+    for file in sorted(samples.glob("step*.png")):
+        if (match := _SHEET.fullmatch(file.name)) is not None and not file.is_symlink():
+            found.setdefault(int(match[1]), {})[f"samples/{match[2]}"] = file
+    return found
+
+
+def log_sheet(loggers: Iterable[Logger], key: str, pixels: Pixels, step: int) -> None:
+    """Shows one sheet under a key that is the same at every validation: W&B and TensorBoard give it a slider.
+
+    Args:
+        loggers: Those of the run.
+        key: `samples/<set>_x<scale>_<image>`.
+        pixels: (H, W, 3).
+        step: The step.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbRun):
+            logger.log_image(key, [pixels], step=step, caption=["LR | bicubic | SR | HR | error"])
+        elif isinstance(logger, TensorBoardLogger):
+            logger.experiment.add_image(key, pixels, step, dataformats="HWC")
+
+
+def log_table(
+    loggers: Iterable[Logger],
+    scores: Sequence[ImageScore],
+    methods: Sequence[MethodId],
+    images: Mapping[tuple[str, int, int], Mapping[str, Pixels]],
+) -> None:
+    """Sends the figures of each image to W&B as the table `test/images`, the highest gain first.
+
+    Args:
+        loggers: Those of the run.
+        scores: Bicubic's are among them.
+        methods: Those that the table shows.
+        images: `ImageScore.image` -> the `PANELS`, (H, W, 3) each, for the images of the first method that have some.
+    """
+    runs = [logger for logger in loggers if isinstance(logger, WandbRun)]
+    if not runs:
+        return
+    import wandb
+
+    bicubic = bicubic_scores(scores)
+    further = list(dict.fromkeys(name for score in scores for name in score.more))
+    data: list[list[Any]] = []
+    for score in (score for score in scores if score.method in methods):
+        base = bicubic[score.image]
+        figures = (score.psnr_y, score.ssim_y, base.psnr_y, base.ssim_y, gain(score.psnr_y, base.psnr_y))
+        panels = images.get(score.image, {}) if score.method == methods[0] else {}
+        shown = [wandb.Image(panels[name]) if name in panels else None for name in PANELS]
+        more = [score.more.get(name) for name in further]
+        data.append([score.method.label, score.set, score.scale, score.name, *figures, *more, *shown])
+    data.sort(key=lambda row: row[3 + len(_FIGURES)], reverse=True)
+    columns = ["method", "set", "scale", "name", *_FIGURES, *further, *PANELS]
+    for run in runs:
+        run.log_table("test/images", columns=columns, data=data)
+
+
+def log_weights(loggers: Iterable[Logger], folder: Path, figures: Mapping[str, Any]) -> None:
+    """Keeps weights as a model artifact of W&B, where `logger.wandb.artifacts` asks for it.
+
+    Args:
+        loggers: Those of the run.
+        folder: The run's folder.
+        figures: The artifact's metadata.
+    """
+    wanted = {"best": ["checkpoints/best.ckpt"]}
+    wanted["all"] = [*wanted["best"], "checkpoints/last.ckpt", ".hydra/config.yaml"]
+    for logger in (logger for logger in loggers if isinstance(logger, WandbRun)):
+        files = [name for name in wanted.get(logger.artifacts, []) if (folder / name).is_file()]
+        if not files:
+            continue
+        import wandb
+
+        artifact = wandb.Artifact(f"model-{logger.version}", type="model", metadata=dict(figures))
+        for name in files:
+            artifact.add_file(str(folder / name), name=Path(name).name)
+        logger.experiment.log_artifact(artifact, aliases=["best"])
