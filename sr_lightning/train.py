@@ -47,8 +47,9 @@ def train(config: TrainConfig, run: Run) -> float:
         import lightning.pytorch as pl
 
         from sr_lightning.builders.components import build_offering
+        from sr_lightning.builders.loggers import build_loggers, run_tags
         from sr_lightning.builders.network import build_network
-        from sr_lightning.builders.training import build_callbacks, build_loggers, build_module, build_trainer
+        from sr_lightning.builders.training import build_callbacks, build_module, build_trainer
         from sr_lightning.evaluation.method import training_sets
         from sr_lightning.loggers.metrics_csv import MetricsCsv
         from sr_lightning.loggers.records import begin, replay
@@ -70,7 +71,7 @@ def train(config: TrainConfig, run: Run) -> float:
     module = build_module(config, net, resets_optimizers=policy.resets_optimizers)
     csv = MetricsCsv(run.folder)
     callbacks = build_callbacks(config, run, csv=csv, started=started)
-    loggers = build_loggers(config, run, net)
+    loggers = build_loggers(config.logger, run, job_type="train", tags=run_tags(type(net).__name__, config))
     trainer = build_trainer(config, run.folder, callbacks=callbacks, loggers=[csv, *loggers])
     dry_run(module, data, trainer)  # a mistake in a class of the user's own is told before anything is written
     if config.compile:

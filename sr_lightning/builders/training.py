@@ -12,13 +12,12 @@ import torch
 from torch import nn
 
 from sr_lightning.builders.components import build, build_parts, check_kind, factory
+from sr_lightning.builders.metrics import build_validation_metrics
 from sr_lightning.config.schedule_length import length_argument
 from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.config.signatures import parameters
-from sr_lightning.config.wandb_check import LONGEST_TAG
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
-from sr_lightning.evaluation.method import training_sets
 from sr_lightning.models.base import min_size, network_traits
 
 if TYPE_CHECKING:
@@ -49,6 +48,7 @@ def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool
     _check_scales(config, net)
     _check_patch(config, net, scale=1, unit="LR pixels")
     loss = build_loss(config.loss)
+    metrics = build_validation_metrics(config.val_metrics)
     optimizer, scheduler = build_optimizer(config.optimizer, "optimizer"), build_scheduler(config.scheduler)
     if config.adversarial is None:
         return SRModule(
@@ -57,6 +57,7 @@ def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool
             optimizer=optimizer,
             scheduler=scheduler,
             config=asdict(config),
+            metrics=metrics,
             resets_optimizers=resets_optimizers,
         )
     return AdversarialModule(
@@ -66,6 +67,7 @@ def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool
         optimizer=optimizer,
         scheduler=scheduler,
         config=asdict(config),
+        metrics=metrics,
         resets_optimizers=resets_optimizers,
         gradient_clip_val=config.trainer.get("gradient_clip_val"),
     )
@@ -170,37 +172,6 @@ def build_callbacks(config: TrainConfig, run: Run, *, csv: MetricsCsv, started: 
     )
     exact_resume = ExactResume(folder=folder, count_rows=csv.flush)
     return in_order([*callbacks, Elapsed(started=started), exact_resume, PendingValidation(exact_resume)])
-
-
-def build_loggers(config: TrainConfig, run: Run, net: nn.Module) -> list[Logger]:
-    """The loggers of the config; what a run is called and grouped by in W&B, where the config leaves it open.
-
-    Args:
-        config: Checked.
-        run: The run.
-        net: The network, for the tags.
-    """
-    from lightning.pytorch.loggers import Logger
-
-    step = run.resume.step if run.resume else None
-    return build_parts(
-        config.logger,
-        "logger",
-        Logger,
-        folder=str(run.folder),
-        group=run.group,
-        purge_step=None if step is None else step + 1,
-        job_type="train",
-        tags=run_tags(type(net).__name__, config),
-        notes=run.command,
-    )
-
-
-def run_tags(network: str, config: TrainConfig) -> list[str]:
-    """The tags of a run: scales, network, names of the training folders, and `gan` where it plays against one."""
-    names = [f"x{scale}" for scale in config.scale] + [network, *training_sets(asdict(config))]
-    names += ["gan"] if config.adversarial is not None else []
-    return list(dict.fromkeys(name[:LONGEST_TAG] for name in names if name))
 
 
 def build_trainer(

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, ListConfig, open_dict
 
 from sr_lightning.config.conf_files import resolved
 from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.metrics_check import checked_metrics
 from sr_lightning.config.path_check import path_findings
 from sr_lightning.config.schedule_length import length_argument
 from sr_lightning.config.schema import (
@@ -97,17 +98,25 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
             check_section(section, name, findings, extra=EXTRA_KEYS.get(name), given=given)
         else:
             findings.append(f"{name}: found {section!r}, allowed: a section with a _target_")
+    config.val_metrics = checked_metrics("val_metrics", config.val_metrics, findings)
     config.loss = _checked_loss(config.loss, findings)
     config.adversarial = _checked_adversarial(config.adversarial, findings)
     for name in ("callbacks", "logger"):
-        section = getattr(config, name) or {}
-        kept = {key: node for key, node in section.items() if node is not None}  # null switches one off
-        setattr(config, name, kept)
-        for key, node in kept.items():
-            if isinstance(node, dict):
-                check_section(node, f"{name}.{key}", findings, given=RUN_ARGUMENTS)
-            else:
-                findings.append(f"{name}.{key}: found {node!r}, allowed: a section with a _target_, or null")
+        setattr(config, name, checked_parts(name, getattr(config, name), findings))
+
+
+def checked_parts(name: str, section: Any, findings: list[str]) -> dict[str, dict[str, Any]]:
+    """Checks callbacks or loggers; those that are null are switched off."""
+    if not isinstance(section, dict | None):
+        findings.append(f"{name}: found {section!r}, allowed: a section, or null")
+        return {}
+    kept = {key: node for key, node in (section or {}).items() if node is not None}
+    for key, node in kept.items():
+        if isinstance(node, dict):
+            check_section(node, f"{name}.{key}", findings, given=RUN_ARGUMENTS)
+        else:
+            findings.append(f"{name}.{key}: found {node!r}, allowed: a section with a _target_, or null")
+    return kept
 
 
 def _known_when_built(name: str, section: dict[str, Any]) -> tuple[str, ...]:

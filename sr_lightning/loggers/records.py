@@ -9,16 +9,22 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from numpy.typing import NDArray
 from PIL import Image
 
-from sr_lightning.evaluation.scores import ImageScore, MethodId, bicubic_scores, gain
+from sr_lightning.evaluation.scores import (
+    BICUBIC,
+    ImageScore,
+    MethodId,
+    bicubic_scores,
+    gain,
+    logged_values,
+    summarise,
+)
+from sr_lightning.evaluation.sheet import PANELS, Pixels
+from sr_lightning.evaluation.summary import Evaluation
 from sr_lightning.loggers.tensorboard import TensorBoard
 from sr_lightning.loggers.weights_and_biases import WandbRun
 
-Pixels = NDArray[np.uint8]
-PANELS = ("LR", "bicubic", "SR", "HR", "error")
-"""Versions of an image that a table shows."""
 _SHEET = re.compile(r"step(\d+)_(.+)\.png")
 _FIGURES = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain")
 
@@ -31,15 +37,18 @@ def begin(loggers: Iterable[Logger], settings: dict[str, Any], best: Mapping[str
         settings: The config and facts about the run, as plain data.
         best: Name -> whether higher is better.
     """
-    scales = settings["scale"]
-    if len(scales) == 1:  # a list is no axis of parallel coordinates
-        settings = settings | {"scale": scales[0]}
     for logger in loggers:
         if isinstance(logger, WandbRun):
             logger.define_best(best)
         if isinstance(logger, TensorBoard):
             logger.compared = tuple(best)
-        logger.log_hyperparams(settings)
+        log_settings(logger, settings)
+
+
+def log_settings(logger: Logger, settings: dict[str, Any]) -> None:
+    """Logs the config; a single scale as a number, because a list is no axis of parallel coordinates."""
+    scales = settings["scale"]
+    logger.log_hyperparams(settings | {"scale": scales[0]} if len(scales) == 1 else settings)
 
 
 def replay(loggers: Iterable[Logger], rows: Sequence[Mapping[str, str]], samples: Path) -> None:
@@ -146,3 +155,28 @@ def log_weights(loggers: Iterable[Logger], folder: Path, figures: Mapping[str, A
         for name in files:
             artifact.add_file(str(folder / name), name=Path(name).name)
         logger.experiment.log_artifact(artifact, aliases=["best"])
+
+
+def log_evaluation(loggers: Iterable[Logger], evaluation: Evaluation, settings: dict[str, Any]) -> None:
+    """Logs what training logs of its final test for the first method, and tables of all methods and images.
+
+    Args:
+        loggers: Those of the run.
+        evaluation: Complete.
+        settings: The config and facts about the run, as plain data.
+    """
+    loggers = list(loggers)
+    methods = [method.id for method in evaluation.methods] or [BICUBIC]
+    rows = [row for row in summarise(evaluation.scores) if row.method in (BICUBIC, methods[0])]
+    figures = logged_values(rows, "test")
+    figures |= {f"test/{row.set}/x{row.scale}/gain": row.gain for row in rows if row.method != BICUBIC}
+    for logger in loggers:
+        log_settings(logger, settings)
+        logger.log_metrics(figures, step=0)
+    names = ("method", "set", "scale", "images", "psnr_y", "ssim_y", "gain", "params", "multiply_adds")
+    own = [line for line in evaluation.table_rows if line.kind != "published"]
+    columns = [*names, *evaluation.metrics]
+    data = [[getattr(line, name) for name in names] + [line.more[name] for name in evaluation.metrics] for line in own]
+    for run in (logger for logger in loggers if isinstance(logger, WandbRun)):
+        run.log_table("test/sets", columns=columns, data=data)
+    log_table(loggers, evaluation.scores, methods, evaluation.panels)

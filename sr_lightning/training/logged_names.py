@@ -12,6 +12,7 @@ def validated(module: SRModule, data: SRDataModule) -> dict[str, bool]:
     if not data.val_sets:
         return {}
     directions = {"psnr_y": True, "ssim_y": True}
+    directions |= {name: metric.higher_is_better for name, metric in module.metrics.items()}
     means = {f"val/{name}": better for name, better in directions.items()} | {"val/gain": True}
     sets = [f"val/{images.name}/x{scale}" for images in data.val_sets for scale in data.scales]
     return means | {f"{begin}/{name}": better for begin in sets for name, better in directions.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
@@ -26,6 +26,7 @@ from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, gather
 from sr_lightning.image.color import rgb_to_y
 from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
+from sr_lightning.metrics.base import QualityMetric
 from sr_lightning.models.base import network_traits
 from sr_lightning.text import enumerated
 
@@ -44,6 +45,7 @@ class SRModule(pl.LightningModule):
         optimizer: Builds the optimizer from the parameters.
         scheduler: Builds the schedule from the optimizer and the number of steps; None: a constant learning rate.
         config: The resolved config as plain data; goes into every checkpoint.
+        metrics: Metrics of validations and tests beside PSNR and SSIM, by name.
         resets_optimizers: When a run is resumed, take learning rates, schedules and other settings of the optimizers
             from the arguments, not from the checkpoint; the moments of the gradients stay.
     """
@@ -56,6 +58,7 @@ class SRModule(pl.LightningModule):
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
         config: dict[str, Any] | None = None,
+        metrics: Mapping[str, QualityMetric] | None = None,
         resets_optimizers: bool = False,
     ) -> None:
         super().__init__()
@@ -64,6 +67,7 @@ class SRModule(pl.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.config = config or {}
+        self.metrics = dict(metrics or {})
         self.resets_optimizers = resets_optimizers
         self.channels = network_traits(net).channels
         if self.channels == 1 and loss is not None and "perceptual" in loss.weights:
@@ -209,8 +213,9 @@ class SRModule(pl.LightningModule):
         # Bicubic never changes; an image is validated as a crop and tested whole.
         key = (batch.set, batch.scale, batch.key, batch.hr.shape)
         if key not in self._baseline:
-            self._baseline[key] = bicubic_score(batch)
-        self.results += [score_output(sr, batch, method=self.method, seconds=seconds), self._baseline[key]]
+            self._baseline[key] = bicubic_score(batch, self.metrics)
+        own = score_output(sr, batch, method=self.method, seconds=seconds, metrics=self.metrics)
+        self.results += [own, self._baseline[key]]
         return sr
 
     test_step = validation_step
@@ -240,6 +245,7 @@ class SRModule(pl.LightningModule):
         own = [row for row in rows if row.method == self.method]
         mean, ssim, gain = (sum(getattr(row, name) for row in own) / len(own) for name in ("psnr_y", "ssim_y", "gain"))
         self.log_dict({"val/psnr_y": mean, "val/ssim_y": ssim, "val/gain": gain})
+        self.log_dict({f"val/{name}": sum(row.more[name] for row in own) / len(own) for name in self.metrics})
         self.validation = {"psnr_y": mean, "bicubic_psnr_y": mean - gain}
 
     def _name_exact(self, names: list[str]) -> None:
