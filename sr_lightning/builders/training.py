@@ -167,6 +167,7 @@ def build_callbacks(config: TrainConfig, run: Run, *, csv: MetricsCsv, started: 
         "callbacks",
         pl.Callback,
         folder=folder,
+        dirpath=str(run.folder / "checkpoints"),  # of Lightning's own ModelCheckpoint
         resets_best=run.policy.resets_best,
         max_steps=config.trainer["max_steps"],
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, open_dict
 
+from sr_lightning.config.callbacks_check import callback_findings
 from sr_lightning.config.conf_files import resolved
 from sr_lightning.config.findings import refuse, unknown_keys
 from sr_lightning.config.metrics_check import checked_metrics
@@ -57,6 +58,7 @@ def check_train(config: DictConfig) -> TrainConfig:
     _check_sections(checked, findings)
     of_wrong_type = {finding.partition(":")[0] for finding in findings}
     values = [*range_findings(checked), *trainer_findings(checked.trainer), *wandb_findings(checked.logger)]
+    values += callback_findings(checked.callbacks)
     findings += [finding for finding in values if finding.partition(":")[0] not in of_wrong_type]
     if not findings:  # a value of another type is no path to look for
         findings += path_findings(checked)
