@@ -358,6 +358,13 @@ SMALLER = {
     "model=rcan": ["model.n_groups=1", "model.n_blocks=2"],
     "model=rrdb": ["model.n_blocks=1"],
     "model=rfdn": ["data.patch_size=16"],
+    "model=atd": ["model.depths=[1]", "model.num_heads=[4]"],
+    "model=craft": ["model.depths=[1]", "model.num_heads=[6]"],
+    "model=dat": ["model.depth=[2]"],
+    "model=drct": ["model.depths=[1]", "model.num_heads=[6]"],
+    "model=hat": ["model.depths=[1]", "model.num_heads=[6]"],
+    "model=rgt": ["model.depth=[2]", "model.num_heads=[6]"],
+    "model=swin2sr": ["model.depths=[1]", "model.num_heads=[6]"],
 }
 
 

@@ -78,8 +78,12 @@ def build_evaluation_log(config: EvaluateConfig, run: Run) -> Callable[[Evaluati
             "train_data": first.trained_on if first else "",
         }
         settings = asdict(config) | {"scale": scales, "run": environment(run.command) | facts | {"minutes": minutes}}
-        log_evaluation(loggers, evaluation, settings)
-        finish_wandb(exit_code=1 if evaluation.refusals else 0)
+        exit_code = 1
+        try:
+            log_evaluation(loggers, evaluation, settings)
+            exit_code = 1 if evaluation.refusals else 0
+        finally:
+            finish_wandb(exit_code=exit_code)
 
     return log
 

@@ -173,7 +173,7 @@ def log_evaluation(loggers: Iterable[Logger], evaluation: Evaluation, settings: 
     for logger in loggers:
         log_settings(logger, settings)
         logger.log_metrics(figures, step=0)
-    names = ("method", "set", "scale", "images", "psnr_y", "ssim_y", "gain", "params", "multiply_adds")
+    names = ("method", "set", "scale", "psnr_y", "ssim_y", "gain", "params", "multiply_adds")
     own = [line for line in evaluation.table_rows if line.kind != "published"]
     columns = [*names, *evaluation.metrics]
     data = [[getattr(line, name) for name in names] + [line.more[name] for name in evaluation.metrics] for line in own]

@@ -17,19 +17,20 @@ from sr_lightning.train import main
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning"),
+    pytest.mark.filterwarnings("ignore:'saved_variables' is deprecated:DeprecationWarning"),  # of OmniSR
     pytest.mark.usefixtures("_hydras_logging"),
 ]
 
 SMALL = {
     "ATD": {"embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 8, "category_size": 16, "num_tokens": 4},
-    "CRAFT": {"embed_dim": 12, "depths": [1], "num_heads": [2]},
-    "DAT": {"embed_dim": 8, "depth": [2], "num_heads": [2], "split_size": [4, 8]},
+    "CRAFT": {"embed_dim": 48, "depths": [1], "num_heads": [6]},
+    "DAT": {"embed_dim": 32, "depth": [2], "num_heads": [2], "split_size": [4, 8]},
     "DRCT": {"embed_dim": 12, "depths": [1], "num_heads": [2], "window_size": 8, "gc": 4},
     "HAT": {"embed_dim": 12, "depths": [1], "num_heads": [2], "squeeze_factor": 4, "window_size": 8},
     "MoSR": {"dim": 8, "n_block": 1},
     "OmniSR": {"num_feat": 8, "res_num": 1},
     "PLKSR": {"dim": 8, "n_blocks": 1},
-    "RGT": {"embed_dim": 8, "depth": [2], "num_heads": [2], "split_size": [4, 8]},
+    "RGT": {"embed_dim": 32, "depth": [2], "num_heads": [2], "split_size": [4, 8]},
     "SAFMN": {"dim": 8, "n_blocks": 1},
     "SeemoRe": {"embedding_dim": 8, "num_layers": 1},
     "Swin2SR": {"embed_dim": 12, "depths": [1], "num_heads": [2]},
