@@ -61,7 +61,7 @@ def _evaluate(config: EvaluateConfig, run: Run) -> float | None:
 
     keep_large_buffers(config.accelerator)
     with joined(config.accelerator, config.devices) as place, torch.inference_mode():
-        log_evaluation = build_evaluation_log(config, run)
+        log_evaluation = build_evaluation_log(config, run, rank=place.rank)
         networks = build_methods(config)
         scales = config.scale or sorted({scale for method in networks for scale in method.scales})
         sets, degrade = find_test_sets(config, scales), build_degradation(config)

@@ -437,7 +437,14 @@ def test_wandb_offline_can_be_read_back(tiny, monkeypatch):
     """
     monkeypatch.setenv("WANDB_API_KEY", "a1b2c3d4e5" * 4)
     settings = [a for a in tiny if a != "logger=csv"]
-    assert main(["-m", *settings, "loss.alpha=1,2", "logger.wandb.tags=[a,b]"]) == 0
+    for text in ("clean", f"key = {'a1b2c3d4e5' * 4}"):  # W&B would record what differs from the last commit
+        Path("notes.txt").write_text(text)
+        if text == "clean":
+            git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"]
+            for command in (["init", "-q"], ["add", "notes.txt"], ["commit", "-qm", "first"]):
+                subprocess.run([*git, *command], check=True)
+    wandb = ["logger.wandb.tags=[a,b]", "logger.wandb.artifacts=best"]
+    assert main(["-m", *settings, "loss.alpha=1,2", *wandb]) == 0
     sweep = only_run("sweep")
     ids = set()
     for job, alpha in (("0", 1.0), ("1", 2.0)):
@@ -446,7 +453,10 @@ def test_wandb_offline_can_be_read_back(tiny, monkeypatch):
         assert (run["run_group"], run["tags"]) == (sweep.name, ["a", "b"])
         assert (run["job_type"], run["display_name"]) == ("train", f"{sweep.name}/{job}")
         assert "loss.alpha=1,2" in run["notes"]
-        assert "git" not in run
+        assert not [record for record in found["environment"] if "git" in record]
+        (model,) = (artifact for artifact in found["artifact"] if artifact["type"] == "model")
+        assert [file["path"] for file in model["manifest"]["contents"]] == ["best.ckpt"]
+        assert "test/heldout/x4/psnr_y" in json.loads(model["metadata"])
         ids.add(run["run_id"])
         config = found["config"][0]["update"]
         assert config["loss"]["alpha"] == alpha

@@ -49,13 +49,18 @@ def run_tags(network: str, config: TrainConfig) -> list[str]:
     return _tags(names + (["gan"] if config.adversarial is not None else []))
 
 
-def build_evaluation_log(config: EvaluateConfig, run: Run) -> Callable[[Evaluation, float], None]:
+def build_evaluation_log(config: EvaluateConfig, run: Run, *, rank: int) -> Callable[[Evaluation, float], None]:
     """A function that logs an evaluation and its minutes; without a logger it does nothing, and imports no lightning.
+
+    Args:
+        config: Checked.
+        run: The run.
+        rank: Of this process; only the first one logs.
 
     Raises:
         UserError: A logger cannot be built, or W&B cannot be reached; said before the evaluation takes its time.
     """
-    if not config.logger:
+    if not config.logger or rank > 0:
         return lambda evaluation, minutes: None
     from lightning.pytorch.loggers import Logger
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 from sr_lightning.data.batch import EvalBatch, NoImage
 from sr_lightning.evaluation.sheet import Pixels, cropped_panels, sheet
 from sr_lightning.image.color import write_png
 from sr_lightning.loggers.records import log_sheet
-from sr_lightning.loggers.weights_and_biases import WandbRun
 
 _LONGEST = 40  # characters of up to four bytes; a file system takes 255 bytes
 
@@ -73,7 +73,11 @@ class Pictures(pl.Callback):
     ) -> None:
         """Shows the test images."""
         shown = self._show(trainer, outputs, batch, self.n_test, "test")
-        if shown and isinstance(batch, EvalBatch) and any(isinstance(logger, WandbRun) for logger in trainer.loggers):
+        if (
+            shown
+            and isinstance(batch, EvalBatch)
+            and any(isinstance(logger, WandbLogger) for logger in trainer.loggers)
+        ):
             self.panels[batch.set, batch.scale, batch.key] = cropped_panels(outputs, batch)
 
     def _show(self, trainer: pl.Trainer, sr: Tensor, batch: EvalBatch | NoImage, limit: int, when: str) -> bool:
@@ -89,7 +93,7 @@ class Pictures(pl.Callback):
         name = f"{batch.set}_x{batch.scale}_{safe_stem(batch.name, self._seen[key])}"
         write_png(self.folder / f"{when}_{name}.png", pixels)
         is_test = when == "test"
-        loggers = [logger for logger in trainer.loggers if not (is_test and isinstance(logger, WandbRun))]
+        loggers = [logger for logger in trainer.loggers if not (is_test and isinstance(logger, WandbLogger))]
         log_sheet(loggers, f"{'test' if is_test else 'samples'}/{name}", pixels, trainer.global_step)
         return True
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from PIL import Image
 
 from sr_lightning.evaluation.scores import (
@@ -94,7 +94,7 @@ def log_sheet(loggers: Iterable[Logger], key: str, pixels: Pixels, step: int) ->
         step: The step.
     """
     for logger in loggers:
-        if isinstance(logger, WandbRun):
+        if isinstance(logger, WandbLogger):
             logger.log_image(key, [pixels], step=step, caption=["LR | bicubic | SR | HR | error"])
         elif isinstance(logger, TensorBoardLogger):
             logger.experiment.add_image(key, pixels, step, dataformats="HWC")
@@ -114,7 +114,7 @@ def log_table(
         methods: Those that the table shows.
         images: `ImageScore.image` -> the `PANELS`, (H, W, 3) each, for the images of the first method that have some.
     """
-    runs = [logger for logger in loggers if isinstance(logger, WandbRun)]
+    runs = [logger for logger in loggers if isinstance(logger, WandbLogger)]
     if not runs:
         return
     import wandb
@@ -177,6 +177,6 @@ def log_evaluation(loggers: Iterable[Logger], evaluation: Evaluation, settings: 
     own = [line for line in evaluation.table_rows if line.kind != "published"]
     columns = [*names, *evaluation.metrics]
     data = [[getattr(line, name) for name in names] + [line.more[name] for name in evaluation.metrics] for line in own]
-    for run in (logger for logger in loggers if isinstance(logger, WandbRun)):
+    for run in (logger for logger in loggers if isinstance(logger, WandbLogger)):
         run.log_table("test/sets", columns=columns, data=data)
     log_table(loggers, evaluation.scores, methods, evaluation.panels)

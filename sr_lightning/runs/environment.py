@@ -86,3 +86,6 @@ def quiet() -> None:
     # A single process without srun is intended.
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+    # The code of other groups' networks, in spandrel.
+    warnings.filterwarnings("ignore", "torch.meshgrid: in an upcoming release.*")
+    warnings.filterwarnings("ignore", "'saved_variables' is deprecated.*", DeprecationWarning)
