@@ -513,6 +513,7 @@ def test_the_newest_file_of_a_continued_run_shows_all_of_it(tiny, monkeypatch):
     path, _ = wandb_records(Path("a"))
     path.rename("first")
     Path("a/samples/step0000099_heldout_x4_img_1.png").write_bytes(b"of no validation that counts")
+    Path("a/samples/step0000002_heldout_x4_img_4.png").write_bytes(b"no image")
     assert main(["ckpt_path=a", "trainer.max_steps=6", "allow_change=[scheduler]"]) == 0
     rows = [record["item"] for record in wandb_records(Path("a"))[1]["history"]]
     steps = [row["trainer/global_step"] for row in rows if "train/loss" in row]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,8 @@ def replay(loggers: Iterable[Logger], rows: Sequence[Mapping[str, str]], samples
             values = {name: float(text) for name, text in row.items() if name != "step" and text}
             logger.log_metrics(values, step=step)
             for key, file in sheets.pop(step, {}).items() if "val/psnr_y" in values else ():
-                with Image.open(file) as image:
+                # What is no image any more is left out.
+                with suppress(OSError, Image.DecompressionBombError), Image.open(file) as image:
                     log_sheet([logger], key, np.asarray(image.convert("RGB")), step)
 
 
