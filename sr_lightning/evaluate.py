@@ -49,17 +49,19 @@ def _evaluate(config: EvaluateConfig, run: Run) -> float | None:
     with importing("torch"):
         import torch
 
+        from sr_lightning.builders.loggers import build_evaluation_log
         from sr_lightning.builders.methods import build_methods
+        from sr_lightning.builders.metrics import build_quality_metrics
         from sr_lightning.builders.test_sets import build_degradation, find_test_sets
         from sr_lightning.data.datasets import EvalImages
         from sr_lightning.distributed.process_group import joined
         from sr_lightning.evaluation.output import print_evaluation, write_evaluation
         from sr_lightning.evaluation.pipeline import TestBench, run_evaluation
         from sr_lightning.evaluation.saved_predictions import match_predictions
-        from sr_lightning.metrics.quality import build_metrics
 
     keep_large_buffers(config.accelerator)
     with joined(config.accelerator, config.devices) as place, torch.inference_mode():
+        log_evaluation = build_evaluation_log(config, run, rank=place.rank)
         networks = build_methods(config)
         scales = config.scale or sorted({scale for method in networks for scale in method.scales})
         sets, degrade = find_test_sets(config, scales), build_degradation(config)
@@ -70,9 +72,10 @@ def _evaluate(config: EvaluateConfig, run: Run) -> float | None:
                 sets=sets,
                 images=images,
                 degrade=degrade,
-                metrics=build_metrics(config.metrics),
+                metrics=build_quality_metrics(config.metrics, "metrics"),
                 place=place,
                 save_to=run.folder / "pictures" if config.save_pictures else None,
+                shown=8 if config.logger else 0,
             ),
             methods,
             keep_altered=not config.self_check,
@@ -85,6 +88,7 @@ def _evaluate(config: EvaluateConfig, run: Run) -> float | None:
             minutes = (time.perf_counter() - started) / 60
             write_evaluation(evaluation, run, formats=config.format, minutes=minutes)
             print_evaluation(evaluation, run, formats=config.format)
+            log_evaluation(evaluation, minutes)
     if evaluation.refusals:
         raise FailedError("\n".join(evaluation.refusals))
     return evaluation.objective

@@ -47,13 +47,17 @@ def train(config: TrainConfig, run: Run) -> float:
         import lightning.pytorch as pl
 
         from sr_lightning.builders.components import build_offering
+        from sr_lightning.builders.loggers import build_loggers, run_tags
         from sr_lightning.builders.network import build_network
-        from sr_lightning.builders.training import build_callbacks, build_loggers, build_module, build_trainer
+        from sr_lightning.builders.training import build_callbacks, build_module, build_trainer
+        from sr_lightning.evaluation.method import training_sets
         from sr_lightning.loggers.metrics_csv import MetricsCsv
-        from sr_lightning.loggers.weights_and_biases import finish_wandb, replay
+        from sr_lightning.loggers.records import begin, replay
+        from sr_lightning.loggers.weights_and_biases import finish_wandb
         from sr_lightning.runs.environment import describe, quiet
         from sr_lightning.training.dry_run import dry_run
         from sr_lightning.training.final_test import final_test
+        from sr_lightning.training.logged_names import validated
         from sr_lightning.training.notices import batch_norm_notice
 
     quiet()
@@ -67,22 +71,22 @@ def train(config: TrainConfig, run: Run) -> float:
     module = build_module(config, net, resets_optimizers=policy.resets_optimizers)
     csv = MetricsCsv(run.folder)
     callbacks = build_callbacks(config, run, csv=csv, started=started)
-    loggers = build_loggers(config.logger, run)
+    loggers = build_loggers(config.logger, run, job_type="train", tags=run_tags(type(net).__name__, config))
     trainer = build_trainer(config, run.folder, callbacks=callbacks, loggers=[csv, *loggers])
     dry_run(module, data, trainer)  # a mistake in a class of the user's own is told before anything is written
     if config.compile:
         net.compile()  # in place: the names of the weights stay as they are
-    info = describe(trainer, net, run.command)
+    info = describe(trainer, net, run.command, scale=config.scale[-1])
+    info["train_data"] = "+".join(training_sets(asdict(config)))
     scales = "/x".join(map(str, config.scale))
     log.info("%s, %s parameters, x%s, %s", info["network"], f"{info['parameters']:,}", scales, info["hardware"])
     if notice := batch_norm_notice(net, trainer, config.data["batch_size"]):
         log.warning(notice)
     try:
-        for logger in loggers:
-            logger.log_hyperparams(asdict(config) | {"run": info})
+        begin(loggers, asdict(config) | {"run": info}, validated(module, data))
         # Fit.
         _rewind_folder(run, csv, module, trainer)
-        replay(loggers, csv.rows())
+        replay(loggers, csv.rows(), run.folder / "samples")
         _fit(trainer, module, data, run)
         # Test and report.
         objective = final_test(trainer, module, data, run.folder, info=info)

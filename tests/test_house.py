@@ -24,7 +24,8 @@ api web
 cli
 builders
 training
-loggers callbacks
+callbacks
+loggers
 report
 evaluation
 upscaling exporters

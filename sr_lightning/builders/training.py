@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from sr_lightning.builders.components import build, build_parts, check_kind, factory
+from sr_lightning.builders.metrics import build_validation_metrics
 from sr_lightning.config.schedule_length import length_argument
 from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.config.signatures import parameters
@@ -47,6 +48,7 @@ def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool
     _check_scales(config, net)
     _check_patch(config, net, scale=1, unit="LR pixels")
     loss = build_loss(config.loss)
+    metrics = build_validation_metrics(config.val_metrics)
     optimizer, scheduler = build_optimizer(config.optimizer, "optimizer"), build_scheduler(config.scheduler)
     if config.adversarial is None:
         return SRModule(
@@ -55,6 +57,7 @@ def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool
             optimizer=optimizer,
             scheduler=scheduler,
             config=asdict(config),
+            metrics=metrics,
             resets_optimizers=resets_optimizers,
         )
     return AdversarialModule(
@@ -64,6 +67,7 @@ def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool
         optimizer=optimizer,
         scheduler=scheduler,
         config=asdict(config),
+        metrics=metrics,
         resets_optimizers=resets_optimizers,
         gradient_clip_val=config.trainer.get("gradient_clip_val"),
     )
@@ -159,19 +163,15 @@ def build_callbacks(config: TrainConfig, run: Run, *, csv: MetricsCsv, started: 
 
     folder = str(run.folder)
     callbacks = build_parts(
-        config.callbacks, "callbacks", pl.Callback, folder=folder, resets_best=run.policy.resets_best
+        config.callbacks,
+        "callbacks",
+        pl.Callback,
+        folder=folder,
+        dirpath=str(run.folder / "checkpoints"),  # of Lightning's own ModelCheckpoint
+        resets_best=run.policy.resets_best,
     )
     exact_resume = ExactResume(folder=folder, count_rows=csv.flush)
     return in_order([*callbacks, Elapsed(started=started), exact_resume, PendingValidation(exact_resume)])
-
-
-def build_loggers(sections: dict[str, dict[str, Any]], run: Run) -> list[Logger]:
-    """The loggers of the config."""
-    from lightning.pytorch.loggers import Logger
-
-    step = run.resume.step if run.resume else None
-    purge_step = None if step is None else step + 1
-    return build_parts(sections, "logger", Logger, folder=str(run.folder), group=run.group, purge_step=purge_step)
 
 
 def build_trainer(

@@ -4,6 +4,7 @@ from sr_lightning.callbacks.checkpoints import Checkpoints
 from sr_lightning.callbacks.elapsed import Elapsed
 from sr_lightning.callbacks.ema import EMA
 from sr_lightning.callbacks.exact_resume import ExactResume, PendingValidation
+from sr_lightning.callbacks.gradient_norm import GradientNorm
 from sr_lightning.callbacks.logged_steps import StepConnector, is_logged
 from sr_lightning.callbacks.non_finite import NonFiniteGuard
 from sr_lightning.callbacks.order import in_order
@@ -17,6 +18,7 @@ __all__ = [
     "Checkpoints",
     "Elapsed",
     "ExactResume",
+    "GradientNorm",
     "NonFiniteGuard",
     "PendingValidation",
     "Pictures",

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import lightning.pytorch as pl
+from torch.optim import Optimizer
 
 from sr_lightning.callbacks.logged_steps import is_logged
 
@@ -21,6 +22,7 @@ class Throughput(pl.Callback):
         self._waited = 0.0
         self._paused = 0.0
         self._samples = 0
+        self._rate = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts the clock."""
@@ -33,6 +35,13 @@ class Throughput(pl.Callback):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Starts it again."""
         self._paused += time.perf_counter() - self._pause_began
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
+    ) -> None:
+        """Notes the learning rate that the step uses: when the batch has ended, the schedule has moved on."""
+        if optimizer is trainer.optimizers[0]:
+            self._rate = optimizer.param_groups[0]["lr"]
 
     def on_train_batch_end(
         self,
@@ -52,7 +61,7 @@ class Throughput(pl.Callback):
             waited = _waited(trainer) - self._waited
             pl_module.log("time/data_wait", waited / elapsed)
             pl_module.log("time/samples_per_s", self._samples / elapsed)
-            pl_module.log("lr", trainer.optimizers[0].param_groups[0]["lr"])
+            pl_module.log("lr", self._rate)
         self._reset(trainer)
 
     def _reset(self, trainer: pl.Trainer) -> None:

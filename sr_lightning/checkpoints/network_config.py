@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sr_lightning import models
 from sr_lightning.errors import UserError
+from sr_lightning.models import others
 
 BESIDE_THE_NETWORK = ("weights", "fresh", "adam_lr")
 """Keys of the section `model` that are not arguments of the network."""
@@ -100,7 +101,8 @@ def check_own_network(section: Any, path: Path) -> None:
         UserError: The class is another, or an argument is more than plain data.
     """
     target = section.get("_target_") if isinstance(section, dict) else section
-    if not isinstance(target, str) or target not in {f"{models.__name__}.{name}" for name in models.__all__}:
+    own = {f"{module.__name__}.{name}" for module in (models, others) for name in module.__all__}
+    if not isinstance(target, str) or target not in own:
         raise UserError(
             f"{path}: was saved with the network {target!r}; a file may only name one of sr_lightning.models. "
             "If you trust that class, repeat it on the command line: model._target_=… and its arguments"

@@ -11,12 +11,14 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.config.findings import fill_schema, refuse, unknown_keys
+from sr_lightning.config.metrics_check import checked_metrics
 from sr_lightning.config.path_check import missing_folder_findings, set_findings, set_folders, weights_findings
 from sr_lightning.config.schema import BICUBIC, EXTRA_KEYS, SCALES, EvaluateConfig
 from sr_lightning.config.section_check import check_section, check_value
-from sr_lightning.config.signatures import parameters, table_keys
-from sr_lightning.config.train import checked_paths
+from sr_lightning.config.signatures import parameters
+from sr_lightning.config.train import checked_parts, checked_paths
 from sr_lightning.config.trainer_check import device_findings
+from sr_lightning.config.wandb_check import wandb_findings
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
 from sr_lightning.weights.location import find_weights_file
@@ -40,9 +42,11 @@ def check_evaluate(config: DictConfig) -> EvaluateConfig:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
     findings: list[str] = []
-    found = fill_schema(EvaluateConfig, _resolved(config), findings)
+    found = fill_schema(EvaluateConfig, {"logger": {}} | _resolved(config), findings)  # logger=csv has no keys
     found.paths = checked_paths(found.paths, findings)
     _check_values(found, findings)
+    found.logger = checked_parts("logger", found.logger, findings)
+    findings += wandb_findings(found.logger)
     _check_methods(found, findings)
     _check_sets(found, findings)
     refuse(findings)
@@ -80,8 +84,7 @@ def _check_values(config: EvaluateConfig, findings: list[str]) -> None:
         findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
     if config.tile is not None and (type(config.tile) is not int or config.tile < 16):
         findings.append(f"tile: found {config.tile!r}, allowed: 16 LR pixels and more, or null")
-    metrics = table_keys("sr_lightning.metrics.quality", "METRICS")
-    config.metrics = _names("metrics", config.metrics, metrics, findings)
+    config.metrics = checked_metrics("metrics", config.metrics, findings)
     config.format = _names("format", config.format, FORMATS, findings)
     findings += device_findings("", config.accelerator, config.devices)
 

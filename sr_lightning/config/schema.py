@@ -60,6 +60,8 @@ class TrainConfig:
     """Train through torch.compile. Keys younger than a run that continues have a default."""
     allow_change: list[str] = field(default_factory=list)
     """Keys and sections that may differ from those of the run that continues."""
+    val_metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Metrics of the validations and the test beside PSNR and SSIM: name -> section; empty for ours."""
     adversarial: dict[str, Any] | None = None
     """The discriminator, its loss and its optimizer; None where there is none, or its weight is 0."""
 
@@ -86,7 +88,8 @@ class EvaluateConfig:
     data: dict[str, Any]
     """`test`, `kernel`, `degradation` and `extensions`."""
     paths: PathsConfig
-    metrics: list[str]
+    metrics: dict[str, dict[str, Any]]
+    """Name -> section; empty for ours."""
     self_ensemble: bool
     tile: int | None
     cost: bool
@@ -97,6 +100,7 @@ class EvaluateConfig:
     accelerator: str
     devices: int | str | list[int]
     seed: int
+    logger: dict[str, dict[str, Any]]
 
     @property
     def hardware(self) -> dict[str, Any]:

@@ -7,8 +7,10 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, open_dict
 
+from sr_lightning.config.callbacks_check import callback_findings
 from sr_lightning.config.conf_files import resolved
 from sr_lightning.config.findings import fill_schema, refuse, unknown_keys
+from sr_lightning.config.metrics_check import checked_metrics
 from sr_lightning.config.path_check import path_findings
 from sr_lightning.config.schedule_length import length_argument
 from sr_lightning.config.schema import (
@@ -51,6 +53,7 @@ def check_train(config: DictConfig) -> TrainConfig:
     _check_sections(checked, findings)
     of_wrong_type = {finding.partition(":")[0] for finding in findings}
     values = [*range_findings(checked), *trainer_findings(checked.trainer), *wandb_findings(checked.logger)]
+    values += callback_findings(checked.callbacks)
     findings += [finding for finding in values if finding.partition(":")[0] not in of_wrong_type]
     if not findings:  # a value of another type is no path to look for
         findings += path_findings(checked)
@@ -92,17 +95,25 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
             check_section(section, name, findings, extra=EXTRA_KEYS.get(name), given=given)
         else:
             findings.append(f"{name}: found {section!r}, allowed: a section with a _target_")
+    config.val_metrics = checked_metrics("val_metrics", config.val_metrics, findings)
     config.loss = _checked_loss(config.loss, findings)
     config.adversarial = _checked_adversarial(config.adversarial, findings)
     for name in ("callbacks", "logger"):
-        section = getattr(config, name) or {}
-        kept = {key: node for key, node in section.items() if node is not None}  # null switches one off
-        setattr(config, name, kept)
-        for key, node in kept.items():
-            if isinstance(node, dict):
-                check_section(node, f"{name}.{key}", findings, given=RUN_ARGUMENTS)
-            else:
-                findings.append(f"{name}.{key}: found {node!r}, allowed: a section with a _target_, or null")
+        setattr(config, name, checked_parts(name, getattr(config, name), findings))
+
+
+def checked_parts(name: str, section: Any, findings: list[str]) -> dict[str, dict[str, Any]]:
+    """Checks callbacks or loggers; those that are null are switched off."""
+    if not isinstance(section, dict | None):
+        findings.append(f"{name}: found {section!r}, allowed: a section, or null")
+        return {}
+    kept = {key: node for key, node in (section or {}).items() if node is not None}
+    for key, node in kept.items():
+        if isinstance(node, dict):
+            check_section(node, f"{name}.{key}", findings, given=RUN_ARGUMENTS)
+        else:
+            findings.append(f"{name}.{key}: found {node!r}, allowed: a section with a _target_, or null")
+    return kept
 
 
 def _known_when_built(name: str, section: dict[str, Any]) -> tuple[str, ...]:

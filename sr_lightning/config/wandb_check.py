@@ -7,8 +7,8 @@ from typing import Any
 
 _TARGET = "sr_lightning.loggers.wandb_logger"
 _FORBIDDEN = "/\\#?%:"
-_LONGEST = {"project": 128, "entity": 128, "name": 128, "group": 128}
-_LONGEST_TAG = 64
+_LONGEST = {"project": 128, "entity": 128, "name": 128, "group": 128, "job_type": 64}
+LONGEST_TAG = 64
 
 
 def wandb_findings(loggers: dict[str, Any]) -> Iterator[str]:
@@ -38,8 +38,8 @@ def _section_findings(key: str, section: dict[str, Any]) -> Iterator[str]:
     tags = section.get("tags")
     tags = tags if isinstance(tags, list) and all(isinstance(tag, str) for tag in tags) else []
     for tag in dict.fromkeys(tags):
-        if not 1 <= len(tag) <= _LONGEST_TAG:
-            yield f"{key}.tags: found {_short(tag)}, {len(tag)} characters, allowed: 1 to {_LONGEST_TAG}"
+        if not 1 <= len(tag) <= LONGEST_TAG:
+            yield f"{key}.tags: found {_short(tag)}, {len(tag)} characters, allowed: 1 to {LONGEST_TAG}"
         if tags.count(tag) > 1:
             yield f"{key}.tags: found {_short(tag)} {tags.count(tag)} times, allowed: each tag once"
 

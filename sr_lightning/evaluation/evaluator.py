@@ -49,12 +49,14 @@ def score(prediction: Prediction, method: MethodId, metrics: Mapping[str, Metric
     )
 
 
-def score_output(sr: Tensor, batch: EvalBatch, *, method: MethodId, seconds: float) -> ImageScore:
+def score_output(
+    sr: Tensor, batch: EvalBatch, *, method: MethodId, seconds: float, metrics: Mapping[str, Metric] | None = None
+) -> ImageScore:
     """Scores a network's output, (1, 3, h·s, w·s) uint8 or floating point in [0, 1]."""
-    return score(Prediction(batch, quantised(sr), seconds), method)
+    return score(Prediction(batch, quantised(sr), seconds), method, metrics)
 
 
-def bicubic_score(batch: EvalBatch) -> ImageScore:
+def bicubic_score(batch: EvalBatch, metrics: Mapping[str, Metric] | None = None) -> ImageScore:
     """The baseline's score."""
     sr, seconds = measure_time(lambda: bicubic(batch.lr, batch.scale, kernel=batch.baseline))
-    return score_output(sr, batch, method=BICUBIC, seconds=seconds)
+    return score_output(sr, batch, method=BICUBIC, seconds=seconds, metrics=metrics)

@@ -159,14 +159,14 @@ def network_method(
         config=config,
         params=sum(p.numel() for p in net.parameters()),
         seed=seed if type(seed := config.get("seed")) is int else None,
-        trained_on=_training_sets(config),
+        trained_on=", ".join(training_sets(config)),
     )
 
 
-def _training_sets(config: dict[str, Any]) -> str:
+def training_sets(config: dict[str, Any]) -> list[str]:
     """The names of the training folders, with the package of those that are part of one."""
     data = config.get("data")
     folders = data.get("train_dir") if isinstance(data, dict) else None
     folders = [folders] if isinstance(folders, str) else folders if isinstance(folders, list) else []
     paths = [Path(folder) for folder in folders if isinstance(folder, str)]
-    return ", ".join(p.name if p.name != "data" else f"{p.parent.name}/{p.name}" for p in paths)
+    return [p.name if p.name != "data" else f"{p.parent.name}/{p.name}" for p in paths]

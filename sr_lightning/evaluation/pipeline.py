@@ -28,6 +28,7 @@ from sr_lightning.evaluation.scores import (
     non_finite,
     summarise,
 )
+from sr_lightning.evaluation.sheet import Pixels, cropped_panels
 from sr_lightning.evaluation.summary import Evaluation
 from sr_lightning.image.color import SYMMETRIES
 from sr_lightning.inference.cost import Cost, measure_cost
@@ -48,6 +49,8 @@ class TestBench:
     place: Place
     save_to: Path | None = None
     """Folder for the predictions; None: they are not kept."""
+    shown: int = 0
+    """Images of each set and scale of which panels are kept for a logger."""
 
     def predictions(self, method: Method, folder: str) -> Iterator[Prediction]:
         """Runs a method on this process's share of the images; `folder` is its folder below `save_to`."""
@@ -95,8 +98,10 @@ def run_evaluation(
     predictions = bench.predictions(baseline, folders[baseline.id])
     bicubic = gather_scores([bench.score(prediction, baseline) for prediction in predictions])
     checks = _check_benchmarks(bench, bicubic, keep_altered=keep_altered)  # before the networks take their time
-    own, diagnoses = _score_methods(bench, methods, bicubic, folders)
+    panels: dict[tuple[str, int, int], dict[str, Pixels]] = {}
+    own, diagnoses = _score_methods(bench, methods, bicubic, folders, panels)
     scores = _with_titles(bicubic + gather_scores(own), checks)
+    titles = {check.set: check.title for check in checks}
     dropped = non_finite(scores)
     return Evaluation(
         scores=[score for score in scores if (score.method, score.set, score.scale) not in dropped],
@@ -109,13 +114,18 @@ def run_evaluation(
         seed=seed,
         non_finite=dropped,
         diagnoses=diagnoses,
+        panels={(titles[name], scale, key): found for (name, scale, key), found in panels.items()},
     )
 
 
 def _score_methods(
-    bench: TestBench, methods: Sequence[Method], bicubic: Sequence[ImageScore], folders: Mapping[MethodId, str]
+    bench: TestBench,
+    methods: Sequence[Method],
+    bicubic: Sequence[ImageScore],
+    folders: Mapping[MethodId, str],
+    panels: dict[tuple[str, int, int], dict[str, Pixels]],
 ) -> tuple[list[ImageScore], list[str]]:
-    """The scores of all methods, and a diagnosis of each whose first images are far below bicubic."""
+    """The scores of all methods, and a diagnosis of each whose first images are far below bicubic; fills `panels`."""
     found: list[ImageScore] = []
     diagnoses: list[str] = []
     baseline = bicubic_scores(bicubic)
@@ -124,6 +134,10 @@ def _score_methods(
         is_known = False
         for n, prediction in enumerate(bench.predictions(method, folders[method.id])):
             found.append(bench.score(prediction, method))
+            if method is methods[0] and prediction.image is not None:
+                of_set = sum(key[:2] == found[-1].image[:2] for key in panels)
+                if of_set < bench.shown:
+                    panels[found[-1].image] = cropped_panels(prediction.image, prediction.batch)
             above = gain(found[-1].psnr_y, baseline[found[-1].image].psnr_y)
             if n < FIRST_IMAGES and not is_known and above < -FAR_BELOW and math.isfinite(above):
                 diagnoses.append(diagnose(method, prediction, above))

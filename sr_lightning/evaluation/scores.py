@@ -162,7 +162,7 @@ def _mean_without_nan(values: Iterable[float]) -> float:
 
 
 def logged_values(rows: Iterable[SetScore], stage: str) -> dict[str, float]:
-    """`<stage>/<set>/x<scale>/psnr_y`, `ssim_y`, and bicubic's beside them: the names of logged values.
+    """The names of logged values: `<stage>/<set>/x<scale>/psnr_y`, `ssim_y`, further metrics, bicubic's beside them.
 
     PSNR is the mean without exact images, where there are others.
     """
@@ -171,4 +171,5 @@ def logged_values(rows: Iterable[SetScore], stage: str) -> dict[str, float]:
         prefix = f"{stage}/{row.set}/x{row.scale}/" + ("bicubic_" if row.method == BICUBIC else "")
         psnr = row.finite_psnr_y if math.isfinite(row.finite_psnr_y) else row.psnr_y
         values |= {f"{prefix}psnr_y": psnr, f"{prefix}ssim_y": row.ssim_y}
+        values |= {f"{prefix}{name}": value for name, value in row.more.items()}
     return values

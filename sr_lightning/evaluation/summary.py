@@ -13,6 +13,7 @@ from sr_lightning.data.benchmarks.reference import PublishedRow, published_rows
 from sr_lightning.evaluation.benchmark_check import BenchmarkCheck
 from sr_lightning.evaluation.method import Method
 from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, summarise
+from sr_lightning.evaluation.sheet import Pixels
 from sr_lightning.evaluation.significance import Difference, over_seeds, paired_difference
 from sr_lightning.evaluation.tables import Record, records
 from sr_lightning.inference.cost import Cost
@@ -66,6 +67,8 @@ class Evaluation:
     """See `scores.non_finite`; `scores` holds none of these."""
     diagnoses: Sequence[str] = ()
     """Of methods that are far below bicubic."""
+    panels: Mapping[tuple[str, int, int], Mapping[str, Pixels]] = field(default_factory=dict)
+    """`ImageScore.image` -> crops of the first method's images for a logger; on each rank its own share."""
 
     @property
     def objective(self) -> float | None:

@@ -9,19 +9,40 @@ import sys
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlparse
 
-from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
-from sr_lightning.evaluation.scores import ImageScore, MethodId, bicubic_scores, gain
 from sr_lightning.files import inside
 
+Artifacts = Literal["none", "best", "all"]
 _MAX_ID = 64
+_STEP = "trainer/global_step"
+
+
+class WandbRun(WandbLogger):
+    """Lightning's logger, whose summary holds the best validation instead of the last."""
+
+    artifacts: Artifacts = "none"
+    """See `wandb_logger`."""
+
+    @rank_zero_only
+    def define_best(self, best: Mapping[str, bool]) -> None:
+        """Declares values of which the summary holds the best: `val/psnr_y` becomes `val/psnr_y.max` there.
+
+        Args:
+            best: Name -> whether higher is better.
+        """
+        for name, is_higher_better in best.items():
+            summary = "max" if is_higher_better else "min"
+            self.experiment.define_metric(name, step_metric=_STEP, step_sync=True, summary=summary)
+        self.experiment.define_metric("time/*", step_metric=_STEP, step_sync=True, summary="mean")
 
 
 def wandb_logger(
@@ -32,9 +53,12 @@ def wandb_logger(
     entity: str | None = None,
     name: str | None = None,
     group: str | None = None,
+    job_type: str | None = None,
     tags: list[str] | None = None,
     notes: str | None = None,
-) -> WandbLogger:
+    artifacts: Artifacts = "none",
+    code: bool = False,
+) -> WandbRun:
     """A run in Weights & Biases; continuing the run's folder continues the same W&B run.
 
     Args:
@@ -43,10 +67,15 @@ def wandb_logger(
             `disabled` writes nothing.
         project: W&B project.
         entity: W&B user or team.
-        name: Shown name; None for the folder's.
+        name: Shown name; None for the folder's, with the sweep's before it.
         group: Name that a sweep's jobs share.
+        job_type: `train`, `evaluate`, `trial`, …
         tags: W&B tags.
         notes: W&B notes.
+        artifacts: Weights that are kept as a model artifact when the run ends: `none`; `best`, with the figures of the
+            test as its metadata; `all`, with the last checkpoint and the config beside them.
+        code: Let W&B record the working folder's repository: its address, commit and uncommitted changes, which may
+            hold secrets. The commit of this package is in the config anyway, as `run.commit`.
 
     Raises:
         UserError: `online` was asked for without a key or a network.
@@ -60,22 +89,29 @@ def wandb_logger(
         os.environ[variable] = str(base / "local")
     import wandb
 
-    logger = WandbLogger(
+    logger = WandbRun(
         save_dir=folder,
         project=project,
         entity=entity,
-        name=name or Path(folder).name,
+        name=name or _shown_name(Path(folder), group),
         group=group,
+        job_type=job_type,
         tags=tags,
         notes=notes,
         id=_run_id(base / "run_id"),
         resume="allow",
         mode=mode,
-        settings=wandb.Settings(silent=True, console="off", init_timeout=15),
+        settings=wandb.Settings(silent=True, console="off", init_timeout=15, disable_git=not code, disable_code=True),
     )
+    logger.artifacts = artifacts
     # Lightning passes it on even where it is unset, and W&B warns about it in every run.
     logger._wandb_init.pop("anonymous", None)
     return logger
+
+
+def _shown_name(folder: Path, group: str | None) -> str:
+    """The folder's name; a sweep's jobs are called `0`, `1`, … in all sweeps."""
+    return f"{group}/{folder.name}" if group is not None and folder.parent.name == group else folder.name
 
 
 def _run_id(file: Path) -> str:
@@ -116,36 +152,6 @@ def _has_key(host: str) -> bool:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
-
-
-def replay(loggers: Sequence[Logger], rows: Sequence[Mapping[str, str]]) -> None:
-    """Logs the rows of the pieces before into an offline W&B run, so that its newest file shows the whole run.
-
-    W&B writes a file for each piece. One that continues a run online needs no repetition: the server has the rows.
-
-    Args:
-        loggers: Those of the run.
-        rows: Of `metrics.csv`, as `MetricsCsv.rows` gives them.
-    """
-    for logger in loggers:
-        if isinstance(logger, WandbLogger) and logger._wandb_init.get("mode") == "offline":
-            for row in rows:
-                values = {name: float(text) for name, text in row.items() if name != "step" and text}
-                logger.log_metrics(values, step=int(row["step"]))
-
-
-def log_table(loggers: Sequence[Logger], scores: Sequence[ImageScore], method: MethodId) -> None:
-    """Sends a method's figures of each image to W&B, with bicubic's beside them."""
-    bicubic = bicubic_scores(scores)
-    columns = ["method", "set", "scale", "name", "psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain"]
-    data = []
-    for score in (s for s in scores if s.method == method):
-        base = bicubic[score.image]
-        figures = [score.psnr_y, score.ssim_y, base.psnr_y, base.ssim_y, gain(score.psnr_y, base.psnr_y)]
-        data.append([method.label, score.set, score.scale, score.name, *figures])
-    for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            logger.log_table("results", columns=columns, data=data)
 
 
 def finish_wandb(*, exit_code: int) -> None:

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 _PACKAGES = ("torch", "lightning", "hydra-core", "numpy", "pillow")
 
 
-def describe(trainer: pl.Trainer, net: nn.Module, command: str) -> dict[str, Any]:
+def describe(trainer: pl.Trainer, net: nn.Module, command: str, *, scale: int) -> dict[str, Any]:
     """Plain facts for the log, W&B and `results.json`; no environment variables, so no secrets."""
+    from sr_lightning.inference.cost import multiply_adds_on_paper
+
     return environment(command) | {
         "network": type(net).__name__,
         "parameters": sum(p.numel() for p in net.parameters()),
+        "multiply_adds": multiply_adds_on_paper(net, scale),
         "hardware": f"{hardware(trainer.strategy.root_device, trainer.world_size)}, {trainer.precision}",
     }
 
@@ -83,3 +86,6 @@ def quiet() -> None:
     # A single process without srun is intended.
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
+    # The code of other groups' networks, in spandrel.
+    warnings.filterwarnings("ignore", "torch.meshgrid: in an upcoming release.*")
+    warnings.filterwarnings("ignore", "'saved_variables' is deprecated.*", DeprecationWarning)

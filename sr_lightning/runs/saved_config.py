@@ -34,8 +34,12 @@ RENAMED = {
     "sr_lightning.data.streaming.Shards": "sr_lightning.data.Shards",
     "sr_lightning.adversarial.Adversary": "sr_lightning.training.adversarial.Adversary",
 }
-# Families of names that only stand for parts of networks, losses, optimizers and schedules.
-_HARMLESS = re.compile(r"torch\.(optim|optim\.lr_scheduler|nn)\.[A-Z]\w*")
+# Families of names that only stand for parts of networks, losses, optimizers and schedules, and those of Lightning's
+# callbacks that write no files.
+_HARMLESS = re.compile(
+    r"torch\.(optim|optim\.lr_scheduler|nn)\.[A-Z]\w*"
+    r"|lightning\.pytorch\.callbacks\.(EarlyStopping|LearningRateMonitor|ModelSummary|Timer)"
+)
 _DEEPEST = 32  # levels of a config
 _TARGET = re.compile(r"_target_: *([\w.]+)")
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
@@ -14,6 +14,7 @@ from sr_lightning.data.batch import TrainBatch
 from sr_lightning.errors import UserError
 from sr_lightning.losses import CompositeLoss
 from sr_lightning.losses.adversarial import AdversarialLoss
+from sr_lightning.metrics.base import QualityMetric
 from sr_lightning.training.module import OptimizerFactory, SchedulerFactory, SRModule
 
 
@@ -65,6 +66,7 @@ class AdversarialModule(SRModule):
         optimizer: Builds the network's optimizer.
         scheduler: Builds the schedule of each of the two optimizers.
         config: As in `SRModule`.
+        metrics: As in `SRModule`.
         resets_optimizers: As in `SRModule`.
         gradient_clip_val: Norm to which the gradients of each of the two are clipped; None: they are not. (The
             Trainer refuses its own argument of this name where a module steps by itself.)
@@ -82,11 +84,18 @@ class AdversarialModule(SRModule):
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
         config: dict[str, Any] | None = None,
+        metrics: Mapping[str, QualityMetric] | None = None,
         resets_optimizers: bool = False,
         gradient_clip_val: float | None = None,
     ) -> None:
         super().__init__(
-            net, loss, optimizer=optimizer, scheduler=scheduler, config=config, resets_optimizers=resets_optimizers
+            net,
+            loss,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            config=config,
+            metrics=metrics,
+            resets_optimizers=resets_optimizers,
         )
         self.automatic_optimization = False
         self.adversary = adversary
@@ -149,6 +158,11 @@ class AdversarialModule(SRModule):
         """Clips, for either optimizer; the gradients are unscaled by now."""
         if self.gradient_clip_val:
             self.clip_gradients(optimizer, self.gradient_clip_val)
+
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """With the adversarial term."""
+        return super().term_weights | {"adversarial": self.adversary.weight}
 
     def build_optimizers(self) -> list[Optimizer]:
         """The network's, then the discriminator's."""

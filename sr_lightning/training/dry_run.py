@@ -23,6 +23,7 @@ from sr_lightning.models.base import min_size
 from sr_lightning.text import nearest, shown
 from sr_lightning.training.adversarial import AdversarialModule
 from sr_lightning.training.failures import explain
+from sr_lightning.training.logged_names import monitorable, validated
 from sr_lightning.training.module import SRModule
 
 _EVAL_SIZE = 24  # LR pixels of the validation image
@@ -63,22 +64,22 @@ def dry_run(module: SRModule, data: SRDataModule, trainer: pl.Trainer) -> None:
 
 
 def _check_monitors(module: SRModule, data: SRDataModule, trainer: pl.Trainer) -> None:
-    """Lightning finds a value that nobody logs only after the first validation."""
+    """Lightning finds a value that nobody logs only after the first validation, and a wrong direction never."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    better, known = validated(module, data), monitorable(module, data)
     if not data.val_sets or any(not _is_ours(callback) for callback in callbacks):
-        return  # a callback of the user's may log what it likes
-    sets = [f"val/{images.name}/x{scale}/" for images in data.val_sets for scale in data.scales]
-    known = {f"{begin}{name}" for begin in sets for name in ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y")}
-    known |= {"val/psnr_y", "val/gain", "train/loss", "step", "epoch", "lr", "time/data_wait", "time/samples_per_s"}
-    known |= {f"train/loss/{name}" for name in (module.loss.weights if module.loss else ())}
-    if isinstance(module, AdversarialModule):
-        known |= {f"train/loss/{name}" for name in ("adversarial", "discriminator")}
-        known |= {f"train/discriminator/{name}" for name in ("real", "fake")}
+        known = set()  # a callback of the user's may log what it likes
     for callback in callbacks:
-        monitor = getattr(callback, "monitor", None)
-        if isinstance(monitor, str) and monitor not in known:
-            name = type(callback).__name__
+        name, monitor = type(callback).__name__, getattr(callback, "monitor", None)
+        if known and isinstance(monitor, str) and monitor not in known:
             raise UserError(f"callbacks: {name} monitors {monitor!r}, which nothing logs; {nearest(monitor, known)}")
+        mode = getattr(callback, "mode", None)
+        right = "max" if better.get(str(monitor), True) else "min"
+        if monitor in better and mode in ("min", "max") and mode != right:
+            which = "higher" if right == "max" else "lower"
+            raise UserError(
+                f"callbacks: {name} monitors {monitor} with mode: {mode}, but {which} is better; allowed: mode: {right}"
+            )
 
 
 def _check_degradation(degrade: Degradation) -> None:

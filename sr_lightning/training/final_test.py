@@ -10,14 +10,14 @@ from typing import Any
 import lightning.pytorch as pl
 from rich.console import Console
 
-from sr_lightning.callbacks import Checkpoints, Elapsed
+from sr_lightning.callbacks import Checkpoints, Elapsed, Pictures
 from sr_lightning.checkpoints.weights import load_weights
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.degradations.base import lr_protocol
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
 from sr_lightning.evaluation.tables import TITLE, TRAINING, records, terminal
-from sr_lightning.loggers.weights_and_biases import log_table
+from sr_lightning.loggers.records import log_table, log_weights
 from sr_lightning.text import LOG_ONLY, printable
 from sr_lightning.training.module import SRModule
 
@@ -47,11 +47,13 @@ def final_test(
     scores = module.results
     rows = summarise(scores)
     gains = {f"test/{row.set}/x{row.scale}/gain": row.gain for row in rows if row.method != BICUBIC}
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
+    minutes = next(callback.seconds for callback in callbacks if isinstance(callback, Elapsed)) / 60
+    figures = logged_values(rows, "test") | gains | {"time/minutes": minutes}
     for logger in trainer.loggers:
-        logger.log_metrics(logged_values(rows, "test") | gains, step=trainer.global_step)
+        logger.log_metrics(figures, step=trainer.global_step)
     if not trainer.is_global_zero:
         return reached
-    minutes = next(c.seconds for c in trainer.callbacks if isinstance(c, Elapsed)) / 60  # type: ignore[attr-defined]  # set by a connector
     checkpoint = "checkpoints/best.ckpt" if best.is_file() else None
     facts = {module.method: {"checkpoint": checkpoint, "params": info["parameters"]}}
     write_results(
@@ -63,7 +65,9 @@ def final_test(
         | {"training_pictures_left_out": data.left_out}
         | {"split": "test" if data.has_test_sets else "validation"},
     )
-    log_table(trainer.loggers, scores, module.method)
+    pictures = next((callback for callback in callbacks if isinstance(callback, Pictures)), None)
+    log_table(trainer.loggers, scores, [module.method], pictures.panels if pictures else {})
+    log_weights(trainer.loggers, folder, figures)
     title = TITLE if data.has_test_sets else f"Validation images, which chose the checkpoint (no data.test)\n{TITLE}"
     table = terminal(records(rows, facts), TRAINING, title=title)
     lines = [printable(row.exactness) for row in rows if row.exactness]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
@@ -26,6 +26,7 @@ from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, gather
 from sr_lightning.image.color import replace_luma, rgb_to_y
 from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
+from sr_lightning.metrics.base import QualityMetric
 from sr_lightning.models.base import network_traits
 from sr_lightning.text import enumerated
 
@@ -44,6 +45,7 @@ class SRModule(pl.LightningModule):
         optimizer: Builds the optimizer from the parameters.
         scheduler: Builds the schedule from the optimizer and the number of steps; None: a constant learning rate.
         config: The resolved config as plain data; goes into every checkpoint.
+        metrics: Metrics of validations and tests beside PSNR and SSIM, by name.
         resets_optimizers: When a run is resumed, take learning rates, schedules and other settings of the optimizers
             from the arguments, not from the checkpoint; the moments of the gradients stay.
     """
@@ -56,6 +58,7 @@ class SRModule(pl.LightningModule):
         optimizer: OptimizerFactory | None = None,
         scheduler: SchedulerFactory | None = None,
         config: dict[str, Any] | None = None,
+        metrics: Mapping[str, QualityMetric] | None = None,
         resets_optimizers: bool = False,
     ) -> None:
         super().__init__()
@@ -64,6 +67,7 @@ class SRModule(pl.LightningModule):
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.config = config or {}
+        self.metrics = dict(metrics or {})
         self.resets_optimizers = resets_optimizers
         self.channels = network_traits(net).channels
         self.method = MethodId(type(net).__name__)
@@ -95,13 +99,26 @@ class SRModule(pl.LightningModule):
             self.log_terms(total.detach(), detached)
         return {"loss": total, "terms": detached}
 
+    @property
+    def term_weights(self) -> dict[str, float]:
+        """The terms that make up the total, and their weights in it."""
+        return self.loss.weights if self.loss is not None else {}
+
     def log_terms(self, total: Tensor, terms: dict[str, Tensor]) -> None:
-        """The loss and its terms, without their weights: means over the batches that a step accumulates."""
+        """The loss, its terms without their weights, and each one's share of the loss with its weight.
+
+        All are means over the batches that a step accumulates.
+        """
         self._accumulated.append({"train/loss": total, **{f"train/loss/{name}": term for name, term in terms.items()}})
         if len(self._accumulated) < self.trainer.accumulate_grad_batches:
             return
         parts, self._accumulated = self._accumulated, []
-        self.log_dict({name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}, sync_dist=True)
+        means = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
+        weights = self.term_weights
+        if len(weights) > 1:  # of a single term it is always 1
+            loss = means["train/loss"]
+            means |= {f"train/share/{name}": w * means[f"train/loss/{name}"] / loss for name, w in weights.items()}
+        self.log_dict(means, sync_dist=True)
 
     def enlarged(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
         """SR and HR of a batch, (N, C, h·s, w·s) each, as the loss wants them.
@@ -202,8 +219,9 @@ class SRModule(pl.LightningModule):
         # Bicubic never changes; an image is validated as a crop and tested whole.
         key = (batch.set, batch.scale, batch.key, batch.hr.shape)
         if key not in self._baseline:
-            self._baseline[key] = bicubic_score(batch)
-        self.results += [score_output(sr, batch, method=self.method, seconds=seconds), self._baseline[key]]
+            self._baseline[key] = bicubic_score(batch, self.metrics)
+        own = score_output(sr, batch, method=self.method, seconds=seconds, metrics=self.metrics)
+        self.results += [own, self._baseline[key]]
         return sr
 
     test_step = validation_step
@@ -231,9 +249,9 @@ class SRModule(pl.LightningModule):
         rows = summarise(finite or self.results)
         self.log_dict(logged_values(rows, "val"))
         own = [row for row in rows if row.method == self.method]
-        mean, gain = (sum(getattr(row, name) for row in own) / len(own) for name in ("psnr_y", "gain"))
-        self.log("val/psnr_y", mean)
-        self.log("val/gain", gain)
+        mean, ssim, gain = (sum(getattr(row, name) for row in own) / len(own) for name in ("psnr_y", "ssim_y", "gain"))
+        self.log_dict({"val/psnr_y": mean, "val/ssim_y": ssim, "val/gain": gain})
+        self.log_dict({f"val/{name}": sum(row.more[name] for row in own) / len(own) for name in self.metrics})
         self.validation = {"psnr_y": mean, "bicubic_psnr_y": mean - gain}
 
     def _name_exact(self, names: list[str]) -> None:

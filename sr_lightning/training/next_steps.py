@@ -33,7 +33,7 @@ def print_next_steps(run: Run, config: TrainConfig) -> None:
     print(f"weights     {folder}/checkpoints/best.ckpt")
     if (config.logger.get("wandb") or {}).get("mode") == "offline":
         print(f"W&B         look: wandb leet {folder}/wandb/latest-run")
-        print(f"            send: wandb sync {folder}/wandb/offline-run-*")
+        print(f"            send: wandb sync {folder}/wandb/latest-run")
     if run.group is None:
         checkpoint = _typed("checkpoint", folder)
         longer = f"trainer.max_steps={2 * config.trainer['max_steps']}"

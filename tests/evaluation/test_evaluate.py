@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -568,3 +570,28 @@ def test_evaluations_that_start_in_the_same_second_get_folders_of_their_own(fold
     for _ in range(2):
         assert main(["model=bicubic", "scale=4", *mine(folder), *QUICK]) == 0
     assert {path.name for path in Path("runs/evaluate").iterdir()} == {"2026-01-01_00-00-00", "2026-01-01_00-00-00_2"}
+
+
+def test_an_evaluation_in_wandb_and_tensorboard(folder, tmp_path):
+    """Job type evaluate; the names that training logs of its test; tables of sets and images, with the images."""
+    path = save_network(tmp_path / "a.ckpt")
+    assert main([*QUICK, f"checkpoint={{mine: {path}}}", *mine(folder), "logger=all"]) == 0
+    (run,) = (only_run() / "wandb").glob("offline-run-*")
+    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
+    records = [
+        json.loads(line) for line in subprocess.run(command, capture_output=True, check=True).stdout.splitlines()
+    ]
+    (head,) = (record["run"] for record in records if record["type"] == "run")
+    assert (head["job_type"], head["tags"]) == ("evaluate", ["x4", "mine"])
+    figures = {key: value for r in records if r["type"] == "history" for key, value in r["history"]["item"].items()}
+    own, bicubic = (row for row in sorted(document()["rows"], key=lambda row: row["method"] == "bicubic"))
+    assert figures["test/Mine/x4/psnr_y"] == pytest.approx(own["psnr_y"])
+    assert figures["test/Mine/x4/gain"] == pytest.approx(own["gain"])
+    assert figures["test/Mine/x4/bicubic_psnr_y"] == pytest.approx(bicubic["psnr_y"])
+    (sets,) = (run / "files/media/table/test").glob("sets*.json")
+    assert [row[0] for row in json.loads(sets.read_text())["data"]] == ["bicubic", "mine"]
+    (images,) = (run / "files/media/table/test").glob("images*.json")
+    images = json.loads(images.read_text())
+    assert len(images["data"]) == 6
+    assert all(row[-5:] == ["Image"] * 5 for row in images["data"])
+    assert list((only_run() / "tensorboard").glob("events*"))

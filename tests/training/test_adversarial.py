@@ -65,6 +65,10 @@ def test_what_a_run_leaves(gan):
     for row in rows:
         total = float(row["train/loss/pixel"]) + 0.5 * float(row["train/loss/adversarial"])
         assert float(row["train/loss"]) == pytest.approx(total, rel=1e-5)
+        assert float(row["train/share/adversarial"]) == pytest.approx(
+            0.5 * float(row["train/loss/adversarial"]) / total, rel=1e-5
+        )
+        assert float(row["train/grad_norm"]) > 0
         assert float(row["train/loss/discriminator"]) > 0
         assert row["train/discriminator/real"]
         assert row["train/discriminator/fake"]

@@ -9,8 +9,9 @@ import lightning.pytorch as pl
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import TensorBoardLogger, WandbLogger
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import _LoggerConnector
 from torch.utils.data import DataLoader
 
 
@@ -140,6 +141,22 @@ def test_an_optimizer_says_whether_it_undoes_the_scaling():
 def test_a_profiler_is_asked_at_every_hook():
     """profiler: its `profile` is replaced."""
     assert list(inspect.signature(PassThroughProfiler.profile).parameters) == ["self", "action_name"]
+
+
+def test_the_connector_of_the_logs(fitted):
+    """logged_steps: a subclass replaces it, and overrides these two."""
+    kind = type(fitted[0]._logger_connector)
+    assert kind is _LoggerConnector
+    assert isinstance(kind.should_update_logs, property)
+    assert list(inspect.signature(kind.log_metrics).parameters) == ["self", "metrics", "step"]
+    assert fitted[0].fit_loop.epoch_loop._batches_that_stepped == 5
+
+
+def test_the_writer_of_tensorboard(tmp_path):
+    """tensorboard: hyperparameters are written as Lightning writes them, without its value of -1."""
+    logger = TensorBoardLogger(tmp_path)
+    assert callable(logger.experiment._get_file_writer().add_summary)
+    assert logger._sanitize_params({"a": [1]}) == {"a": "[1]"}
 
 
 def test_the_arguments_for_wandb(tmp_path):

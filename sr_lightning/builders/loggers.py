@@ -1,0 +1,97 @@
+"""Builds the loggers of a run, and what an evaluation tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from sr_lightning.builders.components import build_parts
+from sr_lightning.config.schema import EvaluateConfig, TrainConfig
+from sr_lightning.config.wandb_check import LONGEST_TAG
+from sr_lightning.evaluation.method import training_sets
+from sr_lightning.evaluation.summary import Evaluation
+from sr_lightning.runs.environment import environment
+from sr_lightning.runs.run import Run
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+
+
+def build_loggers(sections: dict[str, dict[str, Any]], run: Run, *, job_type: str, tags: list[str]) -> list[Logger]:
+    """The loggers of a config; group, kind, tags and notes of a W&B run where the config leaves them open.
+
+    Args:
+        sections: The section `logger`.
+        run: The run.
+        job_type: What kind of run it is.
+        tags: See `run_tags`.
+    """
+    from lightning.pytorch.loggers import Logger
+
+    step = run.resume.step if run.resume else None
+    return build_parts(
+        sections,
+        "logger",
+        Logger,
+        folder=str(run.folder),
+        group=run.group,
+        purge_step=None if step is None else step + 1,
+        job_type=job_type,
+        tags=tags,
+        notes=run.command,
+    )
+
+
+def run_tags(network: str, config: TrainConfig) -> list[str]:
+    """The tags of a training: scales, network, names of the training folders, and `gan` where it plays against one."""
+    names = [f"x{scale}" for scale in config.scale] + [network, *training_sets(asdict(config))]
+    return _tags(names + (["gan"] if config.adversarial is not None else []))
+
+
+def build_evaluation_log(config: EvaluateConfig, run: Run, *, rank: int) -> Callable[[Evaluation, float], None]:
+    """A function that logs an evaluation and its minutes; without a logger it does nothing, and imports no lightning.
+
+    Args:
+        config: Checked.
+        run: The run.
+        rank: Of this process; only the first one logs.
+
+    Raises:
+        UserError: A logger cannot be built, or W&B cannot be reached; said before the evaluation takes its time.
+    """
+    if not config.logger or rank > 0:
+        return lambda evaluation, minutes: None
+    from lightning.pytorch.loggers import Logger
+
+    # Group, tags and kind are known when the evaluation is done; whether they can be built, before.
+    build_parts(config.logger, "logger", Logger, folder=str(run.folder))
+
+    def log(evaluation: Evaluation, minutes: float) -> None:
+        from sr_lightning.loggers.records import log_evaluation
+        from sr_lightning.loggers.weights_and_biases import finish_wandb
+
+        first = evaluation.methods[0] if evaluation.methods else None
+        scales = sorted({score.scale for score in evaluation.scores})
+        tags = _tags([*(f"x{scale}" for scale in scales), *(method.label for method in evaluation.methods)])
+        loggers = build_loggers(config.logger, run, job_type="evaluate", tags=tags)
+        adds = {scale: cost.multiply_adds for (_, scale), cost in evaluation.costs.items()}
+        facts = {
+            "network": first.label if first else "bicubic",
+            "parameters": first.params if first else 0,
+            "multiply_adds": next(iter(adds.values()), None),
+            "train_data": first.trained_on if first else "",
+        }
+        settings = asdict(config) | {"scale": scales, "run": environment(run.command) | facts | {"minutes": minutes}}
+        exit_code = 1
+        try:
+            log_evaluation(loggers, evaluation, settings)
+            exit_code = 1 if evaluation.refusals else 0
+        finally:
+            finish_wandb(exit_code=exit_code)
+
+    return log
+
+
+def _tags(names: list[str]) -> list[str]:
+    return list(dict.fromkeys(name[:LONGEST_TAG] for name in names if name))

@@ -1,0 +1,48 @@
+"""The check of `metrics` of an evaluation and `val_metrics` of a training: names of ours, and classes of any other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sr_lightning.config.section_check import check_section
+from sr_lightning.config.signatures import table_keys
+from sr_lightning.text import nearest
+
+_TAKEN = ("psnr_y", "ssim_y", "gain", "name", "key", "set", "scale", "method")
+
+
+def checked_metrics(key: str, value: Any, findings: list[str]) -> dict[str, dict[str, Any]]:
+    """Checks a section of metrics.
+
+    Args:
+        key: `metrics` or `val_metrics`.
+        value: null, a name of ours, a list of them, or a mapping from a name to `true` (ours) or to a section.
+        findings: Receives one message for each thing that is wrong.
+
+    Returns:
+        Name -> section; empty for ours.
+    """
+    ours = table_keys("sr_lightning.metrics.quality", "METRICS")
+    names = [value] if isinstance(value, str) else value
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        value = dict.fromkeys(names, True)
+    if value is not None and not isinstance(value, dict):
+        allowed = f"a list of {', '.join(ours)}, or one of your own: +{key}.mine={{_target_: my.Metric}}"
+        findings.append(f"{key}: found {value!r}, allowed: {allowed}")
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for name, section in (value or {}).items():
+        if isinstance(section, dict):
+            if not str(name).isidentifier() or name in _TAKEN or str(name).startswith("bicubic"):
+                findings.append(f"{key}.{name}: allowed: a name of letters, not {', '.join(_TAKEN)}, bicubic…")
+            check_section(section, f"{key}.{name}", findings, extra={"higher_is_better": "bool"})
+            found[str(name)] = section
+        elif section is True and name in ours:
+            found[str(name)] = {}
+        elif section is True:
+            own = f"one of your own is +{key}.mine={{_target_: my.Metric}}"
+            where = key if isinstance(names, list) else f"{key}.{name}"
+            findings.append(f"{where}: found {name!r}, {nearest(str(name), ours)}; {own}")
+        elif section not in (None, False):
+            findings.append(f"{key}.{name}: found {section!r}, allowed: true (one of ours), a section with a _target_")
+    return found

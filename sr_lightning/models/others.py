@@ -1,0 +1,345 @@
+"""Networks of other groups, in the code of spandrel (an optional extra), padded to the sizes that they take."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from sr_lightning.errors import UserError
+from sr_lightning.models.base import SRNetwork
+from sr_lightning.models.conversion import Official, State
+
+# What a checkpoint may name; `SpandrelNetwork` takes any module, so that it is none of these.
+__all__ = [
+    "ATD",
+    "CRAFT",
+    "DAT",
+    "DRCT",
+    "HAT",
+    "PLKSR",
+    "RGT",
+    "SAFMN",
+    "MoSR",
+    "OmniSR",
+    "SeemoRe",
+    "Swin2SR",
+]
+
+
+class SpandrelNetwork(SRNetwork):
+    """Adapts a class of spandrel to our interface, for training and inference.
+
+    Args:
+        net: (N, 3, h, w) in [0, 1] -> (N, 3, h·s, w·s).
+        scale: Its s.
+        multiple_of: Sides are padded to a multiple of it, and the SR image is cut after.
+        minimum: Sides are padded to it.
+    """
+
+    def __init__(self, net: nn.Module, scale: int, *, multiple_of: int = 1, minimum: int = 1) -> None:
+        super().__init__()
+        self.scales = (scale,)
+        self.net = net
+        self.multiple_of, self.minimum = multiple_of, minimum
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, h, w) in [0, 1] -> (N, 3, h·s, w·s)."""
+        height, width = x.shape[-2:]
+        bottom, right = (self._missing(side) for side in (height, width))
+        if bottom or right:
+            mode = "reflect" if bottom < height and right < width else "replicate"
+            x = F.pad(x, (0, right, 0, bottom), mode=mode)
+        y: Tensor = self.net(x)
+        return y[..., : height * self.scales[0], : width * self.scales[0]]
+
+    def _missing(self, side: int) -> int:
+        """Pixels that a side lacks."""
+        wanted = max(side, self.minimum)
+        return wanted + -wanted % self.multiple_of - side
+
+    @staticmethod
+    def from_official(state: State) -> Official | None:
+        """The authors' files hold the network without the adapter."""
+        if any(name.startswith("net.") for name in state):
+            return None
+        return Official({f"net.{name}": value for name, value in state.items()}, {})
+
+
+def _spandrel(name: str) -> Any:
+    """Spandrel's class of an architecture.
+
+    Raises:
+        UserError: spandrel is not installed.
+    """
+    try:
+        module = importlib.import_module(f"spandrel.architectures.{name}")
+    except ImportError:
+        raise UserError(
+            f"model: {name} is in spandrel, which is not installed; allowed: pip install 'sr_lightning[spandrel]'"
+        ) from None
+    return getattr(module, name)
+
+
+class HAT(SpandrelNetwork):
+    """Chen et al. 2023, Activating More Pixels in Image Super-Resolution Transformer, CVPR."""
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        embed_dim: int = 48,
+        depths: Sequence[int] = (6, 6, 6, 6),
+        num_heads: Sequence[int] = (6, 6, 6, 6),
+        window_size: int = 16,
+        compress_ratio: int = 3,
+        squeeze_factor: int = 30,
+        mlp_ratio: float = 2.0,
+    ) -> None:
+        net = _spandrel("HAT")(
+            upscale=scale,
+            embed_dim=embed_dim,
+            depths=tuple(depths),
+            num_heads=tuple(num_heads),
+            window_size=window_size,
+            compress_ratio=compress_ratio,
+            squeeze_factor=squeeze_factor,
+            mlp_ratio=mlp_ratio,
+        )
+        super().__init__(net, scale, minimum=16)
+
+
+class DAT(SpandrelNetwork):
+    """Chen et al. 2023, Dual Aggregation Transformer for Image Super-Resolution, ICCV."""
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        embed_dim: int = 60,
+        depth: Sequence[int] = (18,),
+        num_heads: Sequence[int] = (6,),
+        split_size: Sequence[int] = (8, 32),
+        expansion_factor: float = 2.0,
+        resi_connection: str = "3conv",
+        upsampler: str = "pixelshuffledirect",
+    ) -> None:
+        net = _spandrel("DAT")(
+            upscale=scale,
+            embed_dim=embed_dim,
+            depth=list(depth),
+            num_heads=list(num_heads),
+            split_size=list(split_size),
+            expansion_factor=expansion_factor,
+            resi_connection=resi_connection,
+            upsampler=upsampler,
+        )
+        super().__init__(net, scale, minimum=16)
+
+
+class ATD(SpandrelNetwork):
+    """Zhang et al. 2024, Transcending the Limit of Local Window, CVPR: an adaptive dictionary of tokens."""
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        embed_dim: int = 48,
+        depths: Sequence[int] = (6, 6, 6, 6),
+        num_heads: Sequence[int] = (4, 4, 4, 4),
+        window_size: int = 16,
+        category_size: int = 128,
+        num_tokens: int = 64,
+        reducted_dim: int = 8,
+        convffn_kernel_size: int = 7,
+        mlp_ratio: float = 1.0,
+        upsampler: str = "pixelshuffledirect",
+    ) -> None:
+        net = _spandrel("ATD")(
+            upscale=scale,
+            embed_dim=embed_dim,
+            depths=tuple(depths),
+            num_heads=tuple(num_heads),
+            window_size=window_size,
+            category_size=category_size,
+            num_tokens=num_tokens,
+            reducted_dim=reducted_dim,
+            convffn_kernel_size=convffn_kernel_size,
+            mlp_ratio=mlp_ratio,
+            upsampler=upsampler,
+        )
+        super().__init__(net, scale, multiple_of=window_size)
+
+
+class RGT(SpandrelNetwork):
+    """Chen et al. 2024, Recursive Generalization Transformer for Image Super-Resolution, ICLR."""
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        embed_dim: int = 48,
+        depth: Sequence[int] = (6, 6),
+        num_heads: Sequence[int] = (6, 6),
+        split_size: Sequence[int] = (8, 32),
+        c_ratio: float = 0.5,
+        mlp_ratio: float = 2.0,
+    ) -> None:
+        net = _spandrel("RGT")(
+            upscale=scale,
+            embed_dim=embed_dim,
+            depth=list(depth),
+            num_heads=list(num_heads),
+            split_size=list(split_size),
+            c_ratio=c_ratio,
+            mlp_ratio=mlp_ratio,
+        )
+        super().__init__(net, scale, minimum=16)
+
+
+class DRCT(SpandrelNetwork):
+    """Hsu et al. 2024, DRCT: Saving Image Super-Resolution away from Information Bottleneck, CVPR workshops."""
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        embed_dim: int = 48,
+        depths: Sequence[int] = (6, 6),
+        num_heads: Sequence[int] = (6, 6),
+        window_size: int = 16,
+        gc: int = 16,
+        mlp_ratio: float = 2.0,
+    ) -> None:
+        net = _spandrel("DRCT")(
+            upscale=scale,
+            embed_dim=embed_dim,
+            depths=tuple(depths),
+            num_heads=tuple(num_heads),
+            window_size=window_size,
+            gc=gc,
+            mlp_ratio=mlp_ratio,
+            upsampler="pixelshuffle",
+        )
+        super().__init__(net, scale, multiple_of=window_size)
+
+
+class CRAFT(SpandrelNetwork):
+    """Li et al. 2023, Feature Modulation Transformer: Cross-Refinement of Global Representation, ICCV."""
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        embed_dim: int = 48,
+        depths: Sequence[int] = (2, 2, 2, 2),
+        num_heads: Sequence[int] = (6, 6, 6, 6),
+    ) -> None:
+        net = _spandrel("CRAFT")(
+            upscale=scale, embed_dim=embed_dim, depths=list(depths), num_heads=list(num_heads), window_size=16
+        )
+        super().__init__(net, scale, multiple_of=16)
+
+
+class PLKSR(SpandrelNetwork):
+    """Lee et al. 2024, Partial Large Kernel CNNs for Efficient Super-Resolution."""
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        dim: int = 64,
+        n_blocks: int = 12,
+        kernel_size: int = 13,
+        ccm_type: str = "DCCM",
+        split_ratio: float = 0.25,
+        use_ea: bool = False,
+    ) -> None:
+        net = _spandrel("PLKSR")(
+            upscaling_factor=scale,
+            dim=dim,
+            n_blocks=n_blocks,
+            kernel_size=kernel_size,
+            ccm_type=ccm_type,
+            split_ratio=split_ratio,
+            use_ea=use_ea,
+        )
+        super().__init__(net, scale)
+
+
+class SAFMN(SpandrelNetwork):
+    """Sun et al. 2023, Spatially-Adaptive Feature Modulation for Efficient Image Super-Resolution, ICCV."""
+
+    def __init__(self, scale: int = 4, *, dim: int = 36, n_blocks: int = 8, ffn_scale: float = 2.0) -> None:
+        net = _spandrel("SAFMN")(upscaling_factor=scale, dim=dim, n_blocks=n_blocks, ffn_scale=ffn_scale)
+        super().__init__(net, scale, multiple_of=8)
+
+
+class OmniSR(SpandrelNetwork):
+    """Wang et al. 2023, Omni Aggregation Networks for Lightweight Image Super-Resolution, CVPR."""
+
+    def __init__(self, scale: int = 4, *, num_feat: int = 64, res_num: int = 5, window_size: int = 8) -> None:
+        net = _spandrel("OmniSR")(up_scale=scale, num_feat=num_feat, res_num=res_num, window_size=window_size)
+        super().__init__(net, scale, multiple_of=window_size, minimum=16)
+
+
+class SeemoRe(SpandrelNetwork):
+    """Zamfir et al. 2024, See More Details: Efficient Image Super-Resolution by Experts Mining, ICML."""
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        embedding_dim: int = 36,
+        num_layers: int = 6,
+        num_experts: int = 3,
+        recursive: int = 2,
+        lr_space: str = "exp",
+    ) -> None:
+        net = _spandrel("SeemoRe")(
+            scale=scale,
+            embedding_dim=embedding_dim,
+            num_layers=num_layers,
+            num_experts=num_experts,
+            recursive=recursive,
+            lr_space=lr_space,
+        )
+        super().__init__(net, scale, minimum=16)
+
+
+class MoSR(SpandrelNetwork):
+    """MoSR of the project neosr: gated convolutions (Yu and Wang 2024, MambaOut) for super-resolution."""
+
+    def __init__(self, scale: int = 4, *, dim: int = 64, n_block: int = 12, kernel_size: int = 7) -> None:
+        net = _spandrel("MoSR")(upscale=scale, dim=dim, n_block=n_block, kernel_size=kernel_size)
+        super().__init__(net, scale)
+
+
+class Swin2SR(SpandrelNetwork):
+    """Conde et al. 2022, Swin2SR: SwinV2 Transformer for Compressed Image Super-Resolution, ECCV workshops."""
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        embed_dim: int = 60,
+        depths: Sequence[int] = (6, 6, 6, 6),
+        num_heads: Sequence[int] = (6, 6, 6, 6),
+        window_size: int = 8,
+        mlp_ratio: float = 2.0,
+        upsampler: str = "pixelshuffledirect",
+    ) -> None:
+        net = _spandrel("Swin2SR")(
+            upscale=scale,
+            img_size=64,
+            embed_dim=embed_dim,
+            depths=list(depths),
+            num_heads=list(num_heads),
+            window_size=window_size,
+            mlp_ratio=mlp_ratio,
+            upsampler=upsampler,
+        )
+        super().__init__(net, scale, minimum=16)

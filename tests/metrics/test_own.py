@@ -1,0 +1,105 @@
+"""Metrics of one's own and of torchmetrics, in evaluations and validations."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from helpers.evaluations import QUICK, document, mine, only_run, per_image, save_network
+from sr_lightning.errors import UserError
+from sr_lightning.evaluate import main as evaluate
+from sr_lightning.metrics.own import OwnMetric
+from sr_lightning.train import main
+
+pytestmark = pytest.mark.usefixtures("_hydras_logging")
+TORCHMETRICS = "torchmetrics.image.PeakSignalNoiseRatio"
+OWN = """
+import torch
+
+class MeanError:
+    higher_is_better = False
+    def __call__(self, sr, hr):
+        return (sr - hr).abs().mean()
+
+class Wrong:
+    higher_is_better = True
+    def __call__(self, sr, hr):
+        return sr - hr
+
+def brightness(sr, hr):
+    return float(sr.mean())
+"""
+
+
+@pytest.fixture
+def _own(tmp_path, monkeypatch):
+    (tmp_path / "own_metrics.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("_own")
+def test_own_classes_and_torchmetrics_in_an_evaluation(folder, tmp_path, capsys):
+    """Their figures are those of the saved images, shaved, in [0, 1]; ours stand beside them."""
+    path = save_network(tmp_path / "a.ckpt")
+    own = [
+        "+metrics.mae={_target_: own_metrics.MeanError}",
+        f"+metrics.rgb={{_target_: {TORCHMETRICS}, data_range: 1.0}}",
+    ]
+    assert (
+        evaluate([*QUICK, f"checkpoint={path}", *mine(folder), *own, "+metrics.ms_ssim=true", "save_pictures=true"])
+        == 0
+    )
+    said = capsys.readouterr().out
+    assert "mae (lower is better): MeanError" in said
+    assert "rgb (higher is better): PeakSignalNoiseRatio" in said
+    row = next(row for row in per_image() if (row["name"], row["method"]) == ("img_0.png", "EDSR"))
+    (picture,) = only_run().glob("pictures/EDSR*/Mine/x4/img_0.png")
+    a, b = (np.asarray(Image.open(file), np.float64) / 255 for file in (picture, folder / "img_0.png"))
+    a, b = (x[: 96 - 4, : 112 - 4][4:, 4:] for x in (a, b))
+    assert float(row["mae"]) == pytest.approx(np.abs(a - b).mean(), rel=1e-4)
+    assert float(row["rgb"]) == pytest.approx(-10 * np.log10(((a - b) ** 2).mean()), rel=1e-4)
+    assert {"mae", "rgb"} <= set(document()["rows"][0])
+    assert "ms_ssim" in row
+
+
+@pytest.mark.usefixtures("_own")
+def test_own_metrics_at_validations_choose_the_best(tiny):
+    """By a value of which less is better; bicubic's stands beside it."""
+    watch = ["+val_metrics.mae={_target_: own_metrics.MeanError}", "callbacks.checkpoints.monitor=val/mae"]
+    assert main([*tiny, *watch, "hydra.run.dir=a"]) == 2  # mode=max is the other way round
+    assert main([*tiny, *watch, "callbacks.checkpoints.mode=min", "hydra.run.dir=a"]) == 0
+    with Path("a/metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/mae"]]
+    assert [int(row["step"]) for row in rows] == [2, 4]
+    best = torch.load("a/checkpoints/best.ckpt", weights_only=True)["global_step"]
+    assert best == min((float(row["val/mae"]), int(row["step"])) for row in rows)[1]
+    assert all(float(row["val/heldout/x4/bicubic_mae"]) > 0 for row in rows)
+    found = json.loads(Path("a/results.json").read_text())["rows"]
+    assert all("mae" in row for row in found)
+
+
+@pytest.mark.usefixtures("_own")
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ("{_target_: own_metrics.brightness, _partial_: true}", "does not say whether higher is better"),
+        ("{_target_: own_metrics.Wrong}", "Wrong gave (1, 3, 256, 256), allowed: a number"),
+        ("{_target_: own_metrics.Nothing}", "cannot build own_metrics.Nothing"),
+        ("true", "found 'mine', allowed: dists, lpips, ms_ssim, niqe; one of your own is +metrics.mine="),
+    ],
+)
+def test_what_is_no_metric_is_told(section, said, folder, capsys):
+    assert evaluate([*QUICK, "model=bicubic", "scale=4", *mine(folder), f"+metrics.mine={section}"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_function_is_told_its_direction():
+    metric = OwnMetric("x", lambda sr, hr: (sr - hr).square().mean(), higher_is_better=False)
+    image = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
+    assert metric(image, image) == 0
+    with pytest.raises(UserError, match=r"x: .* fails on 256x256 pixels: ZeroDivisionError"):
+        OwnMetric("x", lambda sr, hr: 1 / 0, higher_is_better=True)

@@ -1,0 +1,84 @@
+"""Networks of other groups behind our interface, trained, evaluated and loaded through the commands."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.evaluations import QUICK, document, mine
+from sr_lightning.checkpoints.matching import differences
+from sr_lightning.errors import UserError
+from sr_lightning.evaluate import main as evaluate
+from sr_lightning.models import others
+from sr_lightning.models.base import check_network
+from sr_lightning.models.others import SpandrelNetwork
+from sr_lightning.train import main
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning"),
+    pytest.mark.filterwarnings("ignore:'saved_variables' is deprecated:DeprecationWarning"),  # of OmniSR
+    pytest.mark.usefixtures("_hydras_logging"),
+]
+
+SMALL = {
+    "ATD": {"embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 8, "category_size": 16, "num_tokens": 4},
+    "CRAFT": {"embed_dim": 48, "depths": [1], "num_heads": [6]},
+    "DAT": {"embed_dim": 32, "depth": [2], "num_heads": [2], "split_size": [4, 8]},
+    "DRCT": {"embed_dim": 12, "depths": [1], "num_heads": [2], "window_size": 8, "gc": 4},
+    "HAT": {"embed_dim": 12, "depths": [1], "num_heads": [2], "squeeze_factor": 4, "window_size": 8},
+    "MoSR": {"dim": 8, "n_block": 1},
+    "OmniSR": {"num_feat": 8, "res_num": 1},
+    "PLKSR": {"dim": 8, "n_blocks": 1},
+    "RGT": {"embed_dim": 32, "depth": [2], "num_heads": [2], "split_size": [4, 8]},
+    "SAFMN": {"dim": 8, "n_blocks": 1},
+    "SeemoRe": {"embedding_dim": 8, "num_layers": 1},
+    "Swin2SR": {"embed_dim": 12, "depths": [1], "num_heads": [2]},
+}
+
+
+@pytest.mark.parametrize("name", others.__all__)
+def test_every_network_takes_every_size_and_the_authors_names(name):
+    pytest.importorskip("spandrel", reason="needs the optional extra spandrel")
+    torch.manual_seed(0)
+    net = getattr(others, name)(2, **SMALL[name])
+    check_network(net)
+    y = net(torch.rand(2, 3, 17, 9))  # of two images: some normalise over the batch
+    assert y.shape == (2, 3, 34, 18)
+    y.mean().backward()
+    net.eval()
+    with torch.no_grad():
+        for size in ((1, 1), (24, 31)):
+            y = net(torch.rand(1, 3, *size))
+            assert y.shape == (1, 3, 2 * size[0], 2 * size[1])
+            assert y.isfinite().all()
+    official = net.from_official(net.net.state_dict())
+    assert not differences(net, official.state)
+
+
+def test_padding_is_cut_again():
+    net = SpandrelNetwork(nn.Upsample(scale_factor=2), 2, multiple_of=8, minimum=16)
+    seen = []
+    net.net.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape[-2:])))
+    x = torch.rand(1, 3, 5, 17)
+    assert torch.equal(net(x), nn.Upsample(scale_factor=2)(x))
+    assert seen == [(16, 24)]
+
+
+def test_a_preset_is_trained_continued_and_evaluated(tiny, folder):
+    """A checkpoint names one of these classes, and no other: it is loaded without typing them again."""
+    pytest.importorskip("spandrel", reason="needs the optional extra spandrel")
+    settings = [a for a in tiny if not a.startswith("model.")]
+    small = ["model=safmn", "model.dim=8", "model.n_blocks=1", "trainer.max_steps=2"]
+    assert main([*settings, *small, "hydra.run.dir=a"]) == 0
+    assert main(["ckpt_path=a", "trainer.max_steps=3", "allow_change=[trainer]"]) == 0
+    assert evaluate([*QUICK, "checkpoint=a", *mine(folder)]) == 0
+    assert [row["method"] for row in document()["rows"]] == ["bicubic", "SAFMN"]
+
+
+def test_without_spandrel_the_extra_is_named(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("spandrel")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    with pytest.raises(UserError, match=r"HAT is in spandrel.*pip install 'sr_lightning\[spandrel\]'"):
+        others.HAT(4)
