@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sr_lightning.config.check_data import check_check_data
+from sr_lightning.config.compare import check_compare
 from sr_lightning.config.evaluate import check_evaluate
 from sr_lightning.config.pack import check_pack
 from sr_lightning.config.preview import check_preview
@@ -46,5 +47,6 @@ COMMANDS = {
     "preview": Command(check_preview, "loading torch and lightning …"),
     "check_data": Command(check_check_data, "looking at every image …"),
     "pack": Command(check_pack, "loading litdata …"),
+    "compare": Command(check_compare, "reading the runs …"),
     "upscale": Command(check_upscale, "loading torch …"),
 }

@@ -70,6 +70,14 @@ def multiply_adds(net: nn.Module, scale: int, *, output_size: tuple[int, int] = 
         return _counted(own, scale, output_size, torch.device("cpu"))
 
 
+def static_multiply_adds(net: nn.Module, scale: int) -> int | None:
+    """As `multiply_adds`; None, in place of running it, where a network cannot be counted without its values."""
+    try:
+        return _counted(copy.deepcopy(net).eval().to("meta"), scale, OUTPUT_SIZE, torch.device("meta"))
+    except Exception:  # a network of the user's may raise anything: the count is worth no training
+        return None
+
+
 def measure_cost(
     net: nn.Module,
     scale: int,

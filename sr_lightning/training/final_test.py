@@ -15,6 +15,7 @@ from sr_lightning.data.degradations.base import lr_protocol
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
 from sr_lightning.evaluation.tables import TITLE, TRAINING, records, terminal
+from sr_lightning.inference.cost import static_multiply_adds
 from sr_lightning.loggers.weights_and_biases import log_table
 from sr_lightning.text import printable
 from sr_lightning.training.module import SRModule
@@ -55,6 +56,9 @@ def final_test(
         scores,
         facts=facts,
         protocol=lr_protocol(data.degrade),
+        costs={
+            (module.method, s): {"multiply_adds": static_multiply_adds(module.net, s)} for s in {r.scale for r in rows}
+        },
         extra={"objective": reached, "steps": trainer.global_step, "minutes": minutes, "run": info}
         | {"training_pictures_left_out": data.left_out}
         | {"split": "test" if data.has_test_sets else "validation"},

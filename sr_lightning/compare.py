@@ -1,0 +1,71 @@
+"""Command `compare`: ranks runs against each other, in a table, plots and one page with their images."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sr_lightning.cli.main import run_command
+from sr_lightning.config.compare import CompareConfig
+from sr_lightning.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+def compare(config: CompareConfig) -> None:
+    """Prints the table, and writes tables, plots and the page into one folder.
+
+    Args:
+        config: Checked.
+
+    Raises:
+        UserError: Nothing can be read of the runs, or the folder holds files that compare has not made.
+    """
+    from sr_lightning.report import formats
+    from sr_lightning.report.comparison import compare_records
+    from sr_lightning.report.output import Output
+    from sr_lightning.runs.find import find_runs
+    from sr_lightning.runs.record import read_run
+
+    folders = find_runs(config.runs)
+    output = Output(_folder(config))
+    records = [read_run(folder) for folder in folders]
+    found = compare_records(records, metric=config.rank_by, command=_command(config), seed=config.seed)
+    if not found.groups and not found.unfinished:
+        raise UserError("\n".join(["runs: nothing can be read of these runs", *found.findings]))
+    formats.show(found)
+    output.write("table.md", formats.markdown(found))
+    output.write("table.tex", formats.latex(found))
+    output.write("table.csv", formats.spreadsheet(found))
+    output.finish()
+    print(f"\nfolder  {output.folder}")
+
+
+def _folder(config: CompareConfig) -> Path:
+    """Where the files go."""
+    if config.output is not None:
+        return Path(config.output)
+    if len(config.runs) == 1 and os.path.isdir(config.runs[0]):
+        return Path(config.runs[0], "compare")
+    return Path(config.paths.runs, "compare", time.strftime("%Y-%m-%d_%H-%M-%S"))
+
+
+def _command(config: CompareConfig) -> str:
+    """The command line that makes the same comparison."""
+    runs = config.runs[0] if len(config.runs) == 1 else f"[{','.join(config.runs)}]"
+    ranking = [] if config.rank_by == "psnr_y" else [f"rank_by={config.rank_by}"]
+    return shlex.join(["python", "-m", "sr_lightning.compare", f"runs={runs}", *ranking])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    return run_command("compare", compare, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
