@@ -52,7 +52,7 @@ class Comparison:
     def settings(self, entry: Entry, keys: Sequence[str] | None = None) -> str:
         """What tells it from others: `beta=0.01 lr=0.001`; `keys`: those that differ among the others."""
         found = ((self.names[key], shown_value(entry.settings, key)) for key in (self.keys if keys is None else keys))
-        return " ".join(f"{name}={value}" for name, value in found if value)
+        return " ".join(value if name == "model" else f"{name}={value}" for name, value in found if value)
 
     def group_names(self, group: Group) -> list[str]:
         """The name of each of its contenders: what differs within the group, and how many seeds; else the label."""
