@@ -6,15 +6,20 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.compare import CompareConfig
 from sr_lightning.errors import UserError
+from sr_lightning.text import shown, single_line
 
 if TYPE_CHECKING:
-    pass
+    from sr_lightning.report.comparison import Comparison
+    from sr_lightning.report.images import Versions
+    from sr_lightning.report.output import Output
+    from sr_lightning.report.plots import Plot
 
 
 def compare(config: CompareConfig) -> None:
@@ -42,8 +47,53 @@ def compare(config: CompareConfig) -> None:
     output.write("table.md", formats.markdown(found))
     output.write("table.tex", formats.latex(found))
     output.write("table.csv", formats.spreadsheet(found))
+    names = ["table.md, table.tex, table.csv"]
+    plots = list(_plots(found)) if config.plots else []
+    for plot in plots:
+        output.write(f"plots/{plot.name}.png", plot.png)
+        output.write(f"plots/{plot.name}.svg", plot.svg)
+    names += ["plots/"] if plots else []
+    if config.page:
+        _write_page(found, plots, output, config)
+        names.append("compare.html")
     output.finish()
-    print(f"\nfolder  {output.folder}")
+    print(f"\nfolder  {shown(output.folder)}\nfiles   {', '.join(names)}")
+
+
+def _plots(found: Comparison) -> Iterator[Plot]:
+    from sr_lightning.report.plots import draw_plots
+
+    print("\ndrawing plots …", flush=True)
+    yield from draw_plots(found)
+
+
+def _write_page(found: Comparison, plots: Sequence[Plot], output: Output, config: CompareConfig) -> None:
+    from sr_lightning.report.page import page
+
+    images: list[Sequence[Versions]] = [() for _ in found.groups]
+    if config.images and found.groups:
+        images, notes = _images(found, config)
+        for note in notes:
+            print(single_line(note))
+    output.write("compare.html", page(found, plots, images, megabytes=config.page_mb))
+
+
+def _images(found: Comparison, config: CompareConfig) -> tuple[list[Sequence[Versions]], list[str]]:
+    """The images of each group, and what could not be had."""
+    from sr_lightning.report.images import choose_images
+
+    print("making images with the runs' networks …", flush=True)
+    from sr_lightning.builders.comparison_images import make_versions
+
+    most = max(1, config.max_images // len(found.groups))
+    images: list[Sequence[Versions]] = []
+    notes: list[str] = []
+    for group in found.groups:
+        wanted = choose_images(group, most)
+        versions, told = make_versions(group, wanted, device=config.device, cache_dir=config.paths.cache)
+        images.append(versions)
+        notes += told
+    return images, notes
 
 
 def _folder(config: CompareConfig) -> Path:
