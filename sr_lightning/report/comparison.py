@@ -145,6 +145,7 @@ def _group_notes(group: Group) -> list[str]:
     how = " and ".join("Student's t" if kind == "t" else f"bootstrap ({kind})" for kind in kinds)
     several = f"; p adjusted for {len(others)} comparisons (Holm)" if len(others) > 1 else ""
     weighing = "; each set counts the same" if len(group.sets) > 1 else ""
+    texts.append("better on: images on which a method is better than the best one.")
     texts.append(f"Intervals: 95 %, {how}, over images{weighing}; * p < 0.05{several}.")
     texts.append(_repeats_note(group))
     smallest = sorted(d.detectable for d in others if math.isfinite(d.detectable) and d.detectable > 0)

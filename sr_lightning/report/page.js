@@ -144,11 +144,11 @@ function layers() {
   const map = (m) => (state.show === "error" && m ? errorMap(current[m], hr) : current[m]);
   const has = (m) => current[m] !== null;
   const [m, a, b] = [state.m, state.a, state.b].map((k) => (has(k) ? k : 0));
-  const prefix = state.show === "error" ? `|SR − HR| × ${state.gain}: ` : "";
+  const prefix = (k) => (state.show === "error" && k ? `|SR − HR| × ${state.gain}: ` : "");
   if (state.show === "signed") return [[`A ${methods[a]} − B ${methods[b]}, × ${state.gain}`, signedMap(current[a], current[b], hr)]];
-  if (state.view === "slider") return [[`${prefix}A ${caption(a)}   |   B ${caption(b)}`, map(a), map(b)]];
-  if (state.view === "grid") return methods.map((_, k) => k).filter(has).map((k) => [prefix + caption(k), map(k)]);
-  return [[prefix + caption(m), map(m)]];
+  if (state.view === "slider") return [[`A ${prefix(a)}${caption(a)}   |   B ${prefix(b)}${caption(b)}`, map(a), map(b)]];
+  if (state.view === "grid") return methods.map((_, k) => k).filter(has).map((k) => [prefix(k) + caption(k), map(k)]);
+  return [[prefix(m) + caption(m), map(m)]];
 }
 
 let panes = [];
@@ -171,6 +171,7 @@ function paint() {
     const width = pane.node.clientWidth;
     const most = state.view === "grid" && state.show !== "signed" ? 360 : Math.max(280, window.innerHeight * 0.72);
     canvas.style.height = `${Math.round(Math.min((width * h) / w, most))}px`;
+    canvas.style.touchAction = state.z > 1 ? "none" : "pan-y";  // a finger still scrolls past the whole image
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(parseFloat(canvas.style.height) * ratio);
     const context = canvas.getContext("2d");
@@ -266,6 +267,7 @@ function pane() {
   canvas.addEventListener("pointermove", (e) => pointerMove(canvas, e));
   for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (e) => pointers.delete(e.pointerId));
   canvas.addEventListener("wheel", (e) => {
+    if (state.z === 1 && e.deltaY > 0) return;  // the whole image is there: the page scrolls
     e.preventDefault();
     zoomAt(canvas, e.clientX, e.clientY, Math.exp(-e.deltaY / 300));
   }, { passive: false });
@@ -296,16 +298,18 @@ function viewer() {
   ui.methods = make("div", { class: "bar methods", role: "group", "aria-label": "Method" });
   ui.spots = make("span", { class: "bar" });
   ui.note = make("p", { class: "soft" });
+  ui.pair = make("div", { class: "bar" }, select("A", "a", []), select("B", "b", []));
+  ui.gains = make("span", { class: "bar" }, ...[[0.5, "maps ×½"], [2, "maps ×2"]].map(([by, text]) =>
+    make("button", { type: "button", text, onclick: () => set({ gain: state.gain * by }) })));
   ui.scale = make("span", { class: "soft" }, "B is nearer to HR", make("i", { class: "scale" }), "A is nearer to HR");
+  ui.pair.append(ui.scale);
   const keys = [["1 … 0", "method"], ["← →", "image"], ["f s g", "flip, slider, grid"], ["e", "errors"], ["d", "A against B"], [", .", "slider"], ["+ −", "zoom"], ["h j k l", "pan"], ["n", "next place of difference"], ["r", "whole image"]];
   root.append(
     make("section", { id: "images" },
       make("h2", { text: "Images" }),
-      make("div", { class: "bar" }, select("set", "g", shown.map((g) => g.title)), select("image", "i", []), ui.spots),
-      make("div", { class: "bar" }, toggles("view", { flip: "Flip", slider: "Slider", grid: "Side by side" }), toggles("show", { image: "Images", error: "Errors", signed: "A − B" }),
-        make("button", { type: "button", text: "maps ×½", onclick: () => set({ gain: state.gain / 2 }) }), make("button", { type: "button", text: "maps ×2", onclick: () => set({ gain: state.gain * 2 }) })),
-      ui.methods,
-      make("div", { class: "bar" }, select("A", "a", []), select("B", "b", []), ui.scale),
+      make("div", { class: "bar" }, select("group", "g", shown.map((g) => g.title)), select("image", "i", []), ui.spots),
+      make("div", { class: "bar" }, toggles("view", { flip: "Flip", slider: "Slider", grid: "Side by side" }), toggles("show", { image: "Images", error: "Errors", signed: "A − B" }), ui.gains),
+      ui.methods, ui.pair,
       ui.panes, ui.range, ui.pixels, ui.note,
       make("p", { class: "soft" }, ...keys.flatMap(([key, text]) => [make("kbd", { text: key }), ` ${text}   `]))));
 }
@@ -349,12 +353,14 @@ async function refresh() {
   ui.range.hidden = !isSlider;
   ui.range.value = Math.round(state.s * 1000);
   ui.scale.hidden = state.show !== "signed";
+  ui.pair.hidden = !isSlider && state.show !== "signed";
+  ui.gains.hidden = state.show === "image";
   drawn = layers();
   if (panes.length !== drawn.length) {
     panes = drawn.map(pane);
     ui.panes.replaceChildren(...panes.map((p) => p.node));
   }
-  const columns = drawn.length === 1 ? 1 : Math.max(2, Math.min(drawn.length, Math.floor(ui.panes.clientWidth / 280)));
+  const columns = drawn.length === 1 ? 1 : Math.max(2, Math.min(drawn.length, Math.floor(ui.panes.clientWidth / 225)));
   ui.panes.style.gridTemplateColumns = `repeat(${columns}, minmax(0, 1fr))`;
   panes.forEach((p, k) => {
     p.caption.textContent = p.caption.title = drawn[k][0];

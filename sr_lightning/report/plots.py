@@ -74,7 +74,7 @@ def _of_group(comparison: Comparison, group: Group, names: Sequence[str]) -> Ite
     if keys:
         yield (
             "effects",
-            "what each key does (a point is a run; the line joins means)",
+            "runs by key, and their means",
             _effects(comparison, group, keys),
         )
     for name, title, value in _COSTS:
@@ -299,7 +299,7 @@ def _panels(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(max(3.0 * columns, 4.2), 2.9 * rows), dpi=150, layout="constrained")
+    figure = Figure(figsize=(max(3.0 * columns, 4.6), 2.9 * rows), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
 

@@ -41,7 +41,7 @@ def quality(comparison: Comparison, group: Group, *, narrow: bool) -> Block:
     """
     with_ssim = not narrow or len(group.sets) <= _WIDE
     is_several = len(group.ranked) > 1
-    columns = ["#", "method", *(at.set for at in group.sets), *(["to the best", "better"] if is_several else [])]
+    columns = ["#", "method", *(at.set for at in group.sets), *(["to the best", "better on"] if is_several else [])]
     rows = []
     for ranked, name in zip(group.ranked, comparison.group_names(group), strict=True):
         cells = [str(ranked.rank), name, *(_quality(ranked, at, with_ssim) for at in group.sets)]

@@ -33,6 +33,7 @@ def print_next_steps(run: Run, config: TrainConfig) -> None:
         print(f"            send: wandb sync {folder}/wandb/offline-run-*")
     if run.group is None:
         print("\nnext, for instance")
+        print(f"  python -m sr_lightning.compare runs={folder}")
         print("  python -m sr_lightning.train scale=2")
         print("  python -m sr_lightning.train loss.beta=0.01")
         print("  python -m sr_lightning.train -m scale=2,3,4 loss.beta=0,0.01")
