@@ -43,7 +43,7 @@ text __version__
 """
 LAYER = {wing: depth for depth, line in enumerate(LAYERS.split("\n")) for wing in line.split()}
 # Whose modules import no torch until a function needs it.
-TORCHLESS = {"config", "cli", "runs", "weights", "text", "errors", "files"}
+TORCHLESS = {"config", "cli", "runs", "weights", "text", "errors", "files", "report"}
 HYDRA = {"config", "builders", "runs", "cli"} | RUNNABLE - {"demo"}
 
 
@@ -129,6 +129,7 @@ NEEDED = {
     "evaluate": {"torch"},
     "upscale": {"torch"},
     "check_data": set(),
+    "compare": {"torch"},  # where images are made
     "download": set(),
     "pack": set(),
 }

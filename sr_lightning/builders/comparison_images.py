@@ -21,12 +21,13 @@ from sr_lightning.data.image_sets import SetFinder
 from sr_lightning.data.images import Images
 from sr_lightning.distributed.process_group import Place
 from sr_lightning.errors import FailedError, UserError
+from sr_lightning.evaluation.escapes import spreadsheet_cell
 from sr_lightning.evaluation.method import BicubicMethod, Method, network_method
 from sr_lightning.evaluation.predictions import predict
 from sr_lightning.evaluation.saved_predictions import match_saved_images
 from sr_lightning.files import inside
 from sr_lightning.metrics.psnr_ssim import psnr_and_ssim
-from sr_lightning.report.entries import At, Entry, Image
+from sr_lightning.report.entries import At, Entry, Image, plain_name
 from sr_lightning.report.images import MOST_METHODS, Pixels, Versions
 from sr_lightning.report.ranking import Group
 from sr_lightning.runs.saved_config import read_saved_config
@@ -99,7 +100,7 @@ def _find_set(
         run = ranked.contender.first
         try:
             images, degrade = _open_set(run, at, cache_dir)
-            names = {i: Path(images.items[i][0].hr.paths[i]).name for i in range(len(images))}
+            names = {i: _recorded_name(found.hr.paths[i]) for found, _, i in images.items}
             if any(names.get(image.key) != image.name for image in wanted):
                 raise UserError("the files are not those that were scored")
             bicubic = _predictions(BicubicMethod(), images, wanted, degrade, place)
@@ -110,6 +111,11 @@ def _find_set(
             told.append(str(error).splitlines()[0].removeprefix("ckpt_path: "))
     notes.append(f"no images of {at.set} x{at.scale}: {enumerated(list(dict.fromkeys(told)), most=2)}")
     return None
+
+
+def _recorded_name(path: Path) -> str:
+    """A file's name as it comes back from `per_image.csv`."""
+    return plain_name(spreadsheet_cell(path.name))
 
 
 def _open_set(run: Entry, at: At, cache_dir: str) -> tuple[EvalImages, Degradation]:

@@ -13,7 +13,7 @@ from sr_lightning.report.entries import METRICS, Entry, entries_of
 from sr_lightning.report.ranking import Group, rank
 from sr_lightning.report.settings import differing, short_names, shown_value
 from sr_lightning.runs.record import RunRecord
-from sr_lightning.text import enumerated, single_line
+from sr_lightning.text import single_line
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,11 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """Below the table: what is ranked how, and what it can show."""
-        texts = []
+        texts: list[str] = []
         for group in self.groups:
-            texts += _group_notes(group)
+            prefix = f"x{group.scale}: " if len(self.groups) > 1 else ""
+            texts += [f"{prefix}{text}" for text in _group_notes(group)]
+        texts += _set_notes(self.groups)
         if any(entry.split == "validation" for entry in self.entries):
             texts.append(
                 "Figures of validation images, which chose the checkpoints, stand where a run had no test set."
@@ -130,54 +132,46 @@ def _unique_length(folder: str, folders: Sequence[str]) -> int:
 
 def _group_notes(group: Group) -> list[str]:
     texts = []
-    others = [r.to_best for r in group.ranked if r.to_best is not None and not math.isnan(r.to_best.low)]
     if group.reason:
-        texts.append(
-            f"{group.title}: {', '.join(r.contender.label for r in group.ranked)} not ranked with the others: "
-            f"{group.reason}."
-        )
+        names = ", ".join(r.contender.label for r in group.ranked)
+        texts.append(f"{names} not ranked with the others: {group.reason}.")
     if group.extra_sets:
         names = ", ".join(at.set for at in group.extra_sets)
-        texts.append(f"{group.title}: {names} not counted: some of these runs have no figures of it.")
+        texts.append(f"{names} not counted: some of these runs have no figures of it.")
+    others = [r.to_best for r in group.ranked if r.to_best is not None and not math.isnan(r.to_best.low)]
     if not others:
         return texts
     kinds = sorted({d.interval for d in others if d.interval})
     how = " and ".join("Student's t" if kind == "t" else f"bootstrap ({kind})" for kind in kinds)
-    several = f"; p adjusted for {len(others)} comparisons (Holm)" if len(others) > 1 else ""
+    several = f", adjusted for {len(others)} comparisons (Holm)" if len(others) > 1 else ""
     weighing = "; each set counts the same" if len(group.sets) > 1 else ""
-    texts.append("better on: images on which a method is better than the best one.")
-    texts.append(f"Intervals: 95 %, {how}, over images{weighing}; * p < 0.05{several}.")
+    texts.append(f"intervals: 95 %, {how}, over images{weighing}; * p < 0.05{several}.")
     texts.append(_repeats_note(group))
     smallest = sorted(d.detectable for d in others if math.isfinite(d.detectable) and d.detectable > 0)
     if smallest:
         span = f"{smallest[0]:.3f}" if len(smallest) == 1 else f"{smallest[0]:.3f} to {smallest[-1]:.3f}"
         unit = " dB" if group.metric in ("psnr_y", "lr_psnr") else ""
         texts.append(
-            f"{group.title}: the smallest true difference to the best that these images would show in four of five "
-            f"cases: {span}{unit}."
+            f"the smallest true difference to the best that these images show in four of five cases: {span}{unit}."
         )
-    for at in group.sets:
-        count = group.ranked[0].contender.first.figures[at].images
-        if count and least_p(count) > 0.05:
-            texts.append(too_few(at.set, count).strip("()") + ".")
+    return texts
+
+
+def _set_notes(groups: Sequence[Group]) -> list[str]:
+    """What the columns mean, and sets that are too small."""
+    if all(len(group.ranked) < 2 for group in groups):
+        return []
+    texts = ["better on: images on which a method is better than the best one."]
+    for group in groups:
+        for at in group.sets:
+            count = group.ranked[0].contender.first.figures[at].images
+            if count and least_p(count) > 0.05:
+                texts.append(too_few(at.set, count).strip("()") + ".")
     return texts
 
 
 def _repeats_note(group: Group) -> str:
     counts = [len(r.contender.runs) for r in group.ranked if r.contender.first.is_training]
     if counts and max(counts) > 1:
-        return "Seeds are a second level beside the images: their spread is in the intervals of what was trained twice."
-    return "One seed each: the intervals speak of images like these, not of another training."
-
-
-def unfinished_text(entry: Entry, label: str) -> str:
-    """`3: failed: CUDA out of memory`."""
-    return single_line(f"{label}: {entry.status}" + (f": {entry.reason}" if entry.reason else ""))
-
-
-def usable_or_reason(comparison: Comparison, folders: Sequence[object]) -> str:
-    """Why nothing can be compared; empty where something can."""
-    if comparison.groups or comparison.unfinished:
-        return ""
-    names = enumerated([str(folder) for folder in folders], most=5)
-    return "\n".join([f"runs: {names}: no run of these can be read", *comparison.findings])
+        return "seeds are a second level beside the images: their spread is in the intervals of what was trained twice."
+    return "one seed each: the intervals speak of images like these, not of another training."

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from sr_lightning.evaluation.escapes import spreadsheet_cell
 from sr_lightning.runs.record import RunRecord, Status, number
+from sr_lightning.text import single_line
 
 BICUBIC = "bicubic"
 LOWER_IS_BETTER = ("lpips", "dists", "niqe")
@@ -105,7 +106,7 @@ def entries_of(record: RunRecord) -> list[Entry]:
         return [Entry(method=_network(record), checkpoint=None, **common)] if record.is_training else []
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in own:
-        groups.setdefault((_text(row.get("method")), str(row.get("checkpoint") or "")), []).append(row)
+        groups.setdefault((plain_name(row.get("method")), str(row.get("checkpoint") or "")), []).append(row)
     found = []
     for (method, checkpoint), members in groups.items():
         first = members[0]
@@ -119,7 +120,7 @@ def entries_of(record: RunRecord) -> list[Entry]:
                 images=_images(record, method, checkpoint),
                 bicubic=_figures([row for row in rows if row.get("method") == BICUBIC]),
                 params=number(first.get("params")),
-                predictions=_text(first["predictions"]) if isinstance(first.get("predictions"), str) else None,
+                predictions=plain_name(first["predictions"]) if isinstance(first.get("predictions"), str) else None,
                 **common,
             )
         )
@@ -166,7 +167,7 @@ def _common(record: RunRecord) -> dict[str, Any]:
         "steps": number(results.get("steps")),
         "gain": number(results.get("objective")) if record.is_training else None,
         "command": command if isinstance(command, str) else "",
-        "split": _text(results.get("split", "test")),
+        "split": plain_name(results.get("split", "test")),
         "curve": learning_curve(record),
     }
 
@@ -179,17 +180,18 @@ def learning_curve(record: RunRecord) -> list[tuple[float, float]]:
 
 def _network(record: RunRecord) -> str:
     """The class that the config names."""
-    return _text(str(record.config.get("model._target_", "unknown")).rpartition(".")[2])
+    return plain_name(str(record.config.get("model._target_", "unknown")).rpartition(".")[2])
 
 
-def _text(value: object) -> str:
-    text = str(value)
+def plain_name(value: object) -> str:
+    """A name out of a file: in one line, without signs that a terminal obeys, and not too long."""
+    text = single_line(str(value))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _at(row: Mapping[str, Any]) -> At | None:
     name, scale = row.get("set"), number(row.get("scale"))
-    return At(_text(name), int(scale)) if isinstance(name, str) and scale is not None else None
+    return At(plain_name(name), int(scale)) if isinstance(name, str) and scale is not None else None
 
 
 def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[At, Figures]:
@@ -219,10 +221,10 @@ def _images(record: RunRecord, method: str, checkpoint: str) -> dict[At, dict[Im
     columns = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain", *METRICS)
     for row in record.images:
         at, key = _at(row), number(row.get("key"))
-        if at is None or key is None or (_text(row.get("method", "")), row.get("checkpoint", "")) != own:
+        if at is None or key is None or (plain_name(row.get("method", "")), row.get("checkpoint", "")) != own:
             continue
         values = {name: _figure(row[name]) for name in columns if name in row}
-        found.setdefault(at, {})[Image(int(key), _text(row.get("name", "")))] = values
+        found.setdefault(at, {})[Image(int(key), plain_name(row.get("name", "")))] = values
     return {at: dict(sorted(images.items())) for at, images in found.items()}
 
 

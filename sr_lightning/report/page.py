@@ -47,7 +47,7 @@ def page(
         numbers = {(image["set"], image["name"]): i for i, image in enumerate(own["images"])}
         for point in own["scatter"]:
             point["image"] = numbers.get((point.pop("set"), point["name"]))
-    document["images_note"] = _images_note(images, list(kept.values()), megabytes)
+    document["images_note"] = _images_note(comparison.groups, images, list(kept.values()), megabytes)
     return _rendered(comparison, document)
 
 
@@ -189,11 +189,17 @@ def _commands(comparison: Comparison) -> list[tuple[str, str]]:
     return [(label, single_line(command)) for label, command in commands.items()]
 
 
-def _images_note(images: Sequence[Sequence[Versions]], kept: Sequence[Encoded], megabytes: float) -> str:
+def _images_note(
+    groups: Sequence[Group], images: Sequence[Sequence[Versions]], kept: Sequence[Encoded], megabytes: float
+) -> str:
     count = sum(map(len, images))
     if not count:
         return HOW_TO_GET_IMAGES
     parts = ["Images stand in the order of how far the methods differ, and are held without losses."]
+    if any(len(group.ranked) > MOST_METHODS for group in groups):
+        parts.append(f"Of each group the first {MOST_METHODS} methods are shown.")
+    if any(len(ranked.contender.runs) > 1 for group in groups for ranked in group.ranked):
+        parts.append("Of runs that differ in their seed alone, the first is shown.")
     if len(kept) < count:
         parts.append(f"{count - len(kept)} more would not fit {megabytes:g} MB (page_mb).")
     cropped = sum(not encoded.is_whole for encoded in kept)

@@ -150,14 +150,17 @@ def _place(contender: Contender, scale: int, drafts: list[_Draft]) -> None:
             draft.sets = shared
             draft.members.append(contender)
             return
-        first = draft.members[0].label
-        if differs:
-            reason = f"another protocol than {first} ({', '.join(differs)} differ)"
-        elif not any(at in own for at in draft.sets):
-            reason = f"other sets than {first}"
-        else:
-            reason = f"other images, or another LR, than {first} under the same name of the set"
+        reason = reason or _why_apart(draft, own, differs)
     drafts.append(_Draft(scale, [contender], own, reason, list(own)))
+
+
+def _why_apart(draft: _Draft, own: Sequence[At], differs: Sequence[str]) -> str:
+    first = draft.members[0].label
+    if differs:
+        return f"another protocol than {first} (by {', '.join(differs)})"
+    if not any(at in own for at in draft.sets):
+        return f"other sets than {first}"
+    return f"other images, or another LR, than {first} under the same name of the set"
 
 
 def _ranked(draft: _Draft, metric: str, seed: int) -> Group:

@@ -72,15 +72,13 @@ def number(value: Any) -> float | None:
     return found if math.isfinite(found) else None
 
 
-def _open(record: RunRecord, name: str, limit: int = _LARGEST) -> str | None:
+def _text(record: RunRecord, name: str, limit: int) -> str | None:
     """The text of a file; None, with a finding, where it is too large, leads out of the folder or is no text."""
     path = record.folder / name
     if not path.exists() and not path.is_symlink():
         return None
     try:
-        path = inside(record.folder, name)
-        if not path.is_file():
-            raise UserError("is no file")
+        path = _regular(record.folder, name)
         if (size := path.stat().st_size) > limit:
             raise UserError(f"has {size} bytes, allowed: up to {limit}")
         return path.read_text(encoding="utf-8")
@@ -91,7 +89,7 @@ def _open(record: RunRecord, name: str, limit: int = _LARGEST) -> str | None:
 
 
 def _results(record: RunRecord) -> dict[str, Any]:
-    text = _open(record, "results.json")
+    text = _text(record, "results.json", _LARGEST)
     if text is None:
         return {}
     try:
@@ -107,7 +105,7 @@ def _results(record: RunRecord) -> dict[str, Any]:
 
 
 def _table(record: RunRecord, name: str) -> list[dict[str, str]]:
-    text = _open(record, name)
+    text = _text(record, name, _LARGEST)
     if text is None:
         return []
     try:
@@ -120,7 +118,7 @@ def _table(record: RunRecord, name: str) -> list[dict[str, str]]:
 
 def _config(record: RunRecord) -> dict[str, Any]:
     name = ".hydra/config.yaml"
-    if _open(record, name, _LARGEST_CONFIG) is None:
+    if _text(record, name, _LARGEST_CONFIG) is None:
         return {}
     try:
         raw = OmegaConf.to_container(load_plain_yaml(record.folder / name), resolve=False)
@@ -152,7 +150,7 @@ def _status(record: RunRecord) -> tuple[Status, str]:
 
 def _is_locked(folder: Path) -> bool:
     try:
-        with inside(folder, LOCK).open("rb") as file:
+        with _regular(folder, LOCK).open("rb") as file:
             return not take_lock(file.fileno())
     except (OSError, UserError):
         return False
@@ -162,7 +160,7 @@ def _failure(folder: Path) -> str:
     """The last failure that a run's log speaks of; empty without one."""
     for name in ("train.log", "evaluate.log"):
         try:
-            with inside(folder, name).open("rb") as file:
+            with _regular(folder, name).open("rb") as file:
                 file.seek(max(0, file.seek(0, 2) - _TAIL))
                 found = _FAILURE.findall(file.read().decode("utf-8", "replace"))
         except (OSError, UserError):
@@ -170,3 +168,11 @@ def _failure(folder: Path) -> str:
         if found:
             return single_line("".join(found[-1]))[:_LONGEST]
     return ""
+
+
+def _regular(folder: Path, name: str) -> Path:
+    """A plain file of the folder: reading a pipe would never end."""
+    path = inside(folder, name)
+    if not path.is_file():
+        raise UserError(f"{name} is no file")
+    return path

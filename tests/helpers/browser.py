@@ -29,7 +29,11 @@ class Browser:
         to_read, self._to = os.pipe()
         self._from, to_write = os.pipe()
         flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", *_QUIET, "--remote-debugging-pipe"]
-        flags += [f"--user-data-dir={self._profile}", f"--window-size={width},{height}", "--force-device-scale-factor=1"]
+        flags += [
+            f"--user-data-dir={self._profile}",
+            f"--window-size={width},{height}",
+            "--force-device-scale-factor=1",
+        ]
         command = f'exec "$0" "$@" 3<&{to_read} 4>&{to_write}'
         self._process = subprocess.Popen(
             ["bash", "-c", command, chromium(), *flags],
