@@ -106,10 +106,11 @@ def multiply_adds(figures: Any, scale: int) -> float | None:
 
 def unfinished(comparison: Comparison) -> Block:
     """Runs without results."""
-    rows = [
-        [comparison.label(e), comparison.settings(e), f"{e.status}{f': {e.reason}' if e.reason else ''}"]
-        for e in comparison.unfinished
-    ]
+    rows = []
+    for entry in comparison.unfinished:
+        reason = entry.reason.partition(". ")[0]
+        status = f"{entry.status}: {reason}" if reason else entry.status
+        rows.append([comparison.label(entry), comparison.settings(entry), status])
     return Block("Not finished", ["runs", "method", "status"], rows)
 
 
