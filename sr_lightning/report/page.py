@@ -21,6 +21,7 @@ from sr_lightning.report.table import Block, blocks
 from sr_lightning.text import single_line
 
 _MB = 1_000_000
+_FILES = ("page.html", "page.css", "page_tables.js", "page_layers.js", "page_viewer.js", "page_start.js")
 HOW_TO_GET_IMAGES = (
     "No images: they are made with images=true where the runs' checkpoints and test images are at hand, and are not "
     "kept in the runs' folders."
@@ -59,7 +60,8 @@ def _alternating(images: Sequence[Sequence[Versions]]) -> list[list[Versions]]:
 
 def _rendered(comparison: Comparison, document: dict[str, Any]) -> str:
     here = files("sr_lightning.report")
-    template, style, script = ((here / f"page.{kind}").read_text(encoding="utf-8") for kind in ("html", "css", "js"))
+    template, style, *scripts = ((here / name).read_text(encoding="utf-8") for name in _FILES)
+    script = "\n".join(scripts)
     hashes = {name: _hash(text) for name, text in (("style", style), ("script", script))}
     policy = (
         f"default-src 'none'; img-src data:; style-src {hashes['style']}; script-src {hashes['script']}; "

@@ -10,6 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sr_lightning.report.comparison import Comparison
+from sr_lightning.report.drawing import (
+    COLOURS,
+    GREY,
+    MOST,
+    STYLE,
+    draw_front,
+    draw_legend,
+    draw_numbered,
+    new_figure,
+    new_panels,
+)
 from sr_lightning.report.entries import LOWER_IS_BETTER, Entry
 from sr_lightning.report.ranking import Contender, Group
 from sr_lightning.report.settings import differing, shown_value
@@ -20,25 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito 2008: told apart by every kind of colour vision. Yellow, which white paper swallows, is left out.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINES = ("-", "--", ":", "-.")
-_FRONT = "#888888"
-_MOST = 20  # lines of a plot
 _LONGEST = 34  # characters of a legend's entry
-_STYLE: dict[Any, Any] = {  # its keys are a type of their own in newer releases
-    "text.parse_math": False,  # names are shown as they are
-    "svg.hashsalt": "sr_lightning",  # the same plot is the same file
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.alpha": 0.25,
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8.0,
-}
 
 
 @dataclass(frozen=True)
@@ -56,7 +50,7 @@ def draw_plots(comparison: Comparison) -> Iterator[Plot]:
     """All plots for which the runs have figures."""
     from matplotlib import rc_context
 
-    with rc_context(_STYLE):
+    with rc_context(STYLE):
         for group in comparison.groups:
             names = [
                 _cut(name if len(name) <= _LONGEST else ranked.contender.label)
@@ -101,9 +95,9 @@ def _milliseconds(run: Entry, scale: int) -> float | None:
 
 
 def _curves(group: Group, names: Sequence[str]) -> Figure:
-    figure, axes = _figure()
-    for i, (ranked, name) in enumerate(list(zip(group.ranked, names, strict=True))[:_MOST]):
-        style: dict[str, Any] = {"color": _COLOURS[i % 7], "linestyle": _LINES[i // 7 % 4]}
+    figure, axes = new_figure()
+    for i, (ranked, name) in enumerate(list(zip(group.ranked, names, strict=True))[:MOST]):
+        style: dict[str, Any] = {"color": COLOURS[i % 7], "linestyle": _LINES[i // 7 % 4]}
         curves = [dict(run.curve) for run in ranked.contender.runs if run.curve]
         if not curves:
             continue
@@ -112,7 +106,7 @@ def _curves(group: Group, names: Sequence[str]) -> Figure:
         steps = sorted(set.intersection(*map(set, curves)))
         means = [statistics.fmean(curve[step] for curve in curves) for step in steps]
         axes.plot(steps, means, linewidth=1.8, marker="o" if len(steps) < 3 else "", label=name, **style)
-    axes.axhline(0, color=_FRONT, linewidth=0.8)
+    axes.axhline(0, color=GREY, linewidth=0.8)
     axes.set_xlabel("step")
     axes.set_ylabel("gain over bicubic at validation (dB)")
     gains = [gain for r in group.ranked for run in r.contender.runs for _, gain in run.curve]
@@ -120,7 +114,7 @@ def _curves(group: Group, names: Sequence[str]) -> Figure:
     if low > min(gains):
         axes.set_ylim(bottom=low)
         axes.set_title("(lowest gains are cut off)", loc="right", fontsize=8, color="#555555")
-    _legend(axes)
+    draw_legend(axes)
     return figure
 
 
@@ -140,7 +134,7 @@ def _effects(comparison: Comparison, group: Group, keys: Sequence[str]) -> Figur
     """A panel for each key: every run a point, the mean for each value a line; the other keys vary as they do."""
     columns = min(len(keys), 3)
     rows = -(-len(keys) // columns)
-    figure, grid = _panels(rows, columns)
+    figure, grid = new_panels(rows, columns)
     for panel, key in zip(grid, keys, strict=False):
         points: dict[str, list[float]] = {}
         for ranked in group.ranked:
@@ -175,104 +169,44 @@ def _effect(axes: Axes, points: dict[str, list[float]]) -> None:
         axes.set_xticks(range(len(values)), [_cut(v, 16) for v in values], rotation=30 if len(values) > 3 else 0)
         axes.set_xlim(-0.5, len(values) - 0.5)
     for value in values:
-        axes.plot([places[value]] * len(points[value]), points[value], "o", color=_COLOURS[0], alpha=0.55, markersize=5)
+        axes.plot([places[value]] * len(points[value]), points[value], "o", color=COLOURS[0], alpha=0.55, markersize=5)
     means = [statistics.fmean(points[value]) for value in values]
-    axes.plot([places[value] for value in values], means, "-", color=_COLOURS[1], linewidth=1.5)
-    axes.plot([places[value] for value in values], means, "_", color=_COLOURS[1], markersize=14, markeredgewidth=2)
+    axes.plot([places[value] for value in values], means, "-", color=COLOURS[1], linewidth=1.5)
+    axes.plot([places[value] for value in values], means, "_", color=COLOURS[1], markersize=14, markeredgewidth=2)
 
 
 def _quality_and_cost(group: Group, names: Sequence[str], costs: Sequence[float | None], title: str) -> Figure:
-    figure, axes = _figure()
+    from matplotlib.ticker import EngFormatter, FuncFormatter, LogLocator, NullFormatter
+
+    figure, axes = new_figure()
     scores = [ranked.score for ranked in group.ranked]
     points = [(c, s) if c is not None and not math.isnan(s) else None for c, s in zip(costs, scores, strict=True)]
     known = [c for c in costs if c is not None and c > 0]
     if known and min(known) == min(c for c in costs if c is not None) and max(known) / min(known) > 5:
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     sign = -1 if group.metric in LOWER_IS_BETTER else 1
-    _front(axes, points, lower_x=True, sign=sign)
+    draw_front(axes, points, lower_x=True, sign=sign)
     axes.set_xlabel(title)
     axes.set_ylabel(_axis(group))
-    from matplotlib.ticker import EngFormatter, FuncFormatter, NullFormatter
-
     is_count = title.startswith(("parameters", "multiply"))
     axes.xaxis.set_major_formatter(EngFormatter(sep=" ") if is_count else FuncFormatter(lambda x, _: f"{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    _numbered(axes, points, names)
+    draw_numbered(axes, points, names)
     return figure
 
 
 def _perception(group: Group, names: Sequence[str], values: Sequence[float | None], metric: str) -> Figure:
     """The plane of Blau and Michaeli 2018; both axes so that better is to the lower left of the front."""
-    figure, axes = _figure()
+    figure, axes = new_figure()
     distortion = [_mean_of(r.contender, group, "psnr_y") for r in group.ranked]
     points = [(x, y) if x is not None and y is not None else None for x, y in zip(distortion, values, strict=True)]
     axes.invert_xaxis()
-    _front(axes, points, lower_x=False, sign=-1)
+    draw_front(axes, points, lower_x=False, sign=-1)
     axes.set_xlabel("PSNR-Y (dB): less distortion to the left")
     axes.set_ylabel(f"{metric_title(metric)}: better perception below")
-    _numbered(axes, points, names)
+    draw_numbered(axes, points, names)
     return figure
-
-
-def _front(axes: Axes, points: Sequence[tuple[float, float] | None], *, lower_x: bool, sign: int) -> None:
-    """Joins what no other beats in both."""
-    front = pareto_front([p for p in points if p is not None], lower_x=lower_x, lower_y=sign < 0)
-    if len(front) > 1:
-        axes.plot(*zip(*front, strict=True), color=_FRONT, linewidth=1.2, linestyle="--", zorder=1, label="front")
-
-
-def pareto_front(points: Sequence[tuple[float, float]], *, lower_x: bool, lower_y: bool) -> list[tuple[float, float]]:
-    """The points that no other beats in one figure without losing in the other, by x.
-
-    Args:
-        points: (x, y).
-        lower_x: Less of x is better.
-        lower_y: Less of y is better.
-    """
-    a, b = (1 if lower_x else -1), (1 if lower_y else -1)
-    found: list[tuple[float, float]] = []
-    for x, y in sorted(set(points), key=lambda p: (a * p[0], b * p[1])):
-        if not found or b * y < b * found[-1][1]:
-            found.append((x, y))
-    return sorted(found)
-
-
-def _numbered(axes: Axes, points: Sequence[tuple[float, float] | None], names: Sequence[str]) -> None:
-    """Points with their ranks beside them, where they cover no other, and what they are in the legend."""
-    figure = axes.figure
-    for i, (point, name) in enumerate(list(zip(points, names, strict=True))[:_MOST]):
-        if point is not None:
-            marker = "osD^v<>"[i // 7 % 7]
-            axes.plot(*point, marker, color=_COLOURS[i % 7], markersize=7, label=f"{i + 1}  {name}", zorder=3)
-    axes.margins(0.08, 0.12)
-    _legend(axes)
-    figure.canvas.draw()
-    taken: list[tuple[float, float]] = [tuple(axes.transData.transform(p)) for p in points[:_MOST] if p is not None]
-    for i, point in enumerate(points[:_MOST]):
-        if point is None:
-            continue
-        x, y = axes.transData.transform(point)
-        offsets = [(r * math.cos(a), r * math.sin(a)) for r in (15, 24, 34) for a in (0.8, 2.3, -0.8, -2.3, 1.6, -1.6)]
-        dx, dy = max(
-            offsets,
-            key=lambda o, x=x, y=y: min(_room(o, x, y, taken), 14.0) - 0.1 * math.hypot(*o),  # type: ignore[misc]
-        )
-        taken.append((x + dx, y + dy))
-        axes.annotate(
-            str(i + 1),
-            point,
-            (dx * 72 / figure.dpi, dy * 72 / figure.dpi),
-            textcoords="offset points",
-            ha="center",
-            va="center",
-            fontsize=8,
-            zorder=4,
-        )
-
-
-def _room(offset: tuple[float, float], x: float, y: float, taken: Sequence[tuple[float, float]]) -> float:
-    """Pixels to the nearest thing that is drawn."""
-    return min(math.hypot(x + offset[0] - a, y + offset[1] - b) for a, b in taken)
 
 
 def _mean_of(contender: Contender, group: Group, metric: str) -> float | None:
@@ -284,28 +218,6 @@ def _mean_of(contender: Contender, group: Group, metric: str) -> float | None:
 def _axis(group: Group) -> str:
     unit = " (dB)" if group.metric == "psnr_y" else ""
     return f"{metric_title(group.metric)}{unit}, {_cut(' + '.join(at.set for at in group.sets))}"
-
-
-def _figure() -> tuple[Figure, Axes]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 4.0), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
-
-
-def _panels(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(max(3.0 * columns, 4.6), 2.9 * rows), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-
-
-def _legend(axes: Axes) -> None:
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
 
 
 def _saved(name: str, title: str, figure: Figure) -> Plot:

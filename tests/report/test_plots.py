@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from helpers.run_folders import compared, make_run, make_sweep
-from sr_lightning.report.plots import draw_plots, pareto_front
+from sr_lightning.report.drawing import pareto_front
+from sr_lightning.report.plots import draw_plots
 
 
 @pytest.mark.parametrize(("lower_x", "lower_y"), [(True, True), (True, False), (False, True), (False, False)])
