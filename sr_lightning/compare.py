@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import sys
@@ -43,6 +44,10 @@ def compare(config: CompareConfig) -> None:
     found = compare_records(records, metric=config.rank_by, command=_command(config), seed=config.seed)
     if not found.groups and not found.unfinished:
         raise UserError("\n".join(["runs: nothing can be read of these runs", *found.findings]))
+    scores = [ranked.score for group in found.groups for ranked in group.ranked]
+    if config.rank_by not in ("psnr_y", "ssim_y") and scores and all(map(math.isnan, scores)):
+        has = ", ".join(["psnr_y", "ssim_y", *found.metrics])
+        raise UserError(f"rank_by: found {config.rank_by}, which none of these runs has recorded; allowed: {has}")
     formats.show(found)
     output.write("table.md", formats.markdown(found))
     output.write("table.tex", formats.latex(found))

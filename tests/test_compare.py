@@ -4,11 +4,13 @@ import base64
 import io
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from helpers.evaluations import QUICK, by_scikit_image, only_run, per_image, save_network
@@ -87,12 +89,28 @@ def test_a_manifest_that_leads_elsewhere_removes_nothing(tmp_path):
     assert (tmp_path / "victim").read_text() == "x"
 
 
+def test_links_out_of_the_folder_are_not_written_through(tmp_path, capsys):
+    make_run(tmp_path / "a")
+    (tmp_path / "victim").write_text("x")
+    (tmp_path / "elsewhere").mkdir()
+    for name, target in (("table.md.part", "victim"), ("compare.json", "victim"), ("plots", "elsewhere")):
+        (tmp_path / "a/compare").mkdir(exist_ok=True)
+        (tmp_path / "a/compare" / name).symlink_to(tmp_path / target)
+        options = [] if name == "plots" else ["plots=false"]
+        assert main(["runs=a", "images=false", "page=false", *options]) == 2, name
+        assert "out of" in capsys.readouterr().err
+        shutil.rmtree(tmp_path / "a/compare")
+    assert (tmp_path / "victim").read_text() == "x"
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
         (["runs=nowhere"], "runs: nowhere is not there"),
         (["runs=empty"], "runs: empty holds no runs"),
         (["runs=a", "rank_by=psnr"], "rank_by: found 'psnr', did you mean 'psnr_y'?"),
+        (["runs=a", "rank_by=lpips"], "which none of these runs has recorded; allowed: psnr_y, ssim_y"),
         (["runs=a", "page_mb=0"], "page_mb: found 0, allowed: 1 to 2000 megabytes"),
         (["runs=a", "device=tpu", "max_images=0"], "device: found 'tpu'"),
         ([], "runs: must be given"),
@@ -167,13 +185,23 @@ def test_images_that_changed_or_vanished_are_not_shown(trained, folder, tmp_path
     assert data["groups"][0]["images"] == []
 
 
-def test_a_config_that_names_code_builds_nothing(trained, tmp_path, capsys):
-    for i in (1, 2):
-        config = trained / str(i) / ".hydra/config.yaml"
-        text = config.read_text().replace("kernel: bicubic", "degradation:\n    _target_: os.mkdir\n    path: bad")
-        config.write_text(text)
-    assert main(["runs=runs", "output=out", "plots=false", "device=cpu"]) == 0
-    assert "third-party" in capsys.readouterr().out
+WRONG_DATA = [
+    ({"degradation": {"_target_": "os.mkdir", "path": "bad"}}, "third-party"),
+    ({"degradation": {"_target_": "torch.nn.ReLU"}}, "ReLU is no degradation"),
+    ({"kernel": ["x"]}, "data.kernel: found"),
+    ({"extensions": [1]}, "allowed: names"),
+    ({"test": {"Mine": 3}}, "data.test.Mine: found 3"),
+    ({"test": "Mine"}, "is not a folder"),
+]
+
+
+def test_a_saved_config_of_any_content_is_survived(trained, tmp_path, capsys):
+    path = trained / "1/.hydra/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    for data, said in WRONG_DATA:
+        path.write_text(yaml.safe_dump(config | {"data": config["data"] | data}))
+        assert main(["runs=runs/1", "output=out", "plots=false", "device=cpu"]) == 0
+        assert said in capsys.readouterr().out
     assert not Path("bad").exists()
 
 

@@ -200,6 +200,8 @@ def test_the_wheel_holds_the_configs_and_runs(tmp_path):
         "data/benchmarks/benchmarks.json",
         "data/benchmarks/published.tsv",
         "weights/edsr_tiny_y_x4.safetensors",
+        "report/page.html",
+        "report/page_viewer.js",
     ):
         assert (tmp_path / "site/sr_lightning" / name).is_file()
     code = (

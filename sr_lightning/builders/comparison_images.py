@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -14,6 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.builders.components import build
 from sr_lightning.builders.load_network import load_network
+from sr_lightning.config.findings import refuse
+from sr_lightning.config.path_check import set_findings
 from sr_lightning.data.datasets import EvalImages
 from sr_lightning.data.degradations.base import Degradation, Downscale
 from sr_lightning.data.files import EXTENSIONS
@@ -26,6 +28,7 @@ from sr_lightning.evaluation.method import BicubicMethod, Method, network_method
 from sr_lightning.evaluation.predictions import predict
 from sr_lightning.evaluation.saved_predictions import match_saved_images
 from sr_lightning.files import inside
+from sr_lightning.image.resize import Kernel
 from sr_lightning.metrics.psnr_ssim import psnr_and_ssim
 from sr_lightning.report.entries import At, Entry, Image, plain_name
 from sr_lightning.report.images import MOST_METHODS, Pixels, Versions
@@ -124,13 +127,29 @@ def _open_set(run: Entry, at: At, cache_dir: str) -> tuple[EvalImages, Degradati
     entries = {**_section(data.get("val")), **_section(data.get("test"))}
     root = _plain(config, "paths").get("data")
     entry = entries.get(at.set, f"{root}/test/{at.set}" if root else None)
-    if not isinstance(entry, str | dict):
-        raise UserError(f"{run.folder}: its config names no folder for {at.set}")
-    finder = SetFinder([at.scale], extensions=data.get("extensions") or EXTENSIONS, cache_dir=cache_dir)
-    found: Images = finder.evaluation(f"data.test.{at.set}", at.set, entry)
+    extensions, kernel = data.get("extensions") or EXTENSIONS, data.get("kernel") or "bicubic"
+    refuse([*_data_findings(at.set, entry, extensions, kernel)])
     section = data.get("degradation")
-    degrade = build(section, "data.degradation") if section else Downscale(data.get("kernel") or "bicubic")
+    degrade = build(section, "data.degradation") if section else Downscale(kernel)  # type: ignore[arg-type]  # checked
+    if not callable(getattr(degrade, "describe", None)):  # any class of torch.nn may be named
+        raise UserError(f"data.degradation: {type(degrade).__name__} is no degradation")
+    finder = SetFinder([at.scale], extensions=extensions, cache_dir=cache_dir)
+    found: Images = finder.evaluation(f"data.test.{at.set}", at.set, entry)  # type: ignore[arg-type]  # checked
     return EvalImages([found], [at.scale]), degrade
+
+
+def _data_findings(name: str, entry: Any, extensions: Any, kernel: Any) -> Iterator[str]:
+    """What of a saved section `data` is not as `train` and `evaluate` check it."""
+    yield from set_findings(f"data.test.{name}", name, entry)
+    parts = [entry.get("lr"), *_as_list(entry.get("files"))] if isinstance(entry, dict) else []
+    if not all(part is None or isinstance(part, str) for part in (*parts, *_as_list(extensions))):
+        yield f"data.test.{name}: found {entry!r}, allowed: names"
+    if kernel not in get_args(Kernel):
+        yield f"data.kernel: found {kernel!r}, allowed: {', '.join(get_args(Kernel))}"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _config(run: Entry) -> DictConfig:

@@ -113,7 +113,7 @@ def _labels(entries: Sequence[Entry]) -> dict[int, str]:
     found = {}
     for entry in entries:
         end = ends[os.path.abspath(entry.folder)]
-        if entry.is_training:
+        if entry.is_training or not entry.figures:
             label = end
         elif methods.count(entry.method) == 1 or entry.seed is not None:
             label = entry.method

@@ -103,7 +103,8 @@ def entries_of(record: RunRecord) -> list[Entry]:
     rows = [row for row in results.get("rows", []) if _at(row) is not None]
     own = [row for row in rows if row.get("method") != BICUBIC]
     if not own:
-        return [Entry(method=_network(record), checkpoint=None, **common)] if record.is_training else []
+        is_open = record.is_training or (record.config and not record.results)  # not an evaluation of bicubic alone
+        return [Entry(method=_network(record), checkpoint=None, **common)] if is_open else []
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in own:
         groups.setdefault((plain_name(row.get("method")), str(row.get("checkpoint") or "")), []).append(row)

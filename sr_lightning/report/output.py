@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sr_lightning.errors import UserError
-from sr_lightning.files import replacing, sha256, write_atomically
+from sr_lightning.files import inside, outward_links, replacing, sha256, write_atomically
 from sr_lightning.text import enumerated, shown
 
 MANIFEST = "compare.json"
@@ -21,8 +21,8 @@ class Output:
         folder: Created with the first file.
 
     Raises:
-        UserError: It is no folder, or holds files of the names that are written, which no comparison has made or
-            which were changed since.
+        UserError: It is no folder, holds links that lead out of it, or files of the names that are written, which no
+            comparison has made or which were changed since.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,6 +30,9 @@ class Output:
         self.written: dict[str, str] = {}
         if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
             raise UserError(f"output: {shown(folder)} is a file or a link, allowed: a folder")
+        if links := outward_links(folder) if folder.exists() else []:
+            names = enumerated([shown(link) for link in links], most=3)
+            raise UserError(f"output: {names} lead out of {shown(folder)}; allowed: the files themselves")
         self._own = self._manifest()
         self._refuse([name for name in (*_NAMES, *self._own) if (folder / name).exists()])
 
@@ -39,7 +42,7 @@ class Output:
         Raises:
             UserError: A file of another origin has this name.
         """
-        path = self.folder / name
+        path = inside(self.folder, name)
         if name not in self.written and path.exists():
             self._refuse([name])
         try:
