@@ -44,7 +44,7 @@ text __version__
 """
 LAYER = {wing: depth for depth, line in enumerate(LAYERS.split("\n")) for wing in line.split()}
 # Whose modules import no torch until a function needs it.
-TORCHLESS = {"config", "cli", "runs", "weights", "text", "errors", "files"}
+TORCHLESS = {"config", "cli", "runs", "weights", "text", "errors", "files", "report"}
 HYDRA = {"config", "builders", "runs", "cli"} | RUNNABLE - {"demo"}
 
 
@@ -132,6 +132,7 @@ NEEDED = {
     "export": {"torch"},
     "demo": {"torch"},
     "check_data": set(),
+    "compare": {"torch"},  # where images are made
     "download": set(),
     "pack": set(),
 }
@@ -202,6 +203,8 @@ def test_the_wheel_holds_the_configs_and_runs(tmp_path):
         "data/benchmarks/benchmarks.json",
         "data/benchmarks/published.tsv",
         "weights/edsr_tiny_y_x4.safetensors",
+        "report/page.html",
+        "report/page_viewer.js",
     ):
         assert (tmp_path / "site/sr_lightning" / name).is_file()
     code = (

@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from sr_lightning.config.check_data import check_check_data
+from sr_lightning.config.compare import check_compare
 from sr_lightning.config.demo import check_demo
 from sr_lightning.config.evaluate import check_evaluate
 from sr_lightning.config.export import check_export
@@ -48,6 +49,7 @@ COMMANDS = {
     "preview": Command(check_preview, "loading torch and lightning …"),
     "check_data": Command(check_check_data, "looking at every image …"),
     "pack": Command(check_pack, "loading litdata …"),
+    "compare": Command(check_compare, "reading the runs …"),
     "export": Command(check_export, "loading torch …"),
     "upscale": Command(check_upscale, ""),  # says it itself, once it has looked at the images
     "demo": Command(check_demo, "loading torch and gradio …"),

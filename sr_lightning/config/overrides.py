@@ -11,7 +11,7 @@ from sr_lightning.config.conf_files import conf_dir
 # Keys whose values are names of files or folders, which may hold any character that a file system allows.
 PATH_KEYS = re.compile(
     r"(ckpt_path|(checkpoint|predictions)(\.[^.]+)?|data\.train_dir|data\.train_lr_dir|data\.(val|test)\.[^.]+(\.(hr|lr))?"
-    r"|data\.shards\.(folder|cache_dir)|input|output"
+    r"|data\.shards\.(folder|cache_dir)|input|output|runs(\.[^.]+)?"
     r"|paths\.\w+|preview\.output|check_data\.(output|folders)|model\.weights|loss\.perceptual\.weights"
     r"|hydra\.(run|sweep)\.dir)$"
 )

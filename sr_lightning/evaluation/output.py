@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 
 from rich.console import Console
 
+from sr_lightning.evaluation.escapes import markdown_text
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.summary import Evaluation
-from sr_lightning.evaluation.tables import COST, QUALITY, Record, latex, markdown, markdown_text, terminal, write_csv
+from sr_lightning.evaluation.tables import COST, QUALITY, Record, latex, markdown, terminal, write_csv
 from sr_lightning.runs.environment import environment
 from sr_lightning.runs.run import Run
 from sr_lightning.text import shown, single_line

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sr_lightning.evaluation.escapes import spreadsheet_cell
 from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, SetScore, bicubic_scores, gain, summarise
-from sr_lightning.evaluation.tables import spreadsheet_cell
 from sr_lightning.files import write_atomically
 from sr_lightning.metrics.psnr_ssim import PROTOCOL
 

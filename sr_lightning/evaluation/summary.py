@@ -14,14 +14,11 @@ from sr_lightning.evaluation.benchmark_check import BenchmarkCheck
 from sr_lightning.evaluation.method import Method
 from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, summarise
 from sr_lightning.evaluation.sheet import Pixels
-from sr_lightning.evaluation.significance import Difference, over_seeds, paired_difference
+from sr_lightning.evaluation.significance import Difference, least_p, mean_difference, over_seeds, too_few
 from sr_lightning.evaluation.tables import Record, records
 from sr_lightning.inference.cost import Cost
 from sr_lightning.metrics.quality import QualityMetric, UnavailableMetric
 from sr_lightning.text import enumerated
-
-ENOUGH = 30
-"""Images over which a bootstrap interval holds about as often as it says (`significance.paired_difference`)."""
 
 
 @dataclass(frozen=True)
@@ -84,31 +81,27 @@ class Evaluation:
         None for a set of one image: there is no interval then. Images that a method reproduces exactly are left out.
         """
         labels = [method.label for method in self.methods]
-        groups: dict[tuple[str, int], dict[str, dict[int, list[float]]]] = {}
+        groups: dict[tuple[str, int], dict[str, dict[str | None, dict[int, float]]]] = {}
         for score in self.scores:
             table = groups.setdefault((score.set, score.scale), {})
-            table.setdefault(score.method.label, {}).setdefault(score.key, []).append(score.psnr_y)
+            run = table.setdefault(score.method.label, {}).setdefault(score.method.source, {})
+            run[score.key] = score.psnr_y
         found = []
         for (name, scale), table in groups.items():
-            # Each image's mean over seeds, the images in their order.
-            psnr = {label: [statistics.fmean(table[label][key]) for key in sorted(table[label])] for label in table}
+            # The runs of each method, which differ in their seed, with the images in their order.
+            psnr = {label: [[run[key] for key in sorted(run)] for run in table[label].values()] for label in table}
             first, *others = [label for label in dict.fromkeys([*labels, BICUBIC.label]) if label in psnr]
             for other in others:
-                difference = paired_difference(psnr[first], psnr[other], seed=self.seed)
+                difference = mean_difference([psnr[first]], [psnr[other]], seed=self.seed)
                 if not math.isnan(difference.low):
                     found.append(Comparison(name, scale, first, other, difference))
         return found
 
     @property
     def differences(self) -> list[str]:
-        """The comparisons in words, and how far their intervals can be trusted."""
-        texts = list(map(str, self.comparisons))
-        if any(d.low < d.high and d.n < ENOUGH for d in (comparison.difference for comparison in self.comparisons)):
-            texts.append(
-                f"(intervals over fewer than {ENOUGH} images are too narrow: of 95 %, about 84 % hold over 5 "
-                "images and 92 % over 14)"
-            )
-        return texts
+        """The comparisons in words, and what sets of a few images cannot show."""
+        small = {c.set: c.difference.n for c in self.comparisons if least_p(c.difference.n) > 0.05}
+        return [*map(str, self.comparisons), *(too_few(name, n) for name, n in small.items())]
 
     @property
     def facts(self) -> dict[MethodId, dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from rich.console import Group
 from rich.text import Text
 
+from sr_lightning.evaluation.escapes import latex_text, markdown_text, spreadsheet_cell
 from sr_lightning.evaluation.scores import BICUBIC, MethodId, SetScore
 from sr_lightning.text import Table, single_line
 
@@ -98,7 +99,6 @@ QUALITY = ("PSNR-Y", "SSIM-Y", "gain", "params")
 TRAINING = ("PSNR-Y", "SSIM-Y", "gain", "least", "params", "ms/img")
 COST = ("params", "multiply-adds", "latency", "memory")
 TITLE = "PSNR (dB) and SSIM on Y; gain over bicubic: mean and least"
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
 _TEXTS = ("set", "method", "trained on", "source")
 
 
@@ -165,17 +165,6 @@ def write_csv(path: Path, rows: Sequence[Record]) -> None:
         writer.writerows(plain)
 
 
-def spreadsheet_cell(value: Any) -> Any:
-    """A value of a CSV file that no spreadsheet takes for a formula: such a text begins with an apostrophe.
-
-    Names of files, runs and training sets come from others, and a cell `=cmd|…` is run when the file is opened.
-    """
-    if not isinstance(value, str):
-        return value
-    text = single_line(value)
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
-
-
 def set_and_scale(row: Record) -> str:
     """`Set5 x4`."""
     return f"{row.set} x{row.scale}".strip()
@@ -216,25 +205,3 @@ def _count(n: int | str | None) -> str:
     if n is None or isinstance(n, str):
         return n or ""
     return f"{n / 1e6:.2f} M" if n >= 1e6 else f"{n / 1e3:.1f} K" if n else "0"
-
-
-def markdown_text(text: str) -> str:
-    """Text that means nothing to Markdown, HTML in it included."""
-    text = single_line(text)
-    for character in "\\`*_[]<>|":
-        text = text.replace(character, f"\\{character}")
-    return text
-
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{c: f"\\{c}" for c in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "±": r"$\pm$",
-}
-
-
-def latex_text(text: str) -> str:
-    """Text that means nothing to TeX."""
-    return "".join(_LATEX.get(character, character) for character in single_line(text))

@@ -17,6 +17,7 @@ from sr_lightning.data.degradations.base import lr_protocol
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
 from sr_lightning.evaluation.tables import TITLE, TRAINING, records, terminal
+from sr_lightning.inference.cost import multiply_adds_on_paper
 from sr_lightning.loggers.records import log_table, log_weights
 from sr_lightning.text import LOG_ONLY, printable
 from sr_lightning.training.module import SRModule
@@ -61,6 +62,10 @@ def final_test(
         scores,
         facts=facts,
         protocol=lr_protocol(data.degrade),
+        costs={
+            (module.method, s): {"multiply_adds": multiply_adds_on_paper(module.net, s)}
+            for s in {r.scale for r in rows}
+        },
         extra={"objective": reached, "steps": trainer.global_step, "minutes": minutes, "run": info}
         | {"training_pictures_left_out": data.left_out}
         | {"split": "test" if data.has_test_sets else "validation"},

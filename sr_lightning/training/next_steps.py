@@ -40,6 +40,7 @@ def print_next_steps(run: Run, config: TrainConfig) -> None:
         print("\nnext, for instance")
         print(f"  python -m sr_lightning.upscale input=photo.jpg {checkpoint}")
         print(" ".join(["  python -m sr_lightning.evaluate", checkpoint, *_test_sets(config)]))
+        print("  python -m sr_lightning.compare " + _typed("runs", folder))
         print(f"  {resume_command(run, asdict(config))} {longer}")
 
 

@@ -498,9 +498,14 @@ def test_an_exact_image_is_named_and_the_mean_of_the_others_stands_beside(folder
     assert float(first["psnr_y_without_exact"]) == pytest.approx(others)
 
 
-def test_intervals_over_few_images_say_so(folder, tmp_path):
+def test_a_set_too_small_for_any_significance_says_so(folder, tmp_path):
+    (folder / "img_5.png").unlink()
     assert main([f"checkpoint={save_network(tmp_path / 'a.ckpt')}", *mine(folder), *QUICK]) == 0
-    assert "intervals over fewer than 30 images are too narrow" in (only_run() / "results.md").read_text()
+    said = "Mine: over 5 images a sign-flip or Wilcoxon test cannot fall below p = 0.0625"
+    assert said in (only_run() / "results.md").read_text()
+    (compared,) = document()["comparisons"]
+    assert (compared["interval"], compared["n"]) == ("t", 5)
+    assert compared["p"] >= 0.0625
 
 
 def test_a_benchmark_known_by_its_files_only_says_so(folder, capsys):

@@ -5,9 +5,17 @@ import statistics
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.stats import norm
 
-from sr_lightning.evaluation.significance import Difference, over_seeds, paired_difference
+from sr_lightning.evaluation.significance import (
+    Difference,
+    holm,
+    least_p,
+    mean_difference,
+    over_seeds,
+    paired_difference,
+)
 
 
 def bca_by_hand(x, confidence, rng):
@@ -62,10 +70,8 @@ def test_differences_without_a_spread():
     assert one.mean == 1
     assert math.isnan(one.low)
     assert math.isnan(one.high)
-    two = paired_difference([3.0, 5.0], [2.0, 3.0])
-    assert 1 <= two.low < two.high <= 2
     # All but one are equal: the accelerated interval may have no answer, and no warning may escape.
-    found = paired_difference([1.0, 0, 0, 0, 0], [0.0] * 5)
+    found = paired_difference([1.0, *[0.0] * 24], [0.0] * 25)
     assert 0 <= found.low < found.mean < found.high <= 1
 
 
@@ -104,3 +110,114 @@ def test_spread_over_seeds():
     assert math.isnan(over_seeds([28.0]).std)
     assert over_seeds([28.0, math.inf]).mean == math.inf
     assert math.isnan(over_seeds([28.0, math.inf]).std)
+
+
+def test_below_twenty_images_it_is_scipys_t_test():
+    rng = np.random.default_rng(5)
+    a, b = rng.normal(30, 3, 14), rng.normal(29, 3, 14)
+    found = paired_difference(a.tolist(), b.tolist(), confidence=0.9)
+    expected = stats.ttest_rel(a, b)
+    interval = expected.confidence_interval(0.9)
+    assert (found.low, found.high, found.p) == pytest.approx((interval.low, interval.high, expected.pvalue))
+    assert (found.interval, found.n) == ("t", 14)
+    assert paired_difference([*a, *a], [*b, *b]).interval == "BCa"
+
+
+def test_several_sets_count_the_same_however_large_they_are():
+    rng = np.random.default_rng(6)
+    sets = [rng.normal(0.4, 0.2, 5), rng.normal(0.1, 0.5, 14)]
+    found = mean_difference([[d.tolist()] for d in sets], [[[0.0] * len(d)] for d in sets])
+    assert (found.mean, found.n) == (pytest.approx((sets[0].mean() + sets[1].mean()) / 2), 19)
+    # Welch's test of two samples is about x - y: with y's sign turned it is about the sum, twice the mean.
+    welch = stats.ttest_ind(sets[0], -sets[1], equal_var=False)
+    interval = welch.confidence_interval()
+    assert (found.low, found.high) == pytest.approx((interval.low / 2, interval.high / 2))
+    assert found.p == pytest.approx(welch.pvalue)
+
+
+def test_five_images_alone_never_show_anything():
+    found = paired_difference([1.0, 1.01, 1.02, 1.03, 1.04], [0.0] * 5)
+    assert found.low > 0.9
+    flips = stats.permutation_test(
+        ([1.0, 1.01, 1.02, 1.03, 1.04],), np.mean, permutation_type="samples", n_resamples=np.inf
+    )
+    ranks = stats.wilcoxon([1.0, 1.01, 1.02, 1.03, 1.04])
+    assert found.p == least_p(5) == flips.pvalue == ranks.pvalue == 0.0625
+    assert least_p(6) < 0.05
+
+
+def test_the_smallest_difference_that_is_found():
+    """G*Power's tables for a paired t test, power 0.8, two-sided 5 %: d = 1.682 for 5 pairs, 0.660 for 20."""
+    for n, d in ((5, 1.682), (14, 0.812), (20, 0.660)):
+        values = np.linspace(-1, 1, n)
+        found = paired_difference((values / values.std(ddof=1)).tolist(), [0.0] * n)
+        assert found.detectable == pytest.approx(d, abs=2e-3)
+
+
+def test_holm_against_the_worked_example():
+    """Holm's procedure on 0.01, 0.04, 0.03, 0.005 gives 0.03, 0.06, 0.06, 0.02."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    found = holm([0.04, math.nan, 0.9])
+    assert found[0] == pytest.approx(0.08)
+    assert math.isnan(found[1])
+    assert holm([]) == []
+
+
+def test_seeds_widen_the_interval():
+    rng = np.random.default_rng(7)
+    images = rng.normal(30, 4, 14)
+    run = lambda shift: (images + shift + rng.normal(0, 0.02, 14)).tolist()  # noqa: E731
+    a, b = [[run(0.1), run(0.3), run(0.2)]], [[run(0.0), run(-0.1), run(0.1)]]
+    alone = paired_difference(np.mean(a[0], 0).tolist(), np.mean(b[0], 0).tolist())
+    found = mean_difference(a, b)
+    assert found.mean == pytest.approx(alone.mean)
+    assert found.high - found.low > 3 * (alone.high - alone.low)
+    assert found.seeds == (3, 3)
+    # One run of b is judged by the spread of a's.
+    one = mean_difference(a, [[b[0][0]]])
+    assert one.high - one.low > found.high - found.low
+
+
+def differences(rng, kind, shape):
+    """Centred, of deviation 1."""
+    return rng.standard_normal(shape) if kind == "normal" else rng.exponential(1, shape) - 1
+
+
+def share_held(n, kind, trials, *, seeds=1, spread=0.0):
+    """Of nominal 95 %: how many intervals hold the truth, 0.3."""
+    rng, held = np.random.default_rng(n), 0
+    for _ in range(trials):
+        runs = [[rng.normal(0, spread) for _ in range(seeds)] for _ in range(2)]
+        d = differences(rng, kind, n)
+        a = [(0.3 + d + s + rng.normal(0, 0.1, n)).tolist() for s in runs[0]]
+        b = [(s + rng.normal(0, 0.1, n)).tolist() for s in runs[1]]
+        found = mean_difference([a], [b], seed=3)
+        held += found.low <= 0.3 <= found.high
+    return held / trials
+
+
+@pytest.mark.parametrize(("n", "trials"), [(5, 400), (14, 400), (100, 100)])
+def test_coverage_where_differences_are_normal(n, trials):
+    assert abs(share_held(n, "normal", trials) - 0.95) < 3 * math.sqrt(0.95 * 0.05 / trials) + 0.01
+
+
+def test_coverage_with_repeated_training():
+    assert share_held(14, "normal", 300, seeds=3, spread=0.5) > 0.92
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["normal", "skewed"])
+@pytest.mark.parametrize("n", [5, 14, 19, 20, 100])
+def test_coverage_in_full(n, kind):
+    found = share_held(n, kind, 2000)
+    print(f"{kind}, {n} images: {100 * found:.1f} %")
+    assert found > (0.91 if kind == "normal" else 0.80)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+@pytest.mark.parametrize("n", [5, 14, 100])
+def test_coverage_with_repeats_in_full(n, seeds):
+    found = share_held(n, "normal", 2000, seeds=seeds, spread=0.3)
+    print(f"{seeds} seeds, {n} images: {100 * found:.1f} %")
+    assert found > 0.92

@@ -1,0 +1,228 @@
+"""SR images for the page of a comparison: each run's best network on the test images that its config names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sr_lightning.builders.components import build
+from sr_lightning.builders.load_network import load_network
+from sr_lightning.config.findings import refuse
+from sr_lightning.config.path_check import set_findings
+from sr_lightning.data.datasets import EvalImages
+from sr_lightning.data.degradations.base import Degradation, Downscale
+from sr_lightning.data.files import EXTENSIONS
+from sr_lightning.data.image_sets import SetFinder
+from sr_lightning.data.images import Images
+from sr_lightning.distributed.process_group import Place
+from sr_lightning.errors import FailedError, UserError
+from sr_lightning.evaluation.escapes import spreadsheet_cell
+from sr_lightning.evaluation.method import BicubicMethod, Method, network_method
+from sr_lightning.evaluation.predictions import predict
+from sr_lightning.evaluation.saved_predictions import match_saved_images
+from sr_lightning.files import inside
+from sr_lightning.image.resize import Kernel
+from sr_lightning.metrics.psnr_ssim import psnr_and_ssim
+from sr_lightning.report.entries import At, Entry, Image, plain_name
+from sr_lightning.report.images import MOST_METHODS, Pixels, Versions
+from sr_lightning.report.ranking import Group
+from sr_lightning.runs.saved_config import read_saved_config
+from sr_lightning.text import enumerated
+
+Wanted = Sequence[tuple[At, Image]]
+_ALIKE = 0.05  # dB by which bicubic's PSNR may differ from the recorded one
+
+
+def make_versions(group: Group, wanted: Wanted, *, device: str, cache_dir: str) -> tuple[list[Versions], list[str]]:
+    """Makes the images of a group's methods.
+
+    Args:
+        group: Its first methods are taken, each with the first of its seeds.
+        wanted: The test images.
+        device: `auto`, or torch's name of one.
+        cache_dir: Of decoded images.
+
+    Returns:
+        The images in their order, and a line for each set and method that could not be had.
+    """
+    notes: list[str] = []
+    place = Place(0, 1, _device(device))
+    found: dict[tuple[At, Image], dict[int, Pixels]] = {}
+    truth: dict[tuple[At, Image], Pixels] = {}
+    base: dict[tuple[At, Image], Pixels] = {}
+    for at in dict.fromkeys(at for at, _ in wanted):
+        own = [image for name, image in wanted if name == at]
+        source = _find_set(group, at, own, cache_dir, place, notes)
+        if source is None:
+            continue
+        images, degrade, bicubic, hr = source
+        truth |= {(at, image): hr[image] for image in own}
+        base |= {(at, image): bicubic[image] for image in own}
+        for number, ranked in enumerate(group.ranked[:MOST_METHODS]):
+            try:
+                method = _method(ranked.contender.first, group.scale, images)
+                made = _predictions(method, images, own, degrade, place)
+            except (UserError, FailedError) as error:
+                notes.append(f"{ranked.contender.label}: no images on {at.set} x{at.scale}: {error}")
+                continue
+            for image, pixels in made.items():
+                found.setdefault((at, image), {})[number] = pixels
+    return _complete(wanted, truth, base, found), list(dict.fromkeys(notes))
+
+
+def _complete(
+    wanted: Wanted,
+    truth: Mapping[tuple[At, Image], Pixels],
+    base: Mapping[tuple[At, Image], Pixels],
+    found: Mapping[tuple[At, Image], Mapping[int, Pixels]],
+) -> list[Versions]:
+    """Those that a method has an image of."""
+    return [
+        Versions(at, image, truth[at, image], base[at, image], found[at, image])
+        for at, image in wanted
+        if found.get((at, image))
+    ]
+
+
+Source = tuple[EvalImages, Degradation, dict[Image, Pixels], dict[Image, Pixels]]
+
+
+def _find_set(
+    group: Group, at: At, wanted: Sequence[Image], cache_dir: str, place: Place, notes: list[str]
+) -> Source | None:
+    """A set's images from the first run whose config leads to those that were scored; bicubic's and HR of `wanted`."""
+    told: list[str] = []
+    for ranked in group.ranked:
+        run = ranked.contender.first
+        try:
+            images, degrade = _open_set(run, at, cache_dir)
+            names = {i: _recorded_name(found.hr.paths[i]) for found, _, i in images.items}
+            if any(names.get(image.key) != image.name for image in wanted):
+                raise UserError("the files are not those that were scored")
+            bicubic = _predictions(BicubicMethod(), images, wanted, degrade, place)
+            hr = {image: _hr(images, image) for image in wanted}
+            _check_alike(run, at, bicubic, hr)
+            return images, degrade, bicubic, hr
+        except (UserError, FailedError) as error:
+            told.append(str(error).splitlines()[0].removeprefix("ckpt_path: "))
+    notes.append(f"no images of {at.set} x{at.scale}: {enumerated(list(dict.fromkeys(told)), most=2)}")
+    return None
+
+
+def _recorded_name(path: Path) -> str:
+    """A file's name as it comes back from `per_image.csv`."""
+    return plain_name(spreadsheet_cell(path.name))
+
+
+def _open_set(run: Entry, at: At, cache_dir: str) -> tuple[EvalImages, Degradation]:
+    config = _config(run)
+    data = _plain(config, "data")
+    entries = {**_section(data.get("val")), **_section(data.get("test"))}
+    root = _plain(config, "paths").get("data")
+    entry = entries.get(at.set, f"{root}/test/{at.set}" if root else None)
+    extensions, kernel = data.get("extensions") or EXTENSIONS, data.get("kernel") or "bicubic"
+    refuse([*_data_findings(at.set, entry, extensions, kernel)])
+    section = data.get("degradation")
+    degrade = build(section, "data.degradation") if section else Downscale(kernel)  # type: ignore[arg-type]  # checked
+    if not callable(getattr(degrade, "describe", None)):  # any class of torch.nn may be named
+        raise UserError(f"data.degradation: {type(degrade).__name__} is no degradation")
+    finder = SetFinder([at.scale], extensions=extensions, cache_dir=cache_dir)
+    found: Images = finder.evaluation(f"data.test.{at.set}", at.set, entry)  # type: ignore[arg-type]  # checked
+    return EvalImages([found], [at.scale]), degrade
+
+
+def _data_findings(name: str, entry: Any, extensions: Any, kernel: Any) -> Iterator[str]:
+    """What of a saved section `data` is not as `train` and `evaluate` check it."""
+    yield from set_findings(f"data.test.{name}", name, entry)
+    parts = [entry.get("lr"), *_as_list(entry.get("files"))] if isinstance(entry, dict) else []
+    if not all(part is None or isinstance(part, str) for part in (*parts, *_as_list(extensions))):
+        yield f"data.test.{name}: found {entry!r}, allowed: names"
+    if kernel not in get_args(Kernel):
+        yield f"data.kernel: found {kernel!r}, allowed: {', '.join(get_args(Kernel))}"
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _config(run: Entry) -> DictConfig:
+    """The saved config, in which nothing may be named that would run a stranger's code."""
+    return read_saved_config(inside(run.folder, ".hydra/config.yaml"), [])
+
+
+def _plain(config: DictConfig, key: str) -> dict[str, Any]:
+    section = config.get(key)
+    if not isinstance(section, DictConfig):
+        return {}
+    try:
+        found = OmegaConf.to_container(section, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{key}: {str(error).splitlines()[0]}") from None
+    return _section(found)
+
+
+def _section(value: Any) -> dict[str, Any]:
+    return {str(key): entry for key, entry in value.items()} if isinstance(value, dict) else {}
+
+
+def _method(run: Entry, scale: int, images: EvalImages) -> Method:
+    if run.predictions is not None:
+        return match_saved_images(run.method, run.predictions, images)
+    if run.is_training:
+        checkpoint = str(inside(run.folder, run.checkpoint or "checkpoints/last.ckpt"))
+    else:
+        checkpoint = run.checkpoint or ""
+    if not checkpoint or (not run.is_training and os.sep in checkpoint and not os.path.exists(checkpoint)):
+        raise UserError(f"{checkpoint or 'its checkpoint'} is not there any more")
+    model = None if run.is_training else _plain(_config(run), "model") or None
+    network = load_network(checkpoint, model=model)
+    method = network_method(run.method, network.net, (scale,), checkpoint, network.training)
+    tile = run.protocol.get("tile", "None")
+    ensemble = run.protocol.get("self_ensemble") == "True"
+    return replace(method, self_ensemble=ensemble, tile=int(tile) if tile.isdecimal() else None)
+
+
+def _predictions(
+    method: Method, images: EvalImages, wanted: Sequence[Image], degrade: Degradation, place: Place
+) -> dict[Image, Pixels]:
+    """(H, W, 3) of each image; those with NaN are left out."""
+    by_key = {image.key: image for image in wanted}
+    part = EvalImages([images.items[0][0]], [images.items[0][1]])
+    part.items = [item for item in images.items if item[2] in by_key]
+    with torch.inference_mode(), method.on(place.device):
+        return {
+            by_key[p.batch.key]: p.image[0].permute(1, 2, 0).cpu().numpy()
+            for p in predict(method, part, degrade, place)
+            if p.image is not None
+        }
+
+
+def _hr(images: EvalImages, image: Image) -> Pixels:
+    found = images[image.key]
+    hr: Pixels = found.hr[0].permute(1, 2, 0).numpy()  # type: ignore[union-attr]  # it has this number
+    return hr
+
+
+def _check_alike(run: Entry, at: At, bicubic: Mapping[Image, Pixels], hr: Mapping[Image, Pixels]) -> None:
+    """Refuses images whose bicubic enlargement does not score as it did: they have changed."""
+    for image, pixels in bicubic.items():
+        recorded = run.images.get(at, {}).get(image, {}).get("bicubic_psnr_y")
+        sr, truth = (torch.from_numpy(x.copy()).permute(2, 0, 1)[None] for x in (pixels, hr[image]))
+        psnr = float(psnr_and_ssim(sr, truth, shave=at.scale)[0])
+        if recorded is not None and psnr != recorded and not abs(psnr - recorded) <= _ALIKE:
+            raise UserError(f"{image.name} of {at.set} has changed since it was scored")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("cuda") and int(name.partition(":")[2] or 0) >= torch.cuda.device_count():
+        raise UserError(f"device: found {name}, but this machine has {torch.cuda.device_count()} CUDA devices")
+    return torch.device(name)

@@ -1,0 +1,1 @@
+"""Compares runs: groups that may be ranked, differences with their intervals, tables, plots and one HTML page."""

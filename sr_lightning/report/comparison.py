@@ -1,0 +1,177 @@
+"""A comparison of runs as a whole: groups with their ranking, names, what differs, what is incomplete, notes."""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sr_lightning.evaluation.significance import least_p, too_few
+from sr_lightning.report.entries import METRICS, Entry, entries_of
+from sr_lightning.report.ranking import Group, rank
+from sr_lightning.report.settings import differing, short_names, shown_value
+from sr_lightning.runs.record import RunRecord
+from sr_lightning.text import single_line
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that tables, plots and the page show."""
+
+    entries: Sequence[Entry]
+    labels: dict[int, str]
+    """`id` of an entry -> its name."""
+    groups: Sequence[Group]
+    metric: str
+    findings: Sequence[str] = ()
+    """What was torn, missing or unsafe in the runs' files."""
+    command: str = ""
+    """That repeats it."""
+
+    @property
+    def unfinished(self) -> list[Entry]:
+        """Runs that have no results."""
+        return [entry for entry in self.entries if entry.status != "done" or not entry.figures]
+
+    @functools.cached_property
+    def keys(self) -> list[str]:
+        """Dotted keys in which the trainings differ."""
+        return differing(self.entries)
+
+    @functools.cached_property
+    def names(self) -> dict[str, str]:
+        """Dotted key -> its short name."""
+        return short_names(self.keys)
+
+    def label(self, entry: Entry) -> str:
+        """Of a run, or of a method of an evaluation."""
+        return self.labels[id(entry)]
+
+    def settings(self, entry: Entry, keys: Sequence[str] | None = None) -> str:
+        """What tells it from others: `beta=0.01 lr=0.001`; `keys`: those that differ among the others."""
+        found = ((self.names[key], shown_value(entry.settings, key)) for key in (self.keys if keys is None else keys))
+        return " ".join(value if name == "model" else f"{name}={value}" for name, value in found if value)
+
+    def group_names(self, group: Group) -> list[str]:
+        """The name of each of its contenders: what differs within the group, and how many seeds; else the label."""
+        keys = [key for key in differing([r.contender.first for r in group.ranked]) if key in self.names]
+        texts = [self.settings(r.contender.first, keys) or r.contender.label for r in group.ranked]
+        texts = [
+            f"{text} [{r.contender.label}]" if texts.count(text) > 1 else text
+            for text, r in zip(texts, group.ranked, strict=True)
+        ]
+        counts = [len(r.contender.runs) for r in group.ranked]
+        return [f"{text} ({n} seeds)" if n > 1 else text for text, n in zip(texts, counts, strict=True)]
+
+    @property
+    def metrics(self) -> list[str]:
+        """Further metrics that some run has recorded."""
+        found = {name for entry in self.entries for figures in entry.figures.values() for name in figures.more}
+        return [name for name in METRICS if name in found]
+
+    @property
+    def notes(self) -> list[str]:
+        """Below the table: what is ranked how, and what it can show."""
+        texts: list[str] = []
+        for group in self.groups:
+            prefix = f"x{group.scale}: " if len(self.groups) > 1 else ""
+            texts += [f"{prefix}{text}" for text in _group_notes(group)]
+        texts += _set_notes(self.groups)
+        if any(entry.split == "validation" for entry in self.entries):
+            texts.append(
+                "Figures of validation images, which chose the checkpoints, stand where a run had no test set."
+            )
+        return list(dict.fromkeys(texts))
+
+
+def compare_records(records: Sequence[RunRecord], *, metric: str, command: str = "", seed: int = 0) -> Comparison:
+    """Reads the methods out of the runs and ranks them.
+
+    Args:
+        records: The runs.
+        metric: What ranks: `psnr_y`, `ssim_y`, or a further metric.
+        command: The command line that repeats it.
+        seed: Of the bootstrap.
+    """
+    entries = [entry for record in records for entry in entries_of(record)]
+    labels = _labels(entries)
+    findings = [single_line(text) for record in records for text in record.findings]
+    return Comparison(entries, labels, rank(entries, labels, metric, seed=seed), metric, findings, command)
+
+
+def _labels(entries: Sequence[Entry]) -> dict[int, str]:
+    """The end of its folder's path that no other has; of a method of an evaluation its name, if no other has it."""
+    folders = list(dict.fromkeys(os.path.abspath(entry.folder) for entry in entries))
+    lengths = {folder: _unique_length(folder, folders) for folder in folders}
+    parents: dict[str, int] = {}
+    for folder, length in lengths.items():  # the jobs of a sweep are called alike
+        parents[os.path.dirname(folder)] = max(length, parents.get(os.path.dirname(folder), 1))
+    ends = {folder: "/".join(folder.split(os.sep)[-parents[os.path.dirname(folder)] :]) for folder in folders}
+    methods = [entry.method for entry in entries if not entry.is_training]
+    found = {}
+    for entry in entries:
+        end = ends[os.path.abspath(entry.folder)]
+        if entry.is_training or not entry.figures:
+            label = end
+        elif methods.count(entry.method) == 1 or entry.seed is not None:
+            label = entry.method
+        else:
+            label = f"{entry.method} ({end})"
+        found[id(entry)] = single_line(label)
+    return found
+
+
+def _unique_length(folder: str, folders: Sequence[str]) -> int:
+    """So many parts at the end of a path no other has."""
+    parts = folder.split(os.sep)
+    rest = [other.split(os.sep) for other in folders if other != folder]
+    return next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in rest)), len(parts))
+
+
+def _group_notes(group: Group) -> list[str]:
+    texts = []
+    if group.reason:
+        names = ", ".join(r.contender.label for r in group.ranked)
+        texts.append(f"{names} not ranked with the others: {group.reason}.")
+    if group.extra_sets:
+        names = ", ".join(at.set for at in group.extra_sets)
+        texts.append(f"{names} not counted: some of these runs have no figures of it.")
+    others = [r.to_best for r in group.ranked if r.to_best is not None and not math.isnan(r.to_best.low)]
+    if not others:
+        return texts
+    kinds = sorted({d.interval for d in others if d.interval})
+    how = " and ".join("Student's t" if kind == "t" else f"bootstrap ({kind})" for kind in kinds)
+    several = f", adjusted for {len(others)} comparisons (Holm)" if len(others) > 1 else ""
+    weighing = "; each set counts the same" if len(group.sets) > 1 else ""
+    texts.append(f"intervals: 95 %, {how}, over images{weighing}; * p < 0.05{several}.")
+    texts.append(_repeats_note(group))
+    smallest = sorted(d.detectable for d in others if math.isfinite(d.detectable) and d.detectable > 0)
+    if smallest:
+        span = f"{smallest[0]:.3f}" if len(smallest) == 1 else f"{smallest[0]:.3f} to {smallest[-1]:.3f}"
+        unit = " dB" if group.metric in ("psnr_y", "lr_psnr") else ""
+        texts.append(
+            f"the smallest true difference to the best that these images show in four of five cases: {span}{unit}."
+        )
+    return texts
+
+
+def _set_notes(groups: Sequence[Group]) -> list[str]:
+    """What the columns mean, and sets that are too small."""
+    if all(len(group.ranked) < 2 for group in groups):
+        return []
+    texts = ["better on: images on which a method is better than the best one."]
+    for group in groups:
+        for at in group.sets:
+            count = group.ranked[0].contender.first.figures[at].images
+            if count and least_p(count) > 0.05:
+                texts.append(too_few(at.set, count).strip("()") + ".")
+    return texts
+
+
+def _repeats_note(group: Group) -> str:
+    counts = [len(r.contender.runs) for r in group.ranked if r.contender.first.is_training]
+    if counts and max(counts) > 1:
+        return "seeds are a second level beside the images: their spread is in the intervals of what was trained twice."
+    return "one seed each: the intervals speak of images like these, not of another training."

@@ -1,0 +1,237 @@
+"""What is compared: the methods of each run with their figures, whatever the run's files claim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sr_lightning.evaluation.escapes import spreadsheet_cell
+from sr_lightning.runs.record import RunRecord, Status, number
+from sr_lightning.text import single_line
+
+BICUBIC = "bicubic"
+LOWER_IS_BETTER = ("lpips", "dists", "niqe")
+"""Further metrics of which less is better; of all others more is."""
+METRICS = ("lpips", "dists", "niqe", "ms_ssim", "lr_psnr")
+"""Further metrics that a run may have recorded, those of perception first."""
+_LONGEST = 80  # characters of a name
+_ALIKE = 0.02  # dB by which bicubic's PSNR of the same image differs between machines at most
+_INTENT = {
+    "hardware",
+    "tile",
+    "self_ensemble",
+    "precision",
+    "lr_ready_made",
+}  # of the method or the machine, not of the protocol
+
+
+class At(NamedTuple):
+    """A test set at a scale."""
+
+    set: str
+    scale: int
+
+
+class Image(NamedTuple):
+    """An image of a test set: its number there, and its name."""
+
+    key: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one method on one set at one scale."""
+
+    psnr_y: float
+    """Mean; infinite where an image is reproduced exactly."""
+    ssim_y: float
+    images: int
+    more: Mapping[str, float] = field(default_factory=dict)
+    seconds: float | None = None
+    """Per image."""
+    multiply_adds: float | None = None
+    latency: float | None = None
+    """Seconds for an image of 1280x720."""
+
+    def value(self, metric: str) -> float:
+        """A figure by its name; NaN where it was not recorded."""
+        own = {"psnr_y": self.psnr_y, "ssim_y": self.ssim_y}
+        return own[metric] if metric in own else self.more.get(metric, math.nan)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One trained network, or the images of one program, with what is known of it."""
+
+    folder: Path
+    """Of the run that holds its figures."""
+    method: str
+    checkpoint: str | None
+    is_training: bool
+    """The run trained it; False: it was evaluated."""
+    status: Status
+    reason: str
+    settings: Mapping[str, Any]
+    """Of its training; empty where unknown."""
+    seed: int | None = None
+    figures: Mapping[At, Figures] = field(default_factory=dict)
+    images: Mapping[At, Mapping[Image, Mapping[str, float]]] = field(default_factory=dict)
+    """Set -> image -> figure by its name, `bicubic_psnr_y` and `bicubic_ssim_y` among them."""
+    bicubic: Mapping[At, Figures] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    params: float | None = None
+    minutes: float | None = None
+    """Of the training."""
+    steps: float | None = None
+    gain: float | None = None
+    """Over bicubic at the best validation, in dB."""
+    command: str = ""
+    split: str = "test"
+    predictions: str | None = None
+    """Folder of the images that another program made."""
+    curve: Sequence[tuple[float, float]] = ()
+    """See `learning_curve`."""
+
+
+def entries_of(record: RunRecord) -> list[Entry]:
+    """The methods of a run besides bicubic: one of a training, any number of an evaluation."""
+    results, common = record.results, _common(record)
+    rows = [row for row in results.get("rows", []) if _at(row) is not None]
+    own = [row for row in rows if row.get("method") != BICUBIC]
+    if not own:
+        is_open = record.is_training or (record.config and not record.results)  # not an evaluation of bicubic alone
+        return [Entry(method=_network(record), checkpoint=None, **common)] if is_open else []
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in own:
+        groups.setdefault((plain_name(row.get("method")), str(row.get("checkpoint") or "")), []).append(row)
+    found = []
+    for (method, checkpoint), members in groups.items():
+        first = members[0]
+        seed = first.get("seed") if not record.is_training else record.config.get("seed")
+        found.append(
+            Entry(
+                method=method,
+                checkpoint=checkpoint or None,
+                seed=seed if type(seed) is int else None,
+                figures=_figures(members),
+                images=_images(record, method, checkpoint),
+                bicubic=_figures([row for row in rows if row.get("method") == BICUBIC]),
+                params=number(first.get("params")),
+                predictions=plain_name(first["predictions"]) if isinstance(first.get("predictions"), str) else None,
+                **common,
+            )
+        )
+    return found
+
+
+def same_images(a: Entry, b: Entry, at: At) -> bool:
+    """Whether two methods were scored on the same images, made small in the same way.
+
+    Bicubic's PSNR of each image tells: it depends on the image and its LR, and on no network.
+    """
+    first, second = a.images.get(at), b.images.get(at)
+    if first is None or second is None:  # no figures of single images: the means must do
+        one, other = a.bicubic.get(at), b.bicubic.get(at)
+        return one is not None and other is not None and one.images == other.images and _close(one.psnr_y, other.psnr_y)
+    return first.keys() == second.keys() and all(
+        _close(first[i].get("bicubic_psnr_y", math.nan), second[i].get("bicubic_psnr_y", math.nan)) for i in first
+    )
+
+
+def same_protocol(a: Entry, b: Entry) -> list[str]:
+    """What differs between two protocols; what only one of them states, as older runs state less, is no difference."""
+    both = (a.protocol.keys() & b.protocol.keys()) - _INTENT
+    return sorted(key for key in both if a.protocol[key] != b.protocol[key])
+
+
+def _close(a: float, b: float) -> bool:
+    return a == b or abs(a - b) < _ALIKE
+
+
+def _common(record: RunRecord) -> dict[str, Any]:
+    """What all methods of a run share."""
+    results = record.results
+    protocol, run = results.get("protocol"), results.get("run")
+    command = run.get("command") if isinstance(run, dict) else None
+    return {
+        "folder": record.folder,
+        "is_training": record.is_training,
+        "status": record.status,
+        "reason": record.reason,
+        "settings": record.config if record.is_training else {},
+        "protocol": {str(k): str(v) for k, v in protocol.items()} if isinstance(protocol, dict) else {},
+        "minutes": number(results.get("minutes")) if record.is_training else None,
+        "steps": number(results.get("steps")),
+        "gain": number(results.get("objective")) if record.is_training else None,
+        "command": command if isinstance(command, str) else "",
+        "split": plain_name(results.get("split", "test")),
+        "curve": learning_curve(record),
+    }
+
+
+def learning_curve(record: RunRecord) -> list[tuple[float, float]]:
+    """(step, val/gain in dB) of each validation."""
+    points = [(number(row.get("step")), number(row.get("val/gain"))) for row in record.metrics]
+    return [(step, gain) for step, gain in points if step is not None and gain is not None]
+
+
+def _network(record: RunRecord) -> str:
+    """The class that the config names."""
+    return plain_name(str(record.config.get("model._target_", "unknown")).rpartition(".")[2])
+
+
+def plain_name(value: object) -> str:
+    """A name out of a file: in one line, without signs that a terminal obeys, and not too long."""
+    text = single_line(str(value))
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def _at(row: Mapping[str, Any]) -> At | None:
+    name, scale = row.get("set"), number(row.get("scale"))
+    return At(plain_name(name), int(scale)) if isinstance(name, str) and scale is not None else None
+
+
+def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[At, Figures]:
+    found = {}
+    for row in rows:
+        psnr, count = number(row.get("psnr_y")), number(row.get("images"))
+        if psnr is None:
+            psnr = math.inf if row.get("exact_images") else math.nan
+        more = {name: value for name in METRICS if (value := number(row.get(name))) is not None}
+        at = _at(row)
+        assert at is not None  # the caller has looked
+        found[at] = Figures(
+            psnr_y=psnr,
+            ssim_y=_or_nan(number(row.get("ssim_y"))),
+            images=int(count or 0),
+            more=more,
+            seconds=number(row.get("seconds_per_image")),
+            multiply_adds=number(row.get("multiply_adds")),
+            latency=number(row.get("latency_seconds")),
+        )
+    return found
+
+
+def _images(record: RunRecord, method: str, checkpoint: str) -> dict[At, dict[Image, dict[str, float]]]:
+    found: dict[At, dict[Image, dict[str, float]]] = {}
+    own = (spreadsheet_cell(method), spreadsheet_cell(checkpoint))
+    columns = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain", *METRICS)
+    for row in record.images:
+        at, key = _at(row), number(row.get("key"))
+        if at is None or key is None or (plain_name(row.get("method", "")), row.get("checkpoint", "")) != own:
+            continue
+        values = {name: _figure(row[name]) for name in columns if name in row}
+        found.setdefault(at, {})[Image(int(key), plain_name(row.get("name", "")))] = values
+    return {at: dict(sorted(images.items())) for at, images in found.items()}
+
+
+def _figure(text: str) -> float:
+    return math.inf if text == "inf" else _or_nan(number(text))
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else value

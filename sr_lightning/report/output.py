@@ -1,0 +1,97 @@
+"""The folder that a comparison writes into: its own files are replaced, anybody else's never."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from sr_lightning.errors import UserError
+from sr_lightning.files import inside, outward_links, replacing, sha256, write_atomically
+from sr_lightning.text import enumerated, shown
+
+MANIFEST = "compare.json"
+_NAMES = ("table.md", "table.tex", "table.csv", "compare.html")
+
+
+class Output:
+    """Writes files into a folder and remembers them by their checksums, in `compare.json`.
+
+    Args:
+        folder: Created with the first file.
+
+    Raises:
+        UserError: It is no folder, holds links that lead out of it, or files of the names that are written, which no
+            comparison has made or which were changed since.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.written: dict[str, str] = {}
+        if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+            raise UserError(f"output: {shown(folder)} is a file or a link, allowed: a folder")
+        if links := outward_links(folder) if folder.exists() else []:
+            names = enumerated([shown(link) for link in links], most=3)
+            raise UserError(f"output: {names} lead out of {shown(folder)}; allowed: the files themselves")
+        self._own = self._manifest()
+        self._refuse([name for name in (*_NAMES, *self._own) if (folder / name).exists()])
+
+    def write(self, name: str, content: str | bytes) -> Path:
+        """Writes one file, whole or not at all.
+
+        Raises:
+            UserError: A file of another origin has this name.
+        """
+        path = inside(self.folder, name)
+        if name not in self.written and path.exists():
+            self._refuse([name])
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as part:
+                part.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
+        except OSError as error:
+            raise UserError(
+                f"output: cannot write {shown(path)}: {error.strerror}; allowed: a folder of yours"
+            ) from None
+        self.written[name] = sha256(path)
+        self._record({**self._own, **self.written})  # at once: this process may be ended before the next file
+        return path
+
+    def finish(self) -> None:
+        """Removes what an earlier comparison wrote and this one did not."""
+        for name in self._own.keys() - self.written.keys():
+            (self.folder / name).unlink(missing_ok=True)
+        self._record(self.written)
+
+    def _record(self, files: dict[str, str]) -> None:
+        text = json.dumps({"made_by": "sr_lightning.compare", "files": files}, indent=1)
+        write_atomically(self.folder / MANIFEST, text)
+
+    def _manifest(self) -> dict[str, str]:
+        """The files of an earlier comparison with their checksums; names that lead elsewhere do not count."""
+        try:
+            found = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+            return {
+                name: found[name] for name in found if _is_plain(self.folder, name) and isinstance(found[name], str)
+            }
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return {}
+
+    def _refuse(self, names: Iterable[str]) -> None:
+        foreign = [name for name in dict.fromkeys(names) if not self._is_own(name)]
+        if foreign:
+            raise UserError(
+                f"output: {shown(self.folder)} holds {enumerated(foreign, most=3)}, which compare has not made, or "
+                "which was changed since; allowed: another folder, or these files moved away"
+            )
+
+    def _is_own(self, name: str) -> bool:
+        path = self.folder / name
+        return not path.is_symlink() and path.is_file() and self._own.get(name) == sha256(path)
+
+
+def _is_plain(folder: Path, name: str) -> bool:
+    """`table.md` or `plots/curves.svg`, in the folder itself."""
+    parts = Path(name).parts
+    inside = len(parts) == 1 or (len(parts) == 2 and parts[0] == "plots" and not (folder / "plots").is_symlink())
+    return inside and ".." not in parts and not name.startswith("/") and (folder / name).exists()

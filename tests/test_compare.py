@@ -1,0 +1,213 @@
+"""The command: real command lines on small runs, with and without their images."""
+
+import base64
+import io
+import json
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from helpers.evaluations import QUICK, by_scikit_image, only_run, per_image, save_network
+from helpers.run_folders import make_run, make_sweep
+from sr_lightning.compare import main
+from sr_lightning.evaluate import main as evaluate
+
+pytestmark = pytest.mark.usefixtures("_hydras_logging")
+FILES = {"table.md", "table.tex", "table.csv", "compare.json"}
+FAST = ["plots=false", "images=false"]
+
+
+def data_of(page):
+    text = page.read_text()
+    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])
+
+
+def pixels(url):
+    head, _, content = url.partition(";base64,")
+    assert head == "data:image/webp"
+    with Image.open(io.BytesIO(base64.b64decode(content))) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def test_a_sweep_gets_a_folder_of_its_own(tmp_path, capsys):
+    make_sweep(tmp_path / "runs/sweep/s")
+    assert main(["runs=runs/sweep/s", *FAST]) == 0
+    out = capsys.readouterr().out
+    assert "beta=0 (2 seeds)" in out
+    folder = tmp_path / "runs/sweep/s/compare"
+    assert {path.name for path in folder.iterdir()} == {*FILES, "compare.html"}
+    assert data_of(folder / "compare.html")["commands"][0] == [
+        "this comparison",
+        "python -m sr_lightning.compare runs=runs/sweep/s",
+    ]
+    assert main(["runs=runs/sweep/s", "page=false", *FAST]) == 0  # again, and what is not made any more goes
+    assert {path.name for path in folder.iterdir()} == FILES
+
+
+def test_it_needs_no_torch_for_tables(tmp_path, monkeypatch):
+    make_sweep(tmp_path / "s")
+    monkeypatch.setitem(sys.modules, "sr_lightning.builders.comparison_images", None)  # what imports torch
+    assert main(["runs=s", *FAST]) == 0
+
+
+def test_several_folders_go_below_the_runs(tmp_path, capsys):
+    make_run(tmp_path / "a")
+    make_run(tmp_path / "b, c=[d]", beta=1.0)
+    assert main(["runs=[a,'b, c=[d]']", "page=false", *FAST]) == 0
+    (folder,) = (tmp_path / "runs/compare").iterdir()
+    assert {path.name for path in folder.iterdir()} == FILES
+    assert main(["runs=b, c=[d]", "page=false", "output=own", *FAST]) == 0
+    assert (tmp_path / "own/table.md").is_file()
+
+
+def test_a_foreign_file_is_never_replaced(tmp_path, capsys):
+    make_run(tmp_path / "a")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/table.csv").write_text("mine")
+    assert main(["runs=a", "output=out", *FAST]) == 2
+    assert "out holds table.csv, which compare has not made" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"table.csv"}
+    assert main(["runs=a", "output=fine", *FAST]) == 0
+    (tmp_path / "fine/table.md").write_text("edited by hand")
+    assert main(["runs=a", "output=fine", *FAST]) == 2
+    assert (tmp_path / "fine/table.md").read_text() == "edited by hand"
+
+
+def test_a_manifest_that_leads_elsewhere_removes_nothing(tmp_path):
+    make_run(tmp_path / "a")
+    (tmp_path / "victim").write_text("x")
+    (tmp_path / "out").mkdir()
+    names = ["../victim", str(tmp_path / "victim"), "plots/../../victim"]
+    (tmp_path / "out/compare.json").write_text(json.dumps({"files": dict.fromkeys(names, "0")}))
+    assert main(["runs=a", "output=out", *FAST]) == 0
+    assert (tmp_path / "victim").read_text() == "x"
+
+
+def test_links_out_of_the_folder_are_not_written_through(tmp_path, capsys):
+    make_run(tmp_path / "a")
+    (tmp_path / "victim").write_text("x")
+    (tmp_path / "elsewhere").mkdir()
+    for name, target in (("table.md.part", "victim"), ("compare.json", "victim"), ("plots", "elsewhere")):
+        (tmp_path / "a/compare").mkdir(exist_ok=True)
+        (tmp_path / "a/compare" / name).symlink_to(tmp_path / target)
+        options = [] if name == "plots" else ["plots=false"]
+        assert main(["runs=a", "images=false", "page=false", *options]) == 2, name
+        assert "out of" in capsys.readouterr().err
+        shutil.rmtree(tmp_path / "a/compare")
+    assert (tmp_path / "victim").read_text() == "x"
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (["runs=nowhere"], "runs: nowhere is not there"),
+        (["runs=empty"], "runs: empty holds no runs"),
+        (["runs=a", "rank_by=psnr"], "rank_by: found 'psnr', did you mean 'psnr_y'?"),
+        (["runs=a", "rank_by=lpips"], "which none of these runs has recorded; allowed: psnr_y, ssim_y"),
+        (["runs=a", "page_mb=0"], "page_mb: found 0, allowed: 1 to 2000 megabytes"),
+        (["runs=a", "device=tpu", "max_images=0"], "device: found 'tpu'"),
+        ([], "runs: must be given"),
+        (["runs=a", "-m"], "makes one thing"),
+    ],
+)
+def test_a_mistake_is_answered_with_2(tmp_path, typed, said, capsys):
+    make_run(tmp_path / "a")
+    (tmp_path / "empty").mkdir()
+    assert main(typed) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "a/compare").exists()
+
+
+def test_only_torn_runs_end_with_2_and_one_good_run_with_0(tmp_path, capsys):
+    torn = make_run(tmp_path / "runs/torn")
+    for path in (torn / "metrics.csv", torn / ".hydra/config.yaml"):
+        path.unlink()
+    (torn / "results.json").write_text("{")
+    assert main(["runs=runs", *FAST]) == 2
+    assert "results.json: is torn" in capsys.readouterr().err
+    make_run(tmp_path / "runs/good")
+    assert main(["runs=runs", *FAST]) == 0
+    assert "results.json: is torn" in capsys.readouterr().out
+
+
+@pytest.fixture
+def trained(tmp_path, folder):
+    """Two runs with real checkpoints, scored by `evaluate`."""
+    section = {"kernel": "bicubic", "test": {"Mine": str(folder)}}
+    for i in (1, 2):
+        checkpoint = save_network(tmp_path / f"runs/{i}/checkpoints/best.ckpt", seed=i)
+        assert evaluate([f"checkpoint={checkpoint}", f"+data.test.Mine={folder}", "sets=[Mine]", *QUICK]) == 0
+        run = only_run()
+        figures = {"psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain"}
+        rows = [{k: float(v) if k in figures else v for k, v in row.items()} for row in per_image(run)]
+        for row in rows:
+            row |= {"checkpoint": "checkpoints/best.ckpt", "key": int(row["key"]), "scale": int(row["scale"])}
+        run.rename(tmp_path / f"evaluation{i}")
+        make_run(tmp_path / f"runs/{i}", images=rows, beta=float(i), config={"data": section})
+    return tmp_path / "runs"
+
+
+def test_the_page_shows_what_the_networks_make(trained, folder, tmp_path, capsys):
+    assert main(["runs=runs", "output=out", "plots=false", "max_images=4", "device=cpu"]) == 0
+    (group,) = data_of(tmp_path / "out/compare.html")["groups"]
+    assert len(group["images"]) == 4
+    for image in group["images"]:
+        hr, *others = map(pixels, image["src"])
+        with Image.open(folder / image["name"]) as file:
+            height, width = (side // 4 * 4 for side in np.asarray(file).shape[:2])
+            assert (hr == np.asarray(file)[:height, :width]).all()
+        for made, text in zip(others, image["figures"][1:], strict=True):
+            psnr, ssim = by_scikit_image(made, hr, 4)
+            assert text == f"{psnr:.2f} dB / {ssim:.4f}"
+    assert "the whole image" in group["images"][0]["note"]
+
+
+def test_images_that_changed_or_vanished_are_not_shown(trained, folder, tmp_path, capsys):
+    for path in folder.iterdir():
+        with Image.open(path) as image:
+            pixels = 255 - np.asarray(image)
+        Image.fromarray(pixels // 2).save(path)
+    assert main(["runs=runs", "output=out", "plots=false", "device=cpu"]) == 0
+    assert "has changed since it was scored" in capsys.readouterr().out
+    for path in folder.iterdir():
+        path.unlink()
+    assert main(["runs=runs", "output=out", "plots=false", "device=cpu"]) == 0
+    assert "no images of Mine x4" in capsys.readouterr().out
+    data = data_of(tmp_path / "out/compare.html")
+    assert "images=true" in data["images_note"]
+    assert data["groups"][0]["images"] == []
+
+
+WRONG_DATA = [
+    ({"degradation": {"_target_": "os.mkdir", "path": "bad"}}, "third-party"),
+    ({"degradation": {"_target_": "torch.nn.ReLU"}}, "ReLU is no degradation"),
+    ({"kernel": ["x"]}, "data.kernel: found"),
+    ({"extensions": [1]}, "allowed: names"),
+    ({"test": {"Mine": 3}}, "data.test.Mine: found 3"),
+    ({"test": "Mine"}, "is not a folder"),
+]
+
+
+def test_a_saved_config_of_any_content_is_survived(trained, tmp_path, capsys):
+    path = trained / "1/.hydra/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    for data, said in WRONG_DATA:
+        path.write_text(yaml.safe_dump(config | {"data": config["data"] | data}))
+        assert main(["runs=runs/1", "output=out", "plots=false", "device=cpu"]) == 0
+        assert said in capsys.readouterr().out
+    assert not Path("bad").exists()
+
+
+def test_an_evaluation_and_a_run_stand_on_one_page(trained, tmp_path):
+    assert main(["runs=[evaluation1,runs/2]", "output=out", "plots=false", "max_images=2", "device=cpu"]) == 0
+    (group,) = data_of(tmp_path / "out/compare.html")["groups"]
+    assert group["methods"][:2] == ["HR", "bicubic"]
+    assert len(group["methods"]) == 4
+    assert all(None not in image["src"] for image in group["images"])
