@@ -16,9 +16,11 @@ from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.exit_status import exit_status
 from sr_lightning.cli.jobs import Session, Task, lock_for_all_ranks
 from sr_lightning.cli.surroundings import surroundings
+from sr_lightning.cli.sweep import Sweep
 from sr_lightning.config.compose import ComposedJob, compose_jobs, translate_overrides
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.config.train import check_train
+from sr_lightning.distributed.environment import external_rank
 from sr_lightning.errors import UserError
 from sr_lightning.runs.folder import claim_folder, folder_overrides
 from sr_lightning.runs.resume import accept_differences, find_folder, find_jobs, find_resume
@@ -92,6 +94,10 @@ def _begin(session: Session, arguments: Arguments) -> int:
     with lock_for_all_ranks(folder, "hydra.sweep.dir" if is_sweep else "hydra.run.dir"):
         if is_sweep:
             session.earlier = find_jobs(folder, [(job.subfolder, job.config) for job in jobs])
+            session.launcher = jobs[0].launcher
+            session.sweep = Sweep(folder, session.command, session.definition.objective)
+            if external_rank() <= 0:
+                session.sweep.plan(jobs, session.earlier)
         key = claimed[0].partition("=")[0]
         others = [override for override in arguments.overrides if override.lstrip("+").partition("=")[0] != key]
         return session.start([*arguments.flags, *others, *claimed])

@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.text import Text
 
 from sr_lightning.evaluation.scores import BICUBIC, MethodId, SetScore
-from sr_lightning.text import Table, single_line
+from sr_lightning.text import Table, single_line, spreadsheet_cell
 
 Kind = Literal["baseline", "own", "published"]
 
@@ -98,7 +98,6 @@ QUALITY = ("PSNR-Y", "SSIM-Y", "gain", "params")
 TRAINING = ("PSNR-Y", "SSIM-Y", "gain", "least", "params", "ms/img")
 COST = ("params", "multiply-adds", "latency", "memory")
 TITLE = "PSNR (dB) and SSIM on Y; gain over bicubic: mean and least"
-_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
 _TEXTS = ("set", "method", "trained on", "source")
 
 
@@ -163,17 +162,6 @@ def write_csv(path: Path, rows: Sequence[Record]) -> None:
         writer = csv.DictWriter(file, list(names))
         writer.writeheader()
         writer.writerows(plain)
-
-
-def spreadsheet_cell(value: Any) -> Any:
-    """A value of a CSV file that no spreadsheet takes for a formula: such a text begins with an apostrophe.
-
-    Names of files, runs and training sets come from others, and a cell `=cmd|…` is run when the file is opened.
-    """
-    if not isinstance(value, str):
-        return value
-    text = single_line(value)
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
 def set_and_scale(row: Record) -> str:
