@@ -27,6 +27,7 @@ training
 loggers callbacks
 report
 evaluation
+tuning
 upscaling exporters
 runs
 checkpoints
@@ -128,6 +129,7 @@ NEEDED = {
     "preview": {"torch"},  # and lightning, with the data module that its config names
     "evaluate": {"torch"},
     "upscale": {"torch"},
+    "tune": {"torch"},
     "check_data": set(),
     "download": set(),
     "pack": set(),

@@ -7,6 +7,7 @@ from sr_lightning.callbacks.exact_resume import ExactResume, PendingValidation
 from sr_lightning.callbacks.logged_steps import StepConnector, is_logged
 from sr_lightning.callbacks.non_finite import NonFiniteGuard
 from sr_lightning.callbacks.order import in_order
+from sr_lightning.callbacks.perceptual_distance import PerceptualDistance
 from sr_lightning.callbacks.pictures import Pictures
 from sr_lightning.callbacks.progress import Progress
 from sr_lightning.callbacks.safe_stop import SafeStop
@@ -19,6 +20,7 @@ __all__ = [
     "ExactResume",
     "NonFiniteGuard",
     "PendingValidation",
+    "PerceptualDistance",
     "Pictures",
     "Progress",
     "SafeStop",

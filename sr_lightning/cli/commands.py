@@ -14,6 +14,7 @@ from sr_lightning.config.pack import check_pack
 from sr_lightning.config.preview import check_preview
 from sr_lightning.config.schema import EvaluateConfig, PathsConfig, TrainConfig
 from sr_lightning.config.train import check_train
+from sr_lightning.config.tune import check_tune
 from sr_lightning.config.upscale import check_upscale
 
 RunConfig = TrainConfig | EvaluateConfig
@@ -33,6 +34,8 @@ class Command:
     """The number that a sweep compares, as its table calls it."""
     can_resume: bool = False
     """Whether `ckpt_path` continues a run in its folder."""
+    takes_arguments: bool = False
+    """Whether its function gets the command line, too, to pass it on."""
 
     def config_from_plain(self, plain: dict[str, Any]) -> RunConfig:
         """The checked config from what `dataclasses.asdict` made of it."""
@@ -46,5 +49,6 @@ COMMANDS = {
     "preview": Command(check_preview, "loading torch and lightning …"),
     "check_data": Command(check_check_data, "looking at every image …"),
     "pack": Command(check_pack, "loading litdata …"),
+    "tune": Command(check_tune, "checking what is searched …", takes_arguments=True),
     "upscale": Command(check_upscale, "loading torch …"),
 }

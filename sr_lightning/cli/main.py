@@ -75,7 +75,7 @@ def _run_once(name: str, task: Task, arguments: Arguments, program: str) -> int:
     root.setLevel(logging.INFO)
     print(command.notice, flush=True)
     try:
-        task(config)
+        task(config, arguments) if command.takes_arguments else task(config)
     finally:  # a program that calls several commands gets each message once, and on the stream of today
         root.removeHandler(console)
         root.setLevel(level)

@@ -7,7 +7,7 @@ from typing import Any
 
 _TARGET = "sr_lightning.loggers.wandb_logger"
 _FORBIDDEN = "/\\#?%:"
-_LONGEST = {"project": 128, "entity": 128, "name": 128, "group": 128}
+_LONGEST = {"project": 128, "entity": 128, "name": 128, "group": 128, "job_type": 64}
 _LONGEST_TAG = 64
 
 

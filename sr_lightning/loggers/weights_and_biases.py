@@ -32,6 +32,7 @@ def wandb_logger(
     entity: str | None = None,
     name: str | None = None,
     group: str | None = None,
+    job_type: str | None = None,
     tags: list[str] | None = None,
     notes: str | None = None,
 ) -> WandbLogger:
@@ -44,7 +45,8 @@ def wandb_logger(
         project: W&B project.
         entity: W&B user or team.
         name: Shown name; None for the folder's.
-        group: Name that a sweep's jobs share.
+        group: Name that a sweep's jobs, or a study's trials, share.
+        job_type: What the run is in its group; None for nothing.
         tags: W&B tags.
         notes: W&B notes.
 
@@ -66,6 +68,7 @@ def wandb_logger(
         entity=entity,
         name=name or Path(folder).name,
         group=group,
+        job_type=job_type,
         tags=tags,
         notes=notes,
         id=_run_id(base / "run_id"),
