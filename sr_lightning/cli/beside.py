@@ -18,6 +18,7 @@ from typing import Any
 from sr_lightning.cli.commands import RunConfig
 from sr_lightning.cli.launcher import processes, run_ranks
 from sr_lightning.cli.sweep import STOP, Sweep
+from sr_lightning.cli.sweep_table import OUTPUT
 from sr_lightning.config.conf_files import register_resolvers
 from sr_lightning.config.launchers import is_one_after_the_other
 from sr_lightning.errors import InterruptedRun
@@ -78,7 +79,7 @@ class Beside:
         self._stack.close()
 
     def run(self, name: str, config: RunConfig, run: Run) -> float | None:
-        """Runs the job in a process of its own, or several, whose output goes into `output.log` of its folder.
+        """Runs the job in a process of its own, or several, whose output goes into a file of its folder.
 
         Args:
             name: The command.
@@ -90,7 +91,7 @@ class Beside:
         own = environment.get("CUDA_VISIBLE_DEVICES")
         n = processes(config, gpus=own.split(",") if own else None)
         signal.signal(signal.SIGINT, _leave_it_to_the_command)
-        return run_ranks(n, name, config, run, environment=environment, output=run.folder / "output.log")
+        return run_ranks(n, name, config, run, environment=environment, output=run.folder / OUTPUT)
 
 
 def stop_is_asked(folder: Path) -> bool:

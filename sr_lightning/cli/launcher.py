@@ -113,7 +113,9 @@ def run_ranks(
         raise _ERRORS.get(error["type"], TrainingFailedError)(error["message"])
     if (number := _signal(status)) is not None:
         raise InterruptedRun(number)
-    raise TrainingFailedError(f"process {failed} of {n} ended with status {status}; their output lies in {job}")
+    raise TrainingFailedError(
+        f"process {failed} of {n} ended with status {status}; their output lies in {output or job}"
+    )
 
 
 def _start(

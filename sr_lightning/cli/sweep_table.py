@@ -8,6 +8,8 @@ from pathlib import Path
 
 from sr_lightning.text import Table, short_keys, shown, single_line, spreadsheet_cell
 
+OUTPUT = "output.log"
+"""In the folder of a job that ran beside others: what it would have printed."""
 _DONE = ("done", "done before")
 
 
@@ -59,8 +61,8 @@ def print_sweep(folder: Path, jobs: Sequence[SweepJob], objective: str, name: st
     sweep_table(jobs, objective).show()
     for job in sorted(jobs, key=lambda job: job.number):
         if job.error is not None:
-            log = folder / job.folder / f"{name}.log"
-            where = f"   ({shown(log)})" if log.is_file() else ""
+            logs = [folder / job.folder / log for log in (OUTPUT, f"{name}.log")]
+            where = next((f"   ({shown(log)})" for log in logs if log.is_file()), "")
             print(single_line(f"job {job.number} {job.status}: {job.error}{where}"))
     print(f"\nsweep folder  {single_line(shown(folder))}   (sweep.csv, sweep.json, sweep.log)")
     if sum(job.is_done for job in jobs) > 1:

@@ -198,8 +198,9 @@ def _distribution(entry: Range | Choice) -> BaseDistribution:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without optuna's notes that heartbeats and what goes with them may change."""
+    """Without optuna's notes that heartbeats may change, and that they are ours to give where trials are asked for."""
     with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
         warnings.simplefilter("ignore", ExperimentalWarning)
         yield
 
