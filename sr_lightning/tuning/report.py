@@ -22,7 +22,7 @@ _WORDS = {
     TrialState.WAITING: "waiting",
 }
 _ENOUGH = 4  # finished trials from which importance is told
-_UNITS = {"gain": "gain dB", "perceptual": "perceptual", "multiply_adds": "multiply-adds", "parameters": "parameters"}
+UNITS = {"gain": "gain dB", "perceptual": "perceptual", "multiply_adds": "multiply-adds", "parameters": "parameters"}
 
 
 def print_study(study: Study, fixed: Sequence[str]) -> None:
@@ -39,7 +39,7 @@ def print_study(study: Study, fixed: Sequence[str]) -> None:
     head = (
         "the largest gain first"
         if len(objectives) == 1
-        else f"gain against {_UNITS[objectives[1]]}; front: no other is better in both"
+        else f"gain against {UNITS[objectives[1]]}; front: no other is better in both"
     )
     print(f"\nstudy {study.name}: {', '.join(counts) or 'no trials'}; {head}")
     if trials:
@@ -92,7 +92,7 @@ def best_trials(study: Study) -> list[FrozenTrial]:
 
 def study_table(study: Study, trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial]) -> Table:
     """The table for a terminal."""
-    keys, heads = list(study.config.space), [_UNITS[name] for name in study.config.objectives]
+    keys, heads = list(study.config.space), [UNITS[name] for name in study.config.objectives]
     table = Table(["trial", *short_keys(keys), *heads, "min", "status"], ["trial", *heads, "min"])
     marked = {trial.number for trial in best}
     for trial in trials:
@@ -105,7 +105,7 @@ def study_table(study: Study, trials: Sequence[FrozenTrial], best: Sequence[Froz
         table.add(
             str(trial.number),
             *(_text(values.get(key, "")) for key in keys),
-            *(_figure(name, value) for name, value in zip(study.config.objectives, figures, strict=True)),
+            *(figure(name, value) for name, value in zip(study.config.objectives, figures, strict=True)),
             "" if minutes is None else f"{minutes:.1f}",
             word + (mark if is_best else ""),
             style="bold" if is_best else "",
@@ -164,7 +164,8 @@ def _text(value: object) -> str:
     return single_line(f"{value:g}" if isinstance(value, float) else str(value))
 
 
-def _figure(name: str, value: float | None) -> str:
+def figure(name: str, value: float | None) -> str:
+    """An objective's value as it is shown; None: unknown."""
     if value is None:
         return ""
     return f"{value:+.3f}" if name == "gain" else f"{value:,.0f}" if value > 1000 else f"{value:.4g}"

@@ -16,7 +16,7 @@ from sr_lightning.config.overrides import quote_path
 from sr_lightning.errors import FailedError, InterruptedRun
 from sr_lightning.files import write_atomically
 from sr_lightning.runs.shares import share, visible_gpus
-from sr_lightning.tuning.report import trials_csv
+from sr_lightning.tuning.report import UNITS, figure, trials_csv
 from sr_lightning.tuning.study import Study
 from sr_lightning.tuning.trial_run import TrialRun, results, validations
 
@@ -165,7 +165,8 @@ class Search:
         if minutes:
             trial.set_user_attr("minutes", minutes)
         study.optuna.tell(trial, [found[name] for name in wanted])
-        log.info("trial %d done: %s", trial.number, ", ".join(f"{name} {found[name]:.4g}" for name in wanted))
+        reached = ", ".join(f"{UNITS[name]} {figure(name, found[name])}" for name in wanted)
+        log.info("trial %d done: %s", trial.number, reached)
 
     def _fail(self, trial: optuna.Trial, reason: str) -> None:
         trial.set_user_attr("error", reason)
