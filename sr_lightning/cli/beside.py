@@ -17,7 +17,7 @@ from typing import Any
 
 from sr_lightning.cli.commands import RunConfig
 from sr_lightning.cli.launcher import processes, run_ranks
-from sr_lightning.cli.sweep import STOP, Sweep
+from sr_lightning.cli.sweep import STOP, Sweep, this_process
 from sr_lightning.cli.sweep_table import OUTPUT
 from sr_lightning.config.conf_files import register_resolvers
 from sr_lightning.config.launchers import is_one_after_the_other
@@ -37,11 +37,13 @@ class Beside:
         folder: The sweep's.
         slots: How many jobs run at once.
         needs_process: Whether its process runs other jobs, too.
+        threads: Of each job; None: its share of the cores.
     """
 
     folder: Path
     slots: int
     needs_process: bool
+    threads: str | None = None
     slot: int = 0
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -54,14 +56,14 @@ class Beside:
             sweep: The sweep.
         """
         target = str(settings.launcher.get("_target_", ""))
-        if is_one_after_the_other(target) or os.getpid() == sweep.process:
+        if is_one_after_the_other(target) or sweep.process == this_process():
             return None
         register_resolvers()  # a new process
         tolerate_encodings()
         limit = settings.launcher.get("n_jobs", settings.launcher.get("array_parallelism", -1))
         jobs = max(sweep.count(), 1)
         slots = min(jobs, cores() + 1 + int(limit) if int(limit) < 0 else int(limit)) if "joblib" in target else jobs
-        return cls(sweep.folder, max(slots, 1), "joblib" in target)
+        return cls(sweep.folder, max(slots, 1), "joblib" in target, sweep.threads)
 
     def __enter__(self) -> Beside:
         """Takes a free slot, and looks for the file that asks the jobs to stop."""
@@ -70,7 +72,7 @@ class Beside:
         self._stack.callback(ended.set)
         threading.Thread(target=_end_when_asked, args=(self.folder, ended), daemon=True).start()
         if not self.needs_process and "SLURM_JOB_ID" not in os.environ:
-            os.environ.update(share(self.slot, self.slots, gpus=[]))
+            os.environ.update(share(self.slot, self.slots, gpus=[], threads=self.threads))
         elif not self.needs_process and "SLURM_CPUS_PER_TASK" in os.environ:
             os.environ.setdefault("OMP_NUM_THREADS", os.environ["SLURM_CPUS_PER_TASK"])
         return self
@@ -87,7 +89,7 @@ class Beside:
             run: Where it lies.
         """
         gpus = [] if config.hardware.get("accelerator") == "cpu" else visible_gpus()
-        environment = share(self.slot, self.slots, gpus=gpus)
+        environment = share(self.slot, self.slots, gpus=gpus, threads=self.threads)
         own = environment.get("CUDA_VISIBLE_DEVICES")
         n = processes(config, gpus=own.split(",") if own else None)
         signal.signal(signal.SIGINT, _leave_it_to_the_command)

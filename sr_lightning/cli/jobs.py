@@ -24,11 +24,12 @@ from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.launchers import is_one_after_the_other
 from sr_lightning.config.overrides import as_typed
 from sr_lightning.distributed.environment import external_rank
-from sr_lightning.errors import FailedError, InterruptedRun, UserError
+from sr_lightning.errors import FailedError, InterruptedRun, UserError, one_line
 from sr_lightning.runs.folder import refuse_used, remove_unused
 from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import Finished, Resume, accept_differences, prepare
 from sr_lightning.runs.run import Run
+from sr_lightning.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Session:
         if isinstance(begun, Finished):
             return begun.objective
         beside = Beside.of(settings, sweep)
-        if beside is not None and stop_is_asked(sweep.folder):
+        if stop_is_asked(sweep.folder):
             return None
         if external_rank() <= 0:
             sweep.begin(number, subfolder, overrides)
@@ -176,8 +177,10 @@ class Session:
         jobs = sweep.close() if external_rank() <= 0 else []
         if external_rank() <= 0:
             print_sweep(sweep.folder, jobs, sweep.objective, self.name)
-        if stopped is not None and (not isinstance(stopped, Exception) or not any(job.error for job in jobs)):
+        if stopped is not None and (not isinstance(stopped, Exception) or all(job.status == "not run" for job in jobs)):
             raise stopped
+        if isinstance(stopped, Exception):  # a launcher lost the process of a job; the table says of which
+            print(f"the launcher ended early: {printable(one_line(stopped))}", file=sys.stderr, flush=True)
         return sweep_status(jobs)
 
 

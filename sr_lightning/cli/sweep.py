@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -30,6 +31,11 @@ STOP = ".stop"
 """While this file lies in the sweep's folder, jobs that run beside each other stop, and no other begins."""
 
 
+def this_process() -> str:
+    """Its number, and the machine on which it is unique."""
+    return f"{os.getpid()} on {socket.gethostname()}"
+
+
 @dataclass
 class Sweep:
     """The files of one sweep.
@@ -43,7 +49,9 @@ class Sweep:
     folder: Path
     command: str
     objective: str
-    process: int = field(default_factory=os.getpid)
+    threads: str | None = field(default_factory=lambda: os.environ.get("OMP_NUM_THREADS"))
+    """Of each job, where the user says so; joblib sets the variable in its own processes."""
+    process: str = field(default_factory=this_process)
     """The process that has started the sweep."""
 
     def plan(self, jobs: Sequence[ComposedJob], earlier: dict[str, Resume | Finished]) -> None:

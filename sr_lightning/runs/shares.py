@@ -26,18 +26,19 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
-def share(slot: int, slots: int, *, gpus: list[str]) -> dict[str, str]:
+def share(slot: int, slots: int, *, gpus: list[str], threads: str | None = None) -> dict[str, str]:
     """Environment variables that keep a run to its share.
 
     Args:
         slot: Its number among the runs beside each other, from 0.
         slots: How many run at once.
         gpus: To be shared out; where there are fewer than runs, several runs share one. Empty on a CPU.
+        threads: As many as the user wants; None: the share of the cores.
 
     Returns:
-        `OMP_NUM_THREADS`, unless the user has set it, and with GPUs `CUDA_VISIBLE_DEVICES`.
+        `OMP_NUM_THREADS`, and with GPUs `CUDA_VISIBLE_DEVICES`.
     """
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(cores() // slots, 1))
+    threads = threads or str(max(cores() // slots, 1))
     if not gpus:
         return {"OMP_NUM_THREADS": threads}
     each = max(len(gpus) // slots, 1)

@@ -101,6 +101,8 @@ def study_table(study: Study, trials: Sequence[FrozenTrial], best: Sequence[Froz
         is_best, word = trial.number in marked, _WORDS[trial.state]
         if trial.state == TrialState.PRUNED and trial.last_step is not None:
             word = f"pruned at {trial.last_step}"
+        if "same_as" in trial.user_attrs:
+            word = f"as trial {trial.user_attrs['same_as']}"
         minutes = trial.user_attrs.get("minutes")
         table.add(
             str(trial.number),

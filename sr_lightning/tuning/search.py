@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -69,10 +70,10 @@ class Search:
             while True:
                 for running in list(self.running):
                     self._look_at(running)
-                if beats := time.monotonic() - beaten > _BEATS:
+                if time.monotonic() - beaten > _BEATS:
                     beaten = time.monotonic()
-                for running in self.running if beats else ():
-                    self.study.beat(running.trial)
+                    for running in self.running:
+                        self.study.beat(running.trial)
                 is_over = config.timeout is not None and time.monotonic() - began > config.timeout
                 while (
                     not self._is_ending(is_over) and len(self.running) < config.n_jobs and (left or self._wants_more())
@@ -108,21 +109,32 @@ class Search:
         slot = next(number for number in range(study.config.n_jobs) if number not in {r.slot for r in self.running})
         folder = study.trial_folder(trial.number)
         if (folder / "results.json").is_file():  # it was finished, and the study killed before it knew
-            self._complete(trial, self._overrides(trial), 0.0)
+            self._complete(trial, self._overrides(trial))
             return
         tried = self._overrides(trial)
+        if (twin := study.twin(trial)) is not None:
+            trial.set_user_attr("same_as", twin.number)
+            study.optuna.tell(trial, twin.values)
+            log.info("trial %d has the values of trial %d, and its figures", trial.number, twin.number)
+            return
         is_begun = (folder / ".hydra" / "config.yaml").is_file()
         own = [quote_path(f"hydra.run.dir={folder}")]
         arguments = [quote_path(f"ckpt_path={folder}")] if is_begun else [*self.arguments, *tried, *own]
         verb = "continues" if is_begun else "begins"
         log.info("trial %d of %d %s: %s", trial.number, study.config.n_trials, verb, " ".join(tried))
-        environment = share(slot, study.config.n_jobs, gpus=gpus)
+        environment = share(slot, study.config.n_jobs, gpus=gpus, threads=os.environ.get("OMP_NUM_THREADS"))
         known = max(study.optuna.get_trials(deepcopy=False)[trial.number].intermediate_values, default=-1)
         self.running.append(_Running(trial, TrialRun(folder, arguments, environment), slot, known))
         study.beat(trial)
 
     def _look_at(self, running: _Running) -> None:
         """Reports new validations, prunes, and records the end."""
+        if self.study.is_taken_away(running.trial):
+            running.run.process.kill()
+            running.run.process.wait()
+            self.running.remove(running)
+            log.info("trial %d was silent too long, and is done again by another machine", running.trial.number)
+            return
         if self.stopped_by is None and not running.is_pruned and len(self.study.config.objectives) == 1:
             for step, values in validations(running.run.folder):
                 if step > running.reported:
@@ -140,7 +152,7 @@ class Search:
         study, trial, run = self.study, running.trial, running.run
         tried = self._overrides(trial)
         if run.status == 0:
-            self._complete(trial, tried, run.minutes)
+            self._complete(trial, tried)
         elif running.is_pruned:
             trial.set_user_attr("minutes", run.minutes)
             study.optuna.tell(trial, state=TrialState.PRUNED)
@@ -152,7 +164,7 @@ class Search:
             self._fail(trial, run.failure())
         write_atomically(study.folder / "trials.csv", trials_csv(study), is_shared=True)
 
-    def _complete(self, trial: optuna.Trial, tried: list[str], minutes: float) -> None:
+    def _complete(self, trial: optuna.Trial, tried: list[str]) -> None:
         study = self.study
         found = results(study.trial_folder(trial.number)) or {}
         wanted = study.config.objectives
@@ -162,8 +174,8 @@ class Search:
         if missing:
             self._fail(trial, f"gives no finite {', '.join(missing)}")
             return
-        if minutes:
-            trial.set_user_attr("minutes", minutes)
+        if "minutes" in found:
+            trial.set_user_attr("minutes", found["minutes"])
         study.optuna.tell(trial, [found[name] for name in wanted])
         reached = ", ".join(f"{UNITS[name]} {figure(name, found[name])}" for name in wanted)
         log.info("trial %d done: %s", trial.number, reached)

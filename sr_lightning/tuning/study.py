@@ -102,6 +102,16 @@ class Study:
         """Tells other machines that the trial is being worked on."""
         self.storage.record_heartbeat(trial._trial_id)
 
+    def twin(self, trial: optuna.Trial) -> FrozenTrial | None:
+        """A finished trial of the same values: with the same seed it would come out the same."""
+        tried = self.values(trial.params)
+        done = (other for other in self.trials() if other.state == TrialState.COMPLETE)
+        return next((other for other in done if self.values(other.params) == tried), None)
+
+    def is_taken_away(self, trial: optuna.Trial) -> bool:
+        """Whether another machine has taken this one for dead, and the trial for failed."""
+        return self.is_shared and self.storage.get_trial(trial._trial_id).state.is_finished()
+
     def values(self, params: Mapping[str, Any]) -> dict[str, Value]:
         """Key -> the value that is tried, of the parameters of a trial."""
         space = self.config.space

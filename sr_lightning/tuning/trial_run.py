@@ -104,11 +104,12 @@ def validations(folder: Path) -> list[tuple[int, dict[str, float]]]:
 
 
 def results(folder: Path) -> dict[str, float] | None:
-    """The objectives that a finished run has reached; None where it is not finished, or a number is missing."""
+    """The objectives that a finished run has reached, and its `minutes`; None where it is not finished."""
     try:
         document: Any = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         own = next(row for row in document["rows"] if row["method"] != "bicubic")
         found = {"gain": _number(document["objective"]), "parameters": _number(own.get("params"))}
+        found["minutes"] = _number(document.get("minutes"))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
         return None
     measured = [values for _, values in validations(folder) if "perceptual" in values]

@@ -9,6 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from sr_lightning.cli import main as entry
+from sr_lightning.cli.jobs import Session
 from sr_lightning.cli.launcher import processes
 from sr_lightning.cli.sweep import STOP, Sweep
 from sr_lightning.cli.sweep_table import SweepJob, csv_rows, ranked, sweep_table
@@ -169,9 +170,9 @@ def test_every_shipped_sweep_composes_and_is_narrowed_on_the_command_line(name, 
 
 
 def test_threads_and_gpus_are_shared_out(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("sr_lightning.runs.shares.cores", lambda: 8)
     assert share(1, 3, gpus=[]) == {"OMP_NUM_THREADS": "2"}
+    assert share(1, 3, gpus=[], threads="5") == {"OMP_NUM_THREADS": "5"}
     four = list("0123")
     assert [share(i, 2, gpus=four)["CUDA_VISIBLE_DEVICES"] for i in range(2)] == ["0,1", "2,3"]
     assert [share(i, 3, gpus=["5", "7"])["CUDA_VISIBLE_DEVICES"] for i in range(3)] == ["5", "7", "5"]
@@ -213,6 +214,19 @@ def test_optunas_sweeper_is_answered_with_tune(capsys):
     assert "python -m sr_lightning.tune" in capsys.readouterr().err
     assert launcher_class_findings("", "hydra_plugins.hydra_optuna_sweeper.optuna_sweeper.OptunaSweeper")
     assert not list(launcher_findings(["hydra/sweeper=basic", "hydra/launcher=basic"]))
+
+
+def test_a_launcher_that_breaks_leaves_the_table_and_one_line(monkeypatch, capsys):
+    def breaks(session, arguments):
+        session.sweep.begin(2, "2", ["loss.beta=0.1", "scale=2"])
+        raise OSError("a worker was killed")
+
+    monkeypatch.setattr(Session, "call_hydra", breaks)
+    assert entry.run_command("train", task, TWO) == 1
+    out, err = capsys.readouterr()
+    assert out.count("not run") == 3
+    assert out.count("killed") == 1
+    assert err == "the launcher ended early: OSError: a worker was killed\n"
 
 
 def test_jobs_in_other_processes_fill_the_same_table(capsys):

@@ -172,6 +172,13 @@ def test_a_trial_that_was_finished_when_the_study_was_killed_is_not_trained_agai
     assert recorded()[1].value == 9.0
 
 
+def test_values_that_were_tried_are_not_trained_again(capsys):
+    assert main(["+search.loss.beta=[0.1,0.01,choice]", "logger=csv", "study=mine", "n_trials=5"]) == 0
+    assert len(list(STUDY.glob("*/results.json"))) == 2
+    assert len({trial.value for trial in recorded()}) == 2
+    assert "as trial " in capsys.readouterr().out
+
+
 def test_several_trials_at_once_and_a_database_of_ones_own(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("STUB_PAUSE", "0.05")
     assert main([*BETA, "n_trials=4", "n_jobs=2", f"storage=sqlite:///{tmp_path}/shared.db"]) == 0
@@ -180,6 +187,22 @@ def test_several_trials_at_once_and_a_database_of_ones_own(tmp_path, monkeypatch
     first, second = study.trials[:2]
     assert second.datetime_start < first.datetime_complete
     assert len(study.trials) == 4
+
+
+def test_a_trial_of_a_machine_that_died_is_done_again_with_its_values(tmp_path, monkeypatch):
+    monkeypatch.setattr("sr_lightning.tuning.study._PATIENCE", 1)
+    shared = [*BETA, f"storage=sqlite:///{tmp_path}/shared.db"]
+    assert main([*shared, "n_trials=1"]) == 0
+    url = f"sqlite:///{tmp_path}/shared.db"
+    study = optuna.load_study(study_name="mine", storage=url)
+    dead = study.ask({"loss.beta": optuna.distributions.FloatDistribution(1e-4, 1, log=True)})
+    optuna.storages.RDBStorage(url).record_heartbeat(dead._trial_id)
+    time.sleep(2.5)  # the database counts in seconds
+    assert main([*shared, "n_trials=3"]) == 0
+    trials = optuna.load_study(study_name="mine", storage=url).trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    again = next(trial for trial in trials if trial.system_attrs.get("failed_trial") == 1)
+    assert again.params == dead.params
 
 
 def test_a_password_in_a_databases_address_is_not_told(monkeypatch, capsys):
