@@ -10,6 +10,7 @@ from sr_lightning.text import Table, short_keys, shown, single_line, spreadsheet
 
 OUTPUT = "output.log"
 """In the folder of a job that ran beside others: what it would have printed."""
+_BRIEF = 12  # characters of a value that is shown whole, as figures are
 _DONE = ("done", "done before")
 
 
@@ -57,7 +58,8 @@ def print_sweep(folder: Path, jobs: Sequence[SweepJob], objective: str, name: st
         objective: Head of the column of objectives.
         name: The command, whose log lies in each job's folder.
     """
-    print(f"\n{len(jobs)} jobs, the largest {objective} first; PSNR-Y (dB) / SSIM-Y of each test set")
+    figures = "; PSNR-Y (dB) / SSIM-Y of each test set" if any(job.rows for job in jobs) else ""
+    print(f"\n{len(jobs)} jobs, the largest {objective} first{figures}")
     sweep_table(jobs, objective).show()
     for job in sorted(jobs, key=lambda job: job.number):
         if job.error is not None:
@@ -79,8 +81,11 @@ def sweep_table(jobs: Sequence[SweepJob], objective: str) -> Table:
         objective: Head of the column of objectives.
     """
     keys, sets = differing_keys(jobs), _sets(jobs)
-    figures = ["job", objective, *sets, "min"]
-    table = Table(["job", *short_keys(keys), objective, *sets, "min", "status"], figures)
+    heads, gain = short_keys(keys), objective.removeprefix("val/")
+    brief = [
+        head for head, key in zip(heads, keys, strict=True) if all(len(j.values.get(key, "")) <= _BRIEF for j in jobs)
+    ]
+    table = Table(["job", *heads, gain, *sets, "min", "status"], ["job", *brief, gain, *sets, "min"])
     for place, job in enumerate(jobs):
         values = job.values
         is_best = place == 0 and job.objective is not None
@@ -90,7 +95,7 @@ def sweep_table(jobs: Sequence[SweepJob], objective: str) -> Table:
             "" if job.objective is None else f"{job.objective:+.3f}",
             *(_figure(job, entries) for entries in sets.values()),
             "" if job.minutes is None else f"{job.minutes:.1f}",
-            f"{job.status}, best" if is_best else job.status,
+            ("best" if job.status == "done" else f"{job.status}, best") if is_best else job.status,
             style="bold" if is_best else "",
         )
     return table

@@ -99,7 +99,7 @@ def check_search(config: TuneConfig, fixed: list[str], *, config_dir: str | None
         UserError: A value that is searched cannot be trained with; the message names the key.
     """
     extremes = {key: entry.extremes() for key, entry in config.space.items()}
-    findings: dict[str, None] = {}
+    findings: dict[str, str] = {}
     for place in range(max(map(len, extremes.values()))):
         values = {key: found[min(place, len(found) - 1)] for key, found in extremes.items()}
         tried = config.as_overrides(values)
@@ -107,8 +107,9 @@ def check_search(config: TuneConfig, fixed: list[str], *, config_dir: str | None
             (job,) = compose_jobs("train", [*fixed, *tried], config_dir=config_dir, config_name=None, is_sweep=False)
             check_train(job.config)
         except UserError as error:
-            findings.update(dict.fromkeys(f"{line}   [search: {' '.join(tried)}]" for line in str(error).splitlines()))
-    refuse(list(findings))
+            for line in str(error).splitlines():
+                findings.setdefault(line, " ".join(tried))
+    refuse([f"{line}   [search: {tried}]" for line, tried in findings.items()])
 
 
 def fixed_overrides(overrides: list[str]) -> list[str]:

@@ -1,12 +1,14 @@
 """The end of a sweep: its table, its files, what failed, and what an earlier call has done."""
 
 import csv
+import io
 import json
 import sys
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
+from rich.console import Console
 
 from sr_lightning.cli import main as entry
 from sr_lightning.cli.jobs import Session
@@ -54,7 +56,7 @@ def test_the_best_is_first_and_a_failure_is_one_line_below_the_table(capsys):
     assert "ZeroDivisionError" in Path("sweep/3/train.log").read_text()
     assert "python -m sr_lightning.compare runs=sweep" in below
     assert "30.00/.9000" in below
-    assert "done, best" in below
+    assert out.count(" best") == 1
 
 
 def test_the_files_say_the_same_and_the_same_command_shows_what_was_done_before(capsys):
@@ -101,6 +103,21 @@ def test_wrong_input_is_status_2_and_a_limit_on_the_batch_of_jobs_ends_no_sweep(
 
     assert entry.run_command("train", refuses, [*TWO, "hydra.sweeper.max_batch_size=1"]) == 2
     assert capsys.readouterr().out.count("failed: data.train_dir: nothing for") == 8  # as it happens, and at the end
+
+
+def test_three_sets_fit_80_columns_and_figures_are_never_cut():
+    jobs = [SweepJob(i, str(i), [f"loss.beta={beta}", "scale=4"], "done", 1.0) for i, beta in enumerate((0, 0.003))]
+    for job in jobs:
+        job.rows = [(name, 4, 28.43, 0.8111) for name in ("Set5", "Set14", "BSD100")]
+        job.minutes = 123.4
+    for width in (80, 30):
+        console = Console(width=width, file=io.StringIO(), color_system=None)
+        console.print(sweep_table(jobs, "val/gain dB"))
+        text = console.file.getvalue()
+        assert all(len(line.rstrip()) <= width for line in text.splitlines())
+        assert text.count("28.43/.8111") == 6
+        assert text.count("0.003") == 1
+    assert "beta 0.003" in text  # each row is a paragraph
 
 
 def test_hostile_names_mean_nothing_to_terminal_and_spreadsheet():
