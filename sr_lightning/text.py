@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
@@ -21,6 +21,7 @@ _BETWEEN = 2  # cells between two columns
 # Control characters but for line ends and tabs; those that turn the direction of writing; bytes that are no text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
 
 # What stands for characters that an encoding lacks: …, ±, x, dashes, arrows, lines and bars.
 _ASCII = {
@@ -50,6 +51,29 @@ def printable(text: str) -> str:
 def single_line(text: str | Path) -> str:
     r"""As `printable`, with line ends and tabs as their escapes: a name cannot begin a line or a cell of its own."""
     return re.sub("[\n\t\u2028\u2029]", lambda found: ascii(found[0])[1:-1], printable(str(text)))
+
+
+def spreadsheet_cell(value: Any) -> Any:
+    """A value of a CSV file that no spreadsheet takes for a formula: such a text begins with an apostrophe.
+
+    Names of files, runs and training sets come from others, and a cell `=cmd|…` is run when the file is opened.
+    """
+    if not isinstance(value, str):
+        return value
+    text = single_line(value)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+
+
+def short_keys(keys: Sequence[str]) -> list[str]:
+    """Dotted keys without the sections that are not needed to tell them apart: `beta` for `loss.beta`."""
+    parts = [key.split(".") for key in keys]
+    found = []
+    for own in parts:
+        length = 1
+        while length < len(own) and sum(other[-length:] == own[-length:] for other in parts) > 1:
+            length += 1
+        found.append(".".join(own[-length:]))
+    return found
 
 
 def nearest(name: str, allowed: Collection[str]) -> str:

@@ -28,6 +28,7 @@ callbacks
 loggers
 report
 evaluation
+tuning
 upscaling exporters
 runs
 checkpoints
@@ -131,6 +132,7 @@ NEEDED = {
     "upscale": {"torch"},
     "export": {"torch"},
     "demo": {"torch"},
+    "tune": {"torch"},
     "check_data": set(),
     "compare": {"torch"},  # where images are made
     "download": set(),

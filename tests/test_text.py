@@ -11,7 +11,7 @@ from PIL import Image
 from rich.console import Console
 
 from sr_lightning.check_data import main as check_data
-from sr_lightning.cli.jobs import JobOutcome, print_sweep
+from sr_lightning.cli.sweep_table import SweepJob, print_sweep
 from sr_lightning.download import main as download
 from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.evaluation.tables import Record, terminal
@@ -60,8 +60,8 @@ def test_S6_a_table_of_results_and_a_table_of_jobs(capsys):
     assert_harmless(shown)
     for name in NAMES:
         assert printable(name) in shown
-    jobs = [JobOutcome("0", [f"data.train_dir=/{name}"], Path("a/0"), status=f"failed: {name}") for name in NAMES]
-    print_sweep(jobs, "dB")
+    jobs = [SweepJob(i, name, [f"data.train_dir=/{name}"], "failed", error=name) for i, name in enumerate(NAMES)]
+    print_sweep(Path("a"), jobs, "dB", "train")
     shown = "".join(capsys.readouterr().out.split())
     assert_harmless(shown)
     assert shown.count("[red]a[/bold].png") == 2

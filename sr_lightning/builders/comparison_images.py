@@ -23,7 +23,6 @@ from sr_lightning.data.image_sets import SetFinder
 from sr_lightning.data.images import Images
 from sr_lightning.distributed.process_group import Place
 from sr_lightning.errors import FailedError, UserError
-from sr_lightning.evaluation.escapes import spreadsheet_cell
 from sr_lightning.evaluation.method import BicubicMethod, Method, network_method
 from sr_lightning.evaluation.predictions import predict
 from sr_lightning.evaluation.saved_predictions import match_saved_images
@@ -34,7 +33,7 @@ from sr_lightning.report.entries import At, Entry, Image, plain_name
 from sr_lightning.report.images import MOST_METHODS, Pixels, Versions
 from sr_lightning.report.ranking import Group
 from sr_lightning.runs.saved_config import read_saved_config
-from sr_lightning.text import enumerated
+from sr_lightning.text import enumerated, spreadsheet_cell
 
 Wanted = Sequence[tuple[At, Image]]
 _ALIKE = 0.05  # dB by which bicubic's PSNR may differ from the recorded one

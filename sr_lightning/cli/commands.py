@@ -17,6 +17,7 @@ from sr_lightning.config.pack import check_pack
 from sr_lightning.config.preview import check_preview
 from sr_lightning.config.schema import EvaluateConfig, PathsConfig, TrainConfig
 from sr_lightning.config.train import check_train
+from sr_lightning.config.tune import check_tune
 from sr_lightning.config.upscale import check_upscale
 
 RunConfig = TrainConfig | EvaluateConfig
@@ -36,6 +37,8 @@ class Command:
     """The number that a sweep compares, as its table calls it."""
     can_resume: bool = False
     """Whether `ckpt_path` continues a run in its folder."""
+    takes_arguments: bool = False
+    """Whether its function gets the command line, too, to pass it on."""
 
     def config_from_plain(self, plain: dict[str, Any]) -> RunConfig:
         """The checked config from what `dataclasses.asdict` made of it."""
@@ -50,6 +53,7 @@ COMMANDS = {
     "check_data": Command(check_check_data, "looking at every image …"),
     "pack": Command(check_pack, "loading litdata …"),
     "compare": Command(check_compare, "reading the runs …"),
+    "tune": Command(check_tune, "checking what is searched …", takes_arguments=True),
     "export": Command(check_export, "loading torch …"),
     "upscale": Command(check_upscale, ""),  # says it itself, once it has looked at the images
     "demo": Command(check_demo, "loading torch and gradio …"),

@@ -9,38 +9,31 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from sr_lightning.cli.beside import Beside, stop_is_asked, stopping_jobs
 from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.launcher import processes, run_ranks
+from sr_lightning.cli.sweep import Sweep
+from sr_lightning.cli.sweep_table import SweepJob, print_sweep
 from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.launchers import is_one_after_the_other
 from sr_lightning.config.overrides import as_typed
 from sr_lightning.distributed.environment import external_rank
-from sr_lightning.errors import FailedError, UserError
+from sr_lightning.errors import FailedError, InterruptedRun, UserError, one_line
 from sr_lightning.runs.folder import refuse_used, remove_unused
 from sr_lightning.runs.lock import locked
 from sr_lightning.runs.resume import Finished, Resume, accept_differences, prepare
 from sr_lightning.runs.run import Run
-from sr_lightning.text import Table, shown
+from sr_lightning.text import printable
 
 log = logging.getLogger(__name__)
 
 Task = Callable[..., float | None]  # (config, run), or (config) where a command leaves no run folder
-
-
-@dataclass
-class JobOutcome:
-    """How a run, or one job of a sweep, ended."""
-
-    name: str
-    overrides: list[str]
-    folder: Path
-    objective: float | None = None
-    error: BaseException | None = None
-    status: str = "done"
 
 
 @dataclass
@@ -59,7 +52,12 @@ class Session:
     resume: Resume | None = None
     earlier: dict[str, Resume | Finished] = field(default_factory=dict)
     """Number of a job -> how far an earlier call of the same sweep came with it."""
-    jobs: list[JobOutcome] = field(default_factory=list)
+    sweep: Sweep | None = None
+    """None: a single run."""
+    launcher: str = ""
+    """The class that runs a sweep's jobs."""
+    error: Exception | None = None
+    """Of a single run."""
 
     @property
     def definition(self) -> Command:
@@ -69,46 +67,82 @@ class Session:
     def run_job(self, config: DictConfig) -> float | None:
         """Hydra's task function: one run, or one job of a sweep."""
         settings = HydraConfig.get()
-        is_sweep = settings.mode is not None and settings.mode.name == "MULTIRUN"
-        job = JobOutcome(
-            name=str(settings.job.num) if is_sweep else "",
-            overrides=as_typed(list(settings.overrides.task)),
-            folder=Path(settings.runtime.output_dir),
-        )
-        self.jobs.append(job)
-        begun = self.earlier.get(job.name, self.resume)
-        if isinstance(begun, Finished):
-            job.objective, job.status = begun.objective, "done before"
-            return job.objective
         logging.getLogger("lightning").handlers.clear()  # else each line of Lightning's appears twice
         if external_rank() > 0:
             logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
+        folder = Path(settings.runtime.output_dir)
+        if self.sweep is not None:
+            return self._run_sweep_job(settings, folder, config, self.sweep)
         try:
-            # A single run's folder is held by the command already.
-            with lock_for_all_ranks(job.folder, f"job {job.name}") if is_sweep else nullcontext():
-                job.objective = self._run(
-                    job.folder, config, begun, Path(settings.sweep.dir).name if is_sweep else None
-                )
+            return self._run(folder, config, self.resume)
         except Exception as error:
-            job.error, job.status = error, f"failed: {error}"
-            if isinstance(error, UserError) and not begun:
-                remove_unused(job.folder, self.name)
-            if not is_sweep:
-                return None  # `start` raises it
-            log.error("job %s (%s) failed: %s", job.name, " ".join(job.overrides), error)
-            raise
-        return job.objective
+            self.error = error  # `start` raises it
+            if isinstance(error, UserError) and self.resume is None:
+                remove_unused(folder, self.name)
+            return None
 
-    def _run(self, folder: Path, config: DictConfig, begun: Resume | None, group: str | None) -> float | None:
+    def _run_sweep_job(self, settings: Any, folder: Path, config: DictConfig, sweep: Sweep) -> float | None:
+        """One job of a sweep. Its failure ends no other job, so that it is written down and not raised."""
+        number, subfolder = int(settings.job.num), str(folder.relative_to(sweep.folder.absolute()))
+        overrides = as_typed(list(settings.overrides.task))
+        begun = self.earlier.get(str(number))
+        if isinstance(begun, Finished):
+            return begun.objective
+        beside = Beside.of(settings, sweep)
+        if stop_is_asked(sweep.folder):
+            return None
+        if external_rank() <= 0:
+            sweep.begin(number, subfolder, overrides)
+        log.info("\njob %d of %d: %s", number, sweep.count(), sweep.label(number))
+        try:
+            with beside or nullcontext(), lock_for_all_ranks(folder, f"job {number}"):
+                objective = self._run(folder, config, begun, beside)
+        except (InterruptedRun, KeyboardInterrupt):
+            self._end_job(sweep, number, "interrupted")
+            if beside is None:
+                raise
+            return None
+        except Exception as error:
+            self._end_job(sweep, number, "failed", error)
+            if isinstance(error, UserError) and not begun:
+                remove_unused(folder, self.name)
+            if not settings.sweeper.get("_target_", "").endswith("BasicSweeper"):
+                raise  # another sweeper has to know
+            return None
+        self._end_job(sweep, number, "done")
+        return objective
+
+    def _end_job(self, sweep: Sweep, number: int, status: str, error: Exception | None = None) -> None:
+        """Writes down how a job ended; a traceback goes into the job's log, and not between the lines of others."""
+        if error is not None and not isinstance(error, UserError | FailedError):
+            lines = "".join(traceback.format_exception(error))
+            record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (lines,), None)
+            for handler in logging.getLogger().handlers:
+                if isinstance(handler, logging.FileHandler):
+                    handler.emit(record)
+        if external_rank() > 0:
+            return
+        job = sweep.end(number, status, error=error)
+        if status != "done":
+            log.error("job %d %s%s", number, status, f": {job.error}" if job.error else "")
+        elif not is_one_after_the_other(self.launcher):
+            reached = "" if job.objective is None else f", {sweep.objective} {job.objective:+.3f}"
+            log.info("job %d done%s", number, reached)
+
+    def _run(
+        self, folder: Path, config: DictConfig, begun: Resume | None, beside: Beside | None = None
+    ) -> float | None:
         checked = self.definition.check(begun.composed() if begun else config)
         if begun:
             begun = replace(begun, differing=accept_differences(begun, checked))
         if external_rank() <= 0:
-            if group is not None and begun is None:  # of a sweep whose jobs could not be known in advance
+            if self.sweep is not None and begun is None:  # of a sweep whose jobs could not be known in advance
                 refuse_used(folder, "hydra.sweep.subdir", is_resumable=False)
             for line in prepare(folder, begun):
                 log.warning(line)
-        run = Run(folder, self.command, group, begun)
+        run = Run(folder, self.command, self.sweep.folder.name if self.sweep else None, begun)
+        if beside is not None and beside.needs_process:
+            return beside.run(self.name, checked, run)
         n = processes(checked)
         return self.task(checked, run) if n == 1 else run_ranks(n, self.name, checked, run)
 
@@ -125,40 +159,37 @@ class Session:
     def start(self, arguments: list[str]) -> int:
         """Runs the jobs and derives the exit status; the error of a single run is raised."""
         print(self.definition.notice, flush=True)
+        if self.sweep is not None:
+            return self._start_sweep(arguments, self.sweep)
+        self.call_hydra(arguments)
+        if self.error is not None:
+            raise self.error
+        return 0
+
+    def _start_sweep(self, arguments: list[str], sweep: Sweep) -> int:
+        are_beside = not is_one_after_the_other(self.launcher)
+        stopped: BaseException | None = None
         try:
-            self.call_hydra(arguments)
-        except Exception:
-            if not any(job.error for job in self.jobs):
-                raise
-        errors = [job.error for job in self.jobs if job.error]
-        if any(job.name for job in self.jobs):
-            print_sweep(self.jobs, self.definition.objective)
-        elif errors:
-            raise errors[0]
-        for job in self.jobs:
-            if job.error and job.name and not isinstance(job.error, UserError | FailedError):
-                traceback.print_exception(job.error)
-        return 0 if not errors else 2 if all(isinstance(error, UserError) for error in errors) else 1
+            with stopping_jobs(sweep.folder) if are_beside else nullcontext():
+                self.call_hydra(arguments)
+        except BaseException as error:
+            stopped = error
+        jobs = sweep.close() if external_rank() <= 0 else []
+        if external_rank() <= 0:
+            print_sweep(sweep.folder, jobs, sweep.objective, self.name)
+        if stopped is not None and (not isinstance(stopped, Exception) or all(job.status == "not run" for job in jobs)):
+            raise stopped
+        if isinstance(stopped, Exception):  # a launcher lost the process of a job; the table says of which
+            print(f"the launcher ended early: {printable(one_line(stopped))}", file=sys.stderr, flush=True)
+        return sweep_status(jobs)
+
+
+def sweep_status(jobs: list[SweepJob]) -> int:
+    """0: all jobs are done; 2: the input of all others is wrong; 1: one of them failed, or did not end."""
+    others = [job for job in jobs if not job.is_done]
+    return 0 if not others else 2 if all(job.is_input_wrong for job in others) else 1
 
 
 def lock_for_all_ranks(folder: Path, key: str) -> AbstractContextManager[None]:
     """The folder's lock, which the first process holds for all ranks."""
     return locked(folder, key) if external_rank() <= 0 else nullcontext()
-
-
-def print_sweep(jobs: list[JobOutcome], objective: str) -> None:
-    """Prints a table of the jobs, and how to run those that failed again.
-
-    Args:
-        jobs: In their order.
-        objective: Head of the column of objectives.
-    """
-    table = Table(["job", "overrides", objective, "status"], ["job", objective])
-    for job in jobs:
-        value = "" if job.objective is None else f"{job.objective:+.3f}"
-        table.add(job.name, " ".join(job.overrides), value, job.status)
-    table.show()
-    folder = shown(jobs[0].folder.parent)
-    print(f"sweep folder {folder}")
-    if any(job.error for job in jobs):
-        print(f"the same command with hydra.sweep.dir={folder} runs only what is not done")

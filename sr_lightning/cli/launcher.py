@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,8 +29,12 @@ _GRACE = 20.0  # seconds that the other ranks get to end by themselves
 _ERRORS: dict[str, type[Exception]] = {error.__name__: error for error in (UserError, FailedError, TrainingFailedError)}
 
 
-def processes(config: RunConfig) -> int:
+def processes(config: RunConfig, *, gpus: Sequence[str] | None = None) -> int:
     """How many processes this command has to start for a run; 1: it runs here.
+
+    Args:
+        config: Checked.
+        gpus: Those that the run may use; None: all.
 
     Raises:
         UserError: Several nodes are asked for, which one command cannot start.
@@ -49,13 +53,23 @@ def processes(config: RunConfig) -> int:
     if devices in ("auto", -1, "-1"):
         if asked.get("accelerator") == "cpu":
             return 1
+        if gpus is not None:
+            return max(len(gpus), 1)
         import torch
 
         return max(torch.cuda.device_count(), 1)
     return int(devices)
 
 
-def run_ranks(n: int, name: str, config: RunConfig, run: Run) -> float | None:
+def run_ranks(
+    n: int,
+    name: str,
+    config: RunConfig,
+    run: Run,
+    *,
+    environment: Mapping[str, str] | None = None,
+    output: Path | None = None,
+) -> float | None:
     """Runs one job in n processes.
 
     Args:
@@ -63,6 +77,8 @@ def run_ranks(n: int, name: str, config: RunConfig, run: Run) -> float | None:
         name: The command, whose module holds the function of that name.
         config: Checked.
         run: Where it lies.
+        environment: Variables of the processes beside those of this one.
+        output: File that the first process's output is added to; None: that of this process.
 
     Returns:
         The objective.
@@ -80,7 +96,8 @@ def run_ranks(n: int, name: str, config: RunConfig, run: Run) -> float | None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    ranks = [_start(rank, n, port, name, run.folder) for rank in range(n)]
+    variables = os.environ | dict(environment or {})
+    ranks = [_start(rank, n, port, name, run.folder, variables, output) for rank in range(n)]
     with _forward_signals(ranks):
         failed = _first_failure(ranks)
     if failed is None:
@@ -94,13 +111,18 @@ def run_ranks(n: int, name: str, config: RunConfig, run: Run) -> float | None:
         if error["type"] == "UserError":
             remove_job(run.folder)  # nothing began, so nothing stays
         raise _ERRORS.get(error["type"], TrainingFailedError)(error["message"])
-    if status - 128 in _SIGNALS:
-        raise InterruptedRun(status - 128)
-    raise TrainingFailedError(f"process {failed} of {n} ended with status {status}; their output lies in {job}")
+    if (number := _signal(status)) is not None:
+        raise InterruptedRun(number)
+    raise TrainingFailedError(
+        f"process {failed} of {n} ended with status {status}; their output lies in {output or job}"
+    )
 
 
-def _start(rank: int, n: int, port: int, name: str, folder: Path) -> subprocess.Popen[bytes]:
-    environment = os.environ | {
+def _start(
+    rank: int, n: int, port: int, name: str, folder: Path, variables: Mapping[str, str], output: Path | None
+) -> subprocess.Popen[bytes]:
+    environment = {
+        **variables,
         "LOCAL_RANK": str(rank),
         "NODE_RANK": "0",
         "RANK": str(rank),
@@ -108,14 +130,15 @@ def _start(rank: int, n: int, port: int, name: str, folder: Path) -> subprocess.
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
         # Else each process computes with all cores.
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max((os.cpu_count() or n) // n, 1))),
+        "OMP_NUM_THREADS": variables.get("OMP_NUM_THREADS", str(max((os.cpu_count() or n) // n, 1))),
     }
     # The ranks share the locks: were this process killed, the folder would be free while they still run.
     locks = held_locks()
     command = [sys.executable, "-m", "sr_lightning.cli.rank", name, str(folder), str(os.getpid()), *map(str, locks)]
-    if rank == 0:
+    if rank == 0 and output is None:
         return subprocess.Popen(command, env=environment, pass_fds=locks)
-    with (folder / RANKS / f"rank{rank}.log").open("wb") as log:
+    file = output if rank == 0 and output is not None else folder / RANKS / f"rank{rank}.log"
+    with file.open("ab") as log:
         return subprocess.Popen(command, env=environment, pass_fds=locks, stdout=log, stderr=subprocess.STDOUT)
 
 
@@ -128,7 +151,7 @@ def _first_failure(ranks: list[subprocess.Popen[bytes]]) -> int | None:
     failed = next(rank for rank, process in enumerate(ranks) if process.poll() not in (None, 0))
     deadline = time.monotonic() + _GRACE
     # After a signal or a wrong input all end by themselves, each with its own message.
-    ends_by_itself = ranks[failed].returncode in (2, *(128 + number for number in _SIGNALS))
+    ends_by_itself = ranks[failed].returncode == 2 or _signal(ranks[failed].returncode) is not None
     while ends_by_itself and time.monotonic() < deadline and any(process.poll() is None for process in ranks):
         time.sleep(0.05)
     is_same = ranks[0].poll() == ranks[failed].returncode  # then the message of rank 0 serves
@@ -138,6 +161,11 @@ def _first_failure(ranks: list[subprocess.Popen[bytes]]) -> int | None:
     for process in ranks:
         process.wait()
     return 0 if is_same else failed
+
+
+def _signal(status: int) -> int | None:
+    """The signal that a process ended of, by itself or, while it still imported, by the kernel; None: of none."""
+    return next((int(number) for number in _SIGNALS if status in (128 + number, -number)), None)
 
 
 @contextmanager

@@ -19,9 +19,11 @@ from sr_lightning.cli.exit_status import exit_status
 from sr_lightning.cli.help import print_help, take_help
 from sr_lightning.cli.jobs import Session, Task, lock_for_all_ranks
 from sr_lightning.cli.surroundings import surroundings
+from sr_lightning.cli.sweep import Sweep
 from sr_lightning.config.compose import ComposedJob, compose_jobs, translate_overrides
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.config.train import check_train
+from sr_lightning.distributed.environment import external_rank
 from sr_lightning.errors import UserError
 from sr_lightning.runs.folder import claim_folder, folder_overrides
 from sr_lightning.runs.resume import accept_differences, find_folder, find_jobs, find_resume
@@ -86,7 +88,7 @@ def _run_once(name: str, task: Task, arguments: Arguments, program: str) -> int:
     if command.notice:
         print(command.notice, flush=True)
     try:
-        task(config)
+        task(config, arguments) if command.takes_arguments else task(config)
     finally:  # a program that calls several commands gets each message once, and on the stream of today
         root.removeHandler(console)
         root.setLevel(level)
@@ -105,6 +107,10 @@ def _begin(session: Session, arguments: Arguments) -> int:
     with lock_for_all_ranks(folder, "hydra.sweep.dir" if is_sweep else "hydra.run.dir"):
         if is_sweep:
             session.earlier = find_jobs(folder, [(job.subfolder, job.config) for job in jobs])
+            session.launcher = jobs[0].launcher
+            session.sweep = Sweep(folder, session.command, session.definition.objective)
+            if external_rank() <= 0:
+                session.sweep.plan(jobs, session.earlier)
         key = claimed[0].partition("=")[0]
         others = [override for override in arguments.overrides if override.lstrip("+").partition("=")[0] != key]
         return session.start([*arguments.flags, *others, *claimed])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from omegaconf import DictConfig
 
 from sr_lightning.config.conf_files import resolved
-from sr_lightning.config.findings import refuse, unknown_keys
+from sr_lightning.config.findings import fill_schema, refuse
 from sr_lightning.config.schema import PathsConfig
 from sr_lightning.config.train import checked_paths
 from sr_lightning.text import nearest
@@ -48,11 +48,8 @@ def check_compare(config: DictConfig) -> CompareConfig:
     Raises:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
-    plain = resolved(config)
-    known = {field.name for field in fields(CompareConfig)}
-    refuse([*unknown_keys(plain, known), *(f"{key}: must be given" for key in sorted(known - set(plain)))])
     findings: list[str] = []
-    found = CompareConfig(**plain)
+    found = fill_schema(CompareConfig, resolved(config), findings)
     found.paths = checked_paths(found.paths, findings)
     runs: Any = [found.runs] if isinstance(found.runs, str) else found.runs
     if not isinstance(runs, list) or not runs or not all(isinstance(entry, str) and entry for entry in runs):

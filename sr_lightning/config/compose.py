@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.findings import refuse
+from sr_lightning.config.launchers import launcher_class_findings, launcher_findings
 from sr_lightning.config.override_errors import COMPOSITION_ERRORS, find_wrong_overrides, summarise
 from sr_lightning.config.overrides import as_typed, empty_group
 from sr_lightning.config.secrets import composed_secrets
@@ -37,6 +38,8 @@ class ComposedJob:
     """The folder of the run or the sweep, resolved; None where nobody chose one."""
     subfolder: str = ""
     """The job's folder in that of its sweep, resolved."""
+    launcher: str = ""
+    """The class that runs the jobs of its sweep."""
 
 
 def compose_jobs(
@@ -59,6 +62,7 @@ def compose_jobs(
         UserError: Something does not compose; the message lists every override that is wrong.
     """
     primary = config_name or name
+    refuse(list(launcher_findings(overrides)))
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         if config_dir:
             _search_also(config_dir)
@@ -69,6 +73,7 @@ def compose_jobs(
             is_sweep = is_sweep or (settings.mode is not None and settings.mode.name == "MULTIRUN")
             if not is_sweep:
                 return [_compose_job(primary, overrides, None)]
+            refuse(launcher_class_findings(settings.launcher.get("_target_", ""), settings.sweeper.get("_target_", "")))
             presets = [f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()]
             typed = {o.key_or_group for o in parsed}
             parsed += [o for o in _parse(presets) if o.key_or_group not in typed]
@@ -172,8 +177,9 @@ def _compose_job(primary: str, overrides: list[str], number: int | None) -> Comp
         raise UserError(f"{key}: found {folder!r}, allowed: a folder; without the key it is named after the time")
     subfolder = "" if number is None else _resolved(config, "hydra.sweep.subdir")
     with flag_override(config, ["struct", "readonly"], False):
+        launcher = str(config.hydra.launcher.get("_target_", ""))
         del config["hydra"]
-    return ComposedJob(own, config, number is not None, folder, subfolder)
+    return ComposedJob(own, config, number is not None, folder, subfolder, launcher)
 
 
 def _with_folders_of_their_own(jobs: list[ComposedJob]) -> list[ComposedJob]:

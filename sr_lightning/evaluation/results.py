@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sr_lightning.evaluation.escapes import spreadsheet_cell
 from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, SetScore, bicubic_scores, gain, summarise
 from sr_lightning.files import write_atomically
 from sr_lightning.metrics.psnr_ssim import PROTOCOL
+from sr_lightning.text import spreadsheet_cell
 
 
 def write_results(

@@ -13,9 +13,9 @@ from typing import Any, Literal
 from rich.console import Group
 from rich.text import Text
 
-from sr_lightning.evaluation.escapes import latex_text, markdown_text, spreadsheet_cell
+from sr_lightning.evaluation.escapes import latex_text, markdown_text
 from sr_lightning.evaluation.scores import BICUBIC, MethodId, SetScore
-from sr_lightning.text import Table, single_line
+from sr_lightning.text import Table, single_line, spreadsheet_cell
 
 Kind = Literal["baseline", "own", "published"]
 

@@ -68,7 +68,7 @@ def wandb_logger(
         project: W&B project.
         entity: W&B user or team.
         name: Shown name; None for the folder's, with the sweep's before it.
-        group: Name that a sweep's jobs share.
+        group: Name that a sweep's jobs, or a study's trials, share.
         job_type: `train`, `evaluate`, `trial`, …
         tags: W&B tags.
         notes: W&B notes.

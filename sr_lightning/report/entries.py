@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sr_lightning.evaluation.escapes import spreadsheet_cell
 from sr_lightning.runs.record import RunRecord, Status, number
-from sr_lightning.text import single_line
+from sr_lightning.text import single_line, spreadsheet_cell
 
 BICUBIC = "bicubic"
 LOWER_IS_BETTER = ("lpips", "dists", "niqe")

@@ -6,13 +6,13 @@ import csv
 import io
 from typing import Any
 
-from sr_lightning.evaluation.escapes import latex_text, markdown_text, spreadsheet_cell
+from sr_lightning.evaluation.escapes import latex_text, markdown_text
 from sr_lightning.report.comparison import Comparison
 from sr_lightning.report.entries import At, Entry
 from sr_lightning.report.ranking import Ranked
 from sr_lightning.report.settings import shown_value
 from sr_lightning.report.table import blocks
-from sr_lightning.text import Table
+from sr_lightning.text import Table, spreadsheet_cell
 
 
 def show(comparison: Comparison) -> None:

@@ -1,0 +1,161 @@
+"""The table at the end of a sweep: the best job first, what differs between the jobs, their figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sr_lightning.text import Table, short_keys, shown, single_line, spreadsheet_cell
+
+OUTPUT = "output.log"
+"""In the folder of a job that ran beside others: what it would have printed."""
+_BRIEF = 12  # characters of a value that is shown whole, as figures are
+_DONE = ("done", "done before")
+
+
+@dataclass
+class SweepJob:
+    """One job of a sweep, and how far it came."""
+
+    number: int
+    folder: str
+    """Below the sweep's."""
+    overrides: list[str]
+    status: str = "waiting"
+    """`waiting`, `running`, `done`, `done before`, `failed`, `interrupted`, `killed` or `not run`."""
+    objective: float | None = None
+    minutes: float | None = None
+    rows: list[tuple[str, int, float | None, float | None]] = field(default_factory=list)
+    """Set, scale, PSNR on Y (None: infinite) and SSIM on Y of the final test."""
+    error: str | None = None
+    is_input_wrong: bool = False
+    """It failed because of what the user gave."""
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it was finished, now or by an earlier call."""
+        return self.status in _DONE
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Key -> value as typed."""
+        split = (override.lstrip("+~").partition("=") for override in self.overrides)
+        return {key: value.strip("'\"") for key, _, value in split}
+
+
+def ranked(jobs: Sequence[SweepJob]) -> list[SweepJob]:
+    """The jobs with the largest objective first, those without one last."""
+    return sorted(jobs, key=lambda job: (job.objective is None, -(job.objective or 0.0), job.number))
+
+
+def print_sweep(folder: Path, jobs: Sequence[SweepJob], objective: str, name: str) -> None:
+    """Prints the table, a line for each job that failed, where the files lie, and what to do next.
+
+    Args:
+        folder: The sweep's.
+        jobs: The best first.
+        objective: Head of the column of objectives.
+        name: The command, whose log lies in each job's folder.
+    """
+    figures = "; PSNR-Y (dB) / SSIM-Y of each test set" if any(job.rows for job in jobs) else ""
+    print(f"\n{len(jobs)} jobs, the largest {objective} first{figures}")
+    sweep_table(jobs, objective).show()
+    for job in sorted(jobs, key=lambda job: job.number):
+        if job.error is not None:
+            logs = [folder / job.folder / log for log in (OUTPUT, f"{name}.log")]
+            where = next((f"   ({shown(log)})" for log in logs if log.is_file()), "")
+            print(single_line(f"job {job.number} {job.status}: {job.error}{where}"))
+    print(f"\nsweep folder  {single_line(shown(folder))}   (sweep.csv, sweep.json, sweep.log)")
+    if sum(job.is_done for job in jobs) > 1:
+        print(f"compare       python -m sr_lightning.compare runs={single_line(shown(folder))}")
+    if not all(job.is_done for job in jobs):
+        print(f"the same command with hydra.sweep.dir={single_line(shown(folder))} runs only what is not done")
+
+
+def sweep_table(jobs: Sequence[SweepJob], objective: str) -> Table:
+    """The table for a terminal.
+
+    Args:
+        jobs: The best first.
+        objective: Head of the column of objectives.
+    """
+    keys, sets = differing_keys(jobs), _sets(jobs)
+    heads, gain = short_keys(keys), objective.removeprefix("val/")
+    brief = [
+        head for head, key in zip(heads, keys, strict=True) if all(len(j.values.get(key, "")) <= _BRIEF for j in jobs)
+    ]
+    table = Table(["job", *heads, gain, *sets, "min", "status"], ["job", *brief, gain, *sets, "min"])
+    for place, job in enumerate(jobs):
+        values = job.values
+        is_best = place == 0 and job.objective is not None
+        table.add(
+            str(job.number),
+            *(single_line(values.get(key, "")) for key in keys),
+            "" if job.objective is None else f"{job.objective:+.3f}",
+            *(_figure(job, entries) for entries in sets.values()),
+            "" if job.minutes is None else f"{job.minutes:.1f}",
+            ("best" if job.status == "done" else f"{job.status}, best") if is_best else job.status,
+            style="bold" if is_best else "",
+        )
+    return table
+
+
+def csv_rows(jobs: Sequence[SweepJob], objective: str) -> tuple[list[str], list[list[object]]]:
+    """The same for a spreadsheet, in full precision: heads and rows.
+
+    Args:
+        jobs: The best first.
+        objective: Head of the column of objectives.
+    """
+    keys = differing_keys(jobs)
+    sets = list(dict.fromkeys((name, scale) for job in jobs for name, scale, *_ in job.rows))
+    heads = ["job", *keys, objective]
+    heads += [f"{name} x{scale} {metric}" for name, scale in sets for metric in ("psnr_y", "ssim_y")]
+    heads += ["minutes", "status", "error", "folder"]
+    rows: list[list[object]] = []
+    for job in jobs:
+        values = job.values
+        figures = {(name, scale): measured for name, scale, *measured in job.rows}
+        found = [value for entry in sets for value in figures.get(entry, [None, None])]
+        row = [job.number, *(values.get(key, "") for key in keys), job.objective, *found]
+        row += [job.minutes, job.status, job.error, job.folder]
+        rows.append([cell if _is_number(cell) else spreadsheet_cell(cell) for cell in row])
+    return [str(spreadsheet_cell(head)) for head in heads], rows
+
+
+def differing_keys(jobs: Sequence[SweepJob]) -> list[str]:
+    """The keys whose values, as typed, are not the same in all jobs; in the order of the command line."""
+    values = [job.values for job in jobs]
+    keys = dict.fromkeys(key for job in values for key in job)
+    return [key for key in keys if len({job.get(key) for job in values}) > 1]
+
+
+def _is_number(cell: object) -> bool:
+    """Whether it is one, or the text of one, which no spreadsheet runs: `-0.5`."""
+    try:
+        float(str(cell))
+    except ValueError:
+        return False
+    return True
+
+
+def _sets(jobs: Sequence[SweepJob]) -> dict[str, list[tuple[str, int]]]:
+    """Head of a column -> the sets and scales in it: one column for a set that no job tests at several scales."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    repeated = {name for job in jobs for name, *_ in job.rows if [row[0] for row in job.rows].count(name) > 1}
+    for job in jobs:
+        for name, scale, *_ in job.rows:
+            entries = found.setdefault(single_line(f"{name} x{scale}" if name in repeated else name), [])
+            if (name, scale) not in entries:
+                entries.append((name, scale))
+    return found
+
+
+def _figure(job: SweepJob, entries: Sequence[tuple[str, int]]) -> str:
+    """`28.66/.8444` of the job's row among these."""
+    for name, scale, psnr, ssim in job.rows:
+        if (name, scale) in entries:
+            shown_ssim = "-" if ssim is None else f"{ssim:.4f}".removeprefix("0")
+            return f"{'inf' if psnr is None else f'{psnr:.2f}'}/{shown_ssim}"
+    return ""

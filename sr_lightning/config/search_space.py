@@ -1,0 +1,149 @@
+"""What `tune` searches: ranges and choices of config keys, read from the section `search`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.findings import as_yaml
+
+Value = str | int | float | bool | None
+_ALLOWED = "allowed: [low,high], [low,high,log], or choices such as [a,b,c] or [16,32,choice]"
+_DIGITS = 4  # of a number that is tried: the command line of the best is typed again
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from `low` to `high`, both included; whole ones where both are ints."""
+
+    low: float
+    high: float
+    is_log: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether only whole numbers are tried."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def extremes(self) -> list[Value]:
+        """The values that are checked before the study begins."""
+        return [self.low, self.high]
+
+    def rounded(self, value: float) -> float:
+        """The value that is tried: with few digits, inside the range."""
+        return value if self.is_whole else min(max(float(f"{value:.{_DIGITS}g}"), self.low), self.high)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of several values."""
+
+    values: tuple[Value, ...]
+
+    def extremes(self) -> list[Value]:
+        """The values that are checked before the study begins: all."""
+        return list(self.values)
+
+
+Space = dict[str, Range | Choice]
+"""Dotted key, or group -> what is tried for it."""
+
+
+def parse_space(section: object, findings: list[str]) -> Space:
+    """The section `search` as ranges and choices.
+
+    Args:
+        section: As plain containers.
+        findings: Gets a message for each key that is wrong.
+    """
+    space: Space = {}
+    if not isinstance(section, dict) or not section:
+        findings.append("search: nothing is searched; allowed: search=loss, or +search.loss.beta=[1e-4,1,log]")
+        return space
+    for key, entry in _leaves(section):
+        found = _parse(entry)
+        if isinstance(found, str):
+            findings.append(f"search.{key}: found {as_yaml(entry)}, {found}")
+        else:
+            space[key] = found
+    return space
+
+
+def as_override(key: str, value: Value, *, is_new: bool = False) -> str:
+    """The override that gives a key a value.
+
+    Args:
+        key: Dotted, or a group.
+        value: One of its range or choices.
+        is_new: The config has no such key; its class may take it.
+    """
+    text = _typed(value)
+    return f"{'++' if is_new and not is_group(key) else ''}{key}={text}"
+
+
+def is_group(key: str) -> bool:
+    """Whether a key chooses a file of a group, as `model`."""
+    return re.fullmatch(r"\w+", key) is not None and Path(conf_dir(), key).is_dir()
+
+
+def space_as_plain(space: Space) -> dict[str, Any]:
+    """As JSON holds it, to compare a study with a command."""
+    return {
+        key: list(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high, *["log"] * entry.is_log]
+        for key, entry in sorted(space.items())
+    }
+
+
+def _typed(value: Value) -> str:
+    """A value in the grammar of overrides."""
+    if isinstance(value, str):
+        is_plain = re.fullmatch(r"[\w./+-]+", value, re.ASCII) is not None
+        return value if is_plain else "'" + value.replace("\\", "\\\\").replace("'", r"\'") + "'"
+    if value is None or isinstance(value, bool):
+        return as_yaml(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
+
+
+def _leaves(section: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, entry in section.items():
+        if isinstance(entry, dict):
+            yield from _leaves(entry, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", entry
+
+
+def _parse(entry: Any) -> Range | Choice | str:
+    """The range or the choices, or what is allowed in place of what was found."""
+    if not isinstance(entry, list) or len(entry) < 2:
+        return _ALLOWED
+    *values, last = entry
+    if last == "choice":
+        return _choice(values)
+    is_log = last == "log"
+    numbers = values if is_log else entry
+    if len(numbers) == 2 and all(_is_number(number) for number in numbers):
+        low, high = numbers
+        if not low < high:
+            return "allowed: the lower end first, and below the upper"
+        if is_log and low <= 0:
+            return "allowed: with log, a lower end above 0"
+        return Range(low, high, is_log)
+    return _ALLOWED if is_log else _choice(entry)
+
+
+def _choice(values: list[Any]) -> Choice | str:
+    if len(values) < 2 or not all(isinstance(value, str | int | float | bool | None) for value in values):
+        return "allowed: choices, two at least, that are texts, numbers, true, false or null"
+    if len({repr(value) for value in values}) < len(values):
+        return "allowed: choices that differ"
+    return Choice(tuple(values))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,126 @@
+"""One trial while it runs: an ordinary training run in a process and a folder of its own, watched from outside."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sr_lightning.config.tune import STORAGE
+from sr_lightning.text import single_line
+
+PROGRAM = (sys.executable, "-m", "sr_lightning.tuning.trial_process")
+_OUTPUT = "output.log"
+_GRACE = 120.0  # seconds in which a run that is asked to stop saves its state
+_COLUMNS = {"gain": "val/gain", "perceptual": "val/perceptual"}
+
+
+@dataclass
+class TrialRun:
+    """A training run that tries some values.
+
+    Args:
+        folder: The run's.
+        arguments: Of `train`.
+        environment: Variables beside those of this process.
+    """
+
+    folder: Path
+    arguments: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    started: float = field(default_factory=time.monotonic)
+    _asked_to_stop: float | None = None
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        variables = {key: value for key, value in os.environ.items() if key != STORAGE} | dict(self.environment)
+        with (self.folder / _OUTPUT).open("ab") as output:
+            # A session of its own: a terminal's Ctrl-C reaches the study, which asks its trials to stop.
+            self.process = subprocess.Popen(
+                [*PROGRAM, str(os.getpid()), *self.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=variables,
+                start_new_session=True,
+            )
+
+    @property
+    def status(self) -> int | None:
+        """The exit status; None while it runs."""
+        return self.process.poll()
+
+    @property
+    def minutes(self) -> float:
+        """Since it began."""
+        return (time.monotonic() - self.started) / 60
+
+    def stop(self) -> None:
+        """Asks it to save its state and end; may be called again and again, and after a while ends it by force."""
+        if self._asked_to_stop is None:
+            self._asked_to_stop = time.monotonic()
+            self.process.send_signal(signal.SIGTERM)
+        elif time.monotonic() - self._asked_to_stop > _GRACE:
+            self.process.kill()
+
+    def failure(self) -> str:
+        """Why it failed, in a line."""
+        if self.process.returncode < 0:
+            name = signal.Signals(-self.process.returncode).name
+            return f"ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+        try:
+            lines = (self.folder / _OUTPUT).read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            lines = []
+        lines = [line.strip() for line in lines if line.strip()]
+        at = next((i for i, line in reversed([*enumerate(lines)]) if "sr_lightning.train: " in line), len(lines) - 1)
+        told = lines[at:][:4] or [f"ended with status {self.process.returncode}"]
+        return single_line(re.sub(r"^.*sr_lightning\.train: (the input is wrong; )?", "", "; ".join(told)))[:300]
+
+
+def validations(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """The validations of a run so far: step, and objective -> value where it is finite."""
+    try:
+        with (folder / "metrics.csv").open(newline="", encoding="utf-8", errors="replace") as file:
+            rows = list(csv.DictReader(line for line in file if line.endswith("\n")))
+    except OSError:
+        return []
+    found = []
+    for row in rows:
+        values = {name: number for name, column in _COLUMNS.items() if (number := _number(row.get(column))) is not None}
+        if "gain" in values and (row.get("step") or "").isdigit():
+            found.append((int(row["step"]), values))
+    return found
+
+
+def results(folder: Path) -> dict[str, float] | None:
+    """The objectives that a finished run has reached, and its `minutes`; None where it is not finished."""
+    try:
+        document: Any = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+        own = next(row for row in document["rows"] if row["method"] != "bicubic")
+        found = {"gain": _number(document["objective"]), "parameters": _number(own.get("params"))}
+        found["minutes"] = _number(document.get("minutes"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        return None
+    measured = [values for _, values in validations(folder) if "perceptual" in values]
+    if measured:  # of the weights that are kept
+        found["perceptual"] = max(measured, key=lambda values: values["gain"])["perceptual"]
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
