@@ -19,13 +19,8 @@ METRICS = ("lpips", "dists", "niqe", "ms_ssim", "lr_psnr")
 """Further metrics that a run may have recorded, those of perception first."""
 _LONGEST = 80  # characters of a name
 _ALIKE = 0.02  # dB by which bicubic's PSNR of the same image differs between machines at most
-NO_PROTOCOL = {
-    "hardware",
-    "tile",
-    "self_ensemble",
-    "precision",
-    "lr_ready_made",
-}  # of the method or the machine, not of the protocol
+NO_PROTOCOL = {"hardware", "tile", "self_ensemble", "precision", "lr_ready_made"}
+"""What results.json states beside the protocol: of the method and of the machine."""
 
 
 class At(NamedTuple):
