@@ -119,7 +119,8 @@ def _labels(entries: Sequence[Entry]) -> dict[int, str]:
             label = entry.method
         else:
             label = f"{entry.method} ({end})"
-        found[id(entry)] = single_line(label)
+        is_ensemble = entry.protocol.get("self_ensemble") == "True"
+        found[id(entry)] = single_line(f"{label}+" if is_ensemble else label)  # as papers mark it
     return found
 
 

@@ -18,13 +18,8 @@ METRICS = ("lpips", "dists", "niqe", "ms_ssim", "lr_psnr")
 """Further metrics that a run may have recorded, those of perception first."""
 _LONGEST = 80  # characters of a name
 _ALIKE = 0.02  # dB by which bicubic's PSNR of the same image differs between machines at most
-_INTENT = {
-    "hardware",
-    "tile",
-    "self_ensemble",
-    "precision",
-    "lr_ready_made",
-}  # of the method or the machine, not of the protocol
+NO_PROTOCOL = {"hardware", "tile", "self_ensemble", "precision", "lr_ready_made"}
+"""What results.json states beside the protocol: of the method and of the machine."""
 
 
 class At(NamedTuple):
@@ -143,7 +138,7 @@ def same_images(a: Entry, b: Entry, at: At) -> bool:
 
 def same_protocol(a: Entry, b: Entry) -> list[str]:
     """What differs between two protocols; what only one of them states, as older runs state less, is no difference."""
-    both = (a.protocol.keys() & b.protocol.keys()) - _INTENT
+    both = (a.protocol.keys() & b.protocol.keys()) - NO_PROTOCOL
     return sorted(key for key in both if a.protocol[key] != b.protocol[key])
 
 

@@ -51,13 +51,15 @@ def draw_plots(comparison: Comparison) -> Iterator[Plot]:
     from matplotlib import rc_context
 
     with rc_context(STYLE):
-        for group in comparison.groups:
+        for number, group in enumerate(comparison.groups, 1):
+            repeated = sum(other.scale == group.scale for other in comparison.groups) > 1
+            prefix = f"x{group.scale}_group{number}" if repeated else f"x{group.scale}"
             names = [
                 _cut(name if len(name) <= _LONGEST else ranked.contender.label)
                 for name, ranked in zip(comparison.group_names(group), group.ranked, strict=True)
             ]
             for name, title, figure in _of_group(comparison, group, names):
-                yield _saved(f"{_safe(group)}_{name}", f"x{group.scale}: {title}", figure)
+                yield _saved(f"{prefix}_{name}", f"x{group.scale}: {title}", figure)
 
 
 def _of_group(comparison: Comparison, group: Group, names: Sequence[str]) -> Iterator[tuple[str, str, Figure]]:
@@ -228,10 +230,6 @@ def _saved(name: str, title: str, figure: Figure) -> Plot:
         figure.savefig(file, format=kind, metadata={"Software": None} if kind == "png" else {"Date": None})
         files[kind] = file.getvalue()
     return Plot(name, title, files["png"], files["svg"])
-
-
-def _safe(group: Group) -> str:
-    return f"x{group.scale}"
 
 
 def _number(text: str) -> float | None:

@@ -43,11 +43,6 @@ class Contender:
         """The mean over the runs on a set."""
         return self.mean(lambda run: run.figures[at].value(metric) if at in run.figures else None)
 
-    def spread(self, at: At, metric: str) -> float | None:
-        """The sample standard deviation over the runs; None for one run."""
-        values = [run.figures[at].value(metric) for run in self.runs if at in run.figures]
-        return statistics.stdev(values) if len(values) > 1 and all(map(math.isfinite, values)) else None
-
 
 @dataclass(frozen=True)
 class Ranked:
@@ -64,11 +59,6 @@ class Ranked:
     better: int = 0
     """Images on which it is better than the best, of `images`."""
     images: int = 0
-
-    @property
-    def is_best(self) -> bool:
-        """Whether it is the first of its group."""
-        return self.rank == 1
 
     @property
     def is_significant(self) -> bool:

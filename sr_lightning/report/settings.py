@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sr_lightning.report.entries import Entry
+from sr_lightning.report.entries import NO_PROTOCOL, Entry
 from sr_lightning.text import single_line
 
 # Where files lie, how often something is shown, what else is logged: none of it changes the network that comes out.
@@ -76,7 +76,8 @@ def _identity(entry: Entry, number: int) -> Any:
         return number
     if not entry.is_training:
         return (str(entry.folder), entry.method) if entry.seed is not None else number
-    return json.dumps({key: _plain(value) for key, value in entry.settings.items() if not _is_aside(key)})
+    settings = {key: _plain(value) for key, value in entry.settings.items() if not _is_aside(key)}
+    return json.dumps([settings, {key: text for key, text in entry.protocol.items() if key not in NO_PROTOCOL}])
 
 
 def _is_aside(key: str) -> bool:

@@ -185,3 +185,20 @@ def test_values_of_any_type_are_survived(tmp_path):
     make_run(tmp_path / "b", beta=1.0)
     found = compared(tmp_path)
     assert sum(len(group.ranked) for group in found.groups) == 2
+
+
+def test_repeats_differ_in_their_seed_and_in_nothing_else(tmp_path):
+    make_run(tmp_path / "a", seed=1)
+    make_run(tmp_path / "b", seed=2)
+    make_run(tmp_path / "c", seed=2)  # the same training again is no further draw
+    (group,) = compared(tmp_path).groups
+    assert [len(r.contender.runs) for r in group.ranked] == [1, 1, 1]
+    make_run(tmp_path / "c", seed=3, protocol=PROTOCOL | {"lr_kernel": "box"})
+    assert [[len(r.contender.runs) for r in g.ranked] for g in compared(tmp_path).groups] == [[2], [1]]
+
+
+def test_the_self_ensemble_is_marked_and_ranked_with_the_rest(tmp_path):
+    make_run(tmp_path / "a")
+    make_run(tmp_path / "b", beta=1.0, gain=2.0, protocol=PROTOCOL | {"self_ensemble": True})
+    (group,) = compared(tmp_path).groups
+    assert [r.contender.label for r in group.ranked] == ["b+", "a"]

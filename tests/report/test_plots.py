@@ -6,7 +6,7 @@ import random
 import pytest
 from PIL import Image
 
-from helpers.run_folders import compared, make_run, make_sweep
+from helpers.run_folders import PROTOCOL, compared, make_run, make_sweep
 from sr_lightning.report.drawing import pareto_front
 from sr_lightning.report.plots import draw_plots
 
@@ -39,3 +39,9 @@ def test_costs_and_perception(tmp_path):
         make_run(tmp_path / str(i), gain=1.0 + i, more=more, config={"kind": name})
     names = [plot.name for plot in draw_plots(compared(tmp_path))]
     assert names == ["x4_curves", "x4_effects", "x4_parameters", "x4_multiply_adds", "x4_perception_lpips"]
+
+
+def test_groups_of_one_scale_have_plots_of_their_own(tmp_path):
+    for i, kernel in enumerate(("bicubic", "bilinear")):
+        make_run(tmp_path / str(i), protocol=PROTOCOL | {"lr_kernel": kernel})
+    assert [plot.name for plot in draw_plots(compared(tmp_path))] == ["x4_group1_curves", "x4_group2_curves"]
