@@ -172,7 +172,8 @@ def test_short_keys_tell_each_other_apart():
 def test_every_shipped_sweep_composes_and_is_narrowed_on_the_command_line(name):
     register_resolvers()
     (key,) = OmegaConf.load(Path(conf_dir(), "sweep", f"{name}.yaml")).hydra.sweeper.params
-    composed = compose_jobs("train", [f"sweep={name}"], config_dir=None, config_name=None, is_sweep=False)
+    own = {"config_dir": None, "config_name": None, "is_sweep": False}
+    composed = compose_jobs("train", [f"sweep={name}"], **own)
     assert 2 < len(composed) < 5
     assert all(check_train(job.config) for job in composed)
     two = ",".join(str(OmegaConf.select(job.config, key)) for job in composed[:2])
