@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -57,7 +58,7 @@ class Session:
     launcher: str = ""
     """The class that runs a sweep's jobs."""
     error: Exception | None = None
-    """Of a single run."""
+    """Of a single run; of a sweep, on all ranks but the first, which writes down how each job ended."""
 
     @property
     def definition(self) -> Command:
@@ -83,7 +84,7 @@ class Session:
 
     def _run_sweep_job(self, settings: Any, folder: Path, config: DictConfig, sweep: Sweep) -> float | None:
         """One job of a sweep. Its failure ends no other job, so that it is written down and not raised."""
-        number, subfolder = int(settings.job.num), str(folder.relative_to(sweep.folder.absolute()))
+        number, subfolder = int(settings.job.num), os.path.relpath(folder, sweep.folder)
         overrides = as_typed(list(settings.overrides.task))
         begun = self.earlier.get(str(number))
         if isinstance(begun, Finished):
@@ -121,6 +122,7 @@ class Session:
                 if isinstance(handler, logging.FileHandler):
                     handler.emit(record)
         if external_rank() > 0:
+            self.error = self.error or error
             return
         job = sweep.end(number, status, error=error)
         if status != "done":
@@ -174,9 +176,13 @@ class Session:
                 self.call_hydra(arguments)
         except BaseException as error:
             stopped = error
-        jobs = sweep.close() if external_rank() <= 0 else []
-        if external_rank() <= 0:
-            print_sweep(sweep.folder, jobs, sweep.objective, self.name)
+        if external_rank() > 0:
+            own = stopped or self.error
+            if own is not None:
+                raise own
+            return 0
+        jobs = sweep.close()
+        print_sweep(sweep.folder, jobs, sweep.objective, self.name)
         if stopped is not None and (not isinstance(stopped, Exception) or all(job.status == "not run" for job in jobs)):
             raise stopped
         if isinstance(stopped, Exception):  # a launcher lost the process of a job; the table says of which

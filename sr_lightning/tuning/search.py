@@ -55,6 +55,8 @@ class Search:
     cost: Callable[[list[str]], dict[str, float]]
     running: list[_Running] = field(default_factory=list)
     stopped_by: int | None = None
+    failures: list[str] = field(default_factory=list)
+    """Why trials of this call have failed."""
 
     def go_on(self) -> None:
         """Runs trials.
@@ -75,9 +77,7 @@ class Search:
                     for running in self.running:
                         self.study.beat(running.trial)
                 is_over = config.timeout is not None and time.monotonic() - began > config.timeout
-                while (
-                    not self._is_ending(is_over) and len(self.running) < config.n_jobs and (left or self._wants_more())
-                ):
+                while not self._is_ending(is_over) and self._has_room() and (left or self._wants_more()):
                     self._start(left.pop(0) if left else self.study.ask(), gpus)
                 if not self.running:
                     break
@@ -85,18 +85,15 @@ class Search:
         if self.stopped_by is not None:
             raise InterruptedRun(self.stopped_by)
         if self._is_hopeless():
-            reason = next(trial.user_attrs.get("error", "") for trial in self._ended(TrialState.FAIL))
-            raise FailedError(f"no trial succeeds; the first: {reason}")
+            raise FailedError(f"no trial succeeds; the first: {self.failures[0]}")
 
     def _is_ending(self, is_over: bool) -> bool:
         return self.stopped_by is not None or is_over or self._is_hopeless()
 
     def _is_hopeless(self) -> bool:
-        good = self._ended(TrialState.COMPLETE, TrialState.PRUNED)
-        return not good and len(self._ended(TrialState.FAIL)) >= min(_HOPELESS, self.study.config.n_trials)
-
-    def _ended(self, *states: TrialState) -> list[optuna.trial.FrozenTrial]:
-        return [trial for trial in self.study.begun() if trial.state in states]
+        if len(self.failures) < min(_HOPELESS, self.study.config.n_trials):
+            return False
+        return not any(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in self.study.begun())
 
     def _has_room(self) -> bool:
         return len(self.running) < self.study.config.n_jobs
@@ -110,12 +107,14 @@ class Search:
         folder = study.trial_folder(trial.number)
         if (folder / "results.json").is_file():  # it was finished, and the study killed before it knew
             self._complete(trial, self._overrides(trial))
+            self._write()
             return
         tried = self._overrides(trial)
         if (twin := study.twin(trial)) is not None:
             trial.set_user_attr("same_as", twin.number)
             study.optuna.tell(trial, twin.values)
             log.info("trial %d has the values of trial %d, and its figures", trial.number, twin.number)
+            self._write()
             return
         is_begun = (folder / ".hydra" / "config.yaml").is_file()
         own = [quote_path(f"hydra.run.dir={folder}")]
@@ -162,7 +161,11 @@ class Search:
             return
         else:
             self._fail(trial, run.failure())
-        write_atomically(study.folder / "trials.csv", trials_csv(study), is_shared=True)
+        self._write()
+
+    def _write(self) -> None:
+        """The table of all trials, up to date after each."""
+        write_atomically(self.study.folder / "trials.csv", trials_csv(self.study), is_shared=True)
 
     def _complete(self, trial: optuna.Trial, tried: list[str]) -> None:
         study = self.study
@@ -181,6 +184,7 @@ class Search:
         log.info("trial %d done: %s", trial.number, reached)
 
     def _fail(self, trial: optuna.Trial, reason: str) -> None:
+        self.failures.append(reason)
         trial.set_user_attr("error", reason)
         self.study.optuna.tell(trial, state=TrialState.FAIL)
         log.info(

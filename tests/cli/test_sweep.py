@@ -15,8 +15,10 @@ from sr_lightning.cli.jobs import Session
 from sr_lightning.cli.launcher import processes
 from sr_lightning.cli.sweep import STOP, Sweep
 from sr_lightning.cli.sweep_table import SweepJob, csv_rows, ranked, sweep_table
-from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.compose import compose_jobs
+from sr_lightning.config.conf_files import conf_dir, register_resolvers
 from sr_lightning.config.launchers import launcher_class_findings, launcher_findings
+from sr_lightning.config.train import check_train
 from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
 from sr_lightning.runs.shares import held_slot, share, visible_gpus
 from sr_lightning.text import short_keys, spreadsheet_cell
@@ -167,20 +169,18 @@ def test_short_keys_tell_each_other_apart():
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in Path(conf_dir(), "sweep").glob("*.yaml")))
-def test_every_shipped_sweep_composes_and_is_narrowed_on_the_command_line(name, capsys):
-    seen = []
-
-    def counts(config, run):
-        seen.append(config)
-
-    assert entry.run_command("train", counts, [f"sweep={name}", "logger=csv"]) == 0
-    n_jobs = len(seen)
-    assert 2 < n_jobs < 5
-    sweeper = OmegaConf.load(Path(conf_dir(), "sweep", f"{name}.yaml")).hydra.sweeper.params
-    (key,) = sweeper
-    typed = f"{key}={','.join(str(sweeper[key]).split(',')[:2])}"
-    assert entry.run_command("train", counts, [f"sweep={name}", "logger=csv", typed]) == 0
-    assert len(seen) == n_jobs + 2
+def test_every_shipped_sweep_composes_and_is_narrowed_on_the_command_line(name):
+    register_resolvers()
+    (key,) = OmegaConf.load(Path(conf_dir(), "sweep", f"{name}.yaml")).hydra.sweeper.params
+    own = {"config_dir": None, "config_name": None, "is_sweep": False}
+    composed = compose_jobs("train", [f"sweep={name}"], **own)
+    assert 2 < len(composed) < 5
+    assert all(check_train(job.config) for job in composed)
+    two = ",".join(str(OmegaConf.select(job.config, key)) for job in composed[:2])
+    narrowed = compose_jobs(
+        "train", [f"sweep={name}", f"{key}={two}"], config_dir=None, config_name=None, is_sweep=False
+    )
+    assert [job.config for job in narrowed] == [job.config for job in composed[:2]]
 
 
 # -- launchers -------------------------------------------------------------------------------------------

@@ -110,6 +110,9 @@ def test_a_study_in_which_all_fail_ends_early(monkeypatch, capsys):
     assert main([*BETA, "n_trials=20"]) == 1
     assert states() == ["FAIL"] * 3
     assert "no trial succeeds; the first: the loss is not finite" in capsys.readouterr().err
+    monkeypatch.delenv("STUB_FAIL")  # the user has mended what was wrong
+    assert main([*BETA, "n_trials=4"]) == 0
+    assert states() == [*["FAIL"] * 3, "COMPLETE"]
 
 
 def test_two_objectives_give_a_front(capsys):
