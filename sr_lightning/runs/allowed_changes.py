@@ -33,6 +33,7 @@ _PLACES = (
     *("data.train_dir", "data.train_lr_dir", "data.cache_dir", "data.shards.folder", "data.shards.cache_dir"),
     *("model.weights", "loss.perceptual.weights"),
 )
+_LOGGING = ("logger", "callbacks.gradient_norm")
 OWN = ("ckpt_path", "allow_change")
 # The checkpoint's state fits no other network or class.
 _NEVER = ("scale", "model", "adversarial.discriminator")
@@ -152,6 +153,11 @@ def unequal_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """The keys in which two configs differ. A key that one of them lacks, because it is younger, counts as null."""
     before, now = _flat(before), _flat(now)
     return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key)]
+
+
+def deciding_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """As `unequal_keys`, without what is only logged: a job of a sweep is the same with newer keys of a logger."""
+    return [key for key in unequal_keys(before, now) if not _is_under(key, _LOGGING)]
 
 
 def _is_under(key: str, sections: Iterable[str]) -> bool:
