@@ -33,7 +33,8 @@ _PLACES = (
     *("data.train_dir", "data.train_lr_dir", "data.cache_dir", "data.shards.folder", "data.shards.cache_dir"),
     *("model.weights", "loss.perceptual.weights"),
 )
-_LOGGING = ("logger", "callbacks.gradient_norm")
+_STATELESS = ("callbacks.gradient_norm",)  # younger than some runs, and without a state that could not fit
+_LOGGING = ("logger", *_STATELESS)
 OWN = ("ckpt_path", "allow_change")
 # The checkpoint's state fits no other network or class.
 _NEVER = ("scale", "model", "adversarial.discriminator")
@@ -169,6 +170,8 @@ def _is_fixed(key: str) -> bool:
 
 
 def _may_change(key: str, allowed: Sequence[str]) -> bool:
+    if _is_under(key, _STATELESS):
+        return True
     if _is_fixed(key):
         return False
     return (_is_under(key, CHANGEABLE) and not _is_under(key, _DECIDING)) or _is_under(key, allowed)
