@@ -48,7 +48,7 @@ def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool
     _check_scales(config, net)
     _check_patch(config, net, scale=1, unit="LR pixels")
     loss = build_loss(config.loss)
-    metrics = build_validation_metrics(config.val_metrics)
+    metrics = build_validation_metrics(config.val_metrics or {})
     optimizer, scheduler = build_optimizer(config.optimizer, "optimizer"), build_scheduler(config.scheduler)
     if config.adversarial is None:
         return SRModule(

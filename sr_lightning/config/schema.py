@@ -60,8 +60,9 @@ class TrainConfig:
     """Train through torch.compile. Keys younger than a run that continues have a default."""
     allow_change: list[str] = field(default_factory=list)
     """Keys and sections that may differ from those of the run that continues."""
-    val_metrics: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Metrics of the validations and the test beside PSNR and SSIM: name -> section; empty for ours."""
+    val_metrics: dict[str, dict[str, Any]] | None = None
+    """Metrics of the validations and the test beside PSNR and SSIM: name -> section; empty for ours. None, as in runs
+    that are older than the key, where there are none."""
     adversarial: dict[str, Any] | None = None
     """The discriminator, its loss and its optimizer; None where there is none, or its weight is 0."""
 

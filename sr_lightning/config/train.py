@@ -95,7 +95,7 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
             check_section(section, name, findings, extra=EXTRA_KEYS.get(name), given=given)
         else:
             findings.append(f"{name}: found {section!r}, allowed: a section with a _target_")
-    config.val_metrics = checked_metrics("val_metrics", config.val_metrics, findings)
+    config.val_metrics = checked_metrics("val_metrics", config.val_metrics, findings) or None
     config.loss = _checked_loss(config.loss, findings)
     config.adversarial = _checked_adversarial(config.adversarial, findings)
     for name in ("callbacks", "logger"):

@@ -36,6 +36,8 @@ _PLACES = (
     *("data.train_dir", "data.train_lr_dir", "data.cache_dir", "data.shards.folder", "data.shards.cache_dir"),
     *("model.weights", "loss.perceptual.weights"),
 )
+_STATELESS = ("callbacks.gradient_norm",)  # younger than some runs, and without a state that could not fit
+_LOGGING = ("logger", *_STATELESS)
 OWN = ("ckpt_path", "allow_change")
 # The checkpoint's state fits no other network or class.
 _NEVER = ("scale", "model", "adversarial.discriminator")
@@ -218,6 +220,11 @@ def unequal_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not key.endswith(_IMPLIED)]
 
 
+def deciding_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """As `unequal_keys`, without what is only logged: a job of a sweep is the same with newer keys of a logger."""
+    return [key for key in unequal_keys(before, now) if not _is_under(key, _LOGGING)]
+
+
 def _is_under(key: str, sections: Iterable[str]) -> bool:
     return any(key == section or key.startswith(f"{section}.") for section in sections)
 
@@ -232,6 +239,8 @@ def _is_fixed(key: str) -> bool:
 
 
 def _may_change(key: str, allowed: Sequence[str]) -> bool:
+    if _is_under(key, _STATELESS):
+        return True
     return not _is_fixed(key) and (_is_free(key) or _is_under(key, allowed))
 
 

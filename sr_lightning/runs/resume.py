@@ -21,9 +21,9 @@ from sr_lightning.runs.allowed_changes import (
     OWN,
     ResumePolicy,
     apply_changes,
+    deciding_differences,
     differing_keys,
     following_keys,
-    unequal_keys,
 )
 from sr_lightning.runs.folder import refuse_outward_links
 from sr_lightning.runs.saved_config import load_plain_yaml, read_saved_config, with_current_names
@@ -176,7 +176,7 @@ def find_jobs(folder: Path, jobs: Sequence[tuple[str, DictConfig]]) -> dict[str,
             continue
         refuse_outward_links(job, "hydra.sweep.dir")
         saved = _job_config(job)
-        if saved is not None and unequal_keys(with_current_names(_without_own(saved)), _without_own(config)):
+        if saved is not None and deciding_differences(with_current_names(_without_own(saved)), _without_own(config)):
             raise UserError(
                 f"hydra.sweep.dir: {job} was run with another config; allowed: the sweep's own command, or a new folder"
             )
