@@ -84,7 +84,7 @@ def device():
     if chosen is None:
         pytest.skip("needs a GPU (SR_TEST_DEVICE=cpu tries the test without one)")
     deterministic = torch.are_deterministic_algorithms_enabled()
-    yield torch.device(chosen)
+    yield torch.device(chosen, 0) if chosen == "cuda" else torch.device(chosen)
     torch.use_deterministic_algorithms(deterministic)  # which a Trainer sets for the process
     if chosen == "cuda":
         torch.cuda.set_per_process_memory_fraction(1.0)

@@ -37,6 +37,8 @@ class Figure:
     what: str
     value: float | str | None
     unit: str = ""
+    beside: str = ""
+    """Another figure of the same."""
     goal: str | None = None
     is_met: bool | None = None
 
@@ -51,11 +53,16 @@ class Findings:
     figures: list[Figure] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
 
-    def add(self, what: str, value: float | str | None, unit: str = "", goal: str | None = None) -> None:
+    def add(
+        self, what: str, value: float | str | None, unit: str = "", *, beside: str = "", goal: str | None = None
+    ) -> None:
         """A figure; `goal` is `>= 2` or `< 1`."""
-        if isinstance(value, float) and value != value:
-            value = None
-        self.figures.append(Figure(what, value, unit, goal, _is_met(value, goal)))
+        self.figures.append(Figure(what, value, unit, beside, goal, _is_met(value, goal)))
+        self.write()
+
+    def begin(self, what: str) -> None:
+        """Notes what is done now, in case that it does not come to an end."""
+        self.details["now"] = what
         self.write()
 
     def write(self) -> None:
@@ -67,6 +74,7 @@ class Findings:
     @contextlib.contextmanager
     def attempt(self, what: str) -> Iterator[None]:
         """A failure is a row, and the section goes on."""
+        self.begin(what)
         try:
             yield
         except Exception as error:
@@ -145,6 +153,10 @@ class Outcomes:
         found.details |= {"counts": self.counts, "failures": self.failures, "recorded": self.recorded}
         found.details["seconds"] = self.seconds
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Before each test."""
+        self.found.begin(nodeid)
+
     def pytest_runtest_logreport(self, report: Any) -> None:
         """After each phase of each test."""
         if report.when == "call" or report.outcome != "passed":
@@ -155,13 +167,22 @@ class Outcomes:
             self.failures[report.nodeid] = str(crash.message if crash else report.longrepr).splitlines()[0][:300]
         if report.when == "call" and report.user_properties:
             self.recorded[report.nodeid] = dict(report.user_properties)
-        self.found.write()
+        self.note()
 
     def pytest_collectreport(self, report: Any) -> None:
         """A file that cannot be imported."""
         if report.failed:
             self.failures[report.nodeid] = str(report.longrepr).strip().splitlines()[-1][:300]
             self.counts["failed"] += 1
+            self.note()
+
+    def note(self) -> None:
+        """The figures so far."""
+        self.found.figures.clear()
+        for outcome, number in self.counts.items():
+            self.found.add(outcome, number, "tests", goal="< 1" if outcome == "failed" else None)
+        for name, message in self.failures.items():
+            self.found.add(name.rpartition("/")[2], message)
 
 
 def tests(found: Findings) -> None:
@@ -170,16 +191,9 @@ def tests(found: Findings) -> None:
 
     os.environ["SR_TEST_DEVICE"] = found.device
     files = [str(path) for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.gpu" in path.read_text()]
-    outcomes = Outcomes(found)
     options = ["-m", "gpu", "-q", "-W", "default", "-o", "addopts=", "-p", "no:cacheprovider"]
     options += ["--continue-on-collection-errors", *(["-k", "not compiled"] if found.is_small else [])]
-    try:
-        pytest.main([*options, *files], plugins=[outcomes])
-    finally:
-        for outcome, number in outcomes.counts.items():
-            found.add(outcome, number, "tests", "< 1" if outcome == "failed" else None)
-        for name, message in outcomes.failures.items():
-            found.add(name.rpartition("/")[2], message)
+    pytest.main([*options, *files], plugins=[Outcomes(found)])
 
 
 # -- training, waiting, profile --------------------------------------------------------------------------
@@ -221,7 +235,7 @@ def training(found: Findings) -> None:
     for name, goal in (("ours, bf16", ">= 2"), ("ours, bf16, compile", None), ("ours, fp16", None)):
         if plain and (own := walls.get(name)):
             ratio = statistics.median(other / mine for mine, other in zip(own, plain, strict=False))
-            found.add(f"{name}: float32 NCHW takes", ratio, "x its time", None if found.is_small else goal)
+            found.add(f"{name}: float32 NCHW takes", ratio, "x its time", goal=None if found.is_small else goal)
 
 
 def _take_turns(
@@ -235,14 +249,18 @@ def _take_turns(
         with found.attempt(name):
             timed, memory = with_memory(run, torch.device(found.device))
             walls.setdefault(name, []).append(timed.wall)
-            found.details.setdefault(name, []).append(asdict(timed) | {"peak_mb": memory if memory == memory else None})
+            found.details.setdefault(name, []).append(asdict(timed) | {"peak": _megabytes(memory)})
             if number == rounds - 1:
-                found.add(name, statistics.median(walls[name]), "ms/step")
-                found.add(f"{name}, peak memory", memory, "MB")
+                found.add(name, statistics.median(walls[name]), "ms/step", beside=_megabytes(memory))
                 if "compile" in name:
                     found.add(f"{name}, until the first step", timed.first, "s")
             found.write()
     return walls
+
+
+def _megabytes(memory: float) -> str:
+    """In words; nothing where the system does not tell."""
+    return f"{memory:.0f} MB" if memory == memory else ""
 
 
 def waiting(found: Findings) -> None:
@@ -262,7 +280,7 @@ def waiting(found: Findings) -> None:
                 bench_train.waiting(report, given, folder)
                 for row in report.sections["waiting"]:
                     goal = "< 1" if row.method == "waiting" and not found.is_small else None
-                    found.add(f"{row.case}, {workers} workers, {row.method}", row.values[-1], row.unit, goal)
+                    found.add(f"{row.case}, {workers} workers, {row.method}", row.values[-1], row.unit, goal=goal)
                 fed = _fed(_work(found, folder, f"data.num_workers={workers}", steps=steps, model="edsr_tiny"))
                 found.add(f"data alone, {workers} workers", fed, "steps/s")
 
@@ -299,11 +317,10 @@ def profile(found: Findings) -> None:
             ours(_work(found, folder, steps=WARMED + steps, model=name), more=[looked])
             seen = looked.read()
             found.details[name] = asdict(seen)
-            found.add(f"{name}, GPU idle", 100 * seen.idle if found.device == "cuda" else None, "% of time")
-            found.add(f"{name}, a step", seen.milliseconds, "ms, profiled")
-            found.add(f"{name}, kernels", seen.kernels, "of a step")
+            found.add(f"{name}, the GPU is idle", 100 * seen.idle if found.device == "cuda" else None, "% of time")
+            found.add(f"{name}, a step while profiled", seen.milliseconds, "ms", beside=f"{seen.kernels:.0f} kernels")
             for kernel in seen.costliest:
-                found.add(f"{name}: {kernel.name}"[:60], 100 * kernel.share, "% of all")
+                found.add(f"  {kernel.name}", 100 * kernel.share, "% of all")
 
 
 # -- upscaling -----------------------------------------------------------------------------------------
@@ -364,9 +381,8 @@ def _upscaled(found: Findings, case: str, net: Any, lr: Any, precision: Any, til
         lambda: bench_upscale.timed(lambda: sum(len(block) for block in upscaler.rows(lr, np.uint8))),
         torch.device(found.device),
     )
-    found.details[case] = {"seconds": wall, "peak_mb": memory if memory == memory else None, "notes": upscaler.notes}
-    found.add(case, 16 * lr.shape[0] * lr.shape[1] / 1e6 / wall, "MP/s")
-    found.add(f"{case}, peak memory", memory, "MB")
+    found.details[case] = {"seconds": wall, "notes": upscaler.notes}
+    found.add(case, 16 * lr.shape[0] * lr.shape[1] / 1e6 / wall, "MP/s", beside=_megabytes(memory))
 
 
 SECTIONS: dict[str, Callable[[Findings], None]] = {

@@ -316,7 +316,7 @@ def peak(run, device):
 def test_tiles_on_a_gpu_give_the_cpus_whole_image(image, device, tile):
     lr, net = levels(image), rgb_network()
     expected = whole(net, lr)
-    np.testing.assert_allclose(enlarged(net, lr, tile=tile, device=device), expected, atol=2e-5, rtol=0)
+    np.testing.assert_allclose(enlarged(net, lr, tile=tile, device=device), expected, atol=5e-5, rtol=0)
 
 
 @pytest.mark.gpu
@@ -358,4 +358,4 @@ def test_a_gpu_that_is_full_halves_the_tile(image, device):
         expected = whole(net.inner, lr)
     result = np.concatenate(list(upscaler.rows(lr, np.float32)))
     assert "tiles of" in upscaler.notes["memory"]
-    np.testing.assert_allclose(result, expected, atol=2e-5, rtol=0)
+    np.testing.assert_allclose(result, expected, atol=5e-5, rtol=0)
