@@ -94,12 +94,8 @@ def device():
 @pytest.fixture
 def on_device(tiny, device):
     """Arguments of a small run on the device of the tests marked `gpu`."""
-    return [*(argument for argument in tiny if argument != "trainer=cpu"), f"trainer.accelerator={accelerator(device)}"]
-
-
-def accelerator(device):
-    """Lightning's name of a device."""
-    return "gpu" if device.type == "cuda" else "cpu"
+    accelerator = "gpu" if device.type == "cuda" else "cpu"
+    return [*(argument for argument in tiny if argument != "trainer=cpu"), f"trainer.accelerator={accelerator}"]
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@
     upscaling    output megapixels per second at 0.25, 1 and 12 MP in float32 and bf16, by tile size; peak memory
     profile      the ten costliest kernels of a step, and the share of time in which the GPU is idle
 
-Each section is a process of its own. It gets its share of the time that is left; one that fails or takes too long is a
-row with its reason and what it had found by then. The file is written after each section. Afterwards, as much as fits of
-a training that has waited for a GPU; the same command continues it:
+Each section is a process of its own. It gets its share of the time that is left; one that fails or takes too long is
+a row with its reason and what it had found by then. The file is written after each section. Afterwards, as much as fits
+of a training that has waited for a GPU; the same command continues it:
 
     SR_DATA=<root> python scripts/maintenance/gpu_programme.py --train runs/train/edsr_medium_y_x4 --minutes 20
 
-Exit status: 0, all sections are done and no test failed; 1, something did; 2, the arguments are wrong; 130, 143: stopped.
+Exit status: 0, all sections are done and no test failed; 1, something did; 2, the arguments are wrong; 130 or 143:
+stopped.
 """
 
 from __future__ import annotations
@@ -154,20 +155,22 @@ def table(document: dict[str, Any]) -> Any:
     from rich.markup import escape
     from rich.table import Table
 
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=_WIDTH)
-    made.add_column("section", no_wrap=True)
-    made.add_column("what", ratio=1)
-    made.add_column("", justify="right", max_width=28)
-    made.add_column("goal", no_wrap=True, min_width=10)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, width=_WIDTH, show_header=False)
+    made.add_column(ratio=1)
+    made.add_column(justify="right", max_width=30)
+    made.add_column(no_wrap=True, min_width=10)
     for name, one in document["sections"].items():
+        made.add_section()
         state = f"{one['status']}, {one['seconds']:.0f} s" if one["seconds"] else one["status"]
-        made.add_row(name, escape(one["reason"] or ""), state, "")
+        made.add_row(f"[bold]{name}[/]", f"[bold]{state}[/]", "")
+        if one["reason"]:
+            made.add_row(f"  {escape(one['reason'])}", "", "")
         for figure in one["figures"]:
             mark = {True: " met", False: " MISSED", None: ""}[figure["is_met"]]
             goal = f"{figure['goal']}{mark}" if figure["goal"] else ""
             shown = f"{_shown(figure['value'])} {figure['unit']}".strip()
             beside = f", {figure['beside']}" if figure["beside"] else ""
-            made.add_row("", escape(_shortened(figure["what"])), escape(shown + beside), goal)
+            made.add_row(f"  {escape(_shortened(figure['what']))}", escape(shown + beside), goal)
     return made
 
 

@@ -78,12 +78,16 @@ class Findings:
         try:
             yield
         except Exception as error:
-            lines = str(error).strip().splitlines()
-            self.add(what, f"failed: {type(error).__name__}: {lines[0] if lines else ''}"[:300])
+            self.add(what, _failure(error))
 
     def choose(self, full: Any, small: Any) -> Any:
         """By the programme's form."""
         return small if self.is_small else full
+
+
+def _failure(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"failed: {type(error).__name__}: {lines[0] if lines else ''}"[:300]
 
 
 def _is_met(value: float | str | None, goal: str | None) -> bool | None:
@@ -213,49 +217,60 @@ def training(found: Findings) -> None:
     """A step of ours beside a plain loop in float32 and NCHW: time and peak memory."""
     from functools import partial
 
-    from bench_train import bare, ours, with_memory
+    from bench_train import bare, ours
 
     steps, rounds = found.choose(100, 3), found.choose(3, 1)
     bf16 = "trainer.precision=bf16-mixed"
     with _folder() as folder:
         work = partial(_work, found, folder, steps=steps)
         contenders: dict[str, Callable[[], Any]] = {
-            "ours, bf16": partial(ours, work(bf16)),
-            "float32 NCHW loop": partial(bare, work(bf16), plain=True),
+            OURS: partial(ours, work(bf16)),
+            PLAIN: partial(bare, work(bf16), plain=True),
             "bare loop, bf16": partial(bare, work(bf16)),
             "ours, fp16": partial(ours, work("trainer.precision=16-mixed")),
             "ours, float32": partial(ours, work("trainer.precision=32-true")),
             "ours, bf16, cudnn.benchmark": partial(ours, work(bf16, "+trainer.benchmark=true")),
         }
-        walls = _take_turns(found, contenders, rounds, with_memory)
+        turns = [*itertools.chain(*[contenders.items()] * rounds)]
         if not found.is_small:  # a CPU needs minutes to compile
-            compiled = {"ours, bf16, compile": partial(ours, work(bf16, "compile=true"))}
-            walls |= _take_turns(found, compiled, 1, with_memory)
-    plain = walls.get("float32 NCHW loop")
-    for name, goal in (("ours, bf16", ">= 2"), ("ours, bf16, compile", None), ("ours, fp16", None)):
-        if plain and (own := walls.get(name)):
-            ratio = statistics.median(other / mine for mine, other in zip(own, plain, strict=False))
-            found.add(f"{name}: float32 NCHW takes", ratio, "x its time", goal=None if found.is_small else goal)
+            turns.append(("ours, bf16, compile", partial(ours, work(bf16, "compile=true"))))
+        _take_turns(found, turns)
 
 
-def _take_turns(
-    found: Findings, contenders: dict[str, Callable[[], Any]], rounds: int, with_memory: Callable[..., Any]
-) -> dict[str, list[float]]:
-    """Milliseconds a step of each, in each round; figures are noted in the last."""
+OURS, PLAIN = "ours, bf16", "float32 NCHW loop"
+
+
+def _take_turns(found: Findings, turns: Sequence[tuple[str, Callable[[], Any]]]) -> None:
+    """Runs one after the other, and notes the figures anew after each."""
     import torch
+    from bench_train import with_memory
 
-    walls: dict[str, list[float]] = {}
-    for number, (name, run) in itertools.product(range(rounds), contenders.items()):
-        with found.attempt(name):
-            timed, memory = with_memory(run, torch.device(found.device))
-            walls.setdefault(name, []).append(timed.wall)
-            found.details.setdefault(name, []).append(asdict(timed) | {"peak": _megabytes(memory)})
-            if number == rounds - 1:
-                found.add(name, statistics.median(walls[name]), "ms/step", beside=_megabytes(memory))
-                if "compile" in name:
-                    found.add(f"{name}, until the first step", timed.first, "s")
-            found.write()
-    return walls
+    seen: dict[str, list[tuple[Any, float]]] = {}
+    failures: dict[str, str] = {}
+    for name, run in turns:
+        found.begin(name)
+        try:
+            seen.setdefault(name, []).append(with_memory(run, torch.device(found.device)))
+        except Exception as error:
+            failures[name] = _failure(error)
+        found.figures.clear()
+        for method, values in seen.items():
+            if values:
+                _note_turns(found, method, values, [timed.wall for timed, _ in seen.get(PLAIN, ())])
+        for method, failure in failures.items():
+            found.add(method, failure)
+
+
+def _note_turns(found: Findings, method: str, values: Sequence[tuple[Any, float]], plain: Sequence[float]) -> None:
+    found.details[method] = [asdict(timed) | {"peak": _megabytes(memory)} for timed, memory in values]
+    walls = [timed.wall for timed, _ in values]
+    found.add(method, statistics.median(walls), "ms/step", beside=_megabytes(values[-1][1]))
+    if plain and method != PLAIN:
+        ratio = statistics.median(other / own for own, other in zip(walls, plain, strict=False))
+        goal = ">= 2" if method == OURS and not found.is_small else None
+        found.add("  the float32 NCHW loop takes", ratio, "x its time", goal=goal)
+    if "compile" in method:
+        found.add("  until its first step", values[-1][0].first, "s")
 
 
 def _megabytes(memory: float) -> str:

@@ -115,6 +115,28 @@ def test_names_of_the_machine_its_user_and_folders_are_left_out(programme, monke
     assert programme.cleaned({"x": ["/tmp/q/w", 1.5, None]}) == {"x": ["…/w", 1.5, None]}
 
 
+def test_figures_of_training_are_noted_after_each_turn(programme, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(MAINTENANCE.parent / "benchmarks"))
+    real, trained = (importlib.import_module(name) for name in ("gpu_sections", "bench_train"))
+    found = real.Findings(tmp_path / "part.json", "cpu", is_small=False)
+    known = []
+
+    def run(wall):
+        known.append([one["what"] for one in json.loads(found.path.read_text())["figures"]])
+        return trained.Timed(wall, 0.0, 0.0)
+
+    def fails():
+        raise ValueError("no memory\nat all")
+
+    turns = [(real.OURS, lambda: run(10.0)), (real.PLAIN, lambda: run(30.0)), ("ours, fp16", fails)]
+    real._take_turns(found, [*turns, *turns])
+    assert known[1:3] == [[real.OURS], [real.OURS, "  the float32 NCHW loop takes", real.PLAIN, "ours, fp16"]]
+    figures = {one.what: one for one in found.figures}
+    ratio = figures["  the float32 NCHW loop takes"]
+    assert (ratio.value, ratio.goal, ratio.is_met) == (3.0, ">= 2", True)
+    assert figures["ours, fp16"].value == "failed: ValueError: no memory"
+
+
 def test_idle_time_is_what_no_kernel_covers(programme):
     profile = importlib.import_module("gpu_profile")
     events = [
