@@ -76,6 +76,29 @@ def sr_data():
 
 
 @pytest.fixture
+def device():
+    """The GPU. `SR_TEST_DEVICE=cpu pytest -m gpu` tries the same tests without one."""
+    import torch
+
+    chosen = os.environ.get("SR_TEST_DEVICE") or ("cuda" if torch.cuda.is_available() else None)
+    if chosen is None:
+        pytest.skip("needs a GPU (SR_TEST_DEVICE=cpu tries the test without one)")
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    yield torch.device(chosen, 0) if chosen == "cuda" else torch.device(chosen)
+    torch.use_deterministic_algorithms(deterministic)  # which a Trainer sets for the process
+    if chosen == "cuda":
+        torch.cuda.set_per_process_memory_fraction(1.0)
+        torch.cuda.empty_cache()
+
+
+@pytest.fixture
+def on_device(tiny, device):
+    """Arguments of a small run on the device of the tests marked `gpu`."""
+    accelerator = "gpu" if device.type == "cuda" else "cpu"
+    return [*(argument for argument in tiny if argument != "trainer=cpu"), f"trainer.accelerator={accelerator}"]
+
+
+@pytest.fixture
 def tiny(folder):
     """Arguments of a small run."""
     return [

@@ -158,8 +158,8 @@ def composed(*overrides: str, steps: int) -> TrainConfig:
 # -- contenders ----------------------------------------------------------------------------------------
 
 
-def ours(work: Work) -> Timed:
-    """The Trainer, with all that a run has."""
+def ours(work: Work, *, more: Sequence[pl.Callback] = ()) -> Timed:
+    """The Trainer, with all that a run has, and more callbacks where they are given."""
     config = work.config
     with tempfile.TemporaryDirectory(dir=work.folder) as name:
         folder = Path(name)
@@ -168,7 +168,7 @@ def ours(work: Work) -> Timed:
         if config.compile:
             net.compile()
         module, run = build_module(config, net), Run(folder=folder, command="")
-        callbacks = [*build_callbacks(config, run, csv=MetricsCsv(folder), started=time.perf_counter()), clock]
+        callbacks = [*build_callbacks(config, run, csv=MetricsCsv(folder), started=time.perf_counter()), clock, *more]
         for callback in callbacks:
             if isinstance(callback, Progress):  # a bar is drawn for a terminal only
                 callback._console = Console(file=io.StringIO(), force_terminal=True, width=80)
@@ -321,7 +321,7 @@ def growth(report: benchmarking.Report, given: argparse.Namespace, folder: Path)
     for batch, patch in sizes[: 2 if given.quick else None]:
         overrides = (f"data.batch_size={batch}", f"data.patch_size={patch}", *given.set)
         work = Work(composed("model=edsr_tiny", *overrides, steps=steps), steps, folder)
-        figures = [_with_memory(partial(ours, work), work.device) for _ in range(given.rounds)]
+        figures = [with_memory(partial(ours, work), work.device) for _ in range(given.rounds)]
         case = f"edsr_tiny, batch {batch}, patch {patch}"
         rows = [
             benchmarking.Row(case, "ours", "ms/step", [timed.wall for timed, _ in figures], False),
@@ -331,7 +331,7 @@ def growth(report: benchmarking.Report, given: argparse.Namespace, folder: Path)
         report.sections.setdefault("growth", []).extend(rows)
 
 
-def _with_memory(run: Callable[[], Timed], device: torch.device) -> tuple[Timed, float]:
+def with_memory(run: Callable[[], Timed], device: torch.device) -> tuple[Timed, float]:
     """And the most memory that it took beyond what was there, in MB; NaN where the system does not tell."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

@@ -53,11 +53,11 @@ MOST_WHOLE = 4  # megapixels of input that the whole-image loop is tried with
 Method = Callable[[nn.Module, Path, Path], object]
 
 
-def ours(net: nn.Module, source: Path, output: Path, *, precision: Precision) -> None:
+def ours(net: nn.Module, source: Path, output: Path, *, precision: Precision, device: str = "cpu") -> None:
     """The command's way."""
     work = Work(type(net).__name__, "benchmark", "", SCALE)
-    upscaler = Upscaler(net, SCALE, precision=precision)
-    upscale_file(Task(source, output, "png"), upscaler, Sizing(SCALE), work, Writing())
+    upscaler = Upscaler(net, SCALE, device=device, precision=precision)
+    upscale_file(Task(source, output, "png"), upscaler, Sizing(SCALE), work, Writing(overwrite=True))
 
 
 def whole_image(net: nn.Module, source: Path, output: Path) -> None:
@@ -122,7 +122,7 @@ def speed(report: benchmarking.Report, given: argparse.Namespace, folder: Path) 
             source = photograph(megapixels, folder)
             output = folder / "out.png"
             runs = {
-                method: functools.partial(_timed, functools.partial(run, net, source, output))
+                method: functools.partial(timed, functools.partial(run, net, source, output))
                 for method, run in contenders(megapixels).items()
             }
             runs["ours, float32"]()  # measures the receptive field, once
@@ -164,7 +164,7 @@ def _decode_and_encode(report: benchmarking.Report, given: argparse.Namespace, f
     }
     for case, methods in runs.items():
         found = benchmarking.take_turns(
-            {name: functools.partial(_timed, run) for name, run in methods.items()}, given.rounds
+            {name: functools.partial(timed, run) for name, run in methods.items()}, given.rounds
         )
         rows = [
             benchmarking.Row(case, name, "CPU ms", [1e3 * cpu for _, cpu in times], False)
@@ -214,7 +214,7 @@ def _resident() -> float:
     return pages * resource.getpagesize() / 1e6
 
 
-def _timed(run: Callable[[], object]) -> tuple[float, float]:
+def timed(run: Callable[[], object]) -> tuple[float, float]:
     """Seconds, and seconds of all cores."""
     wall, cpu = time.perf_counter(), time.process_time()
     run()

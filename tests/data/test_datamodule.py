@@ -287,3 +287,29 @@ def test_the_global_batch_means_the_same_on_any_number_of_devices(devices, nodes
         assert parts[-1].next_k == request.next_k
     with pytest.raises(UserError, match=rf"data\.batch_size: found 16, allowed: a multiple of {accumulate * world} "):
         BatchSampler(start_k=0, batch_size=16, accumulate=accumulate, rank=0, world_size=world, seed=5, scales=[2])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(
+    "settings", [{"scale": 2}, {"scale": 3}, {"scale": 4}, {"scale": 8}, {"kernel": "bicubic_double"}], ids=str
+)
+def test_batches_made_on_a_gpu_are_the_cpus_bit_for_bit(folder, tmp_path, device, settings, num_workers):
+    """Copied from pinned memory while the host goes on; sums of whole numbers do not depend on the device."""
+    data = module(folder, tmp_path, num_workers=num_workers, store_limit_gb=0, **settings)  # LR is made of windows
+    for windows in itertools.islice(data.train_dataloader(), 4):
+        assert windows.lr is None
+        assert windows.hr.is_pinned() == (device.type == "cuda")
+        expected = data.on_after_batch_transfer(windows, 0)
+        moved = data.on_after_batch_transfer(data.transfer_batch_to_device(windows, device, 0), 0)
+        assert moved.lr.device.type == moved.hr.device.type == device.type
+        assert same(expected, moved._replace(lr=moved.lr.cpu(), hr=moved.hr.cpu()))
+
+
+@pytest.mark.gpu
+def test_images_made_on_a_gpu_are_the_cpus_bit_for_bit(folder, tmp_path, device):
+    data = module(folder, tmp_path, scale=[2, 3, 4])
+    for image in data.val_dataloader():
+        expected = data.on_after_batch_transfer(image, 0)
+        moved = data.on_after_batch_transfer(data.transfer_batch_to_device(image, device, 0), 0)
+        assert torch.equal(expected.lr, moved.lr.cpu())

@@ -600,3 +600,22 @@ def test_an_evaluation_in_wandb_and_tensorboard(folder, tmp_path):
     assert len(images["data"]) == 6
     assert all(row[-5:] == ["Image"] * 5 for row in images["data"])
     assert list((only_run() / "tensorboard").glob("events*"))
+
+
+@pytest.mark.gpu
+def test_a_gpu_gives_the_cpus_figures(folder, device, record_property):
+    """Within 0.005 dB: convolutions on a GPU round their factors to TF32. Bicubic is exact there, too."""
+    for path in folder.iterdir():
+        Image.fromarray(np.asarray(Image.open(path))[:96, :96]).save(path)
+    checkpoint = save_network(Path("a/best.ckpt"))
+    found = []
+    for where in ("cpu", "gpu" if device.type == "cuda" else "cpu"):
+        run = f"on_{where}_{len(found)}"
+        given = [f"checkpoint={checkpoint}", *mine(folder), f"hydra.run.dir={run}", "cost=false"]
+        assert main([*given, f"accelerator={where}"]) == 0
+        found.append(rows(Path(run)))
+    for (key, one), other in zip(found[0].items(), found[1].values(), strict=True):
+        most = 0 if key[2] == "bicubic" else 1
+        record_property(f"{key[2]}, dB", abs(one["psnr_y"] - other["psnr_y"]))
+        assert other["psnr_y"] == pytest.approx(one["psnr_y"], abs=0.005 * most)
+        assert other["ssim_y"] == pytest.approx(one["ssim_y"], abs=2e-4 * most + 1e-7)

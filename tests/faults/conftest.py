@@ -15,7 +15,7 @@ def _small_runs(tmp_path):
     for i in range(5):
         Image.fromarray(make_image(34 + 3 * i, 40, i)).save(tmp_path / "pictures" / f"{i}.png")
     (tmp_path / "conf/model").mkdir(parents=True)
-    (tmp_path / "conf/model/dropping.yaml").write_text("_target_: helpers.faulty_runs.Net\nscale: ${scale}\n")
+    (tmp_path / "conf/model/dropping.yaml").write_text("_target_: helpers.faulty_runs.Net\nscale: ${scale}\np: 0.3\n")
     register_resolvers()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

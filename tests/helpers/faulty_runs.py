@@ -24,11 +24,11 @@ from sr_lightning.runs.run import Run
 class Net(nn.Module):
     """Draws random numbers in training."""
 
-    def __init__(self, scale):
+    def __init__(self, scale, p=0.3):
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv2d(3, 8, 3, padding=1),
-            nn.Dropout2d(0.3),
+            nn.Dropout2d(p),
             nn.Conv2d(8, 3 * scale**2, 3, padding=1),
             nn.PixelShuffle(scale),
         )

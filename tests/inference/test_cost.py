@@ -95,9 +95,9 @@ def test_the_network_is_left_as_it_is_and_nothing_runs_unasked():
 
 
 @pytest.mark.gpu
-def test_memory_on_the_gpu():
-    ballast = torch.empty(10**7, device="cuda")
-    cost = measure_cost(Doubled(), 2, device="cuda", repeats=2, output_size=(800, 1200))
+def test_memory_on_the_gpu(device):
+    ballast = torch.empty(10**7, device=device)
+    cost = measure_cost(Doubled(), 2, device=device, repeats=2, output_size=(800, 1200))
     large = 3 * 800 * 1200 * 4
     assert cost.peak_memory_bytes == pytest.approx(large / 4 + 2 * large, rel=0.05)
     del ballast

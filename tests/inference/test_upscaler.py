@@ -10,6 +10,7 @@ from sr_lightning.builders.load_network import load_network
 from sr_lightning.errors import FailedError, UserError
 from sr_lightning.image.alpha import spread_colours
 from sr_lightning.image.color import dihedral, to_uint8
+from sr_lightning.inference.cost import _cpu_peak
 from sr_lightning.inference.forward import apply_to_rgb
 from sr_lightning.inference.planes import apply_to_planes
 from sr_lightning.inference.predict import super_resolve
@@ -288,3 +289,73 @@ def test_alpha_in_tiles_is_that_of_the_whole_image(tiny, image):
     lr = np.dstack([levels(image), (star(90)[10:80] * 255).astype(np.uint8)])
     plain, tiled = (enlarged(tiny, lr, tile=tile) for tile in (None, 24))
     np.testing.assert_allclose(tiled, plain, atol=1e-6, rtol=0)
+
+
+# -- on a GPU --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def without_tf32(monkeypatch):
+    """With it a convolution rounds its factors to 10 bits, unless another algorithm is chosen for another size."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+def peak(run, device):
+    """Bytes of torch's allocator at most, above what was there."""
+    if device.type == "cpu":
+        return _cpu_peak(run)
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    run()
+    return torch.cuda.max_memory_allocated(device) - before
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("without_tf32")
+@pytest.mark.parametrize("tile", [16, 64, "auto", None])
+def test_tiles_on_a_gpu_give_the_cpus_whole_image(image, device, tile):
+    lr, net = levels(image), rgb_network()
+    expected = whole(net, lr)
+    np.testing.assert_allclose(enlarged(net, lr, tile=tile, device=device), expected, atol=5e-5, rtol=0)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("precision", "most"), [("float32", 1), ("bf16", 6), ("auto", 6)])
+def test_levels_on_a_gpu_as_users_compute_them(tiny, image, device, precision, most):
+    """With TF32, which is on by default, or bfloat16."""
+    lr = levels(image)
+    expected = enlarged(tiny, lr, np.uint8).astype(int)
+    found = enlarged(Upscaler(tiny, 2).on(device).net, lr, np.uint8, tile=32, device=device, precision=precision)
+    difference = np.abs(found - expected)
+    assert difference.max() <= most
+    assert difference.mean() < 0.2
+
+
+@pytest.mark.gpu
+def test_tiles_take_less_memory_on_a_gpu(image, device):
+    lr, net = levels(image, 320, 320), rgb_network()
+    small, large = (Upscaler(net, 2, device=device, tile=tile) for tile in (64, None))
+    list(small.rows(lr, np.uint8))  # measures the receptive field, once
+    memory = [peak(lambda up=up: list(up.rows(lr, np.uint8)), device) for up in (small, large)]
+    assert memory[0] < memory[1] / 4
+
+
+@pytest.mark.gpu
+@pytest.mark.usefixtures("without_tf32")
+def test_a_gpu_that_is_full_halves_the_tile(image, device):
+    """Where the GPU is a CPU, the network says that it is full."""
+    torch.manual_seed(0)
+    lr, wide = levels(image, 400, 500), EDSR(2, n_feats=64, n_resblocks=1).eval()
+    net = wide if device.type == "cuda" else Hungry(160 * 160, torch.OutOfMemoryError("full"))
+    upscaler = Upscaler(net, 2, device=device, tile=None)
+    if device.type == "cuda":
+        expected = np.concatenate(list(upscaler.rows(lr, np.float32)))
+        torch.cuda.empty_cache()
+        # Features of the whole image, before and after the shuffle: 2 x 4 x 64 x 400 x 500 x 4 bytes, 410 MB.
+        limit = torch.cuda.memory_reserved(device) + 200e6
+        torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.mem_get_info(device)[1], device)
+    else:
+        expected = whole(net.inner, lr)
+    result = np.concatenate(list(upscaler.rows(lr, np.float32)))
+    assert "tiles of" in upscaler.notes["memory"]
+    np.testing.assert_allclose(result, expected, atol=5e-5, rtol=0)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -64,10 +63,14 @@ def perceptual_hash(thumb: Thumbnail, orientation: int = 0) -> str:
         orientation: Dihedral transform applied to it first, see `reoriented`.
 
     Returns:
-        64 hexadecimal digits.
+        64 hexadecimal digits, those of `imagehash.phash(…, hash_size=16)`.
     """
+    from scipy.fftpack import dct
+
     image = Image.fromarray(np.ascontiguousarray(reoriented(thumb, orientation)))
-    return str(imagehash.phash(image, hash_size=16))
+    small = np.asarray(image.resize((64, 64), Image.Resampling.LANCZOS))
+    low = dct(dct(small, axis=0), axis=1)[:16, :16]
+    return bytes(np.packbits(low > np.median(low)).tolist()).hex()
 
 
 def reoriented(square: NDArray[Any], orientation: int) -> NDArray[Any]:

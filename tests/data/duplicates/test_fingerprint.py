@@ -134,6 +134,14 @@ def test_turns_are_those_of_pillow(photographs):
     assert len({reoriented(np.asarray(image), turn).tobytes() for turn in range(8)}) == 8
 
 
+def test_perceptual_hashes_are_those_of_imagehash(photographs):
+    for photograph in photographs:
+        thumb = thumbnail(photograph)
+        for turn in range(8):
+            image = Image.fromarray(np.ascontiguousarray(reoriented(thumb, turn)))
+            assert perceptual_hash(thumb, turn) == str(imagehash.phash(image, hash_size=16))
+
+
 def test_perceptual_hashes_agree_over_encodings_only(photographs):
     made = (photographs, [resized(jpeg(x), 0.5) for x in photographs])
     texts = [[perceptual_hash(thumbnail(x)) for x in images] for images in made]
