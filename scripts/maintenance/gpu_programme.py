@@ -66,7 +66,7 @@ def missing() -> dict[str, tuple[str, ...]]:
 def has_gpu() -> bool:
     """Asked in a process of its own: a driver that is broken may end it."""
     code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=120).returncode == 0
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300).returncode == 0
 
 
 def anonymous(text: str) -> str:
@@ -74,7 +74,7 @@ def anonymous(text: str) -> str:
     for secret in (socket.gethostname(), getpass.getuser() if os.environ.get("USER") else ""):
         if len(secret) > 2:
             text = text.replace(secret, "…")
-    return re.sub(r"(?:/[\w.+~@=-]+)+/(?=[\w.])", "…/", text)
+    return re.sub(r"(?<![\w.])(?:/[\w.+~@=-]+)+/(?=[\w.])", "…/", text)
 
 
 def cleaned(value: Any) -> Any:

@@ -112,12 +112,13 @@ def test_a_file_of_the_users_is_not_overwritten(programme, capsys):
 def test_names_of_the_machine_its_user_and_folders_are_left_out(programme, monkeypatch):
     monkeypatch.setattr(programme.socket, "gethostname", lambda: "node17")
     assert programme.anonymous("node17: /a/b/c.py is 3 MP/s, and 1/2") == "…: …/c.py is 3 MP/s, and 1/2"
+    assert programme.anonymous("tests/data/test_x.py::test[a/b/c]") == "tests/data/test_x.py::test[a/b/c]"
     assert programme.cleaned({"x": ["/tmp/q/w", 1.5, None]}) == {"x": ["…/w", 1.5, None]}
 
 
 def test_figures_of_training_are_noted_after_each_turn(programme, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(MAINTENANCE.parent / "benchmarks"))
-    real, trained = (importlib.import_module(name) for name in ("gpu_sections", "bench_train"))
+    real, trained = (importlib.import_module(name) for name in ("gpu_speed", "bench_train"))
     found = real.Findings(tmp_path / "part.json", "cpu", is_small=False)
     known = []
 
