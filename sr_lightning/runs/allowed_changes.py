@@ -39,6 +39,12 @@ _PLACES = (
 _STATELESS = ("callbacks.gradient_norm",)  # younger than some runs, and without a state that could not fit
 _LOGGING = ("logger", *_STATELESS)
 OWN = ("ckpt_path", "allow_change")
+# Keys that are younger than some runs, with the values that do what was done before there was the key; others: null.
+_AS_BEFORE: dict[str, tuple[Any, ...]] = {
+    f"loss.{section}.{key}": (value, f"${{loss.perceptual.{key}}}")
+    for section in ("perceptual", "terms.style")
+    for key, value in (("unit_norm", False), ("shift", 0), ("precision", "float32"))
+}
 # The checkpoint's state fits no other network or class.
 _NEVER = ("scale", "model", "adversarial.discriminator")
 # Prefixes of the keys that decide what `best` means, of those that set up the optimizers and their schedules, and of
@@ -215,9 +221,15 @@ def following_keys(config: DictConfig, sources: Sequence[str]) -> tuple[str, ...
 
 
 def unequal_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The keys in which two configs differ. A key that one of them lacks, because it is younger, counts as null."""
+    """The keys in which two configs differ; a key that one of them lacks, because it is younger, see `_AS_BEFORE`."""
     before, now = _flat(before), _flat(now)
-    return [key for key in sorted({*before, *now}) if before.get(key) != now.get(key) and not key.endswith(_IMPLIED)]
+    return [key for key in sorted({*before, *now}) if not key.endswith(_IMPLIED) and not _is_equal(key, before, now)]
+
+
+def _is_equal(key: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
+    if key in before and key in now:
+        return bool(before[key] == now[key])
+    return (before if key in before else now)[key] in _AS_BEFORE.get(key, (None,))
 
 
 def deciding_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

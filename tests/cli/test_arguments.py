@@ -62,7 +62,7 @@ def answer(capsys, *arguments, command=main):
         (['model.name="a'], "model.name: found '\"a', whose brackets, quotes or other signs cannot be read"),
         # lists and choices
         (["scale=2,3"], "scale: found 2,3, allowed: one value, a list scale=[2,3], or with -m a sweep"),
-        (["model=3"], "model: found 3, allowed: bicubic, "),
+        (["model=3"], "model: found 3, allowed: atd, bicubic, "),
         (["experiment=edsr_tiny_y_t291_x44"], "did you mean 'quick/edsr_tiny_y_t291_x4'? allowed: gpu/"),
         # own code
         (["model._target_=mynet.Net"], "model._target_: found 'mynet.Net', but no module 'mynet'"),

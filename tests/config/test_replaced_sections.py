@@ -118,5 +118,5 @@ def test_a_run_that_continues_takes_another_logger_and_no_other_schedule():
     assert saved.logger == {"mine": {"_target_": "m"}}
     apply_changes(saved, ["logger.mine={_target_: n}"], ())
     assert saved.logger == {"mine": {"_target_": "n"}}
-    with pytest.raises(UserError, match="scheduler: the run was started with"):
+    with pytest.raises(UserError, match=r"scheduler\._target_: the run was started with"):
         apply_changes(saved, [STEP], ())

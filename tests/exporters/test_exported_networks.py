@@ -45,7 +45,8 @@ SMALL = {
     "NinaSR": {"n_feats": 16, "n_resblocks": 2},
     "SwinIR": {"n_feats": 12, "n_blocks": 1, "n_layers": 2, "n_heads": 3},
 }
-NAMES = sorted(path.stem for path in Path(conf_dir(), "model").glob("*.yaml"))
+# Those of other groups need spandrel, and are exported where torch can; theirs are the files that spandrel reads.
+NAMES = sorted(p.stem for p in Path(conf_dir(), "model").glob("*.yaml") if ".others." not in p.read_text("utf-8"))
 SCALE = 4
 
 

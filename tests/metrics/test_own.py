@@ -89,7 +89,10 @@ def test_own_metrics_at_validations_choose_the_best(tiny):
         ("{_target_: own_metrics.brightness, _partial_: true}", "does not say whether higher is better"),
         ("{_target_: own_metrics.Wrong}", "Wrong gave (1, 3, 256, 256), allowed: a number"),
         ("{_target_: own_metrics.Nothing}", "cannot build own_metrics.Nothing"),
-        ("true", "found 'mine', allowed: dists, lpips, ms_ssim, niqe; one of your own is +metrics.mine="),
+        (
+            "true",
+            "found 'mine', allowed: dists, lpips, ms_ssim, niqe, perceptual, perceptual_hed",
+        ),
     ],
 )
 def test_what_is_no_metric_is_told(section, said, folder, capsys):

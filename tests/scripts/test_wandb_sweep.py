@@ -29,5 +29,5 @@ def test_what_the_agent_types_can_be_trained(end):
 def test_the_metric_is_one_that_training_logs():
     module = PATH.parents[1] / "sr_lightning/training/module.py"
     metric = yaml.safe_load(PATH.read_text())["metric"]
-    assert f'self.log("{metric["name"]}"' in module.read_text()
+    assert f'"{metric["name"]}": gain' in module.read_text()
     assert metric["goal"] == "maximize"
