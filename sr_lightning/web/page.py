@@ -16,7 +16,7 @@ _TITLE = "sr_lightning"
 _FORGOTTEN = (600, 3600)  # seconds: how often the copies of uploads are looked at, and how old they may become
 FONT = ("system-ui", "sans-serif")  # the user's own: none is fetched
 CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container { width: 100%; max-width: 1180px !important; margin: 0 auto !important; }
 #head h1 { font-size: 1.6rem; font-weight: 600; margin: 0.6rem 0 0.1rem; }
 #head p { color: var(--body-text-color-subdued); margin: 0; }
 #facts { display: grid; grid-template-columns: max-content 1fr; gap: 0.15rem 1rem; margin: 0; font-size: 0.95rem; }
