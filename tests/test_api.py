@@ -2,7 +2,6 @@
 
 import ast
 import doctest
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -154,15 +153,3 @@ def test_the_page_under_the_docstring_runs(tmp_path, image):
     with Image.open("photo_x4.png") as enlarged:
         assert enlarged.size == (28, 36)
     assert doctest.testmod(api).failed == 0
-
-
-@pytest.mark.filterwarnings("ignore")  # Lightning's advice about workers and checkpoints
-def test_the_example_trains_without_hydra(folder, monkeypatch, capsys):
-    script = ROOT / "scripts" / "train_without_hydra.py"
-    if not script.is_file():
-        pytest.skip("needs a checkout")
-    monkeypatch.setattr(sys, "argv", [str(script), "--images", str(folder), "--steps", "2"])
-    runpy.run_path(str(script), run_name="__main__")
-    assert "img_0.png, enlarged 4 times" in capsys.readouterr().out
-    with Image.open("enlarged.png") as enlarged:
-        assert enlarged.size == (448, 384)
