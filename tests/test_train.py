@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -372,9 +373,17 @@ SMALLER = {
 
 CHOICES = [f"{group}={name}" for group in GROUPS for name in shipped(group)]
 CHOICES.remove("trainer=ddp_sim")  # test_launch trains with it
+# What another choice of the default suite stands for: the same network at another scale, other groups' networks.
+_ALIKE = re.compile(
+    r"experiment=(quick/.*|pretrained/.*_(x2|x3|cycle2))|model=(atd|craft|dat|drct|mosr|omnisr|rgt|seemore)"
+)
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+def one_step(choice):
+    return pytest.param(choice, marks=pytest.mark.slow) if _ALIKE.fullmatch(choice) else choice
+
+
+@pytest.mark.parametrize("choice", map(one_step, CHOICES))
 def test_every_shipped_yaml_runs_one_step(choice, folder, monkeypatch):
     if choice in ("trainer=gpu", "trainer=ddp") and not torch.cuda.is_available():
         pytest.skip("needs a GPU")

@@ -57,7 +57,7 @@ def ours(net: nn.Module, source: Path, output: Path, *, precision: Precision, de
     """The command's way."""
     work = Work(type(net).__name__, "benchmark", "", SCALE)
     upscaler = Upscaler(net, SCALE, device=device, precision=precision)
-    upscale_file(Task(source, output, "png"), upscaler, Sizing(SCALE), work, Writing(overwrite=True))
+    upscale_file(Task(source, output, "png"), upscaler, Sizing(SCALE), work, Writing())
 
 
 def whole_image(net: nn.Module, source: Path, output: Path) -> None:

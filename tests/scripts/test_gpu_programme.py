@@ -42,6 +42,7 @@ def document():
     return json.loads(Path("gpu.json").read_text())
 
 
+@pytest.mark.slow
 def test_sections_that_fail_or_take_too_long_end_nothing(programme, capsys):
     names = ["environment", "training", "waiting", "upscaling", "profile"]
     started = time.monotonic()
@@ -155,6 +156,7 @@ def test_idle_time_is_what_no_kernel_covers(programme):
         profile.summarised(events[3:], ("kernel",), 2)
 
 
+@pytest.mark.slow
 def test_a_training_is_begun_then_continued_and_stopped_with_its_state_saved(programme, monkeypatch, tmp_path, capsys):
     training = importlib.import_module("gpu_training")
     call = training.command(tmp_path / "run", is_small=False, overrides=["compile=true"])

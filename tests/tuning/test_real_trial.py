@@ -9,6 +9,7 @@ from sr_lightning.tune import main
 from sr_lightning.tuning.trial_run import validations
 
 
+@pytest.mark.slow
 def test_a_trial_is_an_ordinary_run_of_its_own(tiny, capsys):
     searched = ["+search.loss.alpha=[0.5,2.0]", "study=mine", "n_trials=1", "objectives=[gain,perceptual]"]
     assert main([*tiny, *searched]) == 0
