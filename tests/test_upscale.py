@@ -201,6 +201,7 @@ def test_inputs_of_one_name_get_outputs_of_two(photo):
         (["input=nothing.png"], "input: nothing.png is not there"),
         (["input=empty"], "input: empty holds no image"),
         (["input=photo.png", "scale=5"], "scale: found 5, allowed: one of 2, 3, 4, 8"),
+        (["input=photo.png", "scale=x"], "scale: found 'x', allowed: one of 2, 3, 4, 8"),
         (["input=photo.png", "scale=8"], "scale: found 8 without a checkpoint"),
         (["input=photo.png", "checkpoint=edsr_tiny_y_x9"], "did you mean 'edsr_tiny_y_x"),
         (["input=photo.png", "checkpoint=edsr_tiny_y_x2", "scale=4"], "is for x2"),

@@ -106,6 +106,7 @@ def _check_size(config: UpscaleConfig, findings: list[str]) -> None:
         findings.append(f"{', '.join(given)}: allowed: one of them, or width and height")
     if config.scale is not None and config.scale not in SCALES:
         findings.append(f"scale: found {config.scale!r}, allowed: one of {', '.join(map(str, SCALES))}, or null")
+        config.scale = None  # as if it had not been typed
 
 
 def _check_writing(config: UpscaleConfig, findings: list[str]) -> None:

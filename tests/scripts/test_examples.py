@@ -43,7 +43,7 @@ def test_an_own_network_begins_as_bicubic(run, folder):
 
 
 def test_a_figure_of_any_checkpoint_and_photo(run, folder):
-    photo = {"PHOTO": folder / "img_1.png", "TOP": 20, "LEFT": 12, "HEIGHT": 30, "WIDTH": 40}
+    photo = {"PHOTO": folder / "img_1.png", "TOP, LEFT, HEIGHT, WIDTH": (20, 12, 30, 40)}
     said = run("figure_for_a_paper", CHECKPOINT="edsr_tiny_y_x2", OUTPUT="figure.png", **photo)
     assert said.startswith("figure.png: bicubic ")
     assert "edsr_tiny_y_x2" in said
