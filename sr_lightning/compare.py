@@ -49,6 +49,15 @@ def compare(config: CompareConfig) -> None:
         has = ", ".join(["psnr_y", "ssim_y", *found.metrics])
         raise UserError(f"rank_by: found {config.rank_by}, which none of these runs has recorded; allowed: {has}")
     formats.show(found)
+    with output.locked():
+        names = _write(found, output, config)
+    print(f"\nfolder  {shown(output.folder)}\nfiles   {', '.join(names)}")
+
+
+def _write(found: Comparison, output: Output, config: CompareConfig) -> list[str]:
+    """All files; returns what of them is printed."""
+    from sr_lightning.report import formats
+
     output.write("table.md", formats.markdown(found))
     output.write("table.tex", formats.latex(found))
     output.write("table.csv", formats.spreadsheet(found))
@@ -62,7 +71,7 @@ def compare(config: CompareConfig) -> None:
         _write_page(found, plots, output, config)
         names.append("compare.html")
     output.finish()
-    print(f"\nfolder  {shown(output.folder)}\nfiles   {', '.join(names)}")
+    return names
 
 
 def _plots(found: Comparison) -> Iterator[Plot]:

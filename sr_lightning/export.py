@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.export import SUFFIXES, ExportConfig
-from sr_lightning.errors import UserError
+from sr_lightning.errors import FailedError, UserError
 from sr_lightning.files import replacing
 
 if TYPE_CHECKING:
@@ -49,15 +52,29 @@ def export(config: ExportConfig) -> None:
         sha256=network.sha256,
         figures=_figures(network),
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(output) as part:
+    with _writing(output) as part:
         proof = _write(Export(network.net, card), network, part, config)
     print(_table(proof))
     print(_summary(output, proof, card.precision))
     if runner is not None:
-        with replacing(runner) as part:
+        with _writing(runner) as part:
             part.write_bytes(files("sr_lightning.exporters").joinpath(_RUNNER).read_bytes())
         print(f"{runner}: python {runner.name} photo.png, with onnxruntime, numpy and Pillow alone")
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """As `replacing`; where nothing can be written is known before the work."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as part:
+            part.touch()
+            yield part
+    except OSError as error:
+        reason = f"output: cannot write {path}: {error.strerror or error}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise FailedError(reason) from None
+        raise UserError(f"{reason}; allowed: a folder of yours") from None
 
 
 def _write(export: Export, network: LoadedNetwork, path: Path, config: ExportConfig) -> list[Comparison]:

@@ -68,7 +68,7 @@ def make_versions(group: Group, wanted: Wanted, *, device: str, cache_dir: str) 
             try:
                 method = _method(ranked.contender.first, group.scale, images)
                 made = _predictions(method, images, own, degrade, place)
-            except (UserError, FailedError) as error:
+            except (UserError, FailedError, OSError) as error:
                 notes.append(f"{ranked.contender.label}: no images on {at.set} x{at.scale}: {error}")
                 continue
             for image, pixels in made.items():
@@ -109,7 +109,7 @@ def _find_set(
             hr = {image: _hr(images, image) for image in wanted}
             _check_alike(run, at, bicubic, hr)
             return images, degrade, bicubic, hr
-        except (UserError, FailedError) as error:
+        except (UserError, FailedError, OSError) as error:  # what it names may be too long for a path
             told.append(str(error).splitlines()[0].removeprefix("ckpt_path: "))
     notes.append(f"no images of {at.set} x{at.scale}: {enumerated(list(dict.fromkeys(told)), most=2)}")
     return None

@@ -116,4 +116,5 @@ def _scales(net: nn.Module, training: dict[str, Any]) -> tuple[int, ...]:
     found = training.get("scale")
     listed = found if isinstance(found, list) else [found]
     scales = tuple(s for s in listed if type(s) is int and s > 1)
-    return scales if len(scales) == len(listed) else network_traits(net).scales
+    can = network_traits(net).scales
+    return scales if len(scales) == len(listed) and (not can or set(scales) <= set(can)) else can

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 import traceback
@@ -34,6 +35,12 @@ def exit_status(program: str, run: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         _tell("interrupted")
         return 130
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            traceback.print_exc()
+            return 1
+        _tell(f"{program}: the input is wrong\n  {str(error.filename)[:80]}… is longer than a file's name may be")
+        return 2
     except Exception:
         traceback.print_exc()
         return 1

@@ -69,7 +69,11 @@ class OnnxNetwork(SRNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h·s, w·s), of the same type and on the same device, without a gradient."""
-        return torch.from_numpy(_run(self._session, x.detach().cpu().numpy().astype(self._dtype))).to(x)
+        made = _run(self._session, x.detach().cpu().numpy().astype(self._dtype))
+        expected = (*x.shape[:2], *(side * self.scales[0] for side in x.shape[2:]))
+        if made.shape != expected:  # what the file says of itself anybody can change
+            raise FailedError(f"the file makes {made.shape} of {tuple(x.shape)}, but says x{self.scales[0]}")
+        return torch.from_numpy(made).to(x)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """A session has no state that a copy would need."""
@@ -113,7 +117,7 @@ def _scale(session: onnxruntime.InferenceSession, channels: int, path: Path) -> 
         shape = _run(session, probe.astype(_TYPES[session.get_inputs()[0].type])).shape
     except FailedError as error:
         raise UserError(f"{path}: is none of ours, and does not take an image of {_PROBE}x{_PROBE}: {error}") from None
-    scale = shape[-1] // _PROBE
+    scale = shape[-1] // _PROBE if shape else 0
     if shape != (1, channels, _PROBE * scale, _PROBE * scale) or not 2 <= scale <= 16:
         raise UserError(f"{path}: is none of ours, and makes {shape} of {probe.shape}; allowed: an enlarged image")
     return int(scale)

@@ -47,6 +47,8 @@ class Model:
             card = json.loads(self._session.get_modelmeta().custom_metadata_map[_KEY])
             self.scale, self._least = int(card["scale"]), int(card["min_size"])
             self._margin, self._step = card["tile_margin"], int(card["tile_step"])
+            if min(self.scale, self._step, 1 if self._margin is None else self._margin + 1) < 1:
+                raise ValueError(f"its {_KEY} holds numbers that cannot be")
         except KeyError:
             raise InputError(f"{path} is none of sr_lightning's; allowed: a file that it has exported") from None
         except Exception as error:  # onnxruntime has a class of its own for each kind
@@ -60,12 +62,18 @@ class Model:
         height, width = image.shape[:2]
         if min(height, width) < self._least:
             raise InputError(f"the image is {width}x{height}; allowed: {self._least} pixels and more on each side")
-        s, out = self.scale, np.empty((height * self.scale, width * self.scale, 3), np.float32)
+        s = self.scale
+        try:
+            out = np.empty((height * s, width * s, 3), np.float32)
+        except (MemoryError, ValueError):
+            raise InputError(f"the image is {width}x{height}, too large for the memory at x{s}") from None
         for rows in _parts(height, self._tile):
             for columns in _parts(width, self._tile):
                 top, left = self._window(rows, height), self._window(columns, width)
                 lr = np.ascontiguousarray(image[top, left].transpose(2, 0, 1)[None])
                 sr = self._session.run(None, {self._input: lr})[0][0].transpose(1, 2, 0)
+                if sr.shape != (lr.shape[2] * s, lr.shape[3] * s, 3):
+                    raise InputError(f"the model makes {sr.shape} of {lr.shape[2:]}; allowed: one that enlarges x{s}")
                 y, x = (rows.start - top.start) * s, (columns.start - left.start) * s
                 n, m = (rows.stop - rows.start) * s, (columns.stop - columns.start) * s
                 out[rows.start * s : rows.stop * s, columns.start * s : columns.stop * s] = sr[y : y + n, x : x + m]
@@ -154,10 +162,14 @@ def _levels(x: Array, dtype: type[Any]) -> Array:
 
 
 def _read(path: Path) -> Image.Image:
+    if path.exists() and not path.is_file():  # reading a pipe may never end
+        raise InputError(f"{path} is no file")
     try:
         with Image.open(path) as image:
             if getattr(image, "n_frames", 1) > 1:
                 raise InputError(f"{path} has several frames; allowed: one")
+            if image.mode in ("F", "I"):
+                raise InputError(f"{path} has values of 32 bits; allowed: 8 or 16 bits")
             upright = ImageOps.exif_transpose(image)
     except FileNotFoundError:
         raise InputError(f"{path} is not there") from None

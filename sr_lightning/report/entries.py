@@ -17,6 +17,7 @@ LOWER_IS_BETTER = ("lpips", "dists", "niqe")
 METRICS = ("lpips", "dists", "niqe", "ms_ssim", "lr_psnr")
 """Further metrics that a run may have recorded, those of perception first."""
 _LONGEST = 80  # characters of a name
+_LARGEST_SCALE = 64
 _ALIKE = 0.02  # dB by which bicubic's PSNR of the same image differs between machines at most
 NO_PROTOCOL = {"hardware", "tile", "self_ensemble", "precision", "lr_ready_made"}
 """What results.json states beside the protocol: of the method and of the machine."""
@@ -186,7 +187,9 @@ def plain_name(value: object) -> str:
 
 def _at(row: Mapping[str, Any]) -> At | None:
     name, scale = row.get("set"), number(row.get("scale"))
-    return At(plain_name(name), int(scale)) if isinstance(name, str) and scale is not None else None
+    if not isinstance(name, str) or scale is None or not scale.is_integer() or not 1 <= scale <= _LARGEST_SCALE:
+        return None
+    return At(plain_name(name), int(scale))
 
 
 def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[At, Figures]:

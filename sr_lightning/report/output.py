@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sr_lightning.errors import UserError
-from sr_lightning.files import inside, outward_links, replacing, sha256, write_atomically
+from sr_lightning.files import inside, outward_links, replacing, sha256, take_lock, write_atomically
 from sr_lightning.text import enumerated, shown
 
 MANIFEST = "compare.json"
@@ -18,7 +20,7 @@ class Output:
     """Writes files into a folder and remembers them by their checksums, in `compare.json`.
 
     Args:
-        folder: Created with the first file.
+        folder: Created by `locked`, or with the first file.
 
     Raises:
         UserError: It is no folder, holds links that lead out of it, or files of the names that are written, which no
@@ -33,8 +35,32 @@ class Output:
         if links := outward_links(folder) if folder.exists() else []:
             names = enumerated([shown(link) for link in links], most=3)
             raise UserError(f"output: {names} lead out of {shown(folder)}; allowed: the files themselves")
+        self._look()
+
+    def _look(self) -> None:
         self._own = self._manifest()
-        self._refuse([name for name in (*_NAMES, *self._own) if (folder / name).exists()])
+        manifest = [MANIFEST] if os.path.lexists(path := self.folder / MANIFEST) and not path.is_file() else []
+        self._refuse([*manifest, *(name for name in (*_NAMES, *self._own) if (self.folder / name).exists())])
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Creates the folder and keeps other comparisons out of it while this one writes.
+
+        Raises:
+            UserError: Another one writes into it, or it cannot be created.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.folder, os.O_RDONLY)
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from None
+        try:
+            if not take_lock(descriptor):
+                raise UserError(f"output: another compare writes into {shown(self.folder)}; allowed: another folder")
+            self._look()  # another one may have been here since
+            yield
+        finally:
+            os.close(descriptor)
 
     def write(self, name: str, content: str | bytes) -> Path:
         """Writes one file, whole or not at all.
@@ -50,9 +76,7 @@ class Output:
             with replacing(path) as part:
                 part.write_bytes(content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content)
         except OSError as error:
-            raise UserError(
-                f"output: cannot write {shown(path)}: {error.strerror}; allowed: a folder of yours"
-            ) from None
+            raise _cannot_write(path, error) from None
         self.written[name] = sha256(path)
         self._record({**self._own, **self.written})  # at once: this process may be ended before the next file
         return path
@@ -69,8 +93,9 @@ class Output:
 
     def _manifest(self) -> dict[str, str]:
         """The files of an earlier comparison with their checksums; names that lead elsewhere do not count."""
+        path = self.folder / MANIFEST
         try:
-            found = json.loads((self.folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+            found = json.loads(path.read_text(encoding="utf-8"))["files"] if path.is_file() else {}
             return {
                 name: found[name] for name in found if _is_plain(self.folder, name) and isinstance(found[name], str)
             }
@@ -88,6 +113,10 @@ class Output:
     def _is_own(self, name: str) -> bool:
         path = self.folder / name
         return not path.is_symlink() and path.is_file() and self._own.get(name) == sha256(path)
+
+
+def _cannot_write(path: Path, error: OSError) -> UserError:
+    return UserError(f"output: cannot write {shown(path)}: {error.strerror}; allowed: a folder of yours")
 
 
 def _is_plain(folder: Path, name: str) -> bool:

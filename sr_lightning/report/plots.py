@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LINES = ("-", "--", ":", "-.")
+_MOST_PANELS = 12
 _LONGEST = 34  # characters of a legend's entry
 
 
@@ -66,7 +67,7 @@ def _of_group(comparison: Comparison, group: Group, names: Sequence[str]) -> Ite
     if any(run.curve for ranked in group.ranked for run in ranked.contender.runs):
         yield "curves", "gain over bicubic while training", _curves(group, names)
     keys = [key for key in differing([r.contender.first for r in group.ranked]) if key in comparison.names]
-    keys = [key for key in keys if _has_several(group, key)]
+    keys = [key for key in keys if _has_several(group, key)][:_MOST_PANELS]
     if keys:
         yield (
             "effects",

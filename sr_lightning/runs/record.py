@@ -24,6 +24,8 @@ from sr_lightning.text import shown, single_line
 Status = Literal["done", "running", "failed", "incomplete"]
 _LARGEST = 64 * 2**20  # bytes; the results of Urban100 at three scales take one
 _LARGEST_CONFIG = 2**20
+_MOST_KEYS = 2000  # of a config; ours have some hundred, and each is compared with each
+_LARGEST_NUMBER = 1e18  # multiply-adds of a very large image; sums of larger ones overflow
 _TAIL = 2**16  # bytes of a log, in which a failure stands at the end
 _FAILURE = re.compile(r"failed: (.+)|^(\w*(?:Error|Exception)\b.*)", re.MULTILINE)
 _LONGEST = 200  # characters of what is shown of a file
@@ -64,12 +66,12 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def number(value: Any) -> float | None:
-    """A finite number; None for anything else."""
+    """A number of a size that can be measured; None for anything else."""
     try:
         found = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return found if abs(found) <= _LARGEST_NUMBER else None
 
 
 def _text(record: RunRecord, name: str, limit: int) -> str | None:
@@ -125,7 +127,11 @@ def _config(record: RunRecord) -> dict[str, Any]:
     except (YAMLError, OSError, ValueError, RecursionError, OmegaConfBaseException) as error:
         record.findings.append(f"{shown(record.folder)}/{name}: {str(error).splitlines()[0][:_LONGEST]}")
         return {}
-    return dict(_flat(raw, ""))
+    found = dict(_flat(raw, ""))
+    if len(found) > _MOST_KEYS:
+        record.findings.append(f"{shown(record.folder)}/{name}: has {len(found)} keys, allowed: up to {_MOST_KEYS}")
+        return {}
+    return found
 
 
 def _flat(node: Any, key: str) -> Iterator[tuple[str, Any]]:
