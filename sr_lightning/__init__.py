@@ -11,7 +11,7 @@ Three lines from a photograph to its enlargement, with weights that come with th
 | --- | --- |
 | `load`, `list_pretrained` | a network with its weights; the names of those in the package |
 | `upscale_image` | a file, a Pillow image, an array or a tensor through a network; the same kind comes back |
-| `SRModule`, `SRDataModule`, `CompositeLoss` | training with a plain `lightning.Trainer`, as in `scripts/` |
+| `SRModule`, `SRDataModule`, `CompositeLoss` | training with a plain `lightning.Trainer`, as in `scripts/examples/` |
 | `psnr`, `ssim` | as the papers measure them, on Y |
 | `imresize` | MATLAB's, to the last bit |
 

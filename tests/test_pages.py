@@ -43,7 +43,7 @@ def blocks(text, language):
 
 def command_lines(text):
     """Those in blocks and in `code`, without what stands before the program; `…` leaves something out."""
-    lines = [line for block in blocks(text, "sh") for line in block.splitlines()]
+    lines = [line for block in blocks(text, "sh") for line in block.replace("\\\n", " ").splitlines()]
     lines += re.findall(r"`([^`\n]+)`", prose(text))
     lines = [re.sub(r"^(?:\$ )?(?:scripts/uv run )?(?:[A-Z_]+=\S+ )*", "", line) for line in lines]
     return [line for line in lines if COMMAND.match(line) and "…" not in line]

@@ -13,7 +13,7 @@ from sr_lightning.train import main
 README = Path(__file__).parents[1] / "README.md"
 PYTHON, OWN = re.findall(r"^```python\n(.*?)^```", README.read_text(), re.MULTILINE | re.DOTALL)
 SECTION = README.read_text().partition("## Your own parts")[2]
-LINES = re.search(r"^```sh\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)[1].splitlines()
+LINES = re.search(r"^```sh\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)[1].replace("\\\n", " ").splitlines()
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: re.search(r"'\+?([\w.]+)", line)[1])
