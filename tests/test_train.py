@@ -383,7 +383,7 @@ def one_step(choice):
     return pytest.param(choice, marks=pytest.mark.slow) if _ALIKE.fullmatch(choice) else choice
 
 
-@pytest.mark.parametrize("choice", map(one_step, CHOICES))
+@pytest.mark.parametrize("choice", [one_step(choice) for choice in CHOICES])
 def test_every_shipped_yaml_runs_one_step(choice, folder, monkeypatch):
     if choice in ("trainer=gpu", "trainer=ddp") and not torch.cuda.is_available():
         pytest.skip("needs a GPU")
