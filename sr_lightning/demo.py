@@ -62,6 +62,7 @@ def _enlarger(config: DemoConfig, folder: Path) -> Enlarger:
 def _served(enlarger: Enlarger, config: DemoConfig, folder: Path) -> Iterator[str]:
     """The page's address; nothing leaves this machine."""
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(folder / "uploads"))
+    os.environ.pop("GRADIO_ALLOWED_PATHS", None)  # set for another page of gradio's, it would open folders to this one
     import gradio
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio calls its own page to see that it is there

@@ -35,7 +35,7 @@ def page(tmp_path):
     (tmp_path / "temporary").mkdir()
     command = [sys.executable, "-m", "sr_lightning.demo", f"port={free_port()}", "device=cpu"]
     command += ["checkpoint=edsr_tiny_y_x2", "max_megapixels=0.001"]
-    environment = os.environ | {"TMPDIR": str(tmp_path / "temporary")}
+    environment = os.environ | {"TMPDIR": str(tmp_path / "temporary"), "GRADIO_ALLOWED_PATHS": "/etc"}
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

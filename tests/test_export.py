@@ -1,6 +1,7 @@
 """The command, the file that it writes as a checkpoint, and the script beside it."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -239,3 +240,57 @@ def test_mistakes_are_answered_before_any_work(arguments, said, capsys, tmp_path
     assert main(arguments) == 2
     assert said in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
+
+
+@pytest.mark.fault("T6", "refused before the work, nothing is left")
+def test_an_output_that_cannot_be_written(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert main([f"checkpoint={WEIGHTS}", "output=file/net.onnx"]) == 2
+    assert "output: cannot write file/net.onnx: " in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.fault("T5", "a failure, said in one line; nothing is left")
+def test_a_full_disk(tmp_path, monkeypatch, capsys):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sr_lightning.export._write", full)
+    assert main([f"checkpoint={WEIGHTS}", "output=net.onnx"]) == 1
+    err = capsys.readouterr().err
+    assert "output: cannot write net.onnx: No space left on device" in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def relabelled(model, path, **changes):
+    """The file with another description of itself."""
+    import onnx
+
+    made = onnx.load(model)
+    card = json.loads(made.metadata_props[0].value) | changes
+    onnx.helper.set_model_props(made, {made.metadata_props[0].key: json.dumps(card)})
+    onnx.save(made, path)
+
+
+@pytest.mark.fault("S17", "refused in one line, no image is written")
+@pytest.mark.parametrize(
+    "changes",
+    [{"scale": 4}, {"scale": 3}, {"scale": 0}, {"scale": 10**9}, {"tile_step": 0}, {"tile_margin": -5}, {"scale": "x"}],
+)
+def test_a_file_that_lies_about_itself(model, changes, tmp_path, capsys):
+    Image.fromarray(make_image(20, 24, 0)).save("a.png")
+    relabelled(model, "lie.onnx", **changes)
+    assert upscale_onnx.main(["a.png", "b.png", "--model", "lie.onnx"]) == 2
+    assert upscale(["input=a.png", "checkpoint=lie.onnx", "output=b.png"]) in (1, 2)
+    assert "Traceback" not in capsys.readouterr().err
+    assert not Path("b.png").exists()
+
+
+@pytest.mark.fault("D3", "refused; a pipe is not waited for")
+def test_the_script_reads_neither_pipes_nor_values_of_32_bits(model, capsys):
+    os.mkfifo("pipe.png")
+    Image.new("F", (9, 9)).save("f.tif")
+    for name, said in (("pipe.png", "pipe.png is no file"), ("f.tif", "f.tif has values of 32 bits")):
+        assert upscale_onnx.main([name, "b.png", "--model", str(model)]) == 2
+        assert said in capsys.readouterr().err

@@ -25,6 +25,8 @@ STORAGE = "SR_TUNE_STORAGE"
 """Environment variable with the URL of a database; it may hold a password, which no config may."""
 _OWN = ("study", "search", "objectives", "n_trials", "n_jobs", "timeout", "pruner", "storage")
 
+_TRIALS_OWN = ("paths.runs", "ckpt_path", "allow_change")
+
 
 @dataclass
 class TuneConfig:
@@ -66,6 +68,11 @@ def check_tune(config: DictConfig) -> TuneConfig:
         own = resolved(OmegaConf.create({key: config.pop(key) for key in _OWN if key in config}))
     findings: list[str] = []
     space = parse_space(own.get("search"), findings)
+    findings += [
+        f"search.{key}: is each trial's own; allowed: keys that change what is trained"
+        for key in space
+        if key.startswith("hydra.") or key in _TRIALS_OWN
+    ]
     objectives = own["objectives"] if isinstance(own["objectives"], list) else [own["objectives"]]
     wrong = [name for name in objectives if name not in OBJECTIVES]
     if wrong:
@@ -153,6 +160,8 @@ def _check_names(own: dict[str, Any], findings: list[str]) -> None:
         findings.append(f"pruner: found {pruner!r}, {nearest(str(pruner), (*PRUNERS, 'null'))}")
     if storage is not None and not (isinstance(storage, str) and "://" in storage):
         findings.append("storage: allowed: a database's URL such as postgresql://host/name, or null")
+    elif storage is not None and re.search(r"://[^@]*:[^@]*@", storage):  # of any characters, as a password may be
+        findings.append(f"storage: holds a password; allowed: without one, or the whole URL in ${STORAGE}")
 
 
 def _is_there(config: DictConfig, key: str) -> bool:

@@ -135,6 +135,11 @@ class Study:
         now = json.loads(json.dumps(now))
         before = self.optuna.user_attrs.get("sr_lightning")
         if before is None and not self.trials():
+            if left := sorted(path.name for path in self.folder.glob("[0-9]*"))[:1]:  # another study's results
+                raise UserError(
+                    f"study: {self.folder / left[0]} is a trial of a study whose records are gone; "
+                    "allowed: another name, or the folder moved away"
+                )
             self.optuna.set_user_attr("sr_lightning", now)
             return
         if not isinstance(before, dict):
@@ -223,7 +228,7 @@ def _database_errors(url: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise UserError(f"{key}: its driver is not installed: {error.__cause__ or error}") from None
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # its message may hold a part of the password
         raise UserError(f"{key}: is no URL of a database; allowed: postgresql://host/name, mysql+pymysql://…") from None
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         said = str(error.__cause__ or error).splitlines()[0]

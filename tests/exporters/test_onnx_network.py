@@ -54,6 +54,7 @@ def test_another_programs_file_shows_its_scale(tmp_path, scale, channels, kind):
         ({"channels": "c"}, "allowed: one image"),
         ({"kind": TensorProto.UINT8}, r"takes lr tensor\(uint8\)"),
         ({"node": [helper.make_node("ReduceMean", ["lr"], ["sr"])]}, "is none of ours, and makes"),
+        ({"node": [helper.make_node("ReduceSum", ["lr"], ["sr"], keepdims=0)]}, "is none of ours, and makes"),
         ({"node": [helper.make_node("Steal", ["lr"], ["sr"], domain="evil")]}, "cannot be read as ONNX"),
         ({"metadata": {KEY: "{"}}, "allowed: a file that sr_lightning has exported"),
         ({"metadata": {KEY: "[" * 100_000}}, "allowed: a file that sr_lightning has exported"),

@@ -58,6 +58,7 @@ MATRIX = {
     "T21": "SIGKILL of the command while its processes start",
     "T22": "folders whose names are put together from other keys",
     "T23": "validation images replaced when a run continues",
+    "T24": "the records of a study that are torn or gone",
     "C1": "mistyped keys",
     "C2": "values of the wrong type",
     "C3": "values out of range",

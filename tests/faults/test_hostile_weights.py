@@ -7,6 +7,7 @@ import zipfile
 import pytest
 import torch
 
+from sr_lightning.builders.load_network import load_network
 from sr_lightning.builders.network import build_network
 from sr_lightning.checkpoints.weights import WeightsFile, load_weights
 from sr_lightning.errors import UserError
@@ -146,3 +147,10 @@ def test_S15_a_runs_saved_config(tmp_path, kind):
     (path.parent / "overrides.yaml").touch()
     with pytest.raises(UserError, match=rf"the run's config cannot be read: .*config\.yaml[\s\S]*{said}"):
         read_saved_config(path, [])
+
+
+@pytest.mark.fault("S14", "the scale that the network has counts")
+@pytest.mark.parametrize("scale", [[10**9], [4, 2], 3, [2]])
+def test_S14_a_scale_that_the_network_does_not_have(tmp_path, scale):
+    ours(tmp_path / "net.ckpt", MODEL, scale=scale)
+    assert load_network(tmp_path / "net.ckpt").scales == (2,)

@@ -235,3 +235,46 @@ def test_trials_go_to_one_group_of_weights_and_biases():
     assert typed["logger.wandb.group"] == "mine"
     assert typed["logger.wandb.job_type"] == "trial"
     assert "PerceptualDistance" in typed["callbacks.perceptual"]
+
+
+@pytest.mark.fault("T24", "refused: the trials of a study whose records are gone are not another's")
+def test_trials_whose_records_are_gone_are_not_taken_for_new_ones(capsys):
+    assert main([*BETA, "n_trials=2"]) == 0
+    before = {path.name: path.read_bytes() for path in STUDY.rglob("*.json")}
+    (STUDY / "study.db").unlink()
+    for _ in range(2):
+        assert main([*BETA, "n_trials=2", "loss.alpha=2"]) == 2
+        assert "study: runs/tune/mine/0 is a trial of a study whose records are gone" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in STUDY.rglob("*.json")} == before
+
+
+@pytest.mark.fault("T24", "refused in one line")
+@pytest.mark.parametrize("content", [b"SQLite", b"SQLite format 3\0" + bytes(500), bytes(range(256)) * 20])
+def test_records_that_are_torn_are_said(content, capsys):
+    assert main([*BETA, "n_trials=1"]) == 0
+    (STUDY / "study.db").write_bytes(content)
+    assert main([*BETA, "n_trials=2"]) == 2
+    err = capsys.readouterr().err
+    assert "storage: the database cannot be used: " in err
+    assert "Traceback" not in err
+    assert (STUDY / "study.db").read_bytes() == content
+
+
+@pytest.mark.fault("C9", "refused, the key is named")
+@pytest.mark.parametrize("key", ["hydra.run.dir", "paths.runs", "ckpt_path"])
+def test_the_places_of_trials_are_not_searched(key, capsys):
+    assert main([f"+search.{key}=[a,b]", "logger=csv", "n_trials=1"]) == 2
+    assert f"search.{key}: is each trial's own" in capsys.readouterr().err
+
+
+@pytest.mark.fault("S12", "neither stored nor told, whatever its characters are")
+@pytest.mark.parametrize("password", ["hidden pw", "hid/den", "hid:den", "hidden"])
+def test_passwords_of_any_characters_are_not_told(password, monkeypatch, capsys):
+    url = f"postgresql://me:{password}@localhost:port/x"
+    assert main([*BETA, "n_trials=1", f"storage='{url}'"]) == 2
+    monkeypatch.setenv("SR_TUNE_STORAGE", url)
+    assert main([*BETA, "n_trials=1"]) == 2
+    told = capsys.readouterr()
+    assert "hid" not in told.out + told.err
+    assert "Traceback" not in told.err
+    assert not [path for path in Path("runs").rglob("*") if path.is_file() and b"hid" in path.read_bytes()]
