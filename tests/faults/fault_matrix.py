@@ -89,6 +89,7 @@ MATRIX = {
     "S15": "weights files and saved configs that unfold, nest or repeat without end",
     "S16": "runs of strangers: figures, scales and settings without measure, names that no file can have",
     "S17": "exported files that lie about themselves",
+    "S18": "files of this machine that the demo's page might serve",
     "I1": "tiles against the whole image",
     "I2": "very large images",
     "I3": "mixed sizes and modes in one folder",
