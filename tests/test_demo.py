@@ -63,7 +63,8 @@ def test_an_upload_comes_back_as_upscale_writes_it(wide_photo, tmp_path, page):
     assert address.startswith("http://127.0.0.1:")
     html = httpx.get(address, timeout=60, trust_env=False).text
     for path in ("/etc/passwd", "../../../../etc/passwd", str(tmp_path)):
-        assert httpx.get(f"{address}gradio_api/file={path}", timeout=60, trust_env=False).status_code == 403, path
+        answer = httpx.get(f"{address}gradio_api/file={path}", timeout=60, trust_env=False)
+        assert answer.status_code in (403, 404), path
     Image.new("RGB", (40, 40)).save("large.png")
     Path("<b>no.png").write_bytes(b"junk")
     client = gradio_client.Client(address, verbose=False, download_files=str(tmp_path / "got"))

@@ -55,7 +55,7 @@ class Output:
         except OSError as error:
             raise _cannot_write(self.folder, error) from None
         try:
-            if not take_lock(descriptor):
+            if not _locks(descriptor):
                 raise UserError(f"output: another compare writes into {shown(self.folder)}; allowed: another folder")
             self._look()  # another one may have been here since
             yield
@@ -113,6 +113,13 @@ class Output:
     def _is_own(self, name: str) -> bool:
         path = self.folder / name
         return not path.is_symlink() and path.is_file() and self._own.get(name) == sha256(path)
+
+
+def _locks(descriptor: int) -> bool:
+    try:
+        return take_lock(descriptor)
+    except OSError:  # network file systems lock no folders
+        return True
 
 
 def _cannot_write(path: Path, error: OSError) -> UserError:
