@@ -17,10 +17,11 @@ LINES = re.search(r"^```sh\n(.*?)^```", SECTION, re.MULTILINE | re.DOTALL)[1].re
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: re.search(r"'\+?([\w.]+)", line)[1])
-def test_a_part_of_ones_own_in_a_run(line, folder, tmp_path, monkeypatch):
+def test_a_part_of_ones_own_in_a_run(line, folder, tmp_path, monkeypatch, request):
     (tmp_path / "mine.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    sys.modules.pop("mine", None)
+    request.addfinalizer(lambda: sys.modules.pop("mine", None))  # other tests have modules of this name
     program, *typed = shlex.split(line, comments=True)[2:]
     assert program == "sr_lightning.train"
     data = ["data=folder", f"data.train_dir={folder}", "data.val_holdout=1", "data.batch_size=2", "data.patch_size=12"]

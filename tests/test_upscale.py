@@ -122,6 +122,7 @@ def test_outputs_among_the_inputs_are_no_inputs(folder, capsys):
     assert "6 images left out: outputs of earlier runs" in capsys.readouterr().out
 
 
+@pytest.mark.fault("I8", "nine outputs, the tenth named, status 1")
 def test_one_bad_file_of_ten(folder, image, capsys):
     for i in range(6, 9):
         Image.fromarray(image(20, 20, i)).save(folder / f"img_{i}.png")
@@ -143,6 +144,7 @@ def test_an_animation_is_refused(folder, capsys):
     assert os.listdir("out") == ["img_0_x2.png"]
 
 
+@pytest.mark.fault("I2", "refused before the work")
 def test_a_size_that_the_format_cannot_hold_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
     Image.new("RGB", (5000, 2)).save("long.png")
     monkeypatch.setattr(upscaler_module.Upscaler, "rows", None)
@@ -175,6 +177,7 @@ def test_the_output_of_another_image_is_not_replaced(photo, capsys):
 
 
 @pytest.mark.parametrize("output", ["photo.png", "./x/../photo.png", "link.png"])
+@pytest.mark.fault("I4", "refused, the input is as it was")
 def test_an_input_is_never_overwritten(photo, capsys, output):
     (photo.parent / "x").mkdir()
     os.symlink("photo.png", "link.png")
@@ -392,6 +395,8 @@ def of_every_kind(folder, image):
 
 
 @pytest.mark.parametrize("name", ["png", "tiff", "jpeg", "webp", "avif"])
+@pytest.mark.fault("I6", "the same mode, or said")
+@pytest.mark.fault("I7", "16 bits, or said")
 def test_every_kind_of_image_in_every_format(tmp_path, image, capsys, name):
     """What comes out has the colour, alpha and depth of what went in, or the run says what is lost, once."""
     of_every_kind(tmp_path / "in", image)
@@ -497,6 +502,7 @@ def test_cmyk_goes_through_its_profile(tmp_path, image, capsys, suffix):
         assert "icc_profile" not in out.info  # which would be of the inks
 
 
+@pytest.mark.fault("I11", "upright, sizes mended, profile kept")
 def test_metadata_is_kept_mended_or_dropped(tmp_path, image):
     exif = Image.Exif()
     exif[0x0112], exif[271] = 6, "Maker"
@@ -518,6 +524,7 @@ def test_metadata_is_kept_mended_or_dropped(tmp_path, image):
         assert sorted(dropped.getexif()) == [305, 0x9213]
 
 
+@pytest.mark.fault("I5", "nothing half-written under a final name")
 def test_a_killed_run_is_finished_by_a_rerun(folder, tmp_path):
     """A process that dies while it writes leaves whole outputs, and a part file that the next run replaces."""
     code = (

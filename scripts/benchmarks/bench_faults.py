@@ -52,7 +52,7 @@ def matrix(n: int, draw: random.Random) -> list[Row]:
     """Every id of the fault matrix, by the tests that are marked with it; nothing is drawn."""
     sys.path.insert(0, str(TESTS / "faults"))
     import pytest
-    from fault_matrix import MATRIX, NOT_BUILT, Case, Scoreboard, order
+    from fault_matrix import MATRIX, Case, Scoreboard, order
 
     board = Scoreboard()
     quiet = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=line", "-m", "fault and not slow"]
@@ -63,7 +63,6 @@ def matrix(n: int, draw: random.Random) -> list[Row]:
         *(Case(id_, MATRIX[id_], "a test", "there is none", False) for id_ in board.missing),
     ]
     rows = [Row(case.fault, case.expected, case.seen, case.ok, case.id, case.seconds, counts(case)) for case in cases]
-    rows += [Row(MATRIX[id_], "", f"belongs to {command}, not built", None, id_) for id_, command in NOT_BUILT.items()]
     return sorted(rows, key=lambda row: order(row.id))
 
 
