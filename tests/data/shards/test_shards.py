@@ -126,6 +126,14 @@ def test_workers_ranks_and_a_resumed_run_see_the_same(packed, tmp_path):
         other.train_dataloader()
 
 
+def size_if_there(path):
+    """Bytes; what is fetched ahead may push a file out meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def test_a_remote_set_is_fetched_shard_by_shard_into_a_bounded_cache(packed, tmp_path, monkeypatch):
     """`local:` goes the way of an object store: through litdata's downloader."""
     from sr_lightning.data.shards.storage import ShardFiles
@@ -142,7 +150,7 @@ def test_a_remote_set_is_fetched_shard_by_shard_into_a_bounded_cache(packed, tmp
     found = []
     for windows in itertools.islice(away.train_dataloader(), 12):  # two passes
         found.append(away.on_after_batch_transfer(windows, 0))
-        assert sum(path.stat().st_size for path in (tmp_path / "kept").glob("*/*.bin")) <= 4 * largest
+        assert sum(map(size_if_there, (tmp_path / "kept").glob("*/*.bin"))) <= 4 * largest
     assert same(here, found)
     shards = [name for name in fetched if name.endswith(".bin")]
     assert len(images.shards) <= len(shards) <= 2 * len(images.shards)
