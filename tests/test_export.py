@@ -59,7 +59,7 @@ def test_the_proof_is_printed(exported):
 
 
 def test_the_file_says_what_it_is(model):
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs the optional extra export")
     session = onnxruntime.InferenceSession(str(model))
     card = json.loads(session.get_modelmeta().custom_metadata_map["sr_lightning_export"])
     assert card["scale"] == 2

@@ -8,7 +8,7 @@ import lightning.pytorch as pl
 import torch
 
 from sr_lightning.data.batch import EvalBatch, NoImage
-from sr_lightning.losses import PerceptualLoss
+from sr_lightning.metrics.feature_distance import FeatureDistance
 
 
 class PerceptualDistance(pl.Callback):
@@ -18,12 +18,12 @@ class PerceptualDistance(pl.Callback):
     that was trained with that very loss reaches here flatters it: compare such networks by another backbone.
 
     Args:
-        backbone: As in `PerceptualLoss`.
+        backbone: As in `FeatureDistance`.
         weights: File with the backbone's weights.
     """
 
     def __init__(self, *, backbone: str = "efficientnet_lite0", weights: str | None = None) -> None:
-        self.distance = PerceptualLoss(backbone, weights=weights)  # type: ignore[arg-type]  # it checks the name
+        self.distance = FeatureDistance(backbone, weights=weights)  # type: ignore[arg-type]  # it checks the name
         self._sum, self._count = 0.0, 0
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

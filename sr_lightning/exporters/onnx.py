@@ -48,7 +48,7 @@ def export_onnx(export: Export, path: Path) -> list[Comparison]:
 def _converted(export: Export) -> onnx.ModelProto:
     try:
         import onnxruntime  # noqa: F401  # looked for before the work
-        import onnxscript  # noqa: F401
+        import onnxscript  # noqa: F401  # torch's exporter needs it
     except ImportError as error:
         raise UserError(f"format=onnx needs {error.name}; allowed: pip install 'sr_lightning[export]'") from None
     dimensions = {axis: torch.export.Dim(name) for axis, name in _NAMES.items()}

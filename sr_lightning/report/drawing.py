@@ -95,7 +95,7 @@ def draw_numbered(axes: Axes, points: Sequence[tuple[float, float] | None], name
         offsets = [(r * math.cos(a), r * math.sin(a)) for r in (15, 24, 34) for a in (0.8, 2.3, -0.8, -2.3, 1.6, -1.6)]
         dx, dy = max(
             offsets,
-            key=lambda o, x=x, y=y: min(_room(o, x, y, taken), 14.0) - 0.1 * math.hypot(*o),  # type: ignore[misc]
+            key=lambda o, x=x, y=y: min(_room(o, x, y, taken), 14.0) - 0.1 * math.hypot(*o),  # type: ignore[misc]  # mypy infers no type of a lambda with defaults
         )
         taken.append((x + dx, y + dy))
         axes.annotate(

@@ -75,7 +75,7 @@ def _of_group(comparison: Comparison, group: Group, names: Sequence[str]) -> Ite
             _effects(comparison, group, keys),
         )
     for name, title, value in _COSTS:
-        costs = [r.contender.mean(lambda run, value=value: value(run, group.scale)) for r in group.ranked]  # type: ignore[misc]
+        costs = [r.contender.mean(lambda run, value=value: value(run, group.scale)) for r in group.ranked]  # type: ignore[misc]  # a lambda with a default
         if len({c for c in costs if c is not None}) > 1:
             yield name, f"quality against {title.partition(' (')[0]}", _quality_and_cost(group, names, costs, title)
     for metric in ("lpips", "dists", "niqe"):

@@ -248,8 +248,8 @@ def test_a_launcher_that_breaks_leaves_the_table_and_one_line(monkeypatch, capsy
 
 def test_jobs_in_other_processes_fill_the_same_table(capsys):
     """Through submitit, whose local executor starts a process for each job, as SLURM does."""
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    cloudpickle = pytest.importorskip("cloudpickle")
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the optional extra slurm")
+    cloudpickle = pytest.importorskip("cloudpickle", reason="needs the optional extra slurm")
     cloudpickle.register_pickle_by_value(sys.modules[__name__])  # as what is defined by the user's own script
     assert entry.run_command("train", task, [*TWO, "hydra/launcher=submitit_local"]) == 1
     out = capsys.readouterr().out
