@@ -120,7 +120,7 @@ def _adversary(config: TrainConfig, section: dict[str, Any]) -> Adversary:
     scale = min(config.scale)
     _check_patch(config, discriminator, scale=scale, unit=f"HR pixels at x{scale}")
     optimizer = build_optimizer(section["optimizer"], "adversarial.optimizer")
-    return Adversary(discriminator, loss, optimizer, weight=section["weight"])
+    return Adversary(discriminator, loss, optimizer, weight=section["weight"], warmup=section.get("warmup"))
 
 
 def _check_scales(config: TrainConfig, net: nn.Module) -> None:

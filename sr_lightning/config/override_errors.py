@@ -21,7 +21,7 @@ from sr_lightning.config.suggestions import dotted_keys, find_key, suggest_key
 # Hydra raises a ValueError for `group=3`; a file that is no YAML, has a key twice or asks for an object is YAML's.
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError, YAMLError)
 # Sections whose keys are names that the user gives.
-_OPEN = ("callbacks", "logger", "data.val", "data.test", "loss.terms", "checkpoint", "predictions")
+_OPEN = ("callbacks", "logger", "data.val", "data.test", "loss.terms", "loss.warmup", "checkpoint", "predictions")
 _SHAPE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=\s:]*)(?P<sign2>\s*(==|=|:)\s*)(?P<value>.*)", re.DOTALL)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from sr_lightning.errors import UserError
 from sr_lightning.losses.pixel import CharbonnierLoss, L1Loss, L2Loss
+from sr_lightning.losses.warmup import Span, checked_span, warmup_factor
 
 PixelLoss = Literal["l1", "l2", "charbonnier"]
 _OWN_NAMES = ("total", "pixel", "perceptual")
@@ -29,13 +30,15 @@ class CompositeLoss(nn.Module):
         charbonnier_eps: Only for `charbonnier`; see there.
         perceptual: A module of (sr, hr) -> scalar such as `PerceptualLoss`.
         terms: Name -> (weight, module) of further terms.
+        warmup: Term -> [from, to], shares of the training between which its weight rises from 0; None: at once.
+            Until then the term is not computed.
 
     Attributes:
-        weights: Weight of each term that is kept.
+        weights: Weight of each term that is kept, after its warm-up.
         needs_rgb: A term declares that it compares colours.
 
     Raises:
-        UserError: A weight is negative or not finite, all are 0, or a term is missing.
+        UserError: A weight is negative or not finite, all are 0, a term is missing, or at the start there is none.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class CompositeLoss(nn.Module):
         charbonnier_eps: float = 1e-3,
         perceptual: nn.Module | None = None,
         terms: Mapping[str, tuple[float, nn.Module]] | None = None,
+        warmup: Mapping[str, Span | None] | None = None,
     ) -> None:
         super().__init__()
         candidates: dict[str, tuple[float, nn.Module | None]] = {
@@ -69,15 +73,31 @@ class CompositeLoss(nn.Module):
                 kept[name] = module
         if not kept:
             raise UserError("loss.alpha, loss.beta: all weights are 0, so there is nothing to train on")
+        spans = {name: span for name, span in (warmup or {}).items() if span is not None}
+        if unknown := [name for name in spans if name not in candidates]:
+            raise UserError(f"loss.warmup.{unknown[0]}: no such term; allowed: {', '.join(candidates)}")
+        self._warmup = {name: checked_span(span, f"loss.warmup.{name}") for name, span in spans.items()}
+        if not self.weights_at(0.0):
+            raise UserError("loss.warmup: at the start all weights are 0; allowed: a term that is there from the start")
         self.terms = nn.ModuleDict(kept)
         self.needs_rgb = any(getattr(term, "needs_rgb", False) for term in kept.values())
 
-    def forward(self, sr: Tensor, hr: Tensor) -> dict[str, Tensor]:
-        """Every term and their weighted sum.
+    def weights_at(self, progress: float) -> dict[str, float]:
+        """Weights of the terms that take part in a step.
+
+        Args:
+            progress: Done share of the training, 0 to 1.
+        """
+        now = {name: weight * warmup_factor(self._warmup.get(name), progress) for name, weight in self.weights.items()}
+        return {name: weight for name, weight in now.items() if weight > 0}
+
+    def forward(self, sr: Tensor, hr: Tensor, progress: float = 1.0) -> dict[str, Tensor]:
+        """Every term that takes part, and their weighted sum.
 
         Args:
             sr: (N, C, H, W), the prediction.
             hr: (N, C, H, W), the target; no gradient flows to it.
+            progress: Done share of the training, 0 to 1.
 
         Returns:
             `total`, and each term by its name, without its weight; scalars, float32.
@@ -87,10 +107,11 @@ class CompositeLoss(nn.Module):
         """
         if sr.shape != hr.shape:  # broadcasting would hide it
             raise ValueError(f"the network gave {tuple(sr.shape)}, the target is {tuple(hr.shape)}")
+        weights = self.weights_at(progress)
         with torch.autocast(device_type=sr.device.type, enabled=False):
             sr, hr = sr.float(), hr.detach().float()
-            found = {name: term(sr, hr) for name, term in self.terms.items()}
-            total = sum((self.weights[name] * value for name, value in found.items()), start=sr.new_zeros(()))
+            found = {name: self.terms[name](sr, hr) for name in weights}
+            total = sum((weights[name] * value for name, value in found.items()), start=sr.new_zeros(()))
         return {"total": total, **found}
 
 

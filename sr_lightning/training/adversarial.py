@@ -14,6 +14,7 @@ from sr_lightning.data.batch import TrainBatch
 from sr_lightning.errors import UserError
 from sr_lightning.losses import CompositeLoss
 from sr_lightning.losses.adversarial import AdversarialLoss
+from sr_lightning.losses.warmup import Span, checked_span, warmup_factor
 from sr_lightning.metrics.base import QualityMetric
 from sr_lightning.training.module import OptimizerFactory, SchedulerFactory, SRModule
 
@@ -27,13 +28,21 @@ class Adversary:
         loss: Its two sides, for the discriminator and for the network.
         optimizer: Builds the discriminator's optimizer from its parameters.
         weight: Weight of the generator's side of `loss` beside the other terms.
+        warmup: [from, to], shares of the training between which the weight rises from 0; None: at once. The
+            discriminator learns from the first step on.
 
     Raises:
-        UserError: The weight is negative or not finite.
+        UserError: The weight is negative or not finite, or the warm-up is no span.
     """
 
     def __init__(
-        self, discriminator: nn.Module, loss: AdversarialLoss, optimizer: OptimizerFactory, *, weight: float
+        self,
+        discriminator: nn.Module,
+        loss: AdversarialLoss,
+        optimizer: OptimizerFactory,
+        *,
+        weight: float,
+        warmup: Span | None = None,
     ) -> None:
         if not math.isfinite(weight) or weight < 0:
             raise UserError(f"adversarial.weight: found {weight}, allowed: a finite number, 0 and more")
@@ -41,6 +50,11 @@ class Adversary:
         self.loss = loss
         self.optimizer = optimizer
         self.weight = weight
+        self._warmup = None if warmup is None else checked_span(warmup, "adversarial.warmup")
+
+    def weight_at(self, progress: float) -> float:
+        """The weight when a share of the training, 0 to 1, is done."""
+        return self.weight * warmup_factor(self._warmup, progress)
 
     def judge(self, image: Tensor) -> Tensor:
         """The discriminator's raw outputs in float32."""
@@ -103,29 +117,31 @@ class AdversarialModule(SRModule):
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
         """One step of the network, one of the discriminator, and every n steps the log."""
-        is_logged = self.is_logged_step  # asked before the step that it counts
+        is_logged, progress = self.is_logged_step, self.progress  # asked before the step that they count
         sr, hr = self.enlarged(batch)
         real = self.adversary.judge(hr)  # serves both: the discriminator does not change before its own step
-        total, terms = self._step_network(sr, hr, real.detach())
+        total, terms = self._step_network(sr, hr, real.detach(), progress)
         fake = self.adversary.judge(sr.detach())
         terms["discriminator"] = self._step_discriminator(real, fake)
         for schedule in self.trainer.lr_scheduler_configs:
             schedule.scheduler.step()  # type: ignore[call-arg]  # none of ours waits for a metric
         if is_logged:
-            self.log_terms(total, terms)
+            self.log_terms(total, terms, self.weights_at(progress))
             outputs = {"real": real.detach().mean(), "fake": fake.detach().mean()}
             self.log_dict({f"train/discriminator/{name}": x for name, x in outputs.items()}, sync_dist=True)
         return {"loss": total, "terms": terms}
 
-    def _step_network(self, sr: Tensor, hr: Tensor, real: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _step_network(self, sr: Tensor, hr: Tensor, real: Tensor, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Total and terms, detached."""
         assert self.loss is not None
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
-        terms = self.loss(sr, hr)
+        terms = self.loss(sr, hr, progress)
+        total = terms.pop("total")
         self.adversary.discriminator.requires_grad_(False)
-        terms["adversarial"] = self.adversary.loss.generator(real, self.adversary.judge(sr))
-        total = terms.pop("total") + self.adversary.weight * terms["adversarial"]
+        if weight := self.adversary.weight_at(progress):
+            terms["adversarial"] = self.adversary.loss.generator(real, self.adversary.judge(sr))
+            total = total + weight * terms["adversarial"]
         optimizers[0].zero_grad()
         self.manual_backward(total)
         optimizers[0].step()  # counts as the step
@@ -159,10 +175,10 @@ class AdversarialModule(SRModule):
         if self.gradient_clip_val:
             self.clip_gradients(optimizer, self.gradient_clip_val)
 
-    @property
-    def term_weights(self) -> dict[str, float]:
+    def weights_at(self, progress: float) -> dict[str, float]:
         """With the adversarial term."""
-        return super().term_weights | {"adversarial": self.adversary.weight}
+        weight = self.adversary.weight_at(progress)
+        return super().weights_at(progress) | ({"adversarial": weight} if weight else {})
 
     def build_optimizers(self) -> list[Optimizer]:
         """The network's, then the discriminator's."""

@@ -23,7 +23,7 @@ def monitorable(module: SRModule, data: SRDataModule) -> set[str]:
     of_bicubic = {f"{head}/bicubic_{tail}" for head, _, tail in (n.rpartition("/") for n in validated(module, data))}
     known = {*validated(module, data), *(name for name in of_bicubic if name.count("/") > 1)}
     known |= {"train/loss", "train/grad_norm", "step", "epoch", "lr", "time/data_wait", "time/samples_per_s"}
-    terms = module.term_weights
+    terms = module.weights_at(1.0)  # after every warm-up
     known |= {f"train/loss/{name}" for name in terms}
     known |= {f"train/share/{name}" for name in terms if len(terms) > 1}
     if isinstance(module, AdversarialModule):

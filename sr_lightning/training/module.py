@@ -92,19 +92,23 @@ class SRModule(pl.LightningModule):
     def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
         """Forward pass, loss, and every n steps the log."""
         assert self.loss is not None
-        terms = self.loss(*self.enlarged(batch))
+        terms = self.loss(*self.enlarged(batch), self.progress)
         total = terms.pop("total")
         detached = {name: term.detach() for name, term in terms.items()}
         if self.is_logged_step:
-            self.log_terms(total.detach(), detached)
+            self.log_terms(total.detach(), detached, self.weights_at(self.progress))
         return {"loss": total, "terms": detached}
 
     @property
-    def term_weights(self) -> dict[str, float]:
-        """The terms that make up the total, and their weights in it."""
-        return self.loss.weights if self.loss is not None else {}
+    def progress(self) -> float:
+        """Done share of the training, 0 to 1."""
+        return min(self.global_step / self.trainer.max_steps, 1.0) if self.trainer.max_steps > 0 else 1.0
 
-    def log_terms(self, total: Tensor, terms: dict[str, Tensor]) -> None:
+    def weights_at(self, progress: float) -> dict[str, float]:
+        """The terms that make up the total when a share of the training is done, and their weights in it."""
+        return self.loss.weights_at(progress) if self.loss is not None else {}
+
+    def log_terms(self, total: Tensor, terms: dict[str, Tensor], weights: dict[str, float]) -> None:
         """The loss, its terms without their weights, and each one's share of the loss with its weight.
 
         All are means over the batches that a step accumulates.
@@ -114,8 +118,7 @@ class SRModule(pl.LightningModule):
             return
         parts, self._accumulated = self._accumulated, []
         means = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
-        weights = self.term_weights
-        if len(weights) > 1:  # of a single term it is always 1
+        if len(self.weights_at(1.0)) > 1:  # of a single term it is always 1
             loss = means["train/loss"]
             means |= {f"train/share/{name}": w * means[f"train/loss/{name}"] / loss for name, w in weights.items()}
         self.log_dict(means, sync_dist=True)

@@ -104,6 +104,36 @@ def test_weights_that_make_no_sense_are_refused(arguments, said):
         CompositeLoss(**arguments)
 
 
+def test_a_warm_up_is_a_straight_line_and_the_term_is_not_computed_before_it(features):
+    sr, hr = pair()
+    perceptual = PerceptualLoss(features)
+    loss = CompositeLoss(beta=0.5, perceptual=perceptual, warmup={"perceptual": [0.2, 0.6], "pixel": None})
+    pixel, feature = F.l1_loss(sr, hr), perceptual(sr, hr)
+    for progress, share in ((0.0, 0.0), (0.2, 0.0), (0.3, 0.25), (0.5, 0.75), (0.6, 1.0), (1.0, 1.0)):
+        found = loss(sr, hr, progress)
+        torch.testing.assert_close(found["total"], pixel + share * 0.5 * feature)
+        assert ("perceptual" in found) == (share > 0)
+    assert set(loss(sr, hr)) == {"total", "pixel", "perceptual"}
+    at_once = CompositeLoss(beta=0.5, perceptual=perceptual, warmup={"perceptual": [0.2, 0.2]})
+    assert at_once.weights_at(0.2) == {"pixel": 1.0, "perceptual": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("warmup", "said"),
+    [
+        ({"pixel": [0.1, 0.5]}, "at the start all weights are 0"),
+        ({"percptual": [0.1, 0.5]}, r"loss.warmup.percptual: no such term; allowed: pixel, perceptual"),
+        ({"perceptual": [0.5, 0.1]}, r"loss.warmup.perceptual: found \[0.5, 0.1\], allowed: \[from, to\]"),
+        ({"perceptual": [0.5]}, "allowed"),
+        ({"perceptual": [0.1, math.nan]}, "allowed"),
+        ({"perceptual": [0, 500]}, "shares of the training"),
+    ],
+)
+def test_a_warm_up_that_makes_no_sense_is_refused(warmup, said):
+    with pytest.raises(UserError, match=said):
+        CompositeLoss(warmup=warmup)
+
+
 def test_shapes_are_not_broadcast():
     with pytest.raises(ValueError, match=r"gave \(1, 3, 8, 8\), the target is \(1, 3, 8, 1\)"):
         CompositeLoss()(torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8, 1))

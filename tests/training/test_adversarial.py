@@ -187,6 +187,16 @@ def test_a_discriminator_that_is_no_number_stops_the_run(gan, capsys):
     assert "Traceback" not in err
 
 
+def test_the_term_joins_in_its_warm_up_while_the_discriminator_learns_from_the_first_step(gan):
+    assert main([*gan, "adversarial.weight=0.5", "adversarial.warmup=[0.25,0.75]"]) == 0
+    rows = [row for row in metrics(only_run()) if row["train/loss"]]
+    assert all(float(row["train/loss/discriminator"]) > 0 for row in rows)
+    assert [row["train/loss/adversarial"] for row in rows[:2]] == ["", ""]
+    for row, weight in zip(rows[2:], (0.25, 0.5), strict=True):  # at 2/4 and 3/4 of the training
+        share = weight * float(row["train/loss/adversarial"]) / float(row["train/loss"])
+        assert float(row["train/share/adversarial"]) == pytest.approx(share, rel=1e-5)
+
+
 def test_a_weight_of_0_builds_no_discriminator(gan):
     assert main([*gan, "adversarial.weight=0", "trainer.accumulate_grad_batches=2"]) == 0
     assert "discriminator" not in checkpoint(only_run())

@@ -20,13 +20,15 @@ def metrics(folder):
 
 def test_rates_shares_norms_and_tensorboard(tiny):
     """The rate of a row is the one that its step used (it was the next one's), by the schedule's closed form."""
-    terms = ["loss.alpha=2", "loss.terms.gradient.weight=0.25", "logger=tensorboard"]
+    terms = ["loss.alpha=2", "loss.terms.gradient.weight=0.25", "+loss.warmup.gradient=[0,0.5]", "logger=tensorboard"]
     assert main([*tiny, "hydra.run.dir=a", "scheduler=cosine", "optimizer=sgd", "optimizer.lr=0.01", *terms]) == 0
     rows = [row for row in metrics("a") if "train/loss" in row]
     for k, row in enumerate(rows):  # Loshchilov and Hutter 2017, equation 5, over four steps
         assert float(row["lr"]) == pytest.approx(0.01 * 0.5 * (1 + math.cos(math.pi * k / 4)), rel=1e-6)
         total = float(row["train/loss"])
-        parts = {"pixel": 2 * float(row["train/loss/pixel"]), "gradient": 0.25 * float(row["train/loss/gradient"])}
+        weights = {"pixel": 2.0} | ({"gradient": 0.25 * min(k / 4 / 0.5, 1)} if k else {})  # it rises from 0
+        assert ("train/loss/gradient" in row) == (k > 0)
+        parts = {name: weight * float(row[f"train/loss/{name}"]) for name, weight in weights.items()}
         for name, part in parts.items():
             assert float(row[f"train/share/{name}"]) == pytest.approx(part / total, rel=1e-5)
         assert sum(float(row[f"train/share/{name}"]) for name in parts) == pytest.approx(1)
