@@ -28,8 +28,11 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
         UserError: The class cannot be found, does not accept the arguments, or, if it is the user's own, fails.
     """
     try:
-        return instantiate(section, **given, _convert_="all")
-    except (InstantiationException, TypeError) as error:
+        if not given:
+            return instantiate(section, _convert_="all")
+        # Not through Hydra, which would take `${…}` in a text such as a command line for one of its own.
+        return instantiate(section | {"_partial_": True}, _convert_="all")(**given)
+    except Exception as error:
         cause: BaseException | None = error
         while cause is not None:
             if isinstance(cause, UserError):

@@ -195,12 +195,13 @@ def build_trainer(
     if not torch.cuda.is_available():
         # Lightning sets it, and torch's optimizers then look for a driver's library at each step: 0.3 ms.
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    profiler = section.pop("profiler", None) or NoProfiler()
     trainer: pl.Trainer = build(
         section,
         "trainer",
         callbacks=callbacks,
         logger=loggers,
-        profiler=section.pop("profiler", None) or NoProfiler(),
+        profiler=build(profiler, "trainer.profiler") if isinstance(profiler, dict) else profiler,
         default_root_dir=str(folder),
         plugins=[SafeCheckpointIO()],
         max_epochs=-1,

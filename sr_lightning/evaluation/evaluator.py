@@ -15,7 +15,7 @@ from sr_lightning.inference.predict import bicubic
 from sr_lightning.metrics.psnr_ssim import psnr_and_ssim
 
 Metric = Callable[[Tensor, Tensor], float]
-"""(1, 3, H, W) uint8 of SR and HR, shaved -> a number; NaN for an image that is too small."""
+"""(1, 3, H, W) uint8 of SR and HR, shaved -> a number; NaN for an image that is too small. See `QualityMetric`."""
 
 
 def score(prediction: Prediction, method: MethodId, metrics: Mapping[str, Metric] | None = None) -> ImageScore:
@@ -33,8 +33,11 @@ def score(prediction: Prediction, method: MethodId, metrics: Mapping[str, Metric
     psnr_y = ssim_y = math.nan
     more = dict.fromkeys(metrics or {}, math.nan)
     if image is not None:
-        a, b = (shave(x, batch.scale) for x in (image, batch.hr))
-        more = {name: float(metric(a, b)) for name, metric in (metrics or {}).items()}
+        shaved = [shave(x, batch.scale) for x in (image, batch.hr)]
+        more = {
+            name: float(metric(image, batch.lr) if getattr(metric, "takes_lr", False) else metric(*shaved))
+            for name, metric in (metrics or {}).items()
+        }
         psnr_y, ssim_y = (float(value) for value in psnr_and_ssim(image, batch.hr, shave=batch.scale))
     return ImageScore(
         set=batch.set,

@@ -183,7 +183,9 @@ def _metric(row: Record, name: str) -> str:
     if name not in row.more:
         return ""
     value = row.more[name]
-    return "n/a" if value is None or math.isnan(value) else f"{value:.4f}"
+    if value is None or math.isnan(value):
+        return "n/a"
+    return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"
 
 
 def _psnr(row: Record) -> str:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from sr_lightning.image.resize import resize
 from sr_lightning.inference.forward import apply_to_rgb, device_of
+from sr_lightning.metrics.lr_psnr import lr_psnr
 from sr_lightning.models.base import network_traits
 
 log = logging.getLogger(__name__)
@@ -42,13 +41,10 @@ def lr_consistency(net: nn.Module, scale: int) -> float:
     try:
         with torch.no_grad():
             sr = apply_to_rgb(net, lr, scale)
-            back = resize(sr.clamp(0, 1), Fraction(1, scale))
+            consistency = lr_psnr(sr.clamp(0, 1), lr)
     finally:
         net.train(was_training)
-    error = float((back - lr).square().mean())
-    if not math.isfinite(error):
-        return -math.inf
-    return math.inf if error == 0 else -10 * math.log10(error)
+    return -math.inf if math.isnan(consistency) else consistency
 
 
 def warn_if_implausible(consistency: float, path: Path) -> None:

@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class QualityMetric(Protocol):
-    """A figure for one image. The caller shaves; rounding to 8 bit is done here."""
+    """A figure for one image. The caller shaves; rounding to 8 bit is done here.
+
+    One with the attribute `takes_lr = True` is called with SR, not shaved, and the LR image in place of HR.
+    """
 
     name: str
     higher_is_better: bool
@@ -28,7 +31,7 @@ class QualityMetric(Protocol):
     smallest: int
     """Pixels that each side must have."""
 
-    def __call__(self, sr: Tensor, hr: Tensor) -> float:
+    def __call__(self, sr: Tensor, hr: Tensor, /) -> float:
         """(1, 3, H, W) twice, uint8 or floating point in [0, 1] -> the figure; NaN for an image that is too small.
 
         Raises:

@@ -10,6 +10,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.metrics.base import QualityMetric, WeightsMissingError
 from sr_lightning.metrics.dists import DISTS
 from sr_lightning.metrics.lpips import LPIPS
+from sr_lightning.metrics.lr_psnr import LRPSNR
 from sr_lightning.metrics.ms_ssim import MSSSIM
 from sr_lightning.metrics.niqe import NIQE
 from sr_lightning.metrics.perceptual import PerceptualDistance
@@ -23,6 +24,7 @@ METRICS: dict[str, Callable[[], QualityMetric]] = {
     "lpips": LPIPS,
     "dists": DISTS,
     "niqe": NIQE,
+    "lr_psnr": LRPSNR,
     "perceptual": PerceptualDistance,
     "perceptual_lite2": partial(PerceptualDistance, "efficientnet_lite2"),
     "perceptual_hed": partial(PerceptualDistance, "vgg16_hed"),

@@ -1,20 +1,18 @@
-"""An array through the network to any size, as blocks of rows, and how consistent they are with it."""
+"""An array through the network to any size, as blocks of rows."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sr_lightning.image.row_resampler import RowResampler, resampled
+from sr_lightning.image.row_resampler import resampled
 from sr_lightning.inference.upscaler import Image, Upscaler
+from sr_lightning.metrics.lr_psnr import row_pieces, unit_range
 from sr_lightning.upscaling.size import Target
-
-_ROWS = 64  # that are looked at together, so that what floating point takes stays small
 
 
 def enlarged_rows(upscaler: Upscaler, lr: Image, target: Target, dtype: type[Any]) -> Iterator[Image]:
@@ -37,56 +35,10 @@ def enlarged_rows(upscaler: Upscaler, lr: Image, target: Target, dtype: type[Any
         for block in upscaler.rows(lr, dtype):
             yield block.clip(0, 1) if block.dtype.kind == "f" else block
         return
-    rows = upscaler.rows(lr, np.float32) if target.passes else iter([_unit(lr)])
-    planes = (torch.from_numpy(part).permute(2, 0, 1) for block in rows for part in _pieces(block))
+    rows = upscaler.rows(lr, np.float32) if target.passes else iter([unit_range(lr)])
+    planes = (torch.from_numpy(part).permute(2, 0, 1) for block in rows for part in row_pieces(block))
     for resized in resampled(planes, made, target.size):
         yield _levels(resized, dtype)
-
-
-class Consistency:
-    """PSNR of the shrunken result against the image it was made from ("LR-PSNR", Lugmayr et al. 2021, NTIRE).
-
-    Args:
-        lr: (h, w, C), as it went into the network; C without alpha counts.
-        size: (H, W) of the result.
-    """
-
-    def __init__(self, lr: Image, size: tuple[int, int]) -> None:
-        self._lr = lr[..., : lr.shape[2] - (lr.shape[2] % 2 == 0)]
-        self._resampler = RowResampler(size, (lr.shape[0], lr.shape[1]))
-        self._row, self._squares = 0, 0.0
-
-    def watch(self, rows: Iterable[Image]) -> Iterator[Image]:
-        """Hands rows on, and looks at them."""
-        for block in rows:
-            for piece in _pieces(block[..., : self._lr.shape[2]]):
-                self._add(self._resampler.push(torch.from_numpy(_unit(piece)).permute(2, 0, 1)))
-            yield block
-
-    def _add(self, shrunken: Tensor) -> None:
-        stop = self._row + shrunken.shape[1]
-        expected = torch.from_numpy(_unit(self._lr[self._row : stop])).permute(2, 0, 1)
-        self._squares += float((shrunken - expected).square().sum(dtype=torch.float64))
-        self._row = stop
-
-    @property
-    def psnr(self) -> float:
-        """In dB, once all rows have passed; infinite where nothing differs."""
-        mean = self._squares / self._lr.size
-        return math.inf if mean == 0 else -10 * math.log10(mean)
-
-
-def _pieces(block: Image) -> Iterator[Image]:
-    for row in range(0, len(block), _ROWS):
-        yield block[row : row + _ROWS]
-
-
-def _unit(levels: Image) -> Image:
-    """float32 in [0, 1]."""
-    if levels.dtype.kind == "f":
-        return levels
-    unit: Image = levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
-    return unit
 
 
 def _levels(planes: Tensor, dtype: type[Any]) -> Image:

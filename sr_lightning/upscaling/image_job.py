@@ -13,7 +13,8 @@ from sr_lightning.image.encoder import FORMATS, Layout, Quality, fitted, write_i
 from sr_lightning.image.metadata import Metadata
 from sr_lightning.image.source_image import Levels, SourceImage, read_source
 from sr_lightning.inference.upscaler import Upscaler
-from sr_lightning.upscaling.enlarge import Consistency, enlarged_rows
+from sr_lightning.metrics.lr_psnr import Consistency
+from sr_lightning.upscaling.enlarge import enlarged_rows
 from sr_lightning.upscaling.history import PROGRAM, Work
 from sr_lightning.upscaling.size import Sizing
 from sr_lightning.upscaling.sources import Task

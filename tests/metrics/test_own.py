@@ -91,7 +91,7 @@ def test_own_metrics_at_validations_choose_the_best(tiny):
         ("{_target_: own_metrics.Nothing}", "cannot build own_metrics.Nothing"),
         (
             "true",
-            "found 'mine', allowed: dists, lpips, ms_ssim, niqe, perceptual, perceptual_hed",
+            "found 'mine', allowed: dists, lpips, lr_psnr, ms_ssim, niqe, perceptual, perceptual_hed",
         ),
     ],
 )

@@ -1,0 +1,107 @@
+"""LR-PSNR: whether an enlarged image, shrunk again, is the image that it was made from (Lugmayr et al. 2021, NTIRE)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sr_lightning.image.row_resampler import RowResampler
+
+Image = NDArray[Any]
+"""(H, W, C) uint8, uint16, or floating point in [0, 1]."""
+_ROWS = 64  # that are looked at together, so that what floating point takes stays small
+
+
+class LRPSNR:
+    """PSNR over RGB between the LR image and the shrunk SR image; the HR image plays no part.
+
+    The HR images of Set5 and Set14 themselves reach 51 to 59 dB, not infinity: LR is rounded to 8 bit after each pass,
+    and what is shrunk here is not.
+    """
+
+    name = "lr_psnr"
+    higher_is_better = True
+    protocol = (
+        "LR-PSNR in dB: 8-bit RGB shrunk by MATLAB's bicubic, clamped, not rounded, against the LR image, nothing "
+        "shaved; where LR was made in another way, even HR falls short"
+    )
+    smallest = 1
+    takes_lr = True
+
+    def __call__(self, sr: Tensor, lr: Tensor) -> float:
+        """(1, 3, h·s, w·s) and (1, 3, h, w), uint8 or floating point in [0, 1] -> dB; see `QualityMetric`."""
+        return lr_psnr(sr, lr)
+
+
+def lr_psnr(sr: Tensor, lr: Tensor) -> float:
+    """Consistency of an enlarged image with its LR image.
+
+    Args:
+        sr: (1, C, H, W), uint8 or floating point in [0, 1].
+        lr: (1, C, h, w), likewise.
+
+    Returns:
+        PSNR in dB over all channels and pixels; infinite where nothing differs, NaN where `sr` is not finite.
+    """
+    if sr.ndim != 4 or sr.shape[:2] != lr.shape[:2] or len(sr) != 1:
+        raise ValueError(f"expected (1, C, H, W) and (1, C, h, w), found {tuple(sr.shape)} and {tuple(lr.shape)}")
+    rows, small = (x[0].detach().permute(1, 2, 0).cpu().numpy() for x in (sr, lr))  # (1, C, H, W) -> (H, W, C)
+    consistency = Consistency(small, rows.shape[:2])
+    consistency.look_at(rows)
+    return consistency.psnr
+
+
+class Consistency:
+    """`lr_psnr` of an image whose rows arrive one block after the other.
+
+    Args:
+        lr: (h, w, C), as it went into the network; C without alpha counts.
+        size: (H, W) of the result.
+    """
+
+    def __init__(self, lr: Image, size: tuple[int, int]) -> None:
+        self._lr = lr[..., : lr.shape[2] - (lr.shape[2] % 2 == 0)]
+        self._resampler = RowResampler(size, (lr.shape[0], lr.shape[1]))
+        self._row, self._squares = 0, 0.0
+
+    def watch(self, rows: Iterable[Image]) -> Iterator[Image]:
+        """Hands rows on, and looks at them."""
+        for block in rows:
+            self.look_at(block)
+            yield block
+
+    def look_at(self, block: Image) -> None:
+        """Takes the next rows, (n, W, C)."""
+        for piece in row_pieces(block[..., : self._lr.shape[2]]):
+            shrunken = self._resampler.push(torch.from_numpy(unit_range(piece)).permute(2, 0, 1))  # (C, m, w)
+            stop = self._row + shrunken.shape[1]
+            expected = torch.from_numpy(unit_range(self._lr[self._row : stop])).permute(2, 0, 1)
+            # An LR image is clamped, too: where HR has hard edges, what is shrunk lies beyond black and white.
+            self._squares += float((shrunken.clamp(0, 1) - expected).square().sum(dtype=torch.float64))
+            self._row = stop
+
+    @property
+    def psnr(self) -> float:
+        """In dB, once all rows have passed; infinite where nothing differs."""
+        mean = self._squares / self._lr.size
+        return math.inf if mean == 0 else -10 * math.log10(mean)
+
+
+def row_pieces(block: Image) -> Iterator[Image]:
+    """A few rows at a time."""
+    for row in range(0, len(block), _ROWS):
+        yield block[row : row + _ROWS]
+
+
+def unit_range(levels: Image) -> Image:
+    """Integer levels as float32 in [0, 1]; floating point as it is."""
+    if levels.dtype.kind == "f":
+        return levels
+    unit: Image = levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
+    return unit
