@@ -28,7 +28,9 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
         UserError: The class cannot be found, does not accept the arguments, or, if it is the user's own, fails.
     """
     try:
-        return instantiate(section, **given, _convert_="all")
+        if not given:
+            return instantiate(section, _convert_="all")
+        return _call(instantiate(section | {"_partial_": True}, _convert_="all"), given)
     except (InstantiationException, TypeError) as error:
         cause: BaseException | None = error
         while cause is not None:
@@ -44,6 +46,14 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
             said = str(reason).splitlines()[0]
             raise UserError(f"{path}: cannot build {section.get('_target_')} of these sizes: {said}") from None
         raise
+
+
+def _call(constructor: Callable[..., Any], given: dict[str, Any]) -> Any:
+    """Calls with arguments that `instantiate` must not see: it would resolve `${scale}` in a text, as in a command line."""
+    try:
+        return constructor(**given)
+    except Exception as error:
+        raise InstantiationException(str(error)) from error  # as `instantiate` raises what constructors raise
 
 
 def _from_users_code(error: BaseException) -> str | None:
