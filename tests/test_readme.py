@@ -25,7 +25,8 @@ def test_a_part_of_ones_own_in_a_run(line, folder, tmp_path, monkeypatch, reques
     program, *typed = shlex.split(line, comments=True)[2:]
     assert program == "sr_lightning.train"
     data = ["data=folder", f"data.train_dir={folder}", "data.val_holdout=1", "data.batch_size=2", "data.patch_size=12"]
-    settings = ["trainer=cpu", "trainer.max_steps=2", "trainer.val_check_interval=1", "logger=csv"]
+    settings = ["trainer=cpu", "trainer.max_steps=2", "trainer.val_check_interval=1"]
+    settings += [] if "mine.Net" in line else ["logger=csv"]  # once with the loggers that a reader of it has
     assert main([*typed, *data, *settings, "hydra.run.dir=run"]) == 0
     assert (tmp_path / "run/results.json").is_file()
     seen = (tmp_path / "run/metrics.csv").read_text() + (tmp_path / "run/results.json").read_text()

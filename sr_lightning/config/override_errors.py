@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # it ships no types
 
 from sr_lightning.config.conf_files import conf_dir, describe_yaml_error
+from sr_lightning.config.cut_words import take_cut
 from sr_lightning.config.signatures import parameters
 from sr_lightning.config.suggestions import dotted_keys, find_key, suggest_key
 
@@ -27,7 +28,7 @@ _SHAPE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=\s:]*)(?P<sign2>\s*(==|=|:)
 
 def find_wrong_overrides(name: str, overrides: list[str], *, is_sweep: bool) -> list[str]:
     """Tries each override alone: groups first, then values on top of the groups that are right."""
-    findings: list[str] = []
+    findings, overrides = take_cut(name, overrides)
     groups: list[str] = []
     values: list[tuple[Override, list[str]]] = []
     for override in overrides:

@@ -59,8 +59,9 @@ def _convert_constant(value: Any, annotation: ast.Constant, module: str) -> Any:
 
 
 def _convert_union(value: Any, options: list[ast.expr], module: str) -> Any:
+    options = [option for option in options if not _is_tensor(option)] or options  # no yaml holds one
     known = [option for option in options if not _is_opaque(option, module)]
-    # `float | Tensor` in a config means a number: the class would accept anything else that is written there.
+    # `float | MyClass` in a config means a number: the class would accept anything else that is written there.
     if known and isinstance(value, bool | int | float | str | None):
         options = known
     allowed = []
@@ -70,6 +71,10 @@ def _convert_union(value: Any, options: list[ast.expr], module: str) -> Any:
         except TypeMismatch as mismatch:
             allowed.append(str(mismatch))
     raise TypeMismatch(" or ".join(dict.fromkeys(allowed)))
+
+
+def _is_tensor(annotation: ast.expr) -> bool:
+    return ast.unparse(annotation) in ("Tensor", "torch.Tensor")
 
 
 def _is_opaque(annotation: ast.expr, module: str) -> bool:

@@ -58,6 +58,20 @@ def answer(capsys, *arguments, command=main):
         (["scale:4"], "scale:4: found a ':', allowed: scale=4"),
         (["scale==4"], "allowed: scale=4"),
         (["optimizer.lr = 0.1"], "found spaces around the '=', allowed: optimizer.lr=0.1"),
+        (
+            ["seed=2", "data.batch_size", "=", "4"],
+            "data.batch_size = 4: found spaces around the '=', allowed: data.batch",
+        ),
+        (["data.batch_size=", "4"], "data.batch_size= 4: found spaces around the '=', allowed: data.batch_size=4"),
+        (["data.batch_size", "=4"], "data.batch_size =4: found spaces around the '=', allowed: data.batch_size=4"),
+        (
+            ["model={_target_:", "mine.Net,", "scale:", "4}", "sede=3"],
+            "allowed: 'model={_target_: mine.Net, scale: 4}'",
+        ),
+        (["model={_target_:", "mine.Net,", "scale:", "4}", "sede=3"], "sede: no such key; did you mean 'seed'"),
+        (["model={_target_:", "mine.Net"], "model: found '{_target_:', whose brackets"),
+        (["help"], "help: found no '='; did you mean --help?"),
+        (["src"], "src: found no '=', allowed: key=value, such as scale=2"),
         (["=3"], "found no key before the '='"),
         (['model.name="a'], "model.name: found '\"a', whose brackets, quotes or other signs cannot be read"),
         # lists and choices
@@ -103,3 +117,18 @@ def test_a_console_script_finds_the_code_beside_the_user(tmp_path, tiny):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert "Net, " in done.stdout
+
+
+def test_a_word_alone_is_taken_for_the_commands_object(capsys, tmp_path):
+    from sr_lightning.compare import main as compare
+    from sr_lightning.upscale import main as upscale
+
+    assert "photo.jpg: found no '=', allowed: key=value, such as input=photo.jpg" in answer(
+        capsys, "photo.jpg", command=upscale
+    )
+    assert "such as runs=some/run" in answer(capsys, "some/run", command=compare)
+    assert "such as checkpoint=best.ckpt" in answer(capsys, "best.ckpt", command=evaluate)
+    (tmp_path / "my photos").mkdir()
+    said = answer(capsys, "data=folder", "data.train_dir=my", "photos")
+    assert "data.train_dir=my photos: found no quotes, allowed: 'data.train_dir=my photos'" in said
+    assert "such as data=folder data.train_dir=my photos" in answer(capsys, "my photos")
