@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from sr_lightning.cli.main import run_command
 from sr_lightning.config.demo import HOST, DemoConfig
 from sr_lightning.errors import UserError
 from sr_lightning.runs.allocator import keep_large_buffers
+from sr_lightning.web.temporary_folder import temporary_folder
 
 if TYPE_CHECKING:
     from sr_lightning.web.enlarger import Enlarger
@@ -33,9 +33,9 @@ def demo(config: DemoConfig) -> None:
     """
     keep_large_buffers(config.device)
     # The images of others are on this page: nobody but this user may read what it leaves, and it leaves nothing.
-    with terminable(), tempfile.TemporaryDirectory(prefix="sr_lightning_demo_", ignore_cleanup_errors=True) as folder:
-        enlarger = _enlarger(config, Path(folder))
-        with _served(enlarger, config, Path(folder)) as address:
+    with terminable(), temporary_folder("sr_lightning_demo_") as folder:
+        enlarger = _enlarger(config, folder)
+        with _served(enlarger, config, folder) as address:
             print(f"{address}\nCtrl-C ends it", flush=True)
             threading.Event().wait()
 
@@ -66,6 +66,9 @@ def _served(enlarger: Enlarger, config: DemoConfig, folder: Path) -> Iterator[st
     import gradio
 
     logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio calls its own page to see that it is there
+    from starlette.middleware import Middleware
+
+    from sr_lightning.web.local_only import LocalOnly
     from sr_lightning.web.page import CSS, build_page, theme
 
     page = build_page(enlarger, scale=config.scale)
@@ -81,6 +84,7 @@ def _served(enlarger: Enlarger, config: DemoConfig, folder: Path) -> Iterator[st
             footer_links=[],
             ssr_mode=False,
             enable_monitoring=False,
+            app_kwargs={"middleware": [Middleware(LocalOnly)]},
             theme=theme(),
             css=CSS,
         )

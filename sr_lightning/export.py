@@ -36,6 +36,7 @@ def export(config: ExportConfig) -> None:
     from sr_lightning.builders.load_network import load_network
     from sr_lightning.exporters.card import Card
     from sr_lightning.exporters.export_network import Export
+    from sr_lightning.exporters.figures import known_figures
 
     network = load_network(config.checkpoint, model=config.model)
     scale = network.choose_scale(config.scale)
@@ -43,14 +44,15 @@ def export(config: ExportConfig) -> None:
     runner = output.with_name(f"{output.stem}_upscale.py") if config.runner else None
     _check_free([path for path in (output, runner) if path is not None], network.file, overwrite=config.overwrite)
     print(f"exporting {network.label} x{scale} as {config.format}, {config.precision} …", flush=True)
+    checksum = network.sha256
     card = Card.of(
         network.net,
         scale,
         network=network.label,
         precision=config.precision,
         weights=network.file.name,
-        sha256=network.sha256,
-        figures=_figures(network),
+        sha256=checksum,
+        figures=known_figures(network.file, checksum, scale),
     )
     with _writing(output) as part:
         proof = _write(Export(network.net, card), network, part, config)
@@ -127,13 +129,6 @@ def _check_free(paths: list[Path], checkpoint: Path, *, overwrite: bool) -> None
             raise UserError(f"output: {path} is the checkpoint itself; allowed: another output")
         if path.exists() and not overwrite:
             raise UserError(f"output: {path} is there; allowed: another output, or overwrite=true")
-
-
-def _figures(network: LoadedNetwork) -> dict[str, str]:
-    from sr_lightning.weights.pretrained import pretrained_figures, pretrained_file
-
-    name = network.file.stem
-    return pretrained_figures(name) if network.file == pretrained_file(name) else {}
 
 
 def _table(proof: list[Comparison]) -> str:

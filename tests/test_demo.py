@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import httpx
@@ -19,6 +20,7 @@ from sr_lightning.image.encoder import Layout, write_image
 from sr_lightning.image.source_image import read_source
 from sr_lightning.upscale import main as upscale
 from sr_lightning.web.enlarger import Enlarger, Weights, pretrained_weights
+from sr_lightning.web.temporary_folder import temporary_folder
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
@@ -55,7 +57,30 @@ def wide_photo(tmp_path, image):
     return tmp_path / "photo.png"
 
 
-@pytest.mark.fault("S18", "only what the page itself has made")
+def strangers_are_refused(address):
+    port = address.rstrip("/").rpartition(":")[2]
+    here = f"127.0.0.1:{port}"
+
+    def page_as(host):
+        return httpx.get(address, headers={"Host": host}, timeout=60, trust_env=False).status_code
+
+    def upload(**headers):
+        with open("photo.png", "rb") as file:
+            url = f"{address}gradio_api/upload"
+            answer = httpx.post(url, files={"files": file}, headers=headers, timeout=60, trust_env=False)
+        return answer.status_code
+
+    assert [page_as(host) for host in (here, f"localhost:{port}", "LOCALHOST", "[::1]:1")] == [200] * 4
+    strangers = ["evil.example", f"evil.example:{port}", "127.0.0.1.evil.example", "localhost@evil.example", "0.0.0.0"]
+    assert [page_as(host) for host in strangers] == [403] * 5
+    assert upload(Host=f"evil.example:{port}", Origin=f"http://evil.example:{port}") == 403
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1", f"http://{here}.evil.example", ""):
+        assert upload(Origin=origin) == 403, origin
+    assert upload(Origin=f"http://{here}") == 200
+    assert upload(Host=f"localhost:{port}", Origin=f"http://localhost:{port}") == 200
+
+
+@pytest.mark.fault("S18", "only what the page itself has made, only to itself")
 def test_an_upload_comes_back_as_upscale_writes_it(wide_photo, tmp_path, page):
     import gradio_client
 
@@ -65,6 +90,7 @@ def test_an_upload_comes_back_as_upscale_writes_it(wide_photo, tmp_path, page):
     for path in ("/etc/passwd", "../../../../etc/passwd", str(tmp_path)):
         answer = httpx.get(f"{address}gradio_api/file={path}", timeout=60, trust_env=False)
         assert answer.status_code in (403, 404), path
+    strangers_are_refused(address)
     Image.new("RGB", (40, 40)).save("large.png")
     Path("<b>no.png").write_bytes(b"junk")
     client = gradio_client.Client(address, verbose=False, download_files=str(tmp_path / "got"))
@@ -103,6 +129,37 @@ def test_an_upload_comes_back_as_upscale_writes_it(wide_photo, tmp_path, page):
     assert list((tmp_path / "temporary").iterdir()) == []
     for outside in ("googletagmanager", "fonts.googleapis", "cdnjs", "huggingface.co"):
         assert outside not in html
+
+
+def test_what_a_killed_page_leaves_the_next_one_removes(tmp_path, monkeypatch):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(shared))
+    hold = "import time; from sr_lightning.web.temporary_folder import temporary_folder as new\n"
+    hold += "with new('demo_') as folder:\n (folder / 'a.png').touch(); print(folder, flush=True); time.sleep(600)"
+    environment = os.environ | {"TMPDIR": str(shared)}
+    with subprocess.Popen([sys.executable, "-c", hold], env=environment, stdout=subprocess.PIPE, text=True) as process:
+        folder = Path(process.stdout.readline().strip())
+        with temporary_folder("demo_") as living:  # the other one lives, too
+            assert (folder / "a.png").exists()
+        assert not living.exists()
+        process.kill()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / ".lock").touch()
+    (shared / "demo_link").symlink_to(tmp_path / "elsewhere")
+    (shared / "demo_none_of_ours").mkdir()
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    assert (folder / "a.png").exists()
+    with temporary_folder("demo_") as living:
+        assert sorted(shared.iterdir()) == sorted([living, shared / "demo_link", shared / "demo_none_of_ours"])
+        assert living.stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "elsewhere" / ".lock").exists()
+
+    (shared / "demo_of_another_user").mkdir()
+    (shared / "demo_of_another_user" / ".lock").touch()
+    monkeypatch.setattr(os, "getuid", lambda: -1)
+    with temporary_folder("demo_"):
+        assert (shared / "demo_of_another_user" / ".lock").exists()
 
 
 def test_only_the_latest_results_are_kept(wide_photo, tmp_path):

@@ -1,6 +1,7 @@
 """The command, in this process: what a user types, what is written, what it answers."""
 
 import csv
+import hashlib
 import itertools
 import json
 import os
@@ -63,6 +64,8 @@ def test_a_run_leaves_what_the_contract_names(tiny, capsys):
     assert "test: none (the validation images are scored at the end)" in (run / "train.log").read_text()
     assert "Validation images, which chose the checkpoint (no data.test)" in out
     assert document["split"] == "validation"
+    checksum = hashlib.sha256((run / "checkpoints" / "best.ckpt").read_bytes()).hexdigest()
+    assert [row.get("checkpoint_sha256") for row in document["rows"]] == [None, checksum]
 
 
 def test_bicubics_row_is_an_independent_bicubic(tiny, folder):

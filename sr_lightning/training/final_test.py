@@ -17,6 +17,7 @@ from sr_lightning.data.degradations.base import lr_protocol
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
 from sr_lightning.evaluation.tables import TITLE, TRAINING, records, terminal
+from sr_lightning.files import sha256
 from sr_lightning.inference.cost import multiply_adds_on_paper
 from sr_lightning.loggers.records import log_table, log_weights
 from sr_lightning.text import LOG_ONLY, printable
@@ -55,8 +56,8 @@ def final_test(
         logger.log_metrics(figures, step=trainer.global_step)
     if not trainer.is_global_zero:
         return reached
-    checkpoint = "checkpoints/best.ckpt" if best.is_file() else None
-    facts = {module.method: {"checkpoint": checkpoint, "params": info["parameters"]}}
+    tested = {"checkpoint": "checkpoints/best.ckpt", "checkpoint_sha256": sha256(best)} if best.is_file() else {}
+    facts = {module.method: {"checkpoint": None, **tested, "params": info["parameters"]}}
     write_results(
         folder,
         scores,

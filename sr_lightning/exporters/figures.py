@@ -1,0 +1,57 @@
+"""What an exported network was measured to reach: from the table of pretrained weights, or its own run's final test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sr_lightning.metrics.psnr_ssim import PROTOCOL
+from sr_lightning.runs.record import number, read_run
+from sr_lightning.text import single_line
+from sr_lightning.weights.pretrained import pretrained_figures, pretrained_file
+
+_MOST = 100  # sets
+_LONGEST = 100  # characters of a set's name
+
+
+def known_figures(checkpoint: Path, sha256: str, scale: int) -> dict[str, str]:
+    """PSNR / SSIM on Y by test set.
+
+    Args:
+        checkpoint: The file of weights.
+        sha256: Its checksum: a run's results count only where they were measured with this very file.
+        scale: The one that is exported.
+
+    Returns:
+        Empty where nothing is known, as for a run that was not tested or has trained on since.
+    """
+    if checkpoint == pretrained_file(checkpoint.stem):
+        return pretrained_figures(checkpoint.stem)
+    if checkpoint.parent.name != "checkpoints":
+        return {}
+    results = read_run(checkpoint.absolute().parents[1]).results
+    if not results or results.get("split") == "validation":
+        return {}
+    found = (_figure(row) for row in results["rows"] if _is_of(row, sha256, scale))
+    kernel = _lr_kernel(results)
+    return dict([(f"{name}{kernel}", text) for name, text in filter(None, found)][:_MOST])
+
+
+def _is_of(row: dict[str, Any], sha256: str, scale: int) -> bool:
+    return row.get("checkpoint_sha256") == sha256 and number(row.get("scale")) == scale
+
+
+def _figure(row: dict[str, Any]) -> tuple[str, str] | None:
+    """None for a set whose figures are infinite, or no figures at all."""
+    name, psnr, ssim = row.get("set"), number(row.get("psnr_y")), number(row.get("ssim_y"))
+    if not isinstance(name, str) or psnr is None or ssim is None or not (abs(psnr) < 1000 and abs(ssim) <= 1):
+        return None
+    return single_line(name)[:_LONGEST], f"{psnr:.2f} / {ssim:.4f}".replace("/ 0.", "/ .")
+
+
+def _lr_kernel(results: dict[str, Any]) -> str:
+    """Named where the LR images were made in another way than the protocol's."""
+    protocol = results.get("protocol")
+    kernel = protocol.get("lr_kernel") if isinstance(protocol, dict) else None
+    is_usual = kernel in (None, PROTOCOL["lr_kernel"])
+    return "" if is_usual else f" (LR: {single_line(str(kernel)[:_LONGEST])})"
