@@ -17,11 +17,11 @@ class PerceptualLoss(FeatureDistance):
 class StyleLoss(PerceptualLoss):
     """Distance between Gram matrices of features: which of them occur together, wherever (Gatys et al. 2016, eq. 3).
 
-    Arguments, scaling and errors as in `PerceptualLoss`; its usual weight is far smaller than that of a
-    perceptual loss (Sajjadi et al. 2017).
+    Arguments, scaling and errors as in `PerceptualLoss`; with `window` it is wherever in a window, as in Sajjadi et
+    al. 2017. Its usual weight is far smaller than that of a perceptual loss (likewise).
     """
 
     def _compared(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C, C)."""
-        flat = features.flatten(2)  # (N, C, h·w)
-        return flat @ flat.transpose(1, 2) / flat.shape[2]
+        """(N, C, h, w) -> (N, rows, columns, C, C)."""
+        windows = self._windows(features).permute(0, 2, 3, 1, 4)  # (N, rows, columns, C, positions)
+        return windows @ windows.transpose(-1, -2) / windows.shape[-1]

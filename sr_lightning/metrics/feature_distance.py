@@ -42,6 +42,11 @@ class FeatureDistance(nn.Module):
         distance: `l1`, or `l2` for the mean square.
         unit_norm: Compare features of unit length over the channels of each position, as LPIPS does (Zhang et al.
             2018, eq. 1), so that where an image has little contrast counts as much as where it has much.
+        window: None compares each feature at its place, so that where a texture cannot be known its median, a blur, is
+            best. Otherwise the features of a window of so many positions a side are sorted by value, channel by
+            channel, and compared: it is asked that as much of a texture is there, not where. With `l1` that is the
+            Wasserstein distance of each channel in one dimension (Delbracio et al. 2021, there of the whole image).
+            What does not fill a window at the right and the bottom is left out.
         shift: Largest shift in pixels, down and to the right, of what the backbone sees; drawn for each call in
             training, the same for both images. Strided layers see some pixels more often than others, and a network
             that is trained on one grid of them draws that grid.
@@ -60,6 +65,7 @@ class FeatureDistance(nn.Module):
         activation: Activation = "before",
         distance: Distance = "l1",
         unit_norm: bool = False,
+        window: int | None = None,
         shift: int = 0,
         precision: Precision = "float32",
         weights: str | None = None,
@@ -67,6 +73,8 @@ class FeatureDistance(nn.Module):
         super().__init__()
         if shift < 0:
             raise UserError(f"loss.perceptual.shift: found {shift}, allowed: pixels, 0 and more")
+        if window is not None and window < 2:
+            raise UserError(f"loss.perceptual.window: found {window}, allowed: positions, 2 and more, or null")
         for layer, weight in (layers or {}).items():
             if not math.isfinite(weight) or weight < 0:
                 raise UserError(f"loss.perceptual.layers.{layer}: found {weight}, allowed: 0 and more")
@@ -74,7 +82,7 @@ class FeatureDistance(nn.Module):
         if wanted is not None and not wanted:
             raise UserError("loss.perceptual.layers: all weights are 0; allowed: at least one above 0, or null")
         self._squared, self._unit_norm, self._is_bf16 = distance == "l2", unit_norm, precision == "bf16"
-        self._shift = shift
+        self._shift, self._window = shift, window
         features = _built(backbone, None if wanted is None else list(wanted), activation, weights)
         features.requires_grad_(False).eval()
         # In a tuple, so that torch does not take it for a part of this module.
@@ -125,7 +133,13 @@ class FeatureDistance(nn.Module):
 
     def _compared(self, features: Tensor) -> Tensor:
         """The form in which features, (N, C, h, w), are compared."""
-        return features
+        return features if self._window is None else self._windows(features).sort(dim=-1).values
+
+    def _windows(self, features: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, rows, columns, positions); without windows the whole image is one."""
+        height, width = (min(self._window or length, length) for length in features.shape[2:])
+        windows = features.unfold(2, height, height).unfold(3, width, width)  # (N, C, rows, columns, height, width)
+        return windows.flatten(4)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Called by `.to()`, `.cuda()` …: the backbone follows to the device, but stays float32."""

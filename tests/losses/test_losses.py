@@ -6,12 +6,13 @@ import math
 
 import pytest
 import torch
+from scipy.stats import wasserstein_distance
 from torch import nn
 from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import resize
-from sr_lightning.losses import CharbonnierLoss, CompositeLoss, L1Loss, L2Loss, PerceptualLoss
+from sr_lightning.losses import CharbonnierLoss, CompositeLoss, L1Loss, L2Loss, PerceptualLoss, StyleLoss
 from sr_lightning.metrics.backbones import EfficientNetLiteFeatures, VGGFeatures
 
 
@@ -279,6 +280,49 @@ def test_features_of_unit_length(features):
     a, b = (F.normalize(features(x)["shallow"], dim=1) for x in (sr, hr))
     scaled = PerceptualLoss(features, layers={"shallow": 1.0}, unit_norm=True)._factors["shallow"]
     assert loss(sr, hr).item() == pytest.approx(scaled * (a - b).abs().mean().item(), rel=1e-5)
+
+
+class Pixels(nn.Module):
+    """A backbone whose features are the pixels."""
+
+    def forward(self, x):
+        return {"pixels": x}
+
+
+@pytest.mark.parametrize("window", [4, 100])
+def test_sorted_features_are_a_wasserstein_distance(window):
+    """SciPy's, of each channel of each window; what is left over at the right and the bottom does not count."""
+    loss = PerceptualLoss(Pixels(), window=window)
+
+    def expected(sr, hr):
+        side = min(window, sr.shape[-1])
+        pieces = [
+            wasserstein_distance(
+                sr[n, c, y : y + side, x : x + side].ravel(), hr[n, c, y : y + side, x : x + side].ravel()
+            )
+            for n in range(sr.shape[0])
+            for c in range(3)
+            for y in range(0, sr.shape[2] - side + 1, side)
+            for x in range(0, sr.shape[3] - side + 1, side)
+        ]
+        return sum(pieces) / len(pieces)
+
+    pairs = [tuple(torch.rand(2, 3, 10, 10).numpy() ** power for power in (1, k)) for k in (2, 3)]
+    found = [float(loss(*map(torch.from_numpy, pair))) for pair in pairs]  # of an unknown unit
+    assert found[0] / found[1] == pytest.approx(expected(*pairs[0]) / expected(*pairs[1]), rel=1e-4)
+
+
+def test_a_texture_may_move_within_a_window_and_no_further():
+    loss, style = PerceptualLoss(Pixels(), window=4), StyleLoss(Pixels(), window=4)
+    hr = torch.rand(1, 3, 8, 8)
+    inside = hr.unflatten(3, (2, 4)).flip(4).flatten(3)  # (1, 3, 8, 2·4), each four columns mirrored
+    across = hr.flip(3)
+    assert float(loss(inside, hr)) == 0
+    assert float(style(inside, hr)) == pytest.approx(0, abs=1e-6)
+    assert float(loss(across, hr)) > 0.01
+    assert float(style(across, hr)) > 0.01
+    with pytest.raises(UserError, match=r"loss.perceptual.window: found 1, allowed"):
+        PerceptualLoss(Pixels(), window=1)
 
 
 def test_the_shift_is_drawn_in_training_and_the_same_for_both_images(features):
