@@ -296,14 +296,12 @@ def test_sorted_features_are_a_wasserstein_distance(window):
 
     def expected(sr, hr):
         side = min(window, sr.shape[-1])
+        corners = [(y, x) for y in range(0, 10 - side + 1, side) for x in range(0, 10 - side + 1, side)]
         pieces = [
-            wasserstein_distance(
-                sr[n, c, y : y + side, x : x + side].ravel(), hr[n, c, y : y + side, x : x + side].ravel()
-            )
-            for n in range(sr.shape[0])
+            wasserstein_distance(*(image[n, c, y : y + side, x : x + side].ravel() for image in (sr, hr)))
+            for n in range(2)
             for c in range(3)
-            for y in range(0, sr.shape[2] - side + 1, side)
-            for x in range(0, sr.shape[3] - side + 1, side)
+            for y, x in corners
         ]
         return sum(pieces) / len(pieces)
 
