@@ -39,7 +39,7 @@ metrics
 models optim
 config
 image
-weights distributed files
+weights distributed files hardware
 errors
 text __version__
 """

@@ -18,6 +18,7 @@ from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.config.signatures import parameters
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
+from sr_lightning.hardware import is_fast_in_bf16
 from sr_lightning.models.base import min_size, network_traits
 
 if TYPE_CHECKING:
@@ -218,10 +219,7 @@ def resolve_precision(precision: str | int | None, accelerator: str) -> str | in
     """`auto`: bf16-mixed where the hardware computes in it, else 32."""
     if precision != "auto":
         return precision
-    if torch.cuda.is_available() and accelerator in ("auto", "gpu", "cuda"):
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    elif accelerator in ("auto", "cpu"):
-        fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    else:
-        fast = False
-    return "bf16-mixed" if fast else "32-true"
+    if accelerator not in ("auto", "cpu", "gpu", "cuda"):
+        return "32-true"
+    device = torch.device("cuda" if torch.cuda.is_available() and accelerator != "cpu" else "cpu")
+    return "bf16-mixed" if is_fast_in_bf16(device) else "32-true"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sr_lightning.errors import FailedError, UserError
+from sr_lightning.hardware import is_fast_in_bf16
 from sr_lightning.image.color import SYMMETRIES, dihedral, inverse_dihedral
 from sr_lightning.image.resize import enlarge, resize
 from sr_lightning.inference.blending import blended_rows
@@ -255,13 +256,6 @@ class Upscaler:
         for _ in range(self.back_projection):
             y = y + enlarge(x - resize(y, Fraction(1, self.scale)), self.scale)
         return y
-
-
-def is_fast_in_bf16(device: torch.device) -> bool:
-    """Whether the hardware computes in bfloat16, instead of converting to and fro."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _is_finite(x: Tensor) -> bool:

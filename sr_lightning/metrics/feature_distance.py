@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
+from sr_lightning.hardware import is_fast_in_bf16
 from sr_lightning.metrics.backbones import Activation, EfficientNetLiteFeatures, VGGFeatures
 
 Backbone = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "vgg16", "vgg19", "vgg16_hed"]
 Distance = Literal["l1", "l2"]
-Precision = Literal["float32", "bf16"]
+Precision = Literal["float32", "bf16", "auto"]
 
 
 class FeatureDistance(nn.Module):
@@ -50,7 +51,8 @@ class FeatureDistance(nn.Module):
         shift: Largest shift in pixels, down and to the right, of what the backbone sees; drawn for each call in
             training, the same for both images. Strided layers see some pixels more often than others, and a network
             that is trained on one grid of them draws that grid.
-        precision: `bf16` computes features in bfloat16: faster where the hardware is, and good enough to train on.
+        precision: `bf16` computes features in bfloat16, which is good enough to train on; `auto` where the hardware is
+            fast in it.
         weights: File with the backbone's weights.
 
     Raises:
@@ -81,7 +83,7 @@ class FeatureDistance(nn.Module):
         wanted = None if layers is None else {layer: weight for layer, weight in layers.items() if weight > 0}
         if wanted is not None and not wanted:
             raise UserError("loss.perceptual.layers: all weights are 0; allowed: at least one above 0, or null")
-        self._squared, self._unit_norm, self._is_bf16 = distance == "l2", unit_norm, precision == "bf16"
+        self._squared, self._unit_norm, self._precision = distance == "l2", unit_norm, precision
         self._shift, self._window = shift, window
         features = _built(backbone, None if wanted is None else list(wanted), activation, weights)
         features.requires_grad_(False).eval()
@@ -124,7 +126,8 @@ class FeatureDistance(nn.Module):
 
     def _features(self, x: Tensor) -> dict[str, Tensor]:
         """(N, 3, H, W) -> {layer: what is compared, float32}."""
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self._is_bf16):
+        is_bf16 = self._precision == "bf16" or (self._precision == "auto" and is_fast_in_bf16(x.device))
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=is_bf16):
             found = self.backbone(x)
         compared = {layer: features.float() for layer, features in found.items()}
         if self._unit_norm:
