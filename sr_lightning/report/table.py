@@ -12,6 +12,7 @@ from sr_lightning.report.entries import BICUBIC, LOWER_IS_BETTER, At
 from sr_lightning.report.ranking import Group, Ranked
 
 TITLES = {"psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", "lpips": "LPIPS", "dists": "DISTS", "niqe": "NIQE"}
+TITLES |= {"ms_ssim": "MS-SSIM", "lr_psnr": "LR-PSNR"}
 _WIDE = 2  # sets beside which SSIM still fits 80 columns
 
 

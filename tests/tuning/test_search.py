@@ -229,12 +229,22 @@ def test_without_optuna_its_extra_is_named(monkeypatch, capsys):
     assert "pip install 'sr_lightning[tune]'" in capsys.readouterr().err
 
 
-def test_trials_go_to_one_group_of_weights_and_biases():
-    assert main(["+search.loss.beta=[1e-4,1,log]", "study=mine", "n_trials=1", "objectives=[gain,perceptual]"]) == 0
-    typed = json.loads((STUDY / "0/.hydra/config.yaml").read_text())
-    assert typed["logger.wandb.group"] == "mine"
-    assert typed["logger.wandb.job_type"] == "trial"
-    assert "PerceptualDistance" in typed["callbacks.perceptual"]
+@pytest.mark.parametrize(
+    ("typed", "key", "value"),
+    [
+        ([], "val_metrics", "[perceptual]"),
+        (["val_metrics=[ms_ssim]"], "val_metrics", "[ms_ssim,perceptual]"),
+        (["val_metrics=[perceptual]"], "val_metrics", "[perceptual]"),
+        (["+val_metrics.mine={_target_: torch.nn.L1Loss}"], "val_metrics.perceptual", "true"),
+    ],
+)
+def test_trials_go_to_one_group_and_measure_the_second_objective(typed, key, value):
+    objectives = ["objectives=[gain,perceptual]", "n_trials=1", "study=mine"]
+    assert main(["+search.loss.beta=[1e-4,1,log]", *objectives, *typed]) == 0
+    found = json.loads((STUDY / "0/.hydra/config.yaml").read_text())
+    assert found["logger.wandb.group"] == "mine"
+    assert found["logger.wandb.job_type"] == "trial"
+    assert found[key] == value
 
 
 @pytest.mark.fault("T24", "refused: the trials of a study whose records are gone are not another's")
