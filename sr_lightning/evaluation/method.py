@@ -162,7 +162,7 @@ def network_method(
         scales=scales,
         checkpoint=checkpoint,
         config=config,
-        params=sum(p.numel() for p in net.parameters()),
+        params=sum(p.numel() for p in net.parameters()) or None,  # an exported one tells none
         seed=seed if type(seed := config.get("seed")) is int else None,
         trained_on=", ".join(training_sets(config)),
     )

@@ -97,7 +97,7 @@ def cost(comparison: Comparison, group: Group) -> Block:
             ]
         )
     kept = [0, 1, *(i for i in range(2, len(columns)) if any(row[i] for row in rows))]
-    return Block("Cost", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    return Block(f"x{group.scale}, cost", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
 def multiply_adds(figures: Any, scale: int) -> float | None:
