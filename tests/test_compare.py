@@ -111,6 +111,8 @@ def test_links_out_of_the_folder_are_not_written_through(tmp_path, capsys):
     ("typed", "said"),
     [
         (["runs=nowhere"], "runs: nowhere is not there"),
+        (["runs=a,empty"], "or a glob; several are a list, runs=[a,empty]"),
+        (["runs=a", "max_images=1,2"], "found 1,2, allowed: one value or a list max_images=[1,2]\n"),
         (["runs=empty"], "runs: empty holds no runs"),
         (["runs=a", "rank_by=psnr"], "rank_by: found 'psnr', did you mean 'psnr_y'?"),
         (["runs=a", "rank_by=lpips"], "which none of these runs has recorded; allowed: psnr_y, ssim_y"),
