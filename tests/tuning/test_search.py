@@ -18,6 +18,13 @@ from sr_lightning.tuning import trial_run
 STUB = Path(__file__).parents[1] / "helpers/stub_trial.py"
 BETA = ["+search.loss.beta=[1e-4,1,log]", "logger=csv", "study=mine"]
 STUDY = Path("runs/tune/mine")
+HOLD = """
+import pathlib, sys
+from sr_lightning.runs.lock import locked
+with locked(pathlib.Path(sys.argv[1]), "study"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -175,6 +182,30 @@ def test_a_trial_that_was_finished_when_the_study_was_killed_is_not_trained_agai
     (STUDY / "1/results.json").write_text(json.dumps({"objective": 9.0, "rows": [{"method": "EDSR", "params": 1}]}))
     assert main([*BETA, "n_trials=2"]) == 0
     assert recorded()[1].value == 9.0
+
+
+def test_a_trial_that_an_earlier_call_has_left_is_not_said_to_run(capsys):
+    assert main([*BETA, "n_trials=1"]) == 0
+    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{STUDY.absolute()}/study.db")
+    study.ask({"loss.beta": optuna.distributions.FloatDistribution(1e-4, 1, log=True)})
+    capsys.readouterr()
+    assert main([*BETA, "n_trials=2", "timeout=1e-9"]) == 0
+    assert "study mine: 1 done, 1 stopped;" in capsys.readouterr().out
+    assert states() == ["COMPLETE", "RUNNING"]
+
+
+def test_two_calls_in_one_folder_are_refused(capsys):
+    STUDY.mkdir(parents=True, exist_ok=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(STUDY.absolute())], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    try:
+        assert main([*BETA, "n_trials=1"]) == 2
+    finally:
+        holder.communicate()
+    assert "study: runs/tune/mine is in use by another run (process" in capsys.readouterr().err
+    assert main([*BETA, "n_trials=1"]) == 0
 
 
 def test_values_that_were_tried_are_not_trained_again(capsys):
