@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +50,12 @@ def compare(config: CompareConfig) -> None:
         raise UserError(f"rank_by: found {config.rank_by}, which none of these runs has recorded; allowed: {has}")
     formats.show(found)
     with output.locked():
+        log = _log(config, output.folder)
         names = _write(found, output, config)
+        log(list(output.written), formats.spreadsheet(found))
     print(f"\nfolder  {shown(output.folder)}\nfiles   {', '.join(names)}")
+    if any(section.get("mode") == "offline" for section in config.logger.values()):
+        print(f"W&B     wandb sync {shown(output.folder / 'wandb/latest-run')}")
 
 
 def _write(found: Comparison, output: Output, config: CompareConfig) -> list[str]:
@@ -72,6 +76,15 @@ def _write(found: Comparison, output: Output, config: CompareConfig) -> list[str
         names.append("compare.html")
     output.finish()
     return names
+
+
+def _log(config: CompareConfig, folder: Path) -> Callable[[Sequence[str], str], None]:
+    """What keeps the files in Weights & Biases where it is asked for."""
+    if not config.logger:  # the builders need torch
+        return lambda names, spreadsheet: None
+    from sr_lightning.builders.loggers import build_comparison_log
+
+    return build_comparison_log(config.logger, folder, _command(config))
 
 
 def _plots(found: Comparison) -> Iterator[Plot]:

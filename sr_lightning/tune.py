@@ -16,8 +16,6 @@ from sr_lightning.errors import UserError
 from sr_lightning.runs.lock import locked
 from sr_lightning.text import shown
 
-_PERCEPTUAL = "+callbacks.perceptual={_target_: sr_lightning.callbacks.PerceptualDistance}"
-
 
 def tune(config: TuneConfig, arguments: Arguments) -> None:
     """Begins or continues a study and prints what came of it.
@@ -67,7 +65,10 @@ def tune(config: TuneConfig, arguments: Arguments) -> None:
 
 def _own_overrides(config: TuneConfig, name: str) -> list[str]:
     """What a trial has beside that which the user types: its place in Weights & Biases, and what is measured."""
-    own = [_PERCEPTUAL] if "perceptual" in config.objectives and "perceptual" not in config.train.callbacks else []
+    measured, own = config.train.val_metrics or {}, []
+    if "perceptual" in config.objectives and "perceptual" not in measured:
+        are_ours = not any(measured.values())  # a list of names takes no further key
+        own = [f"val_metrics=[{','.join([*measured, 'perceptual'])}]" if are_ours else "++val_metrics.perceptual=true"]
     if "wandb" in config.train.logger:
         own += [f"++logger.wandb.group={name}", "++logger.wandb.job_type=trial"]
     return own

@@ -4,17 +4,20 @@ import base64
 import io
 import json
 import re
+import shlex
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from helpers.evaluations import QUICK, by_scikit_image, only_run, per_image, save_network
 from helpers.run_folders import make_run, make_sweep
+from helpers.wandb_offline import wandb_records
 from sr_lightning.compare import main
 from sr_lightning.evaluate import main as evaluate
 
@@ -108,6 +111,8 @@ def test_links_out_of_the_folder_are_not_written_through(tmp_path, capsys):
     ("typed", "said"),
     [
         (["runs=nowhere"], "runs: nowhere is not there"),
+        (["runs=a,empty"], "or a glob; several are a list, runs=[a,empty]"),
+        (["runs=a", "max_images=1,2"], "found 1,2, allowed: one value or a list max_images=[1,2]\n"),
         (["runs=empty"], "runs: empty holds no runs"),
         (["runs=a", "rank_by=psnr"], "rank_by: found 'psnr', did you mean 'psnr_y'?"),
         (["runs=a", "rank_by=lpips"], "which none of these runs has recorded; allowed: psnr_y, ssim_y"),
@@ -211,3 +216,84 @@ def test_an_evaluation_and_a_run_stand_on_one_page(trained, tmp_path):
     assert group["methods"][:2] == ["HR", "bicubic"]
     assert len(group["methods"]) == 4
     assert all(None not in image["src"] for image in group["images"])
+
+
+OWN_NET = """
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, scale, gain):
+        super().__init__()
+        self.scale, self.weight = scale, nn.Parameter(torch.tensor(gain))
+
+    def forward(self, x):
+        return self.weight * nn.functional.interpolate(x, scale_factor=self.scale)
+"""
+
+
+def test_a_network_of_ones_own_is_shown_by_the_line_that_is_told(trained, folder, tmp_path, monkeypatch, capsys):
+    """Nothing is run because a file names it; classes of sections that are not built do not matter at all."""
+    (tmp_path / "own_net.py").write_text(OWN_NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    path = trained / "1/.hydra/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    section = {"_target_": "own_net.Net", "scale": "${scale}", "gain": 0.5}
+    path.write_text(
+        yaml.safe_dump(config | {"model": section, "callbacks": {"mine": {"_target_": "own_net.Callback"}}})
+    )
+    stored = {"model": section | {"scale": 4}, "scale": [4], "seed": 1, "data": {"train_dir": ["/x/T91"]}}
+    state = {"state_dict": {"net.weight": torch.tensor(0.5)}, "sr_lightning": {"format": 1, "config": stored}}
+    torch.save(state, trained / "1/checkpoints/best.ckpt")
+    assert main(["runs=runs/1", "output=out", "plots=false", "device=cpu"]) == 0
+    assert "own_net" not in sys.modules
+    line = capsys.readouterr().out.partition("named in runs, too: ")[2].splitlines()[0]
+    typed = shlex.split(line)
+    assert typed[:4] == ["python", "-m", "sr_lightning.evaluate", "checkpoint=runs/1"]
+    assert evaluate([*typed[3:], f"+data.test.Mine={folder}", *QUICK]) == 0
+    run = only_run()
+    monkeypatch.delitem(sys.modules, "own_net")
+    assert main([f"runs=[runs/2,{run}]", "output=out", "plots=false", "device=cpu"]) == 0
+    assert "own_net" not in sys.modules
+    (group,) = data_of(tmp_path / "out/compare.html")["groups"]
+    assert len(group["methods"]) == 4
+    assert all(None not in image["src"] for image in group["images"])
+
+
+def test_table_and_page_are_an_artifact_of_weights_and_biases(tmp_path, capsys):
+    """Read back from the offline run; the same command again is the same W&B run, in the sweep's group."""
+    make_sweep(tmp_path / "runs/sweep/s")
+    ids = []
+    for plots in ("plots=true", "plots=false"):
+        assert main(["runs=runs/sweep/s", "images=false", plots, "logger=wandb"]) == 0
+        assert "wandb sync runs/sweep/s/compare/wandb/latest-run" in capsys.readouterr().out
+        where, found = wandb_records(tmp_path / "runs/sweep/s/compare")
+        (run,) = found["run"]
+        assert (run["job_type"], run["run_group"], run["display_name"]) == ("compare", "s", "s/compare")
+        assert "sr_lightning.compare runs=runs/sweep/s" in run["notes"]
+        (kept,) = (artifact for artifact in found["artifact"] if artifact["type"] == "comparison")
+        names = {file["path"] for file in kept["manifest"]["contents"]}
+        assert {"table.md", "table.tex", "table.csv", "compare.html"} <= names
+        assert ("plots/x4_curves.svg" in names) == (plots == "plots=true")
+        (table,) = (where / "files/media/table/compare").glob("runs*.json")
+        table = json.loads(table.read_text())
+        column = dict(zip(table["columns"], zip(*table["data"], strict=True), strict=True))
+        assert column["loss.beta"][:2] == (0, 0)
+        assert column["status"].count("failed") == 1
+        ids.append(run["run_id"])
+        shutil.move(where, tmp_path / plots)
+    assert ids[0] == ids[1]
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("logger=tensorboard", "logger.tensorboard: found sr_lightning.loggers."),
+        ("logger.wandb.mode=offlin", "logger.wandb.mode: found 'offlin'"),
+        ("logger.wandb.mode=online", "logger.wandb.mode: online needs an API key"),
+    ],
+)
+def test_where_a_comparison_cannot_go(typed, said, tmp_path, capsys):
+    make_run(tmp_path / "a")
+    assert main(["runs=a", *FAST, *([] if "wandb" not in typed else ["logger=wandb"]), typed]) == 2
+    assert said in capsys.readouterr().err

@@ -8,7 +8,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from PIL import Image
 from torch import nn
 
 from helpers.equality import bit_identical
+from helpers.wandb_offline import wandb_records
 from sr_lightning.builders.training import build_optimizer
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.train import main
@@ -430,18 +430,6 @@ def test_the_images_of_the_paired_preset(folder, tiny):
     settings = [a for a in tiny if a != "data=folder"]
     assert main(["data=paired", f"data.train_lr_dir={lr.parent}/X{{scale}}", *settings]) == 0
     assert json.loads((only_run() / "results.json").read_text())["rows"][0]["images"] == 2
-
-
-def wandb_records(job):
-    """What an offline run holds, read by W&B's own reader: type -> records."""
-    (path,) = (job / "wandb").glob("offline-run-*")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    found = {}
-    for line in done.stdout.splitlines():
-        record = json.loads(line)
-        found.setdefault(record["type"], []).append(record[record["type"]])
-    return path, found
 
 
 def test_wandb_offline_can_be_read_back(tiny, monkeypatch):

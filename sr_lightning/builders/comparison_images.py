@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 import torch
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from sr_lightning.builders.comparison_methods import comparison_method, saved_section
 from sr_lightning.builders.components import build
-from sr_lightning.builders.load_network import load_network
 from sr_lightning.config.findings import refuse
 from sr_lightning.config.path_check import set_findings
 from sr_lightning.data.datasets import EvalImages
@@ -23,16 +19,13 @@ from sr_lightning.data.image_sets import SetFinder
 from sr_lightning.data.images import Images
 from sr_lightning.distributed.process_group import Place
 from sr_lightning.errors import FailedError, UserError
-from sr_lightning.evaluation.method import BicubicMethod, Method, network_method
+from sr_lightning.evaluation.method import BicubicMethod, Method
 from sr_lightning.evaluation.predictions import predict
-from sr_lightning.evaluation.saved_predictions import match_saved_images
-from sr_lightning.files import inside
 from sr_lightning.image.resize import Kernel
 from sr_lightning.metrics.psnr_ssim import psnr_and_ssim
 from sr_lightning.report.entries import At, Entry, Image, plain_name
 from sr_lightning.report.images import MOST_METHODS, Pixels, Versions
 from sr_lightning.report.ranking import Group
-from sr_lightning.runs.saved_config import read_saved_config
 from sr_lightning.text import enumerated, spreadsheet_cell
 
 Wanted = Sequence[tuple[At, Image]]
@@ -66,7 +59,7 @@ def make_versions(group: Group, wanted: Wanted, *, device: str, cache_dir: str) 
         base |= {(at, image): bicubic[image] for image in own}
         for number, ranked in enumerate(group.ranked[:MOST_METHODS]):
             try:
-                method = _method(ranked.contender.first, group.scale, images)
+                method = comparison_method(ranked.contender.first, group.scale, images)
                 made = _predictions(method, images, own, degrade, place)
             except (UserError, FailedError, OSError) as error:
                 notes.append(f"{ranked.contender.label}: no images on {at.set} x{at.scale}: {error}")
@@ -121,10 +114,9 @@ def _recorded_name(path: Path) -> str:
 
 
 def _open_set(run: Entry, at: At, cache_dir: str) -> tuple[EvalImages, Degradation]:
-    config = _config(run)
-    data = _plain(config, "data")
+    data = saved_section(run, "data", beside="paths")
     entries = {**_section(data.get("val")), **_section(data.get("test"))}
-    root = _plain(config, "paths").get("data")
+    root = saved_section(run, "paths").get("data")
     entry = entries.get(at.set, f"{root}/test/{at.set}" if root else None)
     extensions, kernel = data.get("extensions") or EXTENSIONS, data.get("kernel") or "bicubic"
     refuse([*_data_findings(at.set, entry, extensions, kernel)])
@@ -151,41 +143,8 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _config(run: Entry) -> DictConfig:
-    """The saved config, in which nothing may be named that would run a stranger's code."""
-    return read_saved_config(inside(run.folder, ".hydra/config.yaml"), [])
-
-
-def _plain(config: DictConfig, key: str) -> dict[str, Any]:
-    section = config.get(key)
-    if not isinstance(section, DictConfig):
-        return {}
-    try:
-        found = OmegaConf.to_container(section, resolve=True)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{key}: {str(error).splitlines()[0]}") from None
-    return _section(found)
-
-
 def _section(value: Any) -> dict[str, Any]:
     return {str(key): entry for key, entry in value.items()} if isinstance(value, dict) else {}
-
-
-def _method(run: Entry, scale: int, images: EvalImages) -> Method:
-    if run.predictions is not None:
-        return match_saved_images(run.method, run.predictions, images)
-    if run.is_training:
-        checkpoint = str(inside(run.folder, run.checkpoint or "checkpoints/last.ckpt"))
-    else:
-        checkpoint = run.checkpoint or ""
-    if not checkpoint or (not run.is_training and os.sep in checkpoint and not os.path.exists(checkpoint)):
-        raise UserError(f"{checkpoint or 'its checkpoint'} is not there any more")
-    model = None if run.is_training else _plain(_config(run), "model") or None
-    network = load_network(checkpoint, model=model)
-    method = network_method(run.method, network.net, (scale,), checkpoint, network.training)
-    tile = run.protocol.get("tile", "None")
-    ensemble = run.protocol.get("self_ensemble") == "True"
-    return replace(method, self_ensemble=ensemble, tile=int(tile) if tile.isdecimal() else None)
 
 
 def _predictions(

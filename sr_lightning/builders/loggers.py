@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import csv
+import io
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sr_lightning.builders.components import build_parts
@@ -87,6 +90,36 @@ def build_evaluation_log(config: EvaluateConfig, run: Run, *, rank: int) -> Call
         try:
             log_evaluation(loggers, evaluation, settings)
             exit_code = 1 if evaluation.refusals else 0
+        finally:
+            finish_wandb(exit_code=exit_code)
+
+    return log
+
+
+def build_comparison_log(
+    sections: dict[str, dict[str, Any]], folder: Path, command: str
+) -> Callable[[Sequence[str], str], None]:
+    """A function that logs the files of a comparison, and the rows of its spreadsheet.
+
+    Args:
+        sections: The section `logger`.
+        folder: That of the comparison.
+        command: Its command line.
+
+    Raises:
+        UserError: A logger cannot be built, or W&B cannot be reached; said before the images take their time.
+    """
+    group = folder.absolute().parent.name if folder.name == "compare" else None  # of the sweep that it lies in
+    loggers = build_loggers(sections, Run(folder, command, group), job_type="compare", tags=[])
+
+    def log(names: Sequence[str], spreadsheet: str) -> None:
+        from sr_lightning.loggers.records import log_comparison
+        from sr_lightning.loggers.weights_and_biases import finish_wandb
+
+        exit_code = 1
+        try:
+            log_comparison(loggers, folder, names, list(csv.DictReader(io.StringIO(spreadsheet))))
+            exit_code = 0
         finally:
             finish_wandb(exit_code=exit_code)
 

@@ -8,7 +8,6 @@ from sr_lightning.callbacks.gradient_norm import GradientNorm
 from sr_lightning.callbacks.logged_steps import StepConnector, is_logged
 from sr_lightning.callbacks.non_finite import NonFiniteGuard
 from sr_lightning.callbacks.order import in_order
-from sr_lightning.callbacks.perceptual_distance import PerceptualDistance
 from sr_lightning.callbacks.pictures import Pictures
 from sr_lightning.callbacks.progress import Progress
 from sr_lightning.callbacks.safe_stop import SafeStop
@@ -22,7 +21,6 @@ __all__ = [
     "GradientNorm",
     "NonFiniteGuard",
     "PendingValidation",
-    "PerceptualDistance",
     "Pictures",
     "Progress",
     "SafeStop",

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sr_lightning.cli.beside import Beside, stop_is_asked, stopping_jobs
 from sr_lightning.cli.commands import COMMANDS, Command
@@ -85,7 +85,8 @@ class Session:
     def _run_sweep_job(self, settings: Any, folder: Path, config: DictConfig, sweep: Sweep) -> float | None:
         """One job of a sweep. Its failure ends no other job, so that it is written down and not raised."""
         number, subfolder = int(settings.job.num), os.path.relpath(folder, sweep.folder)
-        overrides = as_typed(list(settings.overrides.task))
+        # As typed: an interpolation is the same in all jobs, what it comes to is not.
+        overrides = as_typed(cast("list[str]", OmegaConf.to_container(settings.overrides.task, resolve=False)))
         begun = self.earlier.get(str(number))
         if isinstance(begun, Finished):
             return begun.objective

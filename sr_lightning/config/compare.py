@@ -11,10 +11,11 @@ from omegaconf import DictConfig
 from sr_lightning.config.conf_files import resolved
 from sr_lightning.config.findings import fill_schema, refuse
 from sr_lightning.config.schema import PathsConfig
-from sr_lightning.config.train import checked_paths
+from sr_lightning.config.signatures import table_keys
+from sr_lightning.config.train import checked_parts, checked_paths
+from sr_lightning.config.wandb_check import WANDB, wandb_findings
 from sr_lightning.text import nearest
 
-METRICS = ("psnr_y", "ssim_y", "lpips", "dists", "niqe", "ms_ssim", "lr_psnr")
 _SWITCHES = ("plots", "page", "images")
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
@@ -33,6 +34,7 @@ class CompareConfig:
     page_mb: float
     device: str
     seed: int
+    logger: dict[str, dict[str, Any]]
     paths: PathsConfig
 
 
@@ -49,7 +51,14 @@ def check_compare(config: DictConfig) -> CompareConfig:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
     findings: list[str] = []
-    found = fill_schema(CompareConfig, resolved(config), findings)
+    found = fill_schema(CompareConfig, {"logger": {}} | resolved(config), findings)  # logger=csv has no keys
+    found.logger = checked_parts("logger", found.logger, findings)
+    findings += wandb_findings(found.logger)
+    findings += [
+        f"logger.{name}: found {section.get('_target_')}, allowed: logger=wandb, which keeps the files; logger=csv"
+        for name, section in found.logger.items()
+        if isinstance(section, dict) and section.get("_target_") != WANDB
+    ]
     found.paths = checked_paths(found.paths, findings)
     runs: Any = [found.runs] if isinstance(found.runs, str) else found.runs
     if not isinstance(runs, list) or not runs or not all(isinstance(entry, str) and entry for entry in runs):
@@ -57,8 +66,9 @@ def check_compare(config: DictConfig) -> CompareConfig:
     found.runs = runs
     if found.output is not None and (not isinstance(found.output, str) or not found.output):
         findings.append(f"output: found {found.output!r}, allowed: a folder, or null")
-    if found.rank_by not in METRICS:
-        findings.append(f"rank_by: found {found.rank_by!r}, {nearest(str(found.rank_by), METRICS)}")
+    metrics = ("psnr_y", "ssim_y", *table_keys("sr_lightning.metrics.quality", "METRICS"))
+    if found.rank_by not in metrics:
+        findings.append(f"rank_by: found {found.rank_by!r}, {nearest(str(found.rank_by), metrics)}")
     for key in _SWITCHES:
         if not isinstance(value := getattr(found, key), bool):
             findings.append(f"{key}: found {value!r}, allowed: true or false")

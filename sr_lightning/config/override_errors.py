@@ -23,6 +23,8 @@ from sr_lightning.config.suggestions import dotted_keys, find_key, suggest_key
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError, YAMLError)
 # Sections whose keys are names that the user gives.
 _OPEN = ("callbacks", "logger", "data.val", "data.test", "loss.terms", "loss.warmup", "checkpoint", "predictions")
+_SWEEPS = ("train", "evaluate")
+"""The commands that leave a run folder; the others make one thing."""
 _SHAPE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=\s:]*)(?P<sign2>\s*(==|=|:)\s*)(?P<value>.*)", re.DOTALL)
 
 
@@ -43,7 +45,10 @@ def find_wrong_overrides(name: str, overrides: list[str], *, is_sweep: bool) -> 
             continue
         if choices and not is_sweep:
             key, _, value = override.partition("=")
-            findings.append(f"{key}: found {value}, allowed: one value, a list {key}=[{value}], or with -m a sweep")
+            ways = f"one value, a list {key}=[{value}], or with -m a sweep"
+            if name not in _SWEEPS:
+                ways = f"one value or a list {key}=[{value}]"
+            findings.append(f"{key}: found {value}, allowed: {ways}")
             continue
         lines = [f"{parsed.get_key_element()}={choice}" for choice in choices] or [override]
         is_text = bool(choices) or isinstance(parsed.value(), str | type(None))

@@ -82,7 +82,7 @@ def as_override(key: str, value: Value, *, is_new: bool = False) -> str:
         value: One of its range or choices.
         is_new: The config has no such key; its class may take it.
     """
-    text = _typed(value)
+    text = as_typed_value(value)
     return f"{'++' if is_new and not is_group(key) else ''}{key}={text}"
 
 
@@ -99,8 +99,10 @@ def space_as_plain(space: Space) -> dict[str, Any]:
     }
 
 
-def _typed(value: Value) -> str:
+def as_typed_value(value: Value | list[Value]) -> str:
     """A value in the grammar of overrides."""
+    if isinstance(value, list):
+        return f"[{','.join(map(as_typed_value, value))}]"
     if isinstance(value, str):
         is_plain = re.fullmatch(r"[\w./+-]+", value, re.ASCII) is not None
         return value if is_plain else "'" + value.replace("\\", "\\\\").replace("'", r"\'") + "'"

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-_TARGET = "sr_lightning.loggers.wandb_logger"
+WANDB = "sr_lightning.loggers.wandb_logger"
+"""`_target_` of a W&B section."""
 _FORBIDDEN = "/\\#?%:"
 _LONGEST = {"project": 128, "entity": 128, "name": 128, "group": 128, "job_type": 64}
 LONGEST_TAG = 64
@@ -18,7 +19,7 @@ def wandb_findings(loggers: dict[str, Any]) -> Iterator[str]:
         loggers: The section `logger`; values of a wrong type are the type check's business.
     """
     for key, section in loggers.items():
-        if isinstance(section, dict) and section.get("_target_") == _TARGET and section.get("mode") != "disabled":
+        if isinstance(section, dict) and section.get("_target_") == WANDB and section.get("mode") != "disabled":
             yield from _section_findings(f"logger.{key}", section)
 
 

@@ -71,12 +71,17 @@ def folder_names(methods: Sequence[Method]) -> dict[MethodId, str]:
     names: dict[MethodId, str] = {}
     for method in methods:
         label = method.label if method.seeds == 1 else f"{method.label} seed {method.seed}"
-        name = first = re.sub(r"[^\w.() -]+", "_", label)[:_LONGEST].strip(". ") or "method"
+        name = first = folder_name(label)
         number = 2
         while name.casefold() in {other.casefold() for other in names.values()}:
             name, number = f"{first} {number}", number + 1
         names[method.id] = name
     return names
+
+
+def folder_name(label: str) -> str:
+    """A label in characters that are safe in a path."""
+    return re.sub(r"[^\w.() -]+", "_", label)[:_LONGEST].strip(". ") or "method"
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ def network_method(
         scales=scales,
         checkpoint=checkpoint,
         config=config,
-        params=sum(p.numel() for p in net.parameters()),
+        params=sum(p.numel() for p in net.parameters()) or None,  # an exported one tells none
         seed=seed if type(seed := config.get("seed")) is int else None,
         trained_on=", ".join(training_sets(config)),
     )

@@ -159,6 +159,38 @@ def log_weights(loggers: Iterable[Logger], folder: Path, figures: Mapping[str, A
         logger.experiment.log_artifact(artifact, aliases=["best"])
 
 
+def log_comparison(
+    loggers: Iterable[Logger], folder: Path, names: Sequence[str], rows: Sequence[Mapping[str, str]]
+) -> None:
+    """Keeps the files of a comparison as an artifact of W&B, and shows its figures as the table `compare/runs`.
+
+    Args:
+        loggers: Those of the comparison.
+        folder: Holds the files.
+        names: Of the files, relative to it.
+        rows: A line for each run and set: column -> text.
+    """
+    import wandb
+
+    columns = list(rows[0]) if rows else []
+    data = [[_figure(row[column]) for column in columns] for row in rows]
+    for logger in (logger for logger in loggers if isinstance(logger, WandbRun)):
+        artifact = wandb.Artifact(f"comparison-{logger.version}", type="comparison")
+        for name in names:
+            artifact.add_file(str(folder / name), name=name)
+        logger.experiment.log_artifact(artifact)
+        # A column may hold numbers and names, such as a setting that is off in some runs.
+        table = wandb.Table(columns=columns, data=data, allow_mixed_types=True)
+        logger.experiment.log({"compare/runs": table})
+
+
+def _figure(text: str) -> float | str | None:
+    try:
+        return float(text)
+    except ValueError:
+        return text or None
+
+
 def log_evaluation(loggers: Iterable[Logger], evaluation: Evaluation, settings: dict[str, Any]) -> None:
     """Logs what training logs of its final test for the first method, and tables of all methods and images.
 

@@ -74,10 +74,14 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """Below the table: what is ranked how, and what it can show."""
-        texts: list[str] = []
+        holds: dict[str, list[Group]] = {}
         for group in self.groups:
-            prefix = f"x{group.scale}: " if len(self.groups) > 1 else ""
-            texts += [f"{prefix}{text}" for text in _group_notes(group)]
+            for text in _group_notes(group):
+                holds.setdefault(text, []).append(group)
+        texts = [
+            text if len(groups) == len(self.groups) else f"{', '.join(f'x{group.scale}' for group in groups)}: {text}"
+            for text, groups in holds.items()
+        ]
         texts += _set_notes(self.groups)
         if any(entry.split == "validation" for entry in self.entries):
             texts.append(
@@ -106,8 +110,10 @@ def _labels(entries: Sequence[Entry]) -> dict[int, str]:
     folders = list(dict.fromkeys(os.path.abspath(entry.folder) for entry in entries))
     lengths = {folder: _unique_length(folder, folders) for folder in folders}
     parents: dict[str, int] = {}
+    several = len({os.path.dirname(folder) for folder in folders}) > 1
     for folder, length in lengths.items():  # the jobs of a sweep are called alike
-        parents[os.path.dirname(folder)] = max(length, parents.get(os.path.dirname(folder), 1))
+        least = 2 if several and os.path.basename(folder).isdecimal() else 1  # a bare number says nothing elsewhere
+        parents[os.path.dirname(folder)] = max(length, least, parents.get(os.path.dirname(folder), 1))
     ends = {folder: "/".join(folder.split(os.sep)[-parents[os.path.dirname(folder)] :]) for folder in folders}
     methods = [entry.method for entry in entries if not entry.is_training]
     found = {}

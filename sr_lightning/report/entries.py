@@ -12,10 +12,10 @@ from sr_lightning.runs.record import RunRecord, Status, number
 from sr_lightning.text import single_line, spreadsheet_cell
 
 BICUBIC = "bicubic"
-LOWER_IS_BETTER = ("lpips", "dists", "niqe")
-"""Further metrics of which less is better; of all others more is."""
-METRICS = ("lpips", "dists", "niqe", "ms_ssim", "lr_psnr")
-"""Further metrics that a run may have recorded, those of perception first."""
+LOWER_IS_BETTER = ("lpips", "dists", "perceptual", "perceptual_lite2", "perceptual_hed", "niqe")
+"""Further metrics of which less is better, those of perception; of all others more is."""
+METRICS = (*LOWER_IS_BETTER, "ms_ssim", "lr_psnr")
+"""Further metrics that a run may have recorded: those of `metrics.quality`."""
 _LONGEST = 80  # characters of a name
 _LARGEST_SCALE = 64
 _ALIKE = 0.02  # dB by which bicubic's PSNR of the same image differs between machines at most

@@ -18,7 +18,7 @@ from sr_lightning.report.plots import Plot
 from sr_lightning.report.ranking import Contender, Group, per_image
 from sr_lightning.report.settings import shown_value
 from sr_lightning.report.table import Block, blocks
-from sr_lightning.text import single_line
+from sr_lightning.text import enumerated, single_line
 
 _MB = 1_000_000
 _FILES = ("page.html", "page.css", "page_tables.js", "page_layers.js", "page_viewer.js", "page_start.js")
@@ -184,11 +184,14 @@ def _settings(comparison: Comparison) -> dict[str, Any]:
 
 
 def _commands(comparison: Comparison) -> list[tuple[str, str]]:
-    commands = {"this comparison": comparison.command} if comparison.command else {}
+    """The jobs of a sweep have one command."""
+    own = [("this comparison", comparison.command)] if comparison.command else []
+    found: dict[str, list[str]] = {}
     for entry in comparison.entries:
-        if entry.command and entry.command not in commands.values():
-            commands[comparison.label(entry)] = entry.command
-    return [(label, single_line(command)) for label, command in commands.items()]
+        if entry.command:
+            found.setdefault(entry.command, []).append(comparison.label(entry))
+    own += [(enumerated(list(dict.fromkeys(labels)), most=4), command) for command, labels in found.items()]
+    return [(label, single_line(command)) for label, command in own]
 
 
 def _images_note(

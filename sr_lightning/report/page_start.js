@@ -8,7 +8,7 @@ function shape(tag, options, text) {
 }
 function scatter(group) {
   const names = group.scatter_methods;
-  if (names.length < 2) return;
+  if (names.length < 2) return [];
   const box = make("div");
   const choices = ["A", "B"].map((label, k) => {
     const own = make("select", { "aria-label": label, onchange: draw }, ...names.map((text, i) => make("option", { value: i, text })));
@@ -44,7 +44,8 @@ function scatter(group) {
     box.replaceChildren(svg, make("p", { class: "soft", text: `A is better on ${better} of ${points.length} images: those above the line. Those with a rim are on this page.` }));
   }
   draw();
-  root.append(make("h3", { text: `${group.title}: PSNR-Y of each image` }), make("div", { class: "bar" }, ...["A", "B"].map((label, k) => make("label", {}, make("span", { class: "soft", text: label }), choices[k]))), box);
+  const heading = make("h3", { text: `${group.title}: PSNR-Y of each image` });
+  return make("div", {}, heading, make("div", { class: "bar" }, ...["A", "B"].map((label, k) => make("label", {}, make("span", { class: "soft", text: label }), choices[k]))), box);
 }
 
 function start() {
@@ -59,9 +60,9 @@ function start() {
   if (shown.length) viewer();
   else if (data.images_note) root.append(make("h2", { text: "Images" }));
   if (data.images_note) root.append(make("p", { class: "soft", text: data.images_note }));
-  if (data.groups.some((g) => g.scatter_methods.length > 1)) root.append(make("h2", { text: "Image by image" }));
-  data.groups.forEach(scatter);
-  if (data.plots.length) root.append(make("h2", { text: "Plots" }), make("div", { class: "plots" }, ...data.plots.map((p) => make("figure", {}, make("img", { src: p.src, alt: p.title, loading: "lazy" })))));
+  const scatters = data.groups.flatMap(scatter);
+  if (scatters.length) root.append(make("h2", { text: "Image by image" }), make("div", { class: "plots" }, ...scatters));
+  if (data.plots.length) root.append(make("h2", { text: "Plots" }), make("div", { class: "plots" }, ...data.plots.map((p) => make("figure", {}, make("img", { src: p.src, alt: p.title })))));
   if (data.settings.rows.length) root.append(make("h2", { text: "What differs" }), table(data.settings));
   root.append(make("h2", { text: "Commands" }));
   for (const [label, command] of data.commands) root.append(make("h3", { text: label }), make("pre", { tabindex: 0, text: command }));

@@ -78,7 +78,7 @@ def _of_group(comparison: Comparison, group: Group, names: Sequence[str]) -> Ite
         costs = [r.contender.mean(lambda run, value=value: value(run, group.scale)) for r in group.ranked]  # type: ignore[misc]  # a lambda with a default
         if len({c for c in costs if c is not None}) > 1:
             yield name, f"quality against {title.partition(' (')[0]}", _quality_and_cost(group, names, costs, title)
-    for metric in ("lpips", "dists", "niqe"):
+    for metric in LOWER_IS_BETTER:
         values = [_mean_of(r.contender, group, metric) for r in group.ranked]
         if sum(v is not None for v in values) > 1:
             yield f"perception_{metric}", "perception against distortion", _perception(group, names, values, metric)

@@ -12,6 +12,7 @@ from sr_lightning.report.entries import BICUBIC, LOWER_IS_BETTER, At
 from sr_lightning.report.ranking import Group, Ranked
 
 TITLES = {"psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", "lpips": "LPIPS", "dists": "DISTS", "niqe": "NIQE"}
+TITLES |= {"ms_ssim": "MS-SSIM", "lr_psnr": "LR-PSNR"}
 _WIDE = 2  # sets beside which SSIM still fits 80 columns
 
 
@@ -96,7 +97,7 @@ def cost(comparison: Comparison, group: Group) -> Block:
             ]
         )
     kept = [0, 1, *(i for i in range(2, len(columns)) if any(row[i] for row in rows))]
-    return Block("Cost", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
+    return Block(f"x{group.scale}, cost", [columns[i] for i in kept], [[row[i] for i in kept] for row in rows])
 
 
 def multiply_adds(figures: Any, scale: int) -> float | None:

@@ -35,7 +35,8 @@ def find_runs(patterns: Sequence[str]) -> list[Path]:
         if not runs:
             what = "holds no runs" if paths else "is not there"
             allowed = "the folder of a run, a sweep or an evaluation, a folder of these, or a glob"
-            findings.append(f"runs: {pattern} {what}; allowed: {allowed}")
+            several = f"; several are a list, runs=[{pattern}]" if "," in pattern else ""
+            findings.append(f"runs: {pattern} {what}; allowed: {allowed}{several}")
         for run in runs:
             found.setdefault(os.path.realpath(run), run)
     if len(found) > _MOST:

@@ -45,12 +45,13 @@ _TARGET = re.compile(r"_target_: *([\w.]+)")
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 
 
-def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
-    """Reads the config of a run that is to be resumed.
+def read_saved_config(path: Path, typed: Sequence[str], *, sections: Sequence[str] | None = None) -> DictConfig:
+    """Reads the config of a run that is to be resumed, or a part of it.
 
     Args:
         path: `<run folder>/.hydra/config.yaml`.
         typed: The overrides of this call.
+        sections: The only sections that are read, beside single values; None: all.
 
     Raises:
         UserError: It is no plain YAML, names a third-party class that was not typed again, or reads the environment.
@@ -68,6 +69,8 @@ def read_saved_config(path: Path, typed: Sequence[str]) -> DictConfig:
         raise _never_began(path)
     if not isinstance(config, DictConfig):
         raise UserError(f"ckpt_path: {path} holds no config; allowed: the folder of a run")
+    if sections is not None:
+        raw = {key: value for key, value in raw.items() if key in sections or not isinstance(value, dict)}
     config = OmegaConf.create(raw)
     assert isinstance(config, DictConfig)
     keys = {str(override.key_or_group) for override in OverridesParser.create().parse_overrides(list(typed))}

@@ -35,7 +35,7 @@ def print_study(study: Study, fixed: Sequence[str]) -> None:
     trials, objectives = ranked(study), study.config.objectives
     best = best_trials(study)
     states = [trial.state for trial in trials]
-    counts = [f"{states.count(state)} {word}" for state, word in _WORDS.items() if state in states]
+    counts = [f"{states.count(state)} {word}" for state, word in _words(study).items() if state in states]
     head = (
         "the largest gain first"
         if len(objectives) == 1
@@ -56,6 +56,11 @@ def print_study(study: Study, fixed: Sequence[str]) -> None:
     for trial in best:
         name = "the best" if len(best) == 1 else f"trial {trial.number}"
         print(f"{name}:\n  {command(study, trial, fixed)}")
+
+
+def _words(study: Study) -> dict[TrialState, str]:
+    """At the end of a call nothing of this study runs, unless on other machines."""
+    return _WORDS if study.is_shared else {**_WORDS, TrialState.RUNNING: "stopped"}
 
 
 def command(study: Study, trial: FrozenTrial, fixed: Sequence[str]) -> str:
@@ -98,7 +103,7 @@ def study_table(study: Study, trials: Sequence[FrozenTrial], best: Sequence[Froz
     for trial in trials:
         values, mark = study.values(trial.params), ", best" if _is_single(study) else ", front"
         figures = trial.values if trial.state == TrialState.COMPLETE else [gain(trial), *[None] * (len(heads) - 1)]
-        is_best, word = trial.number in marked, _WORDS[trial.state]
+        is_best, word = trial.number in marked, _words(study)[trial.state]
         if trial.state == TrialState.PRUNED and trial.last_step is not None:
             word = f"pruned at {trial.last_step}"
         if "same_as" in trial.user_attrs:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shlex
 import sys
 from pathlib import Path
 
@@ -256,3 +257,13 @@ def test_jobs_in_other_processes_fill_the_same_table(capsys):
     assert [row[0] for row in columns(out.rpartition("status")[2])] == ["1", "0", "2", "3"]
     assert "job 3 failed: broken; on purpose   (sweep/3/train.log)" in out
     assert not Path("sweep", STOP).exists()
+
+
+def test_an_interpolation_differs_in_no_job_and_the_command_can_be_typed_again(capsys):
+    """What differs is what the user has typed differently; the shell's quotes are those of the record."""
+    typed = [*TWO, "+loss.terms.mine={_target_: torch.nn.L1Loss, weight: '${loss.beta}'}", "loss.pixel=l2"]
+    entry.run_command("train", task, typed)
+    assert "mine" not in capsys.readouterr().out
+    document = json.loads(Path("sweep/sweep.json").read_text())
+    assert {job["overrides"][3] for job in document["jobs"]} == {document["jobs"][0]["overrides"][3]}
+    assert shlex.split(document["command"]) == ["python", "-m", "sr_lightning.train", *typed]

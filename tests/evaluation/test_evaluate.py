@@ -4,8 +4,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from helpers.evaluations import QUICK, by_scikit_image, document, mine, only_run, per_image, rows, save_network, table
+from helpers.wandb_offline import wandb_records
 from sr_lightning.data.benchmarks.reference import published_rows
 from sr_lightning.evaluate import main
 from sr_lightning.evaluation import benchmark_check as self_check
@@ -581,14 +580,10 @@ def test_an_evaluation_in_wandb_and_tensorboard(folder, tmp_path):
     """Job type evaluate; the names that training logs of its test; tables of sets and images, with the images."""
     path = save_network(tmp_path / "a.ckpt")
     assert main([*QUICK, f"checkpoint={{mine: {path}}}", *mine(folder), "logger=all"]) == 0
-    (run,) = (only_run() / "wandb").glob("offline-run-*")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(run)]
-    records = [
-        json.loads(line) for line in subprocess.run(command, capture_output=True, check=True).stdout.splitlines()
-    ]
-    (head,) = (record["run"] for record in records if record["type"] == "run")
+    run, records = wandb_records(only_run())
+    (head,) = records["run"]
     assert (head["job_type"], head["tags"]) == ("evaluate", ["x4", "mine"])
-    figures = {key: value for r in records if r["type"] == "history" for key, value in r["history"]["item"].items()}
+    figures = {key: value for record in records["history"] for key, value in record["item"].items()}
     own, bicubic = (row for row in sorted(document()["rows"], key=lambda row: row["method"] == "bicubic"))
     assert figures["test/Mine/x4/psnr_y"] == pytest.approx(own["psnr_y"])
     assert figures["test/Mine/x4/gain"] == pytest.approx(own["gain"])

@@ -10,6 +10,8 @@ from scipy import stats
 
 from helpers.run_folders import PROTOCOL, compared, figures, make_run, make_sweep
 from sr_lightning.errors import UserError
+from sr_lightning.metrics import quality
+from sr_lightning.report.entries import LOWER_IS_BETTER, METRICS
 from sr_lightning.report.settings import short_names
 from sr_lightning.runs.find import find_runs
 from sr_lightning.runs.record import read_run
@@ -92,6 +94,10 @@ def test_lower_is_better_where_it_is(tmp_path):
     make_run(tmp_path / "b", gain=1.0, beta=1.0, more={"lpips": 0.2, "ssim_y": 0.8})
     order = lambda metric: [r.contender.label for r in compared(tmp_path, metric=metric).groups[0].ranked]  # noqa: E731
     assert order("lpips") == ["b", "a"]
+    assert set(METRICS) == set(quality.METRICS)
+    assert {m for m in METRICS if m in LOWER_IS_BETTER} == {
+        m for m, kind in quality.METRICS.items() if not getattr(kind, "func", kind).higher_is_better
+    }
     assert order("psnr_y") == order("ssim_y") == ["a", "b"]
 
 

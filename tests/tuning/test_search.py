@@ -18,6 +18,13 @@ from sr_lightning.tuning import trial_run
 STUB = Path(__file__).parents[1] / "helpers/stub_trial.py"
 BETA = ["+search.loss.beta=[1e-4,1,log]", "logger=csv", "study=mine"]
 STUDY = Path("runs/tune/mine")
+HOLD = """
+import pathlib, sys
+from sr_lightning.runs.lock import locked
+with locked(pathlib.Path(sys.argv[1]), "study"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -177,6 +184,30 @@ def test_a_trial_that_was_finished_when_the_study_was_killed_is_not_trained_agai
     assert recorded()[1].value == 9.0
 
 
+def test_a_trial_that_an_earlier_call_has_left_is_not_said_to_run(capsys):
+    assert main([*BETA, "n_trials=1"]) == 0
+    study = optuna.load_study(study_name="mine", storage=f"sqlite:///{STUDY.absolute()}/study.db")
+    study.ask({"loss.beta": optuna.distributions.FloatDistribution(1e-4, 1, log=True)})
+    capsys.readouterr()
+    assert main([*BETA, "n_trials=2", "timeout=1e-9"]) == 0
+    assert "study mine: 1 done, 1 stopped;" in capsys.readouterr().out
+    assert states() == ["COMPLETE", "RUNNING"]
+
+
+def test_two_calls_in_one_folder_are_refused(capsys):
+    STUDY.mkdir(parents=True, exist_ok=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(STUDY.absolute())], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "held\n"
+    try:
+        assert main([*BETA, "n_trials=1"]) == 2
+    finally:
+        holder.communicate()
+    assert "study: runs/tune/mine is in use by another run (process" in capsys.readouterr().err
+    assert main([*BETA, "n_trials=1"]) == 0
+
+
 def test_values_that_were_tried_are_not_trained_again(capsys):
     assert main(["+search.loss.beta=[0.1,0.01,choice]", "logger=csv", "study=mine", "n_trials=5"]) == 0
     assert len(list(STUDY.glob("*/results.json"))) == 2
@@ -229,12 +260,22 @@ def test_without_optuna_its_extra_is_named(monkeypatch, capsys):
     assert "pip install 'sr_lightning[tune]'" in capsys.readouterr().err
 
 
-def test_trials_go_to_one_group_of_weights_and_biases():
-    assert main(["+search.loss.beta=[1e-4,1,log]", "study=mine", "n_trials=1", "objectives=[gain,perceptual]"]) == 0
-    typed = json.loads((STUDY / "0/.hydra/config.yaml").read_text())
-    assert typed["logger.wandb.group"] == "mine"
-    assert typed["logger.wandb.job_type"] == "trial"
-    assert "PerceptualDistance" in typed["callbacks.perceptual"]
+@pytest.mark.parametrize(
+    ("typed", "key", "value"),
+    [
+        ([], "val_metrics", "[perceptual]"),
+        (["val_metrics=[ms_ssim]"], "val_metrics", "[ms_ssim,perceptual]"),
+        (["val_metrics=[perceptual]"], "val_metrics", "[perceptual]"),
+        (["+val_metrics.mine={_target_: torch.nn.L1Loss}"], "val_metrics.perceptual", "true"),
+    ],
+)
+def test_trials_go_to_one_group_and_measure_the_second_objective(typed, key, value):
+    objectives = ["objectives=[gain,perceptual]", "n_trials=1", "study=mine"]
+    assert main(["+search.loss.beta=[1e-4,1,log]", *objectives, *typed]) == 0
+    found = json.loads((STUDY / "0/.hydra/config.yaml").read_text())
+    assert found["logger.wandb.group"] == "mine"
+    assert found["logger.wandb.job_type"] == "trial"
+    assert found[key] == value
 
 
 @pytest.mark.fault("T24", "refused: the trials of a study whose records are gone are not another's")

@@ -1,0 +1,114 @@
+"""The methods of a comparison, built again: networks from checkpoints, images that an evaluation has kept."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sr_lightning.builders.load_network import load_network
+from sr_lightning.checkpoints.network_config import BESIDE_THE_NETWORK
+from sr_lightning.config.search_space import as_typed_value
+from sr_lightning.data.datasets import EvalImages
+from sr_lightning.errors import UserError
+from sr_lightning.evaluation.method import Method, folder_name, network_method
+from sr_lightning.evaluation.saved_predictions import match_saved_images
+from sr_lightning.files import inside
+from sr_lightning.report.entries import Entry
+from sr_lightning.runs.saved_config import read_saved_config
+
+_EVALUATE = ("python", "-m", "sr_lightning.evaluate")
+
+
+def comparison_method(run: Entry, scale: int, images: EvalImages) -> Method:
+    """The network of a run, or the images that an evaluation has kept.
+
+    Args:
+        run: The method.
+        scale: At which it is compared.
+        images: The test images.
+
+    Raises:
+        UserError: Neither is to be had.
+    """
+    if run.predictions is not None:
+        return match_saved_images(run.method, run.predictions, images)
+    if not run.is_training and (saved := _saved_pictures(run)) is not None:
+        return match_saved_images(run.method, str(saved), images)
+    if run.is_training:
+        _check_own_class(run, images)
+        checkpoint = str(inside(run.folder, run.checkpoint or "checkpoints/last.ckpt"))
+    else:
+        checkpoint = run.checkpoint or ""
+    if not checkpoint or (not run.is_training and os.sep in checkpoint and not os.path.exists(checkpoint)):
+        raise UserError(f"{checkpoint or 'its checkpoint'} is not there any more")
+    model = None if run.is_training else saved_section(run, "model") or None
+    network = load_network(checkpoint, model=model)
+    method = network_method(run.method, network.net, (scale,), checkpoint, network.training)
+    tile = run.protocol.get("tile", "None")
+    ensemble = run.protocol.get("self_ensemble") == "True"
+    return replace(method, self_ensemble=ensemble, tile=int(tile) if tile.isdecimal() else None)
+
+
+def saved_section(run: Entry, key: str, *, beside: str = "") -> dict[str, Any]:
+    """A section of the saved config as plain containers; empty where it has none.
+
+    Args:
+        run: Its run.
+        key: The section.
+        beside: Another one to which it refers.
+
+    Raises:
+        UserError: It cannot be read, or names something that would run a stranger's code.
+    """
+    config = read_saved_config(inside(run.folder, ".hydra/config.yaml"), [], sections=(key, beside))
+    section = config.get(key)
+    if not isinstance(section, DictConfig):
+        return {}
+    try:
+        found = OmegaConf.to_container(section, resolve=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{key}: {str(error).splitlines()[0]}") from None
+    return {str(name): entry for name, entry in found.items()} if isinstance(found, dict) else {}
+
+
+def _saved_pictures(run: Entry) -> Path | None:
+    """What an evaluation with `save_pictures=true` has kept of a method."""
+    folder = inside(run.folder, f"pictures/{folder_name(run.method)}")
+    is_one_of_several = folder.with_name(f"{folder.name} 2").exists()
+    return folder if folder.is_dir() and not is_one_of_several else None
+
+
+def _check_own_class(run: Entry, images: EvalImages) -> None:
+    """Refuses a network of the user's own, which a file may not name, and says how its images come onto the page.
+
+    Raises:
+        UserError: It is one.
+    """
+    target = run.settings.get("model._target_")
+    if not isinstance(target, str) or target.startswith("sr_lightning."):
+        return
+    found, _, _ = images.items[0]
+    typed = [
+        f"+{key}={as_typed_value(_referred(value, run.settings))}"
+        for key, value in run.settings.items()
+        if key.startswith("model.") and key.partition(".")[2] not in BESIDE_THE_NETWORK
+    ]
+    given = [f"checkpoint={run.folder}", *typed, f"sets=[{found.name}]", "save_pictures=true"]
+    raise UserError(
+        f"its network {target} is a class of your own, which is not run because a file names it; its images come from "
+        f"an evaluation, whose folder is then named in runs, too: {shlex.join([*_EVALUATE, *given])}"
+    )
+
+
+def _referred(value: Any, settings: Mapping[str, Any]) -> Any:
+    """What `${scale}` stands for."""
+    match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
+    return settings.get(match[1], value) if match else value
