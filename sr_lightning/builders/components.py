@@ -49,7 +49,7 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
 
 
 def _call(constructor: Callable[..., Any], given: dict[str, Any]) -> Any:
-    """Calls with arguments that `instantiate` must not see: it would resolve `${scale}` in a text, as in a command line."""
+    """Calls with what `instantiate` must not see: it would resolve the `${scale}` in a command line."""
     try:
         return constructor(**given)
     except Exception as error:
