@@ -90,9 +90,7 @@ def test_the_group_of_a_section_inside_another(capsys, monkeypatch):
     out = shown(capsys, monkeypatch, "--help", "adversarial=srgan", width=120)
     assert re.search(r"^  optimizer@adversarial\.optimizer\n +adam, adamw, sgd, soap$", out, re.MULTILINE)
     assert re.search(r"adversarial\.optimizer\.betas=\[0\.9, 0\.999\]\n +list; shares of the past", out)
-    assert re.search(
-        r"loss\.terms\.style\.layers=\$\{loss\.perceptual\.layers\}\n +mapping or null; as loss\.perc", out
-    )
+    assert re.search(r"loss\.terms\.style\.layers=\$\{loss\.perceptual\.layers\}\n +mapping or null; as loss\.", out)
 
 
 def test_types_comments_and_docstrings(capsys, monkeypatch):
