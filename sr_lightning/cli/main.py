@@ -7,6 +7,7 @@ jobs of a sweep are checked before the first one starts, and the exit status say
 from __future__ import annotations
 
 import logging
+import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -58,7 +59,7 @@ def _run(name: str, task: Task, typed: list[str], program: str) -> int:
         summary, sweeps = command_summary(name), command.schema is not None
         print_help(name, part, _translate(name, arguments), check=command.check, summary=summary, sweeps=sweeps)
         return 0
-    session = Session(name, task, " ".join([program, *typed]))
+    session = Session(name, task, f"{program} {shlex.join(typed)}".rstrip())
     if command.can_resume and not arguments.is_question:
         folder = find_folder(arguments.overrides, is_sweep=arguments.is_sweep)
         if folder is not None:
