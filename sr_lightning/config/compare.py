@@ -49,7 +49,7 @@ def check_compare(config: DictConfig) -> CompareConfig:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
     findings: list[str] = []
-    found = fill_schema(CompareConfig, resolved(config), findings)
+    found = fill_schema(CompareConfig, resolved(config, "compare"), findings)
     found.paths = checked_paths(found.paths, findings)
     runs: Any = [found.runs] if isinstance(found.runs, str) else found.runs
     if not isinstance(runs, list) or not runs or not all(isinstance(entry, str) and entry for entry in runs):

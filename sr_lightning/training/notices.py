@@ -22,10 +22,8 @@ def busy_notice(trainer: pl.Trainer) -> str | None:
     others waiting: with two cores, and two to four other processes, two threads took 0.2 to 0.5 steps a second and
     one thread nine.
     """
-    n_threads, n_cores = (
-        torch.get_num_threads(),
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
-    )
+    n_threads = torch.get_num_threads()
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
     if trainer.strategy.root_device.type != "cpu" or n_threads == 1 or not n_cores:
         return None
     others = _running_elsewhere()
@@ -33,8 +31,8 @@ def busy_notice(trainer: pl.Trainer) -> str | None:
     if others == 0 or n_threads <= free:
         return None
     return (
-        f"other programs keep {min(others, n_cores)} of the {n_cores} cores busy, and {n_threads} threads would wait for "
-        f"each other: OMP_NUM_THREADS={free} before the command may be many times faster"
+        f"other programs keep {min(others, n_cores)} of the {n_cores} cores busy, and {n_threads} threads would wait "
+        f"for each other: OMP_NUM_THREADS={free} before the command may be many times faster"
     )
 
 

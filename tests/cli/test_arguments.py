@@ -153,3 +153,14 @@ def test_a_folder_of_ones_own_for_a_set_of_named_files(capsys, tmp_path):
     (tmp_path / "photos/brick.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"photos lacks coins\.png; allowed: data=folder, or data\.train_files=null"):
         find_images(tmp_path / "photos", files=["brick.png", "coins.png"], key="data.train_dir")
+
+
+def test_what_must_be_given_says_what_it_is(capsys):
+    from sr_lightning.compare import main as compare
+    from sr_lightning.pack import main as pack
+
+    assert "runs: must be given, allowed: folders of runs, sweeps and evaluations" in answer(capsys, command=compare)
+    said = answer(capsys, command=pack)
+    assert "input: must be given, allowed: one folder or a list\n" in said
+    assert "output: must be given, allowed: the folder that is made\n" in said
+    assert "data.train_dir: must be given, allowed: one folder or a list\n" in answer(capsys, "data=folder")
