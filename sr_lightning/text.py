@@ -7,6 +7,7 @@ import difflib
 import io
 import logging
 import re
+import shutil
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,24 @@ def nearest(name: str, allowed: Collection[str]) -> str:
 def shown(path: Path) -> str:
     """A path as the user would type it: relative where it lies below the working folder."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def shell_lines(command: str, width: int | None = None) -> list[str]:
+    """A command line, indented, and folded where a shell takes it on: between words, never inside quotes.
+
+    Args:
+        command: As it is typed.
+        width: Cells; None for those of the terminal, and without one (a log file, a pipe) it is not folded.
+    """
+    if width is None:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    lines = [" "]
+    for word in re.findall(r"""(?:'[^']*'|"[^"]*"|[^\s'"]|['"])+""", command):
+        if lines[-1].strip() and len(lines[-1]) + 1 + len(word) > width - 2:  # two cells for the backslash
+            lines[-1] += " \\"
+            lines.append("     ")
+        lines[-1] += f" {word}"
+    return lines
 
 
 def enumerated(names: Sequence[str], *, most: int = 10) -> str:

@@ -58,7 +58,7 @@ def train(config: TrainConfig, run: Run) -> float:
         from sr_lightning.training.dry_run import dry_run
         from sr_lightning.training.final_test import final_test
         from sr_lightning.training.logged_names import validated
-        from sr_lightning.training.notices import batch_norm_notice
+        from sr_lightning.training.notices import batch_norm_notice, busy_notice
 
     quiet()
     keep_large_buffers(config.hardware.get("accelerator", "auto"))
@@ -81,6 +81,8 @@ def train(config: TrainConfig, run: Run) -> float:
     scales = "/x".join(map(str, config.scale))
     log.info("%s, %s parameters, x%s, %s", info["network"], f"{info['parameters']:,}", scales, info["hardware"])
     if notice := batch_norm_notice(net, trainer, config.data["batch_size"]):
+        log.warning(notice)
+    if trainer.is_global_zero and (notice := busy_notice(trainer)):
         log.warning(notice)
     try:
         begin(loggers, asdict(config) | {"run": info}, validated(module, data))

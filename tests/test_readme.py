@@ -1,5 +1,6 @@
 """The README's blocks, typed as they stand there: its Python, and a short run with each part of one's own."""
 
+import json
 import re
 import shlex
 import sys
@@ -29,6 +30,8 @@ def test_a_part_of_ones_own_in_a_run(line, folder, tmp_path, monkeypatch, reques
     settings += [] if "mine.Net" in line else ["logger=csv"]  # once with the loggers that a reader of it has
     assert main([*typed, *data, *settings, "hydra.run.dir=run"]) == 0
     assert (tmp_path / "run/results.json").is_file()
+    command = json.loads((tmp_path / "run/results.json").read_text())["run"]["command"]
+    assert shlex.split(command)[2:] == ["sr_lightning.train", *typed, *data, *settings, "hydra.run.dir=run"]
     seen = (tmp_path / "run/metrics.csv").read_text() + (tmp_path / "run/results.json").read_text()
     for part, name in {"loss.terms": "train/loss/edges", "val_metrics": "val/edges", "Mosaic": "mosaic"}.items():
         assert part not in line or name in seen

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import shlex
 import sys
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from sr_lightning.cli.sweep_table import SweepJob, print_sweep
 from sr_lightning.download import main as download
 from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.evaluation.tables import Record, terminal
-from sr_lightning.text import Formatter, Table, fold, printable, tolerate_encodings
+from sr_lightning.text import Formatter, Table, fold, printable, shell_lines, tolerate_encodings
 from sr_lightning.train import main as train
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -166,3 +167,16 @@ def test_commands_on_a_terminal_without_unicode(encoding, folder, monkeypatch):
     assert "looking at every image ...\n" in shown
     assert ("31.14+-0.02" if encoding == "ascii" else "31.14±0.02") in shown
     assert ("gr\\xf6\\xdfe" if encoding == "ascii" else "größe") in shown
+
+
+def test_a_command_line_is_folded_between_its_words():
+    command = "python -m sr_lightning.evaluate 'predictions={theirs: a b, ours: c}' \"x=it's\" scale=4"
+    lines = shell_lines(command, 40)
+    assert lines == [
+        "  python -m sr_lightning.evaluate \\",
+        "      'predictions={theirs: a b, ours: c}' \\",
+        '      "x=it\'s" scale=4',
+    ]
+    assert shlex.split("\n".join(lines)) == [*shlex.split(command)]
+    assert shell_lines(command) == [f"  {command}"]  # no terminal
+    assert shell_lines("echo it's", 80) == ["  echo it's"]

@@ -84,6 +84,7 @@ def build_evaluation_log(config: EvaluateConfig, run: Run, *, rank: int) -> Call
             "parameters": first.params if first else 0,
             "multiply_adds": next(iter(adds.values()), None),
             "train_data": first.trained_on if first else "",
+            "hardware": evaluation.settings["hardware"],
         }
         settings = asdict(config) | {"scale": scales, "run": environment(run.command) | facts | {"minutes": minutes}}
         exit_code = 1

@@ -14,7 +14,7 @@ from sr_lightning.config.compose import compose_choices
 from sr_lightning.config.keys import Explainer, Key
 from sr_lightning.config.suggestions import other_words, suggest_key
 from sr_lightning.errors import UserError
-from sr_lightning.text import printable
+from sr_lightning.text import printable, shell_lines
 
 _LEFT = 30  # cells of the column of keys
 _WIDEST = 120
@@ -80,11 +80,12 @@ def _whole(explainer: Explainer, summary: str, width: int, *, sweeps: bool) -> I
     yield from _wrapped(f"{program}, or {script}: {summary}", width)
     yield ""
     for line in explainer.examples():
-        yield from _command(line, width)
+        yield from shell_lines(line, width)
     yield ""
     yield from _wrapped(
         "Keys are set by key=value, groups by group=choice; both as shown below, with what stands there if nothing is "
-        "typed. The words of other tools (lr, epochs, gpus, …) are answered with the key that is meant.",
+        "typed (???: it must be typed). The words of other tools (lr, epochs, gpus, …) are answered with the key that "
+        "is meant.",
         width,
     )
     yield "\nFLAGS"
@@ -158,13 +159,6 @@ def _is_told(kind: str, text: str) -> bool:
 
 def _first_sentence(text: str) -> str:
     return text.partition(". ")[0] if len(text) > 160 else text
-
-
-def _command(line: str, width: int) -> Iterator[str]:
-    """A command line that is folded as a shell takes it."""
-    lines = textwrap.wrap(line, width - 4, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
-    yield from (f"  {part} \\" for part in lines[:-1])
-    yield f"  {lines[-1]}"
 
 
 def _item(left: str, text: str, width: int) -> Iterator[str]:

@@ -44,7 +44,7 @@ class Session:
     Args:
         name: One of `COMMANDS`.
         task: The command's function.
-        command: The command line as typed, for the run's records.
+        command: The command line, for the run's records: with the quotes that a shell wants.
     """
 
     name: str

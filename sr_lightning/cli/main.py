@@ -59,7 +59,7 @@ def _run(name: str, task: Task, typed: list[str], program: str) -> int:
         summary, sweeps = command_summary(name), command.schema is not None
         print_help(name, part, _translate(name, arguments), check=command.check, summary=summary, sweeps=sweeps)
         return 0
-    session = Session(name, task, shlex.join(["python", "-m", f"sr_lightning.{name}", *typed]))
+    session = Session(name, task, shlex.join([*program.split(), *typed]))
     if command.can_resume and not arguments.is_question:
         folder = find_folder(arguments.overrides, is_sweep=arguments.is_sweep)
         if folder is not None:

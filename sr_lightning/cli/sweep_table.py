@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sr_lightning.text import Table, short_keys, shown, single_line, spreadsheet_cell
+from sr_lightning.text import Table, shell_lines, short_keys, shown, single_line, spreadsheet_cell
 
 OUTPUT = "output.log"
 """In the folder of a job that ran beside others: what it would have printed."""
@@ -66,9 +66,11 @@ def print_sweep(folder: Path, jobs: Sequence[SweepJob], objective: str, name: st
             logs = [folder / job.folder / log for log in (OUTPUT, f"{name}.log")]
             where = next((f"   ({shown(log)})" for log in logs if log.is_file()), "")
             print(single_line(f"job {job.number} {job.status}: {job.error}{where}"))
-    print(f"\nsweep folder  {single_line(shown(folder))}   (sweep.csv, sweep.json, sweep.log)")
+    print(f"\nsweep folder  {single_line(shown(folder))}")
+    print("figures       sweep.csv, sweep.json, sweep.log in it")
     if sum(job.is_done for job in jobs) > 1:
-        print(f"compare       python -m sr_lightning.compare runs={single_line(shown(folder))}")
+        print("compare")
+        print("\n".join(shell_lines(f"python -m sr_lightning.compare runs={single_line(shown(folder))}")))
     if not all(job.is_done for job in jobs):
         print(f"the same command with hydra.sweep.dir={single_line(shown(folder))} runs only what is not done")
 

@@ -51,7 +51,7 @@ def check_compare(config: DictConfig) -> CompareConfig:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
     findings: list[str] = []
-    found = fill_schema(CompareConfig, {"logger": {}} | resolved(config), findings)  # logger=csv has no keys
+    found = fill_schema(CompareConfig, {"logger": {}} | resolved(config, "compare"), findings)  # logger=csv has no keys
     found.logger = checked_parts("logger", found.logger, findings)
     findings += wandb_findings(found.logger)
     findings += [

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError  # type: ignore[import-untyped]  # it ships no types
 
+from sr_lightning.config.comments import read_comments
 from sr_lightning.errors import UserError
 
 
@@ -34,20 +35,33 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("package_dir", _package_dir, replace=True)
 
 
-def resolved(config: DictConfig) -> dict[str, Any]:
+def resolved(config: DictConfig, command: str | None = None) -> dict[str, Any]:
     """A composed config as plain containers.
+
+    Args:
+        config: Composed.
+        command: Whose file says what the keys outside of groups mean.
 
     Raises:
         UserError: A mandatory key is missing, or a value refers to one that does not exist.
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
-        raise UserError("\n".join(f"{key}: must be given" for key in missing))
+        raise UserError("\n".join(f"{key}: must be given{_meaning(key, command)}" for key in missing))
     try:
         plain = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         raise UserError(f"{getattr(error, 'full_key', None) or 'config'}: {str(error).splitlines()[0]}") from None
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def _meaning(key: str, command: str | None) -> str:
+    """What a key's comment says, as the end of a sentence."""
+    group, _, inner = key.partition(".")
+    places = [(Path(conf_dir(), f"{command}.yaml"), key)] if command else []
+    places += [(path, inner) for path in sorted(Path(conf_dir(), group).glob("*.yaml"))]
+    text = next((text for path, name in places if (text := read_comments(path).keys.get(name))), None)
+    return f", allowed: {text}" if text else ""
 
 
 def describe_yaml_error(error: YAMLError) -> str:

@@ -48,7 +48,7 @@ def check_demo(config: DictConfig) -> DemoConfig:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
     findings: list[str] = []
-    found = fill_schema(DemoConfig, resolved(config), findings)
+    found = fill_schema(DemoConfig, resolved(config, "demo"), findings)
     findings += [*_checkpoint_findings(found.checkpoint), *_findings(found)]
     if find_spec("gradio") is None:
         findings.append("the page needs gradio; allowed: pip install 'sr_lightning[demo]'")

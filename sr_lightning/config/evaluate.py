@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.config.findings import fill_schema, refuse, unknown_keys
 from sr_lightning.config.metrics_check import checked_metrics
+from sr_lightning.config.packages_check import package_findings
 from sr_lightning.config.path_check import missing_folder_findings, set_findings, set_folders, weights_findings
 from sr_lightning.config.schema import BICUBIC, EXTRA_KEYS, SCALES, EvaluateConfig
 from sr_lightning.config.section_check import check_section, check_value
@@ -46,7 +47,7 @@ def check_evaluate(config: DictConfig) -> EvaluateConfig:
     found.paths = checked_paths(found.paths, findings)
     _check_values(found, findings)
     found.logger = checked_parts("logger", found.logger, findings)
-    findings += wandb_findings(found.logger)
+    findings += [*wandb_findings(found.logger), *package_findings("logger", found.logger)]
     _check_methods(found, findings)
     _check_sets(found, findings)
     refuse(findings)

@@ -51,7 +51,7 @@ def check_export(config: DictConfig) -> ExportConfig:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
     findings: list[str] = []
-    found = fill_schema(ExportConfig, resolved(config), findings)
+    found = fill_schema(ExportConfig, resolved(config, "export"), findings)
     _check_checkpoint(found, findings)
     if found.scale is not None and found.scale not in SCALES:
         findings.append(f"scale: found {found.scale!r}, allowed: one of {', '.join(map(str, SCALES))}, or null")

@@ -20,6 +20,9 @@ from sr_lightning.config.signatures import parameters
 
 _SECTIONS = {"loss": LOSS, "loss.perceptual": PERCEPTUAL, "adversarial": ADVERSARY}
 _DATA_SETS = ("data.val", "data.test")  # their keys are the user's names
+_WEIGHT = re.compile(r"loss\.terms\.[^.]+\.weight")
+_OF_TERM = "number; factor of the term in the total; 0 builds nothing"
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Explainer:
 
     def choices(self, group: str) -> dict[str, str]:
         """The choices of a group, each with the head of its file."""
+        group = group.partition("@")[0]  # `optimizer@adversarial.optimizer`
         found: dict[str, str] = {}
         for folder in self._folders:
             for path in sorted((folder / group).rglob("*.yaml")):
@@ -106,7 +110,8 @@ class Explainer:
                 yield from self._entries(dotted, value)
             else:
                 kind, doc = self._declared(prefix, target, name)
-                yield Key(dotted, _as_yaml(value), kind, self._comments.get(dotted) or _as_comment(doc))
+                text = self._comments.get(dotted) or _as_comment(doc) or _told_elsewhere(dotted, value)
+                yield Key(dotted, _as_yaml(value), kind, text)
 
     def _declared(self, prefix: str, target: str, name: str) -> tuple[str, str]:
         """Type and docstring, of the schema or of the constructor."""
@@ -139,9 +144,10 @@ class Explainer:
         found: dict[str, str] = {}
         for path in self._own():
             found |= read_comments(path).keys
-        for group, choice in self.chosen.items():
+        for named, choice in self.chosen.items():
+            group, _, place = named.partition("@")
             for path in reversed(self._files(group, choice)):
-                found |= {f"{group}.{key}": text for key, text in read_comments(path).keys.items()}
+                found |= {f"{place or group}.{key}": text for key, text in read_comments(path).keys.items()}
         return found
 
     def _own(self) -> list[Path]:
@@ -181,6 +187,14 @@ def _as_comment(text: str) -> str:
     """A docstring's text as the comments are written: without Lightning's markup and defaults, in lower case."""
     text = re.sub(r" *Default: ``[^`]*``\.?", "", text).replace("``", "`").removesuffix(".")
     return text[0].lower() + text[1:] if re.match(r"[A-Z][a-z]", text) else text
+
+
+def _told_elsewhere(dotted: str, value: Any) -> str:
+    """What a key without a text of its own means: a value that another key has, or the weight of a loss term."""
+    if _WEIGHT.fullmatch(dotted):
+        return _OF_TERM
+    reference = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return f"as {reference[1]}" if reference else ""
 
 
 def _as_yaml(value: Any) -> str:

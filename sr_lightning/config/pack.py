@@ -26,7 +26,7 @@ def check_pack(config: DictConfig) -> dict[str, Any]:
     Raises:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
-    node = {"_target_": _PACK} | resolved(config)
+    node = {"_target_": _PACK} | resolved(config, "pack")
     findings: list[str] = []
     check_section(node, "", findings)
     findings = [finding.removeprefix(".") for finding in findings]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from sr_lightning.config.findings import as_yaml
-from sr_lightning.config.signatures import Parameter, is_importable, parameters
+from sr_lightning.config.signatures import Parameter, is_importable, parameters, similar_name
 from sr_lightning.config.suggestions import suggest_argument
 from sr_lightning.config.type_check import TypeMismatch, convert
 
@@ -35,14 +35,7 @@ def check_section(
         return
     accepted = parameters(target)
     if accepted is None:
-        module = target.partition(".")[0]
-        if target.startswith("sr_lightning."):
-            findings.append(f"{key}._target_: {target!r} is not in this version of sr_lightning")
-        elif not is_importable(module):
-            findings.append(
-                f"{key}._target_: found {target!r}, but no module {module!r}; allowed: one in the working folder, in a "
-                "folder of PYTHONPATH, or installed"
-            )
+        findings.extend(_unknown_target(target, f"{key}._target_"))
         return  # a third-party class judges its arguments when it is built
     accepted = accepted | {
         name: Parameter(name, ast.parse(text, mode="eval").body, required=False, module="builtins")
@@ -62,6 +55,20 @@ def check_section(
             name for name, parameter in accepted.items() if parameter.required and name not in {*section, *given}
         ]
         findings.extend(f"{key}.{name}: must be given" for name in missing)
+
+
+def _unknown_target(target: str, key: str) -> Iterator[str]:
+    """What is wrong with a name whose signature cannot be read, if anything."""
+    module = target.partition(".")[0]
+    if target.startswith("sr_lightning."):
+        yield f"{key}: {target!r} is not in this version of sr_lightning"
+    elif not is_importable(module):
+        yield (
+            f"{key}: found {target!r}, but no module {module!r}; allowed: one in the working folder, in a folder of "
+            "PYTHONPATH, or installed"
+        )
+    elif similar := similar_name(target):
+        yield f"{key}: found {target!r}, did you mean {similar!r}?"
 
 
 def check_value(value: Any, parameter: Parameter, key: str, findings: list[str]) -> Any:

@@ -8,6 +8,7 @@ the constructor of the network, and nothing is declared twice.
 from __future__ import annotations
 
 import ast
+import difflib
 import functools
 import importlib.util
 import sys
@@ -92,6 +93,17 @@ def find_definition(module: str, name: str) -> tuple[str, ast.stmt] | None:
             module = node.module or ""
         name = next(alias.name for alias in node.names if (alias.asname or alias.name) == name)
     return None
+
+
+def similar_name(target: str) -> str | None:
+    """The class or function of its module that a dotted name may be a misspelling of; None where it may be right."""
+    module, _, name = target.rpartition(".")
+    defined = _definitions(module) if module and is_importable(module.partition(".")[0]) else {}
+    if name in defined or "*" in defined or "__getattr__" in defined:  # names that the text does not show
+        return None
+    own = [found for found, node in defined.items() if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    close = difflib.get_close_matches(name, own, n=1, cutoff=0.6)
+    return f"{module}.{close[0]}" if close else None
 
 
 def constant(module: str, name: str) -> object:

@@ -11,6 +11,7 @@ from sr_lightning.config.callbacks_check import callback_findings
 from sr_lightning.config.conf_files import resolved
 from sr_lightning.config.findings import fill_schema, refuse, unknown_keys
 from sr_lightning.config.metrics_check import checked_metrics
+from sr_lightning.config.packages_check import package_findings
 from sr_lightning.config.path_check import path_findings
 from sr_lightning.config.schedule_length import length_argument
 from sr_lightning.config.schema import (
@@ -54,6 +55,9 @@ def check_train(config: DictConfig) -> TrainConfig:
     of_wrong_type = {finding.partition(":")[0] for finding in findings}
     values = [*range_findings(checked), *trainer_findings(checked.trainer), *wandb_findings(checked.logger)]
     values += callback_findings(checked.callbacks)
+    on_gpu = checked.trainer.get("accelerator") in ("gpu", "cuda")
+    values += package_findings("callbacks", checked.callbacks, on_gpu=on_gpu)
+    values += package_findings("logger", checked.logger)
     findings += [finding for finding in values if finding.partition(":")[0] not in of_wrong_type]
     if not findings:  # a value of another type is no path to look for
         findings += path_findings(checked)

@@ -74,7 +74,7 @@ def check_upscale(config: DictConfig) -> UpscaleConfig:
         UserError: Something is wrong; the message lists every finding, one per line.
     """
     findings: list[str] = []
-    found = fill_schema(UpscaleConfig, resolved(config), findings)
+    found = fill_schema(UpscaleConfig, resolved(config, "upscale"), findings)
     _check_files(found, findings)
     _check_size(found, findings)
     _check_writing(found, findings)

@@ -41,7 +41,9 @@ def find_images(
     if files is not None:
         missing = [name for name in files if not (folder / name).is_file()]
         if missing:
-            raise UserError(f"{key}: {folder} lacks {', '.join(missing)}")
+            way = "; allowed: data=folder, or data.train_files=null, for all images of the folder"
+            lacks = f"{key}: {folder} lacks {enumerated(missing)}"
+            raise UserError(lacks + (way if key == "data.train_dir" else ""))
         return [folder / name for name in sorted(set(files))]
     allowed = {f".{extension.lower().lstrip('.')}" for extension in extensions}
     if not allowed:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
 
 from sr_lightning.errors import UserError, one_line, user_place
 from sr_lightning.metrics.base import unit_levels
@@ -23,7 +24,8 @@ class OwnMetric:
     Args:
         name: Its name in tables and logs.
         metric: `metric(sr, hr)` -> a number or a tensor of one value; a torchmetrics metric is reset after each image.
-        higher_is_better: None: what the metric's attribute of this name says.
+        higher_is_better: None: what the metric's attribute of this name says; torch's losses, and with them piq's, are
+            better where they are lower.
 
     Raises:
         UserError: Nobody says which direction is better, or the metric fails on a random image.
@@ -34,11 +36,13 @@ class OwnMetric:
     def __init__(self, name: str, metric: Callable[[Tensor, Tensor], Any], *, higher_is_better: bool | None) -> None:
         kind = getattr(metric, "func", metric)  # of a partial function
         self.label = getattr(kind, "__name__", type(kind).__name__)
-        said = getattr(metric, "higher_is_better", None) if higher_is_better is None else higher_is_better
+        said = higher_is_better
+        if said is None:
+            said = getattr(metric, "higher_is_better", False if isinstance(metric, _Loss) else None)
         if not isinstance(said, bool):
             raise UserError(
-                f"{name}: {self.label} does not say whether higher is better; allowed: higher_is_better: true or "
-                "false in its section, or as an attribute of the class"
+                f"{name}: {self.label} does not say whether higher is better; allowed: "
+                f"+{name}.higher_is_better=true or false beside its _target_, or as an attribute of the class"
             )
         self.name, self.higher_is_better, self._metric = name, said, metric
         self.protocol = f"{self.label} of 8-bit RGB in [0, 1], shaved by the scale"

@@ -38,7 +38,8 @@ def hardware(device: torch.device, world_size: int) -> str:
 
     if device.type == "cuda":
         return f"{world_size} x {torch.cuda.get_device_name(device)}"
-    one = f"{torch.get_num_threads()} {device.type.upper()} threads ({platform.machine()})"
+    n_threads = torch.get_num_threads()
+    one = f"{n_threads} {device.type.upper()} thread{'s' if n_threads > 1 else ''} ({platform.machine()})"
     return f"{world_size} x {one}" if world_size > 1 else one
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.runs.run import Run
 from sr_lightning.runs.saved_config import required_overrides
-from sr_lightning.text import shown
+from sr_lightning.text import shell_lines, shown
 
 
 def resume_command(run: Run, config: dict[str, Any]) -> str:
@@ -28,7 +28,8 @@ def resume_command(run: Run, config: dict[str, Any]) -> str:
 def print_next_steps(run: Run, config: TrainConfig) -> None:
     """Prints where the files of a finished run lie, and commands to try next."""
     folder = shown(run.folder)
-    print(f"\nrun folder  {folder}   (metrics.csv, results.json, per_image.csv)")
+    print(f"\nrun folder  {folder}")
+    print("figures     metrics.csv, results.json, per_image.csv in it")
     print(f"pictures    {folder}/samples/")
     print(f"weights     {folder}/checkpoints/best.ckpt")
     if (config.logger.get("wandb") or {}).get("mode") == "offline":
@@ -38,10 +39,13 @@ def print_next_steps(run: Run, config: TrainConfig) -> None:
         checkpoint = _typed("checkpoint", folder)
         longer = f"trainer.max_steps={2 * config.trainer['max_steps']}"
         print("\nnext, for instance")
-        print(f"  python -m sr_lightning.upscale input=photo.jpg {checkpoint}")
-        print(" ".join(["  python -m sr_lightning.evaluate", checkpoint, *_test_sets(config)]))
-        print("  python -m sr_lightning.compare " + _typed("runs", folder))
-        print(f"  {resume_command(run, asdict(config))} {longer}")
+        for command in (
+            f"python -m sr_lightning.upscale input=photo.jpg {checkpoint}",
+            " ".join(["python -m sr_lightning.evaluate", checkpoint, *_test_sets(config)]),
+            "python -m sr_lightning.compare " + _typed("runs", folder),
+            f"{resume_command(run, asdict(config))} {longer}",
+        ):
+            print("\n".join(shell_lines(command)))
 
 
 def _test_sets(config: TrainConfig) -> list[str]:

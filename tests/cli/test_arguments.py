@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from sr_lightning.cli.arguments import parse_arguments
+from sr_lightning.config.signatures import similar_name
+from sr_lightning.data.files import find_images
+from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate
 from sr_lightning.train import main
 
@@ -132,3 +135,32 @@ def test_a_word_alone_is_taken_for_the_commands_object(capsys, tmp_path):
     said = answer(capsys, "data=folder", "data.train_dir=my", "photos")
     assert "data.train_dir=my photos: found no quotes, allowed: 'data.train_dir=my photos'" in said
     assert "such as data=folder data.train_dir=my photos" in answer(capsys, "my photos")
+
+
+def test_a_misspelt_class_of_ones_own(capsys, tmp_path, monkeypatch):
+    (tmp_path / "mine_too.py").write_text("class Net: ...\nclass Loss: ...\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    said = answer(capsys, "model={_target_: mine_too.Nett}")
+    assert "model._target_: found 'mine_too.Nett', did you mean 'mine_too.Net'?" in said
+    (tmp_path / "mine_star.py").write_text("from mine_too import *\nclass Net: ...\n")
+    assert similar_name("mine_star.Nett") is None  # a star may bring it
+    assert similar_name("mine_too.Other") is None
+    assert similar_name("mine_too.Net") is None
+
+
+def test_a_folder_of_ones_own_for_a_set_of_named_files(capsys, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/brick.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"photos lacks coins\.png; allowed: data=folder, or data\.train_files=null"):
+        find_images(tmp_path / "photos", files=["brick.png", "coins.png"], key="data.train_dir")
+
+
+def test_what_must_be_given_says_what_it_is(capsys):
+    from sr_lightning.compare import main as compare
+    from sr_lightning.pack import main as pack
+
+    assert "runs: must be given, allowed: folders of runs, sweeps and evaluations" in answer(capsys, command=compare)
+    said = answer(capsys, command=pack)
+    assert "input: must be given, allowed: one folder or a list\n" in said
+    assert "output: must be given, allowed: the folder that is made\n" in said
+    assert "data.train_dir: must be given, allowed: one folder or a list\n" in answer(capsys, "data=folder")

@@ -106,3 +106,11 @@ def test_a_function_is_told_its_direction():
     assert metric(image, image) == 0
     with pytest.raises(UserError, match=r"x: .* fails on 256x256 pixels: ZeroDivisionError"):
         OwnMetric("x", lambda sr, hr: 1 / 0, higher_is_better=True)
+
+
+def test_a_loss_of_torchs_is_better_where_it_is_lower():
+    """As those of piq are: `piq.GMSDLoss` derives from torch's `_Loss`."""
+    assert OwnMetric("x", torch.nn.L1Loss(), higher_is_better=None).higher_is_better is False
+    assert OwnMetric("x", torch.nn.L1Loss(), higher_is_better=True).higher_is_better is True  # what is said counts
+    with pytest.raises(UserError, match=r"allowed: \+metrics\.x\.higher_is_better=true or false"):
+        OwnMetric("metrics.x", lambda sr, hr: 1.0, higher_is_better=None)
