@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from helpers.evaluations import QUICK, document, mine
+from helpers.small_networks import THEIRS
 from sr_lightning.checkpoints.matching import differences
 from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate
@@ -21,27 +22,12 @@ pytestmark = [
     pytest.mark.usefixtures("_hydras_logging"),
 ]
 
-SMALL = {
-    "ATD": {"embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 8, "category_size": 16, "num_tokens": 4},
-    "CRAFT": {"embed_dim": 48, "depths": [1], "num_heads": [6]},
-    "DAT": {"embed_dim": 32, "depth": [2], "num_heads": [2], "split_size": [4, 8]},
-    "DRCT": {"embed_dim": 12, "depths": [1], "num_heads": [2], "window_size": 8, "gc": 4},
-    "HAT": {"embed_dim": 12, "depths": [1], "num_heads": [2], "squeeze_factor": 4, "window_size": 8},
-    "MoSR": {"dim": 8, "n_block": 1},
-    "OmniSR": {"num_feat": 8, "res_num": 1},
-    "PLKSR": {"dim": 8, "n_blocks": 1},
-    "RGT": {"embed_dim": 32, "depth": [2], "num_heads": [2], "split_size": [4, 8]},
-    "SAFMN": {"dim": 8, "n_blocks": 1},
-    "SeemoRe": {"embedding_dim": 8, "num_layers": 1},
-    "Swin2SR": {"embed_dim": 12, "depths": [1], "num_heads": [2]},
-}
-
 
 @pytest.mark.parametrize("name", others.__all__)
 def test_every_network_takes_every_size_and_the_authors_names(name):
     pytest.importorskip("spandrel", reason="needs the optional extra spandrel")
     torch.manual_seed(0)
-    net = getattr(others, name)(2, **SMALL[name])
+    net = getattr(others, name)(2, **THEIRS[name])
     check_network(net)
     y = net(torch.rand(2, 3, 17, 9))  # of two images: some normalise over the batch
     assert y.shape == (2, 3, 34, 18)
