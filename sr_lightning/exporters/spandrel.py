@@ -19,7 +19,7 @@ from sr_lightning.exporters.safetensors import as_precision
 from sr_lightning.models import RCAN, SPAN, RRDBNet, SwinIR
 from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import DIV2K_MEAN
-from sr_lightning.models.conversion import LEVELS, State, published_state
+from sr_lightning.models.conversion import LEVELS, published_state
 from sr_lightning.models.others import SpandrelNetwork
 
 
@@ -74,7 +74,7 @@ def export_spandrel(export: Export, path: Path) -> list[Comparison]:
         net.eval()
 
 
-def _their_state(net: nn.Module, export: Export) -> State:
+def _their_state(net: nn.Module, export: Export) -> dict[str, Tensor]:
     if isinstance(net, SpandrelNetwork):
         return net.net.state_dict()
     if not isinstance(net, SRNetwork) or type(net) not in _MAKERS:

@@ -346,7 +346,7 @@ class SeemoRe(SpandrelNetwork):
         """(N, 3, h, w) in [0, 1] -> (N, 3, h·s, w·s); trained, it chooses experts for one image at a time."""
         if self.training or len(x) == 1:
             return super().forward(x)
-        return torch.cat([super(SeemoRe, self).forward(image) for image in x.split(1)])
+        return torch.cat([super(SeemoRe, self).forward(image[None]) for image in x])
 
 
 class MoSR(SpandrelNetwork):

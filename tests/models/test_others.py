@@ -68,3 +68,25 @@ def test_without_spandrel_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(UserError, match=r"HAT is in spandrel.*pip install 'sr_lightning\[spandrel\]'"):
         others.HAT(4)
+
+
+def test_what_evaluation_needs_of_networks_that_look_at_their_input():
+    """A batch of two chooses experts for each image; a long image recurses as often as its longer side says."""
+    pytest.importorskip("spandrel", reason="needs the optional extra spandrel")
+    torch.manual_seed(0)
+    experts, recursive = (getattr(others, name)(2, **THEIRS[name]).eval() for name in ("SeemoRe", "RGT"))
+    x = torch.rand(2, 3, 16, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(experts(x), torch.cat([experts(x[:1]), experts(x[1:])]))
+        assert recursive(torch.rand(1, 3, 8, 1030)).shape == (1, 3, 16, 2060)
+
+
+def test_safmns_plain_pooling_is_its_adaptive_one():
+    pytest.importorskip("spandrel", reason="needs the optional extra spandrel")
+    net = others.SAFMN(2, **THEIRS["SAFMN"]).eval()
+    x = torch.rand(2, 3, 16, 24)
+    with torch.no_grad():
+        y = net(x)
+        for module in (module for module in net.modules() if type(module).__name__ == "SAFM"):
+            del module.forward  # spandrel's is its class's
+        torch.testing.assert_close(y, net(x))
