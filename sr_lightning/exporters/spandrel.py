@@ -9,7 +9,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sr_lightning.errors import FailedError, UserError, one_line
 from sr_lightning.exporters.card import KEY
@@ -61,9 +61,11 @@ def export_spandrel(export: Export, path: Path) -> list[Comparison]:
     file, card = found.model.eval(), export.card
     if isinstance(net, SpandrelNetwork):
         shapes = sizes(multiple=max(net.multiple_of, net.minimum))
-        return compare(
-            lambda lr: torch.cat([file(x) for x in lr.split(1)]), net, shapes, card.scale, precision=card.precision
-        )
+
+        def one_by_one(lr: Tensor) -> Tensor:  # as SeemoRe's of spandrel has to be called
+            return torch.cat([file(image[None]) for image in lr])
+
+        return compare(one_by_one, net, shapes, card.scale, precision=card.precision)
     if not isinstance(net, SwinIR):
         return export.prove(file)
     net.train()  # it has no layers that act differently then, but for the further window
