@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
 
 from sr_lightning.exporters.card import Card
 from sr_lightning.exporters.parity import Comparison, Function, compare, sizes
 from sr_lightning.inference.forward import apply_network
 from sr_lightning.inference.planes import apply_to_planes
 from sr_lightning.models.base import SRNetwork, network_traits
+
+LARGEST = 65_536
+"""Pixels of a side."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,24 @@ class Export:
         """An input: exporters generalise from sizes that are neither 0 nor 1, nor equal."""
         side = max(2 * self.card.min_size, 16)
         return torch.rand(2, 3, side + 3, side + 8, generator=torch.Generator().manual_seed(0))
+
+    def program(self, batch: Dim | None, *, checks_sizes: bool = False) -> ExportedProgram:
+        """The network as a graph of torch's operations, for every height and width.
+
+        Args:
+            batch: Of how many images; None: of one.
+            checks_sizes: Raise an error where it cannot be shown beforehand that the graph holds for all sizes;
+                otherwise some of them may be refused, or computed wrongly, when it runs.
+        """
+        sides = {axis: Dim(name, min=self.card.min_size, max=LARGEST) for axis, name in ((2, "height"), (3, "width"))}
+        shapes = sides if batch is None else {0: batch} | sides
+        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+            return torch.export.export(
+                self.network(),
+                (self.example() if batch is not None else self.example()[:1],),
+                dynamic_shapes=(shapes,),
+                prefer_deferred_runtime_asserts_over_guards=not checks_sizes,
+            )
 
     def prove(self, file: Function) -> list[Comparison]:
         """Compares a file with the network in float32; see `compare`."""

@@ -6,26 +6,29 @@ import contextlib
 import io
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch.export import Dim, ExportedProgram
 
-from sr_lightning.errors import FailedError, UserError, one_line
-from sr_lightning.exporters.card import KEY
+from sr_lightning.errors import UserError
+from sr_lightning.exporters.card import KEY, Card
 from sr_lightning.exporters.export_network import Export
 from sr_lightning.exporters.onnx_network import OnnxNetwork
 from sr_lightning.exporters.parity import Comparison
+from sr_lightning.exporters.refusals import holds_for_some_sizes_only, refusal
 
 if TYPE_CHECKING:
     import onnx
 
 _OPSET = 20
-_NAMES = {0: "batch", 2: "height", 3: "width"}
+_SMALLEST = 16  # pixels of a side, where not every size will do: the usual window
 
 
 def export_onnx(export: Export, path: Path) -> list[Comparison]:
-    """Writes an ONNX file whose input `lr` and output `sr` have any batch, height and width.
+    """Writes an ONNX file for any batch, height and width, or for what of these its input `lr` and its card say.
 
     Args:
         export: The network.
@@ -38,38 +41,48 @@ def export_onnx(export: Export, path: Path) -> list[Comparison]:
         UserError: The extra `export` is not installed.
         FailedError: Torch cannot export the network, or the file computes something else.
     """
-    model = _converted(export)
+    _check_installed()
+    try:
+        program, card = _most_general(export)
+        model = _converted(program)
+    except Exception as error:  # the exporter's own kinds, and whatever a network raises while it is traced
+        raise refusal("onnx", export.card.network, error) from error
+    _clean(model, card)
     entry = model.metadata_props.add()
-    entry.key, entry.value = KEY, export.card.text()
+    entry.key, entry.value = KEY, card.text()
     path.write_bytes(model.SerializeToString(deterministic=True))
-    return export.prove(OnnxNetwork.load(path))
+    return replace(export, card=card).prove(OnnxNetwork.load(path))
 
 
-def _converted(export: Export) -> onnx.ModelProto:
+def _check_installed() -> None:
     try:
         import onnxruntime  # noqa: F401  # looked for before the work
         import onnxscript  # noqa: F401  # torch's exporter needs it
     except ImportError as error:
         raise UserError(f"format=onnx needs {error.name}; allowed: pip install 'sr_lightning[export]'") from None
-    dimensions = {axis: torch.export.Dim(name) for axis, name in _NAMES.items()}
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), _quiet():  # its progress
-            program = torch.onnx.export(
-                export.network(),
-                (export.example(),),
-                dynamo=True,
-                opset_version=_OPSET,
-                dynamic_shapes=(dimensions,),
-                input_names=["lr"],
-                output_names=["sr"],
-                verbose=False,
-            )
-    except Exception as error:  # the exporter's own kinds, and whatever a network raises while it is traced
-        reason = one_line(error.__cause__ or error)
-        raise FailedError(f"{export.card.network} cannot be exported to ONNX: {reason}") from error
-    assert program is not None
-    model: onnx.ModelProto = program.model_proto
-    _clean(model, export)
+
+
+def _most_general(export: Export) -> tuple[ExportedProgram, Card]:
+    """For any batch; where windows are counted in a way that fixes it, for one image, and at last for no tiny ones."""
+    card = export.card
+    one = replace(card, input=card.input.replace("(N,", "(1,"), output=card.output.replace("(N,", "(1,"))
+    large = replace(one, min_size=max(card.min_size, _SMALLEST))
+    for found, batch in ((card, Dim("batch")), (one, None)):
+        try:
+            return replace(export, card=found).program(batch), found
+        except Exception as error:
+            if not holds_for_some_sizes_only(error):
+                raise
+    return replace(export, card=large).program(None), large
+
+
+def _converted(program: ExportedProgram) -> onnx.ModelProto:
+    with contextlib.redirect_stdout(io.StringIO()), _quiet():  # its progress
+        made = torch.onnx.export(
+            program, dynamo=True, opset_version=_OPSET, input_names=["lr"], output_names=["sr"], verbose=False
+        )
+    assert made is not None
+    model: onnx.ModelProto = made.model_proto
     return model
 
 
@@ -87,15 +100,14 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _clean(model: onnx.ModelProto, export: Export) -> None:
+def _clean(model: onnx.ModelProto, card: Card) -> None:
     """Takes out where on this machine each node comes from, and names the output's size."""
-    model.producer_name, model.producer_version = export.card.program.split()
-    model.doc_string = f"{export.card.network} x{export.card.scale}: {export.card.input} -> {export.card.output}"
+    model.producer_name, model.producer_version = card.program.split()
+    model.doc_string = f"{card.network} x{card.scale}: {card.input} -> {card.output}"
     graph = model.graph
     del graph.value_info[:]  # onnxruntime finds the shapes itself
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""
-    for axis, name in _NAMES.items():
-        dimension = graph.output[0].type.tensor_type.shape.dim[axis]
-        dimension.dim_param = name if axis == 0 else f"{export.card.scale}*{name}"
+    shape = graph.output[0].type.tensor_type.shape.dim
+    shape[2].dim_param, shape[3].dim_param = f"{card.scale}*height", f"{card.scale}*width"

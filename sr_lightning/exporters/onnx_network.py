@@ -38,6 +38,7 @@ class OnnxNetwork(SRNetwork):
         super().__init__()
         self.name, self.channels, self.scales, self.min_size = name, channels, (scale,), min_size
         self._session, self._dtype = session, _TYPES[session.get_inputs()[0].type]
+        self._takes_one = session.get_inputs()[0].shape[0] == 1
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -69,7 +70,9 @@ class OnnxNetwork(SRNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) -> (N, C, h·s, w·s), of the same type and on the same device, without a gradient."""
-        made = _run(self._session, x.detach().cpu().numpy().astype(self._dtype))
+        image = x.detach().cpu().numpy().astype(self._dtype)
+        parts = np.split(image, len(image)) if self._takes_one else [image]
+        made = np.concatenate([_run(self._session, part) for part in parts])
         expected = (*x.shape[:2], *(side * self.scales[0] for side in x.shape[2:]))
         if made.shape != expected:  # what the file says of itself anybody can change
             raise FailedError(f"the file makes {made.shape} of {tuple(x.shape)}, but says x{self.scales[0]}")

@@ -9,9 +9,9 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sr_lightning.errors import UserError
+from sr_lightning.errors import FailedError, UserError, one_line
 from sr_lightning.exporters.card import KEY
 from sr_lightning.exporters.export_network import Export
 from sr_lightning.exporters.parity import Comparison, compare, sizes
@@ -20,6 +20,7 @@ from sr_lightning.models import RCAN, SPAN, RRDBNet, SwinIR
 from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import DIV2K_MEAN
 from sr_lightning.models.conversion import LEVELS, published_state
+from sr_lightning.models.others import SpandrelNetwork
 
 
 def export_spandrel(export: Export, path: Path) -> list[Comparison]:
@@ -31,38 +32,60 @@ def export_spandrel(export: Export, path: Path) -> list[Comparison]:
 
     Returns:
         The proof, by spandrel's own loader. SwinIR is compared at multiples of its window and without the further
-        one that evaluation adds: spandrel mirrors in another way at the right and lower border.
+        one that evaluation adds: spandrel mirrors in another way at the right and lower border. Networks of
+        `models.others` are compared at multiples of theirs: the padding is not in the file.
 
     Raises:
         UserError: spandrel is not installed, has no such architecture, or has it with other constants.
-        FailedError: The network that spandrel loads computes something else.
+        FailedError: spandrel does not find out the network's sizes, or loads one that computes something else.
     """
     try:
-        from spandrel import ModelLoader
+        from spandrel import ModelLoader, UnsupportedModelError
     except ImportError:
         raise UserError("format=spandrel needs spandrel; allowed: pip install 'sr_lightning[spandrel]'") from None
     net = export.net
-    if not isinstance(net, SRNetwork) or type(net) not in _MAKERS:
-        names = ", ".join(ours.__name__ for ours in _MAKERS)
-        raise UserError(f"format: spandrel has no architecture for {type(net).__name__}, allowed: {names}")
     with warnings.catch_warnings(action="ignore"), torch.no_grad():
-        theirs = _MAKERS[type(net)](net).eval()
-        theirs.load_state_dict(published_state(net.from_official, theirs.state_dict(), net.state_dict()))
-        theirs(export.example())  # SPAN merges its layers when it runs
-        state = as_precision(theirs.state_dict(), export.card.precision)
+        state = as_precision(_their_state(net, export), export.card.precision)
     tensors = {key: value.contiguous() for key, value in state.items()}
     path.write_bytes(safetensors.torch.save(tensors, metadata={KEY: export.card.text()}))
     with warnings.catch_warnings(action="ignore"):
-        found = ModelLoader().load_from_state_dict(safetensors.torch.load_file(path))
-    file = found.model.eval()
+        try:
+            found = ModelLoader().load_from_state_dict(safetensors.torch.load_file(path))
+        except UnsupportedModelError:
+            name = type(net).__name__
+            raise UserError(
+                f"format: spandrel does not recognise {name} by its weights; allowed: another format"
+            ) from None
+        except Exception as error:  # whatever an architecture raises
+            raise FailedError(f"spandrel does not load the file: {one_line(error)}") from error
+    file, card = found.model.eval(), export.card
+    if isinstance(net, SpandrelNetwork):
+        shapes = sizes(multiple=max(net.multiple_of, net.minimum))
+
+        def one_by_one(lr: Tensor) -> Tensor:  # as SeemoRe's of spandrel has to be called
+            return torch.cat([file(image[None]) for image in lr])
+
+        return compare(one_by_one, net, shapes, card.scale, precision=card.precision)
     if not isinstance(net, SwinIR):
         return export.prove(file)
     net.train()  # it has no layers that act differently then, but for the further window
     try:
         shapes = sizes(multiple=net.window)
-        return compare(file, net, shapes, export.card.scale, precision=export.card.precision)
+        return compare(file, net, shapes, card.scale, precision=card.precision)
     finally:
         net.eval()
+
+
+def _their_state(net: nn.Module, export: Export) -> dict[str, Tensor]:
+    if isinstance(net, SpandrelNetwork):
+        return net.net.state_dict()
+    if not isinstance(net, SRNetwork) or type(net) not in _MAKERS:
+        names = ", ".join(ours.__name__ for ours in _MAKERS)
+        raise UserError(f"format: spandrel has no architecture for {type(net).__name__}, allowed: {names}")
+    theirs = _MAKERS[type(net)](net).eval()
+    theirs.load_state_dict(published_state(net.from_official, theirs.state_dict(), net.state_dict()))
+    theirs(export.example())  # SPAN merges its layers when it runs
+    return theirs.state_dict()
 
 
 def _rrdb(net: RRDBNet) -> nn.Module:

@@ -10,14 +10,13 @@ from pathlib import Path
 import torch
 from torch.export import Dim, ExportedProgram
 
-from sr_lightning.errors import FailedError, UserError, one_line
 from sr_lightning.exporters.card import KEY
-from sr_lightning.exporters.export_network import Export
+from sr_lightning.exporters.export_network import LARGEST, Export
 from sr_lightning.exporters.parity import Comparison
+from sr_lightning.exporters.refusals import holds_for_some_sizes_only, refusal
 
 EXTRA_FILE = f"{KEY}.json"
 """`torch.export.load(path, extra_files={EXTRA_FILE: ""})` reads the metadata."""
-_LARGEST = 65_536  # pixels of a side, and images of a batch
 _SMALLEST = 32  # pixels of a side, where not every size will do
 
 
@@ -36,42 +35,27 @@ def export_torch(export: Export, path: Path) -> list[Comparison]:
         FailedError: Another one that it cannot, or the file computes something else.
     """
     try:
-        content = _saved(export)
-    except _SizesError:  # pooling may have too little left of small images
-        export = replace(export, card=replace(export.card, min_size=_SMALLEST))
         try:
             content = _saved(export)
-        except _SizesError:
-            raise UserError(
-                f"format: torch_export cannot describe {export.card.network} for images of any size, because it fills "
-                "or pools them to multiples; allowed: onnx"
-            ) from None
+        except Exception as error:
+            if not holds_for_some_sizes_only(error):
+                raise
+            export = replace(export, card=replace(export.card, min_size=_SMALLEST))  # pooling may leave too little
+            content = _saved(export)
+    except Exception as error:  # its own kinds, and whatever a network raises while it is traced
+        raise refusal("torch_export", export.card.network, error) from error
     path.write_bytes(content)
     with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
         loaded = torch.export.load(file)
     return export.prove(loaded.module())
 
 
-class _SizesError(Exception):
-    """What torch.export found holds for some heights and widths only."""
-
-
 def _saved(export: Export) -> bytes:
-    card, content = export.card, io.BytesIO()
-    sides = {
-        2: Dim("height", min=card.min_size, max=_LARGEST),
-        3: Dim("width", min=card.min_size, max=_LARGEST),
-    }
-    try:
-        with torch.no_grad(), warnings.catch_warnings(action="ignore"):
-            shapes = ({0: Dim("batch", max=_LARGEST)} | sides,)
-            program = torch.export.export(export.network(), (export.example(),), dynamic_shapes=shapes)
-            _clean(program)
-            torch.export.save(program, content, extra_files={EXTRA_FILE: card.text()})
-    except Exception as error:  # its own kinds, and whatever a network raises while it is traced
-        if "Constraints violated" in str(error):
-            raise _SizesError from error
-        raise FailedError(f"torch.export does not take {card.network}: {one_line(error)}") from error
+    content = io.BytesIO()
+    program = export.program(Dim("batch", max=LARGEST), checks_sizes=True)
+    _clean(program)
+    with warnings.catch_warnings(action="ignore"):
+        torch.export.save(program, content, extra_files={EXTRA_FILE: export.card.text()})
     return content.getvalue()
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Sequence
+from types import MethodType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from sr_lightning.errors import UserError
 from sr_lightning.models.base import SRNetwork
@@ -49,17 +52,18 @@ class SpandrelNetwork(SRNetwork):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, h, w) in [0, 1] -> (N, 3, h·s, w·s)."""
         height, width = x.shape[-2:]
-        bottom, right = (self._missing(side) for side in (height, width))
-        if bottom or right:
-            mode = "reflect" if bottom < height and right < width else "replicate"
-            x = F.pad(x, (0, right, 0, bottom), mode=mode)
+        least = self._least(height, width)
+        for axis, side in ((2, height), (3, width)):
+            wanted = torch.sym_max(side, least) if least > self.multiple_of else side
+            wanted = (wanted + self.multiple_of - 1) // self.multiple_of * self.multiple_of
+            if torch.compiler.is_exporting() or wanted != side:  # what is exported is asked nothing about sizes
+                x = x.index_select(axis, _reflected(side, wanted, x.device))
         y: Tensor = self.net(x)
         return y[..., : height * self.scales[0], : width * self.scales[0]]
 
-    def _missing(self, side: int) -> int:
-        """Pixels that a side lacks."""
-        wanted = max(side, self.minimum)
-        return wanted + -wanted % self.multiple_of - side
+    def _least(self, height: int, width: int) -> int:
+        """What the sides of an image of that size are padded to."""
+        return self.minimum
 
     @staticmethod
     def from_official(state: State) -> Official | None:
@@ -67,6 +71,14 @@ class SpandrelNetwork(SRNetwork):
         if any(name.startswith("net.") for name in state):
             return None
         return Official({f"net.{name}": value for name, value in state.items()}, {})
+
+
+def _reflected(side: int, wanted: int | torch.SymInt, device: torch.device) -> Tensor:
+    """(wanted,) indices into a side: to its end, back without that end, and so on, as often as needed."""
+    index = torch.arange(wanted, device=device)
+    period = (2 * torch.arange(side, device=device)[-1]).clamp(min=1)  # a tensor: an exported side is no number
+    index = index - torch.div(index, period, rounding_mode="floor") * period
+    return torch.minimum(index, period - index)
 
 
 def _spandrel(name: str) -> Any:
@@ -109,7 +121,7 @@ class HAT(SpandrelNetwork):
             squeeze_factor=squeeze_factor,
             mlp_ratio=mlp_ratio,
         )
-        super().__init__(net, scale, minimum=16)
+        super().__init__(net, scale, multiple_of=window_size, minimum=16)
 
 
 class DAT(SpandrelNetwork):
@@ -199,6 +211,11 @@ class RGT(SpandrelNetwork):
         )
         super().__init__(net, scale, minimum=16)
 
+    def _least(self, height: int, width: int) -> int:
+        """Its recursion shrinks both sides by the same factor, which the longer one decides."""
+        longest = max(height, width, self.minimum)
+        return int(4 ** max(2, int(math.log(longest // 16, 4))))  # as spandrel counts
+
 
 class DRCT(SpandrelNetwork):
     """Hsu et al. 2024, DRCT: Saving Image Super-Resolution away from Information Bottleneck, CVPR workshops."""
@@ -275,7 +292,23 @@ class SAFMN(SpandrelNetwork):
 
     def __init__(self, scale: int = 4, *, dim: int = 36, n_blocks: int = 8, ffn_scale: float = 2.0) -> None:
         net = _spandrel("SAFMN")(upscaling_factor=scale, dim=dim, n_blocks=n_blocks, ffn_scale=ffn_scale)
+        for module in net.modules():
+            if type(module).__name__ == "SAFM":
+                module.forward = MethodType(_modulated, module)  # copied and converted with its module
         super().__init__(net, scale, multiple_of=8)
+
+
+def _modulated(self: Any, x: Tensor) -> Tensor:
+    """As spandrel's SAFM for sides that are multiples of 8, where its adaptive pooling is plain, for any such size."""
+    found = []
+    for level, (part, convolution) in enumerate(zip(x.chunk(self.n_levels, dim=1), self.mfr, strict=True)):
+        if level:
+            pooled = convolution(functional.max_pool2d(part, 2**level))
+            found.append(functional.interpolate(pooled, scale_factor=2**level, mode="nearest"))
+        else:
+            found.append(convolution(part))
+    modulated: Tensor = self.act(self.aggr(torch.cat(found, dim=1))) * x
+    return modulated
 
 
 class OmniSR(SpandrelNetwork):
@@ -308,6 +341,12 @@ class SeemoRe(SpandrelNetwork):
             lr_space=lr_space,
         )
         super().__init__(net, scale, minimum=16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, h, w) in [0, 1] -> (N, 3, h·s, w·s); trained, it chooses experts for one image at a time."""
+        if self.training or len(x) == 1:
+            return super().forward(x)
+        return torch.cat([super(SeemoRe, self).forward(image[None]) for image in x])
 
 
 class MoSR(SpandrelNetwork):
@@ -342,4 +381,4 @@ class Swin2SR(SpandrelNetwork):
             mlp_ratio=mlp_ratio,
             upsampler=upsampler,
         )
-        super().__init__(net, scale, minimum=16)
+        super().__init__(net, scale, multiple_of=window_size, minimum=16)

@@ -11,43 +11,45 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from helpers.small_networks import OURS, THEIRS
 from sr_lightning.builders.load_network import load_network
 from sr_lightning.builders.network import build_network
 from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.export import SUFFIXES
 from sr_lightning.errors import UserError
 from sr_lightning.exporters.card import KEY, Card
 from sr_lightning.exporters.export_network import Export
 from sr_lightning.exporters.onnx import export_onnx
 from sr_lightning.exporters.onnx_network import OnnxNetwork
-from sr_lightning.exporters.parity import TOLERANCE, sizes
+from sr_lightning.exporters.parity import TOLERANCE
 from sr_lightning.exporters.safetensors import export_safetensors
 from sr_lightning.exporters.spandrel import export_spandrel
 from sr_lightning.exporters.torch_export import EXTRA_FILE, export_torch
 from sr_lightning.inference.tiling import super_resolve_tiled
 
-# What makes each class small; its structure stays that of the config.
-SMALL = {
-    "Bicubic": {},
-    "EDSR": {"n_feats": 8, "n_resblocks": 1},
-    "MDSR": {"n_feats": 8, "n_resblocks": 1},
-    "SRCNN": {"n_feats": [8, 4]},
-    "ESPCN": {"n_feats": 8},
-    "FSRCNN": {"d": 8, "s": 4, "m": 1},
-    "VDSR": {"n_feats": 8, "n_layers": 3},
-    "SRResNet": {"n_feats": 8, "n_resblocks": 1},
-    "MSRResNet": {"n_feats": 8, "n_resblocks": 1},
-    "RDN": {"n_feats": 8, "n_blocks": 2, "n_layers": 2, "growth": 8},
-    "RCAN": {"n_feats": 8, "n_groups": 1, "n_blocks": 1, "reduction": 2},
-    "RRDBNet": {"n_feats": 8, "n_blocks": 2},
-    "IMDN": {"n_feats": 16, "n_blocks": 2},
-    "RFDN": {"n_feats": 16, "n_blocks": 1},
-    "SPAN": {"n_feats": 48},
-    "NinaSR": {"n_feats": 16, "n_resblocks": 2},
-    "SwinIR": {"n_feats": 12, "n_blocks": 1, "n_layers": 2, "n_heads": 3},
-}
-# Those of other groups need spandrel, and are exported where torch can; theirs are the files that spandrel reads.
-NAMES = sorted(p.stem for p in Path(conf_dir(), "model").glob("*.yaml") if ".others." not in p.read_text("utf-8"))
+NAMES = sorted(path.stem for path in Path(conf_dir(), "model").glob("*.yaml"))
 SCALE = 4
+THIRD_PARTY = pytest.mark.filterwarnings(
+    "ignore:torch.meshgrid:UserWarning", "ignore:'saved_variables':DeprecationWarning"
+)
+
+
+def documented():
+    """The table of `models/README.md`: name -> format -> what it says."""
+    text = Path(conf_dir(), "..", "sr_lightning", "models", "README.md").read_text("utf-8").partition("## Formats")[2]
+    head, _, *rows = (line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|"))
+    formats = [name.strip("`") for name in head[1:]]
+    named = ((name.strip("`"), cells) for names, *cells in rows for name in names.split(", "))
+    return [(name, dict(zip(formats, cells, strict=True))) for name, cells in named]
+
+
+TABLE = dict(documented())
+
+
+def test_the_table_has_every_network_once_in_every_format():
+    assert sorted(name for name, _ in documented()) == NAMES
+    for cells in TABLE.values():
+        assert list(cells) == list(SUFFIXES)
 
 
 def some(*quick):
@@ -59,28 +61,55 @@ def small(name, **changes):
     config = OmegaConf.load(Path(conf_dir(), "model", f"{name}.yaml"))
     config = OmegaConf.merge({"model": config}, {"scale": [2, 3, SCALE] if "scales" in config else SCALE})
     section = OmegaConf.to_container(config, resolve=True)["model"]
-    return section | SMALL[section["_target_"].rpartition(".")[2]] | changes
+    return section | (OURS | THEIRS)[section["_target_"].rpartition(".")[2]] | changes
 
 
 def make(name, precision="float32", **changes):
     torch.manual_seed(0)
-    net = build_network(small(name, **changes)).eval()
-    kind = type(net).__name__
+    section = small(name, **changes)
+    if ".others." in section["_target_"]:
+        pytest.importorskip("spandrel", reason="needs the optional extra spandrel")
+        net = build_network(section).eval()
+        card = Card(type(net).__name__, SCALE, precision, 1, None, 1, "a.ckpt", "0" * 64)
+        return Export(net, card)
+    net = build_network(section).eval()
     for value in net.parameters():  # none of the zeros that some layers start from
         torch.nn.init.normal_(value, std=(value[0].numel() or 1) ** -0.5 / 2 if value.dim() > 1 else 0.1)
+    kind = type(net).__name__
     return Export(net, Card.of(net, SCALE, network=kind, precision=precision, weights="a.ckpt", sha256="0" * 64))
 
 
+def is_refused(write, name, form, path):
+    """Whether the table says so; then it is, with the reason."""
+    says, _, why = TABLE[name][form].partition(": ")
+    if says != "no":
+        return False
+    with pytest.raises(UserError, match=f"format: {form} .*{_REASONS.get(why, '')}"):
+        write(make(name), path)
+    return True
+
+
+_REASONS = {
+    "sizes": "not the same for images of all sizes",
+    "content": "the image's content decides",
+    "sorting": r"no conversion of its operation aten\.sort",
+    "not recognised": "does not recognise",
+}
+
+
 def worst(proof):
-    assert [found.shape[2:] for found in proof[1:4]] == sizes(proof[0].shape[2])[1:4]
     return max(found.relative for found in proof)
 
 
-@pytest.mark.parametrize("name", some("swinir_light"))
+@THIRD_PARTY
+@pytest.mark.parametrize("name", some("swinir_light", "safmn"))
 def test_onnx(name, tmp_path):
+    if is_refused(export_onnx, name, "onnx", tmp_path / "a.onnx"):
+        return
     export = make(name)
     assert worst(export_onnx(export, tmp_path / "a.onnx")) <= TOLERANCE["float32"]
     loaded = OnnxNetwork.load(tmp_path / "a.onnx")
+    assert onnx_kind(tmp_path / "a.onnx") == TABLE[name]["onnx"]
     assert (loaded.scales, loaded.channels, loaded.name) == ((SCALE,), 3, export.card.network)
     if export.card.tile_margin is not None:  # tiles as wide as the file says give the whole image's result
         lr = torch.rand(1, 3, 40, 40 + 2 * export.card.tile_margin)
@@ -88,6 +117,15 @@ def test_onnx(name, tmp_path):
             tiled = super_resolve_tiled(loaded, lr, SCALE, tile=24)
             torch.testing.assert_close(tiled, export.expected(lr), rtol=1e-4, atol=1e-4)
     assert str(Path(__file__).parents[2]).encode() not in (tmp_path / "a.onnx").read_bytes()
+
+
+def onnx_kind(path):
+    model = onnx.load(path)
+    card = Card.read({entry.key: entry.value for entry in model.metadata_props}[KEY])
+    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
+    assert ("(1, 3, h, w)" in card.input) == (batch == 1)
+    words = [str(card.min_size)] * (card.min_size > 1) + ["one"] * (batch == 1)
+    return ", ".join(words) or "yes"
 
 
 def test_onnx_in_float16_takes_and_makes_float32(tmp_path):
@@ -102,23 +140,25 @@ def test_onnx_in_float16_takes_and_makes_float32(tmp_path):
     assert Card.read({entry.key: entry.value for entry in model.metadata_props}[KEY]).precision == "float16"
 
 
-@pytest.mark.parametrize("name", some("fsrcnn"))
+@THIRD_PARTY
+@pytest.mark.parametrize("name", some("fsrcnn", "mosr"))
 def test_torch_export(name, tmp_path):
-    export, path = make(name), tmp_path / "a.pt2"
-    if name in ("swinir_light", "ninasr"):
-        with pytest.raises(UserError, match=r"format: torch_export cannot describe \w+ for images of any size"):
-            export_torch(export, path)
+    path = tmp_path / "a.pt2"
+    if is_refused(export_torch, name, "torch_export", path):
         return
+    export = make(name)
     assert worst(export_torch(export, path)) <= TOLERANCE["float32"]
     extra = {EXTRA_FILE: ""}
     with path.open("rb") as file:
         torch.export.load(file, extra_files=extra)
-    smallest = 32 if name == "rfdn" else export.card.min_size
+    says = TABLE[name]["torch_export"]
+    smallest = export.card.min_size if says == "yes" else int(says)
     assert Card.read(extra[EXTRA_FILE]) == replace(export.card, min_size=smallest)
     assert str(Path(__file__).parents[2]).encode() not in path.read_bytes()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "bicubic"])
+@THIRD_PARTY
+@pytest.mark.parametrize("name", [name for name in NAMES if TABLE[name]["safetensors"] == "yes"])
 def test_safetensors(name, tmp_path):
     export, section = make(name), small(name)
     config = {"model": section, "scale": section.get("scales", [SCALE])}
@@ -128,16 +168,14 @@ def test_safetensors(name, tmp_path):
     assert worst(proof) <= 1e-6  # convolutions of one kernel may sum in another order
 
 
-@pytest.mark.filterwarnings("ignore:torch.meshgrid:UserWarning")
+@THIRD_PARTY
 @pytest.mark.parametrize("name", NAMES)
 def test_spandrel(name, tmp_path):
     pytest.importorskip("spandrel", reason="needs the optional extra spandrel")
-    export = make(name)
-    if name not in ("rrdb", "swinir_light", "span", "rcan"):
-        with pytest.raises(UserError, match=f"format: spandrel has no architecture for {export.card.network}, allowed"):
-            export_spandrel(export, tmp_path / "a.safetensors")
+    if is_refused(export_spandrel, name, "spandrel", tmp_path / "a.safetensors"):
         return
-    proof = export_spandrel(export, tmp_path / "a.safetensors")
+    proof = export_spandrel(make(name), tmp_path / "a.safetensors")
+    assert (proof[0].shape[2] > 1) == (TABLE[name]["spandrel"] == "multiples")
     assert max(found.relative for found in proof) <= TOLERANCE["float32"]
 
 

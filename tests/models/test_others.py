@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from helpers.evaluations import QUICK, document, mine
+from helpers.small_networks import THEIRS
 from sr_lightning.checkpoints.matching import differences
 from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate
@@ -21,27 +22,12 @@ pytestmark = [
     pytest.mark.usefixtures("_hydras_logging"),
 ]
 
-SMALL = {
-    "ATD": {"embed_dim": 8, "depths": [1], "num_heads": [2], "window_size": 8, "category_size": 16, "num_tokens": 4},
-    "CRAFT": {"embed_dim": 48, "depths": [1], "num_heads": [6]},
-    "DAT": {"embed_dim": 32, "depth": [2], "num_heads": [2], "split_size": [4, 8]},
-    "DRCT": {"embed_dim": 12, "depths": [1], "num_heads": [2], "window_size": 8, "gc": 4},
-    "HAT": {"embed_dim": 12, "depths": [1], "num_heads": [2], "squeeze_factor": 4, "window_size": 8},
-    "MoSR": {"dim": 8, "n_block": 1},
-    "OmniSR": {"num_feat": 8, "res_num": 1},
-    "PLKSR": {"dim": 8, "n_blocks": 1},
-    "RGT": {"embed_dim": 32, "depth": [2], "num_heads": [2], "split_size": [4, 8]},
-    "SAFMN": {"dim": 8, "n_blocks": 1},
-    "SeemoRe": {"embedding_dim": 8, "num_layers": 1},
-    "Swin2SR": {"embed_dim": 12, "depths": [1], "num_heads": [2]},
-}
-
 
 @pytest.mark.parametrize("name", others.__all__)
 def test_every_network_takes_every_size_and_the_authors_names(name):
     pytest.importorskip("spandrel", reason="needs the optional extra spandrel")
     torch.manual_seed(0)
-    net = getattr(others, name)(2, **SMALL[name])
+    net = getattr(others, name)(2, **THEIRS[name])
     check_network(net)
     y = net(torch.rand(2, 3, 17, 9))  # of two images: some normalise over the batch
     assert y.shape == (2, 3, 34, 18)
@@ -82,3 +68,25 @@ def test_without_spandrel_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(UserError, match=r"HAT is in spandrel.*pip install 'sr_lightning\[spandrel\]'"):
         others.HAT(4)
+
+
+def test_what_evaluation_needs_of_networks_that_look_at_their_input():
+    """A batch of two chooses experts for each image; a long image recurses as often as its longer side says."""
+    pytest.importorskip("spandrel", reason="needs the optional extra spandrel")
+    torch.manual_seed(0)
+    experts, recursive = (getattr(others, name)(2, **THEIRS[name]).eval() for name in ("SeemoRe", "RGT"))
+    x = torch.rand(2, 3, 16, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(experts(x), torch.cat([experts(x[:1]), experts(x[1:])]))
+        assert recursive(torch.rand(1, 3, 8, 1030)).shape == (1, 3, 16, 2060)
+
+
+def test_safmns_plain_pooling_is_its_adaptive_one():
+    pytest.importorskip("spandrel", reason="needs the optional extra spandrel")
+    net = others.SAFMN(2, **THEIRS["SAFMN"]).eval()
+    x = torch.rand(2, 3, 16, 24)
+    with torch.no_grad():
+        y = net(x)
+        for module in (module for module in net.modules() if type(module).__name__ == "SAFM"):
+            del module.forward  # spandrel's is its class's
+        torch.testing.assert_close(y, net(x))
