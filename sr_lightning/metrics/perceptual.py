@@ -13,11 +13,9 @@ from sr_lightning.metrics.base import WeightsMissingError, is_too_small, unit_le
 from sr_lightning.metrics.feature_distance import FeatureDistance
 
 Judge = Literal["efficientnet_lite0", "efficientnet_lite2", "vgg16_hed"]
-_NAMES: dict[Judge, str] = {
-    "efficientnet_lite0": "perceptual",
-    "efficientnet_lite2": "perceptual_lite2",
-    "vgg16_hed": "perceptual_hed",
-}
+_NAMES: dict[Judge, str] = {"efficientnet_lite0": "", "efficientnet_lite2": "_lite2", "vgg16_hed": "_hed"}
+TEXTURE_WINDOW = 8
+"""Side of the windows of `texture`, in positions of each layer."""
 
 
 class PerceptualDistance:
@@ -27,6 +25,8 @@ class PerceptualDistance:
 
     Args:
         backbone: One of three; its usual layers, before the activation, L1.
+        texture: Compare the features as sorted in windows of `TEXTURE_WINDOW` positions a side: whether as much
+            texture is there. Otherwise each at its place, which prefers a blur to a texture whose grains lie elsewhere.
 
     Raises:
         WeightsMissingError: The backbone's weights are not at hand.
@@ -36,14 +36,16 @@ class PerceptualDistance:
     higher_is_better = False
     smallest = 32
 
-    def __init__(self, backbone: Judge = "efficientnet_lite0") -> None:
+    def __init__(self, backbone: Judge = "efficientnet_lite0", *, texture: bool = False) -> None:
         try:
-            self._distance = FeatureDistance(backbone).eval()
+            self._distance = FeatureDistance(backbone, window=TEXTURE_WINDOW if texture else None).eval()
         except UserError as error:
             raise WeightsMissingError(str(error)) from None
-        self.name = _NAMES[backbone]
+        self.name = ("texture" if texture else "perceptual") + _NAMES[backbone]
+        where = f"sorted in windows of {TEXTURE_WINDOW}x{TEXTURE_WINDOW}, " if texture else ""
         layers = ", ".join(self._distance.layers)
-        self.protocol = f"perceptual distance: L1 of the features {layers} of {backbone}, 8-bit RGB, whole image"
+        self.protocol = f"{'texture' if texture else 'perceptual'} distance: L1 of the features {layers} of {backbone}, "
+        self.protocol += f"{where}8-bit RGB, whole image"
 
     def __call__(self, sr: Tensor, hr: Tensor) -> float:
         """See `QualityMetric`."""

@@ -28,6 +28,9 @@ METRICS: dict[str, Callable[[], QualityMetric]] = {
     "perceptual": PerceptualDistance,
     "perceptual_lite2": partial(PerceptualDistance, "efficientnet_lite2"),
     "perceptual_hed": partial(PerceptualDistance, "vgg16_hed"),
+    "texture": partial(PerceptualDistance, texture=True),
+    "texture_lite2": partial(PerceptualDistance, "efficientnet_lite2", texture=True),
+    "texture_hed": partial(PerceptualDistance, "vgg16_hed", texture=True),
 }
 
 

