@@ -1,4 +1,4 @@
-"""The experiments: their names, how deep they stand on each other, and their former names."""
+"""The experiments: their names, how deep they stand on each other, and their shorter and former names."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from sr_lightning.config.conf_files import conf_dir, register_resolvers
 register_resolvers()
 ROOT = Path(conf_dir(), "experiment")
 EXPERIMENTS = sorted(str(path.relative_to(ROOT).with_suffix("")) for path in ROOT.glob("*/*.yaml"))
-FORMER = sorted(path.stem for path in ROOT.glob("*.yaml"))
+OTHER_NAMES = sorted(path.stem for path in ROOT.glob("*.yaml"))
 
 
 def bases(name):
@@ -31,8 +31,8 @@ def test_an_experiment_says_how_it_is_used_and_stands_on_two_at_most(name):
         assert name.endswith((f"_x{composed.scale}", f"_x{composed.scale}_cycle2"))
 
 
-@pytest.mark.parametrize("name", FORMER)
-def test_a_former_name_means_one_experiment(name):
+@pytest.mark.parametrize("name", OTHER_NAMES)
+def test_another_name_means_one_experiment(name):
     (meant,) = bases(name)[:1]
     assert meant in EXPERIMENTS
     assert compose_experiment(name) == compose_experiment(meant)
