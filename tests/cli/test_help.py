@@ -152,6 +152,15 @@ def test_a_reader_that_has_seen_enough(monkeypatch):
     assert closed == [1]
 
 
+def test_completion_of_zsh_is_begun_before_that_of_bash(capsys, monkeypatch):
+    """Hydra's plugin for zsh is the one for bash, and `bashcompinit` calls what `compinit` defines."""
+    from hydra._internal.core_plugins.zsh_completion import ZshCompletion
+
+    assert ZshCompletion.help("install").endswith('eval "$({} -sc install=bash)"')
+    out = " ".join(shown(capsys, monkeypatch, "--help", name="pack", width=120).split())
+    assert "zsh: in .zshrc, after compinit: autoload -Uz bashcompinit && bashcompinit; then as in bash" in out
+
+
 def test_where_the_part_stands():
     assert take_help(["scale=2"]) == (None, ["scale=2"])
     assert take_help(["scale=2", "-h"]) == ("", ["scale=2"])
