@@ -4,11 +4,10 @@
 
 bicubic, the best weights in the package for x4, and HR: places with structure; PSNR-Y is of the whole photograph.
 
-    python -m sr_lightning.train -m loss.beta=0,0.01,0.1 trainer.max_steps=3000 hydra.sweep.dir=runs/readme
-    python scripts/maintenance/readme_pictures.py runs .github/loss_weights.png runs/readme/[012]
+    python scripts/maintenance/readme_pictures.py losses .github/losses.png edsr_small_y_x4 <further weights>
 
-The same place of one photograph for each finished run, labelled with the run's weights, PSNR-Y and its distance
-between the features of EfficientNet-Lite0.
+The same places for weights that were trained on different losses, labelled with PSNR-Y and with how much of the texture
+is there (`metrics=[texture_lite2]`: 0 is all of it).
 """
 
 from __future__ import annotations
@@ -22,23 +21,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from PIL import Image, ImageDraw, ImageFont
 
 from sr_lightning import load
-from sr_lightning.builders.network import build_network
-from sr_lightning.checkpoints.weights import load_weights
-from sr_lightning.config.conf_files import register_resolvers
-from sr_lightning.config.train import check_train
 from sr_lightning.image.color import read_rgb, to_uint8
 from sr_lightning.image.resize import resize
 from sr_lightning.inference.predict import bicubic, super_resolve
-from sr_lightning.losses import PerceptualLoss
+from sr_lightning.metrics.perceptual import PerceptualDistance
 from sr_lightning.metrics.psnr_ssim import psnr
 
 WEIGHTS = "edsr_small_y_x4"
 FRONT = [("coffee.png", (120, 352, 80, 112)), ("motorcycle_left.png", (268, 152, 80, 112))]  # top, left, height, width
-OF_RUNS = ("astronaut.png", (8, 150, 128, 128))
+OF_LOSSES = [("astronaut.png", (8, 150, 128, 128)), ("chelsea.png", (60, 130, 128, 128))]
 SCALE, GAP = 4, 6
 Panel = tuple[list[str], torch.Tensor]
 
@@ -48,15 +42,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     kinds = parser.add_subparsers(dest="kind", required=True)
     kinds.add_parser("front").add_argument("output", type=Path)
-    runs = kinds.add_parser("runs")
-    runs.add_argument("output", type=Path)
-    runs.add_argument("runs", type=Path, nargs="+")
+    losses = kinds.add_parser("losses")
+    losses.add_argument("output", type=Path)
+    losses.add_argument("weights", nargs="+", help="names of pretrained weights, or anything else that `load` takes")
     arguments = parser.parse_args(argv)
     logging.basicConfig(level=logging.WARNING)
     if arguments.kind == "front":
         page = draw([(front_panels(name), place) for name, place in FRONT], zoom=3)
     else:
-        page = draw([(run_panels(arguments.runs), OF_RUNS[1])], zoom=2)
+        page = draw([(loss_panels(arguments.weights, name), place) for name, place in OF_LOSSES], zoom=2)
     page.save(arguments.output, optimize=True)
 
 
@@ -69,18 +63,17 @@ def front_panels(name: str) -> list[Panel]:
     return [*(([f"{method}  {float(psnr(x, hr, shave=SCALE)):.2f} dB"], x) for method, x in methods), (["HR"], hr)]
 
 
-def run_panels(runs: list[Path]) -> list[Panel]:
-    """Labels and images, (1, 3, H, W) uint8, of finished runs."""
-    register_resolvers()
-    hr, lr = hr_and_lr(OF_RUNS[0])
-    distance = PerceptualLoss()
+def loss_panels(weights: list[str], name: str) -> list[Panel]:
+    """Labels and images, (1, 3, H, W) uint8, of one photograph."""
+    hr, lr = hr_and_lr(name)
+    distance = PerceptualDistance("efficientnet_lite2", texture=True)
 
     def figures(pixels: torch.Tensor) -> str:
-        with torch.no_grad():
-            far = float(distance(pixels.float() / 255, hr.float() / 255))
-        return f"{float(psnr(pixels, hr, shave=SCALE)):.2f} dB, features {far:.2f}"
+        return f"{float(psnr(pixels, hr, shave=SCALE)):.2f} dB, texture {distance(pixels, hr):.2f}"
 
-    methods = [("bicubic", bicubic(lr, SCALE)), *(super_resolved(run, lr) for run in runs)]
+    methods = [("bicubic", bicubic(lr, SCALE))]
+    with torch.no_grad():
+        methods += [(Path(name).name, to_uint8(super_resolve(load(name), lr, SCALE))) for name in weights]
     return [*(([method, figures(pixels)], pixels) for method, pixels in methods), (["HR"], hr)]
 
 
@@ -93,16 +86,6 @@ def hr_and_lr(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     height, width = (side // SCALE * SCALE for side in levels.shape[:2])
     hr = torch.from_numpy(levels[:height, :width].copy()).permute(2, 0, 1)[None]
     return hr, resize(hr, Fraction(1, SCALE)).float() / 255
-
-
-def super_resolved(run: Path, lr: torch.Tensor) -> tuple[str, torch.Tensor]:
-    """A run's label and its image: (1, 3, H, W) uint8."""
-    config = check_train(OmegaConf.load(run / ".hydra" / "config.yaml"))
-    net = build_network(config.model).eval()
-    load_weights(net, run / "checkpoints" / "best.ckpt")
-    with torch.no_grad():
-        sr = super_resolve(net, lr, SCALE)
-    return f"alpha {config.loss['alpha']:g}, beta {config.loss['beta']:g}", to_uint8(sr)
 
 
 def draw(rows: list[tuple[list[Panel], tuple[int, int, int, int]]], *, zoom: int) -> Image.Image:

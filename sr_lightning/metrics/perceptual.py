@@ -44,7 +44,9 @@ class PerceptualDistance:
         self.name = ("texture" if texture else "perceptual") + _NAMES[backbone]
         where = f"sorted in windows of {TEXTURE_WINDOW}x{TEXTURE_WINDOW}, " if texture else ""
         layers = ", ".join(self._distance.layers)
-        self.protocol = f"{'texture' if texture else 'perceptual'} distance: L1 of the features {layers} of {backbone}, "
+        self.protocol = (
+            f"{'texture' if texture else 'perceptual'} distance: L1 of the features {layers} of {backbone}, "
+        )
         self.protocol += f"{where}8-bit RGB, whole image"
 
     def __call__(self, sr: Tensor, hr: Tensor) -> float:
