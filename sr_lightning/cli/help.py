@@ -92,7 +92,9 @@ def _whole(explainer: Explainer, summary: str, width: int, *, sweeps: bool) -> I
     for flag, text in (_SWEEP, *_FLAGS) if sweeps else _FLAGS:
         yield from _item(flag, text, width)
     yield from _item("tab completion", f'bash: eval "$({script} -sc install=bash)"', width)
-    yield from _item("", "zsh: in .zshrc, after compinit: autoload -Uz bashcompinit && bashcompinit; then as in bash", width)
+    yield from _item(
+        "", "zsh: in .zshrc, after compinit: autoload -Uz bashcompinit && bashcompinit; then as in bash", width
+    )
     yield from ["", "GROUPS   (the first choice is in use)"] if explainer.chosen else []
     for group, choice in explainer.chosen.items():
         names = list(explainer.choices(group))

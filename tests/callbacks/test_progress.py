@@ -6,10 +6,11 @@ import signal
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from sr_lightning.callbacks import SafeStop
 from sr_lightning.callbacks.pace import Pace, clock
-from sr_lightning.callbacks.progress import _fitting
+from sr_lightning.callbacks.progress import Progress, _fitting
 from sr_lightning.text import LOG_ONLY, is_for_screen
 from sr_lightning.train import main
 
@@ -75,6 +76,18 @@ def test_a_run_without_a_terminal_tells_how_it_goes(tiny, tmp_path, capsys, monk
     assert ".rgb8" not in out  # names of caches are for the log
     assert "python -m sr_lightning.evaluate checkpoint=a data=sample" in out
     assert "python -m sr_lightning.train ckpt_path=a trainer.max_steps=8" in out
+
+
+def test_bicubic_is_the_same_at_every_validation(capsys):
+    """Logged values are float32, and a difference of them moved bicubic's last digit from 31.473 to 31.474."""
+    progress = Progress()
+    for psnr, gain in ((32.075, 0.60151), (32.088, 0.61449)):
+        metrics = {"val/psnr_y": torch.tensor(psnr), "val/gain": torch.tensor(gain)}
+        trainer = SimpleNamespace(sanity_checking=False, callback_metrics=metrics, global_step=1000)
+        progress.on_validation_end(trainer, None)
+    first, second = re.findall(r"bicubic ([\d.]+)", capsys.readouterr().out)
+    assert f"{32.075 - 0.60151:.3f}" != f"{32.088 - 0.61449:.3f}"
+    assert first == second
 
 
 def test_what_is_for_the_log_only():
