@@ -171,6 +171,9 @@ class Session:
 
     def _start_sweep(self, arguments: list[str], sweep: Sweep) -> int:
         are_beside = not is_one_after_the_other(self.launcher)
+        done = sum(isinstance(begun, Finished) for begun in self.earlier.values())
+        if done and external_rank() <= 0:
+            print(f"{done} of {sweep.count()} jobs are done, and not run again", flush=True)
         stopped: BaseException | None = None
         try:
             with stopping_jobs(sweep.folder) if are_beside else nullcontext():

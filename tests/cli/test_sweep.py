@@ -81,6 +81,7 @@ def test_the_files_say_the_same_and_the_same_command_shows_what_was_done_before(
 
     assert entry.run_command("train", mended, TWO) == 0
     out = capsys.readouterr().out
+    assert "3 of 4 jobs are done, and not run again" in out
     assert out.count("done before") == 3
     assert columns(out.rpartition("status")[2])[0][0] == "3"
 
