@@ -24,6 +24,8 @@ def refusal(name: str, network: str, error: Exception) -> UserError | FailedErro
         network: Its class.
         error: Torch's, or whatever the network raised while it was traced.
     """
+    if isinstance(error, UserError):  # the network's own
+        return error
     reason = f"{type(error).__name__}: {error}"
     if any(sign in reason for sign in _CONTENT):
         why = "the image's content decides which of its operations run"

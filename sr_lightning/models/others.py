@@ -81,6 +81,15 @@ def _reflected(side: int, wanted: int | torch.SymInt, device: torch.device) -> T
     return torch.minimum(index, period - index)
 
 
+def _refuse_to_be_exported(net: nn.Module, why: str) -> None:
+    """Where torch would try for minutes, and fail."""
+    if torch.compiler.is_exporting():
+        raise UserError(
+            f"format: {type(net).__name__} is not the same for images of all sizes: {why}; "
+            "allowed: safetensors, spandrel"
+        )
+
+
 def _spandrel(name: str) -> Any:
     """Spandrel's class of an architecture.
 
@@ -151,6 +160,11 @@ class DAT(SpandrelNetwork):
         )
         super().__init__(net, scale, minimum=16)
 
+    def _least(self, height: int, width: int) -> int:
+        """As given."""
+        _refuse_to_be_exported(self, "each of its blocks fills them to multiples of a window")
+        return self.minimum
+
 
 class ATD(SpandrelNetwork):
     """Zhang et al. 2024, Transcending the Limit of Local Window, CVPR: an adaptive dictionary of tokens."""
@@ -213,6 +227,7 @@ class RGT(SpandrelNetwork):
 
     def _least(self, height: int, width: int) -> int:
         """Its recursion shrinks both sides by the same factor, which the longer one decides."""
+        _refuse_to_be_exported(self, "the longer side decides how often it shrinks them")
         longest = max(height, width, self.minimum)
         return int(4 ** max(2, int(math.log(longest // 16, 4))))  # as spandrel counts
 
