@@ -46,6 +46,7 @@ from sr_lightning.upscaling.image_job import Writing, upscale_file
 from sr_lightning.upscaling.size import Sizing
 from sr_lightning.upscaling.sources import Task
 
+Image.MAX_IMAGE_PIXELS = None  # 192 MP of our own are no bomb
 SECTIONS = ("speed", "memory")
 SCALE = 4
 TILE, PAD = 400, 10  # Real-ESRGAN's usual --tile, and its --tile_pad
