@@ -218,6 +218,17 @@ def test_an_evaluation_and_a_run_stand_on_one_page(trained, tmp_path):
     assert all(None not in image["src"] for image in group["images"])
 
 
+def test_an_evaluation_of_two_methods_is_named_after_them(tmp_path, folder):
+    saved = [save_network(tmp_path / f"{i}.ckpt", seed=i) for i in (1, 2)]
+    methods = f"checkpoint={{mine: {saved[0]}, theirs: {saved[1]}}}"
+    assert evaluate([methods, f"+data.test.Mine={folder}", "sets=[Mine]", *QUICK]) == 0
+    assert main([f"runs={only_run()}", "output=out", "plots=false", "max_images=1", "device=cpu"]) == 0
+    assert data_of(tmp_path / "out/compare.html")["title"] in (
+        "Comparison of mine, theirs",
+        "Comparison of theirs, mine",
+    )
+
+
 OWN_NET = """
 import torch
 from torch import nn

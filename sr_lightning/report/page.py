@@ -90,12 +90,19 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+def _title(comparison: Comparison) -> str:
+    """The number of runs; of one run, or of an evaluation of several methods, their names."""
+    count = len({entry.folder for entry in comparison.entries})
+    if count > 1:
+        return f"Comparison of {count} runs"
+    names = list(dict.fromkeys(comparison.label(entry) for entry in comparison.entries))
+    return f"Comparison of {enumerated(names)}" if len(names) > 1 else f"Run {names[0]}"
+
+
 def _document(comparison: Comparison, plots: Sequence[Plot]) -> dict[str, Any]:
     """What the script shows, without the images."""
-    count = len({entry.folder for entry in comparison.entries})
-    first = comparison.label(comparison.entries[0])
     return {
-        "title": single_line(f"Comparison of {count} runs" if count > 1 else f"Run {first}"),
+        "title": single_line(_title(comparison)),
         "blocks": [_block(block) for block in blocks(comparison, narrow=False)],
         "notes": [*comparison.notes, *comparison.findings],
         "groups": [_group(comparison, group) for group in comparison.groups],
