@@ -55,7 +55,7 @@ def check_train(config: DictConfig) -> TrainConfig:
     of_wrong_type = {finding.partition(":")[0] for finding in findings}
     values = [*range_findings(checked), *trainer_findings(checked.trainer), *wandb_findings(checked.logger)]
     values += callback_findings(checked.callbacks)
-    on_gpu = checked.trainer.get("accelerator") in ("gpu", "cuda")
+    on_gpu = isinstance(checked.trainer, dict) and checked.trainer.get("accelerator") in ("gpu", "cuda")
     values += package_findings("callbacks", checked.callbacks, on_gpu=on_gpu)
     values += package_findings("logger", checked.logger)
     findings += [finding for finding in values if finding.partition(":")[0] not in of_wrong_type]

@@ -101,7 +101,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _clean(model: onnx.ModelProto, card: Card) -> None:
-    """Takes out where on this machine each node comes from, and names the output's size."""
+    """Takes out where on this machine each node comes from, and names the sizes."""
     model.producer_name, model.producer_version = card.program.split()
     model.doc_string = f"{card.network} x{card.scale}: {card.input} -> {card.output}"
     graph = model.graph
@@ -109,5 +109,8 @@ def _clean(model: onnx.ModelProto, card: Card) -> None:
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""
-    shape = graph.output[0].type.tensor_type.shape.dim
-    shape[2].dim_param, shape[3].dim_param = f"{card.scale}*height", f"{card.scale}*width"
+    for value, factor in ((graph.input[0], ""), (graph.output[0], f"{card.scale}*")):
+        batch, _, height, width = value.type.tensor_type.shape.dim
+        height.dim_param, width.dim_param = f"{factor}height", f"{factor}width"
+        if not batch.dim_value:
+            batch.dim_param = "batch"

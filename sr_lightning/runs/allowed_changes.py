@@ -43,7 +43,7 @@ OWN = ("ckpt_path", "allow_change")
 _AS_BEFORE: dict[str, tuple[Any, ...]] = {
     f"loss.{section}.{key}": (value, f"${{loss.perceptual.{key}}}")
     for section in ("perceptual", "terms.style")
-    for key, value in (("unit_norm", False), ("shift", 0), ("precision", "float32"))
+    for key, value in (("unit_norm", False), ("window", None), ("shift", 0), ("precision", "float32"))
 }
 # The checkpoint's state fits no other network or class.
 _NEVER = ("scale", "model", "adversarial.discriminator")
