@@ -37,7 +37,7 @@ def build_loggers(sections: dict[str, dict[str, Any]], run: Run, *, job_type: st
         sections,
         "logger",
         Logger,
-        folder=str(run.folder),
+        folder=str(run.folder.absolute()),
         group=run.group,
         purge_step=None if step is None else step + 1,
         job_type=job_type,
@@ -68,7 +68,7 @@ def build_evaluation_log(config: EvaluateConfig, run: Run, *, rank: int) -> Call
     from lightning.pytorch.loggers import Logger
 
     # Group, tags and kind are known when the evaluation is done; whether they can be built, before.
-    build_parts(config.logger, "logger", Logger, folder=str(run.folder))
+    build_parts(config.logger, "logger", Logger, folder=str(run.folder.absolute()))
 
     def log(evaluation: Evaluation, minutes: float) -> None:
         from sr_lightning.loggers.records import log_evaluation
@@ -110,7 +110,8 @@ def build_comparison_log(
     Raises:
         UserError: A logger cannot be built, or W&B cannot be reached; said before the images take their time.
     """
-    group = folder.absolute().parent.name if folder.name == "compare" else None  # of the sweep that it lies in
+    folder = folder.absolute()  # W&B's service, which may be older than this call, has a working folder of its own
+    group = folder.parent.name if folder.name == "compare" else None  # of the sweep that it lies in
     loggers = build_loggers(sections, Run(folder, command, group), job_type="compare", tags=[])
 
     def log(names: Sequence[str], spreadsheet: str) -> None:
