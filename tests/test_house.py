@@ -39,7 +39,7 @@ metrics
 models optim
 config
 image
-weights distributed files hardware
+weights distributed files
 errors
 text __version__
 """

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.builders.load_network import load_network
 from sr_lightning.checkpoints.network_config import BESIDE_THE_NETWORK
-from sr_lightning.config.search_space import as_typed_value
+from sr_lightning.config.overrides import as_typed_value
 from sr_lightning.data.datasets import EvalImages
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.method import Method, folder_name, network_method

@@ -18,8 +18,8 @@ from sr_lightning.config.schema import LOSS, PERCEPTUAL, TrainConfig
 from sr_lightning.config.signatures import parameters
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
-from sr_lightning.hardware import is_fast_in_bf16
 from sr_lightning.models.base import min_size, network_traits
+from sr_lightning.models.precision import is_fast_in_bf16
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl

@@ -1,4 +1,4 @@
-"""Overrides as typed: quotes values that name files before Hydra parses them."""
+"""Overrides as typed: quotes file names before Hydra parses them, and writes values as a user types them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ import re
 from pathlib import Path
 
 from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.findings import as_yaml
+
+Value = str | int | float | bool | None
+"""What a key can be set to, but for lists and sections."""
 
 # Keys whose values are names of files or folders, which may hold any character that a file system allows.
 PATH_KEYS = re.compile(
@@ -82,3 +86,16 @@ def _quote_text(text: str) -> str:
     """Quoted where it holds what Hydra's grammar might read otherwise."""
     is_plain = re.fullmatch(r"[\w./ -]*", text, re.ASCII) is not None
     return text if is_plain or text[0] in "\"'[{$" else _quote(text)
+
+
+def as_typed_value(value: Value | list[Value]) -> str:
+    """A value in the grammar of overrides."""
+    if isinstance(value, list):
+        return f"[{','.join(map(as_typed_value, value))}]"
+    if isinstance(value, str):
+        is_plain = re.fullmatch(r"[\w./+-]+", value, re.ASCII) is not None
+        return value if is_plain else "'" + value.replace("\\", "\\\\").replace("'", r"\'") + "'"
+    if value is None or isinstance(value, bool):
+        return as_yaml(value)
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)

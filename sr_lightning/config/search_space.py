@@ -11,8 +11,8 @@ from typing import Any
 
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.findings import as_yaml
+from sr_lightning.config.overrides import Value, as_typed_value
 
-Value = str | int | float | bool | None
 _ALLOWED = "allowed: [low,high], [low,high,log], or choices such as [a,b,c] or [16,32,choice]"
 _DIGITS = 4  # of a number that is tried: the command line of the best is typed again
 
@@ -97,19 +97,6 @@ def space_as_plain(space: Space) -> dict[str, Any]:
         key: list(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high, *["log"] * entry.is_log]
         for key, entry in sorted(space.items())
     }
-
-
-def as_typed_value(value: Value | list[Value]) -> str:
-    """A value in the grammar of overrides."""
-    if isinstance(value, list):
-        return f"[{','.join(map(as_typed_value, value))}]"
-    if isinstance(value, str):
-        is_plain = re.fullmatch(r"[\w./+-]+", value, re.ASCII) is not None
-        return value if is_plain else "'" + value.replace("\\", "\\\\").replace("'", r"\'") + "'"
-    if value is None or isinstance(value, bool):
-        return as_yaml(value)
-    short = f"{value:g}"
-    return short if float(short) == value else repr(value)
 
 
 def _leaves(section: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

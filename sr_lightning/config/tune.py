@@ -13,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from sr_lightning.config.compose import compose_jobs
 from sr_lightning.config.conf_files import resolved
 from sr_lightning.config.findings import refuse
+from sr_lightning.config.overrides import Value
 from sr_lightning.config.schema import TrainConfig
-from sr_lightning.config.search_space import Space, Value, as_override, parse_space
+from sr_lightning.config.search_space import Space, as_override, parse_space
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest

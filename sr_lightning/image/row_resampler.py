@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+Rows = NDArray[Any]
+"""(n, W, C) uint8, uint16, or floating point in [0, 1]."""
+_AT_ONCE = 64  # rows that are looked at together, so that what floating point takes stays small
 _BLOCK = 32  # output positions of one matrix product: wider ones multiply more zeros
 
 
@@ -109,3 +112,17 @@ def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
     x = np.abs(x)
     near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
     return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+
+
+def row_pieces(block: Rows) -> Iterator[Rows]:
+    """A few rows at a time."""
+    for row in range(0, len(block), _AT_ONCE):
+        yield block[row : row + _AT_ONCE]
+
+
+def unit_range(levels: Rows) -> Rows:
+    """Integer levels as float32 in [0, 1]; floating point as it is."""
+    if levels.dtype.kind == "f":
+        return levels
+    unit: Rows = levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
+    return unit

@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sr_lightning.errors import FailedError, UserError
-from sr_lightning.hardware import is_fast_in_bf16
 from sr_lightning.image.color import SYMMETRIES, dihedral, inverse_dihedral
 from sr_lightning.image.resize import enlarge, resize
 from sr_lightning.inference.blending import blended_rows
 from sr_lightning.inference.planes import apply_to_planes
 from sr_lightning.inference.tile_grid import Rectangle, TileGrid, inside, original_part, transformed_part
 from sr_lightning.inference.tiling import tile_margin
+from sr_lightning.models.precision import is_fast_in_bf16
 
 log = logging.getLogger(__name__)
 

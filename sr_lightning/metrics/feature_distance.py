@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sr_lightning.errors import UserError
-from sr_lightning.hardware import is_fast_in_bf16
 from sr_lightning.metrics.backbones import Activation, EfficientNetLiteFeatures, VGGFeatures
+from sr_lightning.models.precision import is_fast_in_bf16
 
 Backbone = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2", "vgg16", "vgg19", "vgg16_hed"]
 Distance = Literal["l1", "l2"]

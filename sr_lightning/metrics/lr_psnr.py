@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from sr_lightning.image.row_resampler import RowResampler
-
-Image = NDArray[Any]
-"""(H, W, C) uint8, uint16, or floating point in [0, 1]."""
-_ROWS = 64  # that are looked at together, so that what floating point takes stays small
+from sr_lightning.image.row_resampler import RowResampler, Rows, row_pieces, unit_range
 
 
 class LRPSNR:
@@ -65,18 +58,18 @@ class Consistency:
         size: (H, W) of the result.
     """
 
-    def __init__(self, lr: Image, size: tuple[int, int]) -> None:
+    def __init__(self, lr: Rows, size: tuple[int, int]) -> None:
         self._lr = lr[..., : lr.shape[2] - (lr.shape[2] % 2 == 0)]
         self._resampler = RowResampler(size, (lr.shape[0], lr.shape[1]))
         self._row, self._squares = 0, 0.0
 
-    def watch(self, rows: Iterable[Image]) -> Iterator[Image]:
+    def watch(self, rows: Iterable[Rows]) -> Iterator[Rows]:
         """Hands rows on, and looks at them."""
         for block in rows:
             self.look_at(block)
             yield block
 
-    def look_at(self, block: Image) -> None:
+    def look_at(self, block: Rows) -> None:
         """Takes the next rows, (n, W, C)."""
         for piece in row_pieces(block[..., : self._lr.shape[2]]):
             shrunken = self._resampler.push(torch.from_numpy(unit_range(piece)).permute(2, 0, 1))  # (C, m, w)
@@ -91,17 +84,3 @@ class Consistency:
         """In dB, once all rows have passed; infinite where nothing differs."""
         mean = self._squares / self._lr.size
         return math.inf if mean == 0 else -10 * math.log10(mean)
-
-
-def row_pieces(block: Image) -> Iterator[Image]:
-    """A few rows at a time."""
-    for row in range(0, len(block), _ROWS):
-        yield block[row : row + _ROWS]
-
-
-def unit_range(levels: Image) -> Image:
-    """Integer levels as float32 in [0, 1]; floating point as it is."""
-    if levels.dtype.kind == "f":
-        return levels
-    unit: Image = levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)
-    return unit

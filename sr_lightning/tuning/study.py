@@ -20,7 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from sr_lightning.config.search_space import Choice, Range, Value, space_as_plain
+from sr_lightning.config.overrides import Value
+from sr_lightning.config.search_space import Choice, Range, space_as_plain
 from sr_lightning.config.tune import STORAGE, TuneConfig
 from sr_lightning.errors import UserError
 from sr_lightning.runs.allowed_changes import unequal_keys

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sr_lightning.image.row_resampler import resampled
+from sr_lightning.image.row_resampler import resampled, row_pieces, unit_range
 from sr_lightning.inference.upscaler import Image, Upscaler
-from sr_lightning.metrics.lr_psnr import row_pieces, unit_range
 from sr_lightning.upscaling.size import Target
 
 

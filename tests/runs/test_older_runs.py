@@ -3,14 +3,13 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from helpers.wandb_offline import wandb_records
 from sr_lightning.evaluate import main as evaluate
 from sr_lightning.train import main
 
@@ -151,13 +150,7 @@ def test_a_continued_run_stays_the_same_run_in_wandb():
     number = (OLDER / run / "wandb/run_id").read_text().strip()
     assert main([f"ckpt_path={run}"]) == 0
     assert (run / "wandb/run_id").read_text().strip() == number
-    (path,) = (run / "wandb").glob("offline-run-*")
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-    records = {}
-    for line in done.stdout.splitlines():
-        record = json.loads(line)
-        records.setdefault(record["type"], []).append(record[record["type"]])
+    _, records = wandb_records(run)
     (begun,) = records["run"]
     assert (begun["run_id"], begun["project"], begun["tags"]) == (number, "sr_lightning", ["older"])
     config = records["config"][0]["update"]

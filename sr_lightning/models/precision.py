@@ -1,4 +1,4 @@
-"""What the hardware is fast in."""
+"""Which devices compute networks in bfloat16 by themselves."""
 
 from __future__ import annotations
 
