@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from sr_lightning.models.base import SRNetwork, network_traits
 
 LARGEST = 65_536
 """Pixels of a side."""
+
+_SMALLEST = (16, 24)  # pixels of a side, tried where not every size will do: the usual window, and a pooling's
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,12 @@ class Export:
                 dynamic_shapes=(shapes,),
                 prefer_deferred_runtime_asserts_over_guards=not checks_sizes,
             )
+
+    def without_tiny_images(self) -> Iterator[Export]:
+        """This one, then those for images of some pixels at least: where windows are pooled, tiny ones are special."""
+        for smallest in sorted({self.card.min_size, *_SMALLEST}):
+            if smallest >= self.card.min_size:
+                yield replace(self, card=replace(self.card, min_size=smallest))
 
     def prove(self, file: Function) -> list[Comparison]:
         """Compares a file with the network in float32; see `compare`."""

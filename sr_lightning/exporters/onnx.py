@@ -18,13 +18,12 @@ from sr_lightning.exporters.card import KEY, Card
 from sr_lightning.exporters.export_network import Export
 from sr_lightning.exporters.onnx_network import OnnxNetwork
 from sr_lightning.exporters.parity import Comparison
-from sr_lightning.exporters.refusals import holds_for_some_sizes_only, refusal
+from sr_lightning.exporters.refusals import binds_sides_alone, holds_for_some_sizes_only, refusal
 
 if TYPE_CHECKING:
     import onnx
 
 _OPSET = 20
-_SMALLEST = 16  # pixels of a side, where not every size will do: the usual window
 
 
 def export_onnx(export: Export, path: Path) -> list[Comparison]:
@@ -63,17 +62,23 @@ def _check_installed() -> None:
 
 
 def _most_general(export: Export) -> tuple[ExportedProgram, Card]:
-    """For any batch; where windows are counted in a way that fixes it, for one image, and at last for no tiny ones."""
-    card = export.card
-    one = replace(card, input=card.input.replace("(N,", "(1,"), output=card.output.replace("(N,", "(1,"))
-    large = replace(one, min_size=max(card.min_size, _SMALLEST))
-    for found, batch in ((card, Dim("batch")), (one, None)):
-        try:
-            return replace(export, card=found).program(batch), found
-        except Exception as error:
-            if not holds_for_some_sizes_only(error):
-                raise
-    return replace(export, card=large).program(None), large
+    """For any batch and size; where that is not to be had, for no tiny images, for one image, or both."""
+    one = replace(export.card, input=_of_one(export.card.input), output=_of_one(export.card.output))
+    for card, batch in ((export.card, Dim("batch")), (one, None)):
+        for found in replace(export, card=card).without_tiny_images():
+            try:
+                return found.program(batch), found.card
+            except Exception as error:
+                if not holds_for_some_sizes_only(error):
+                    raise
+                refused = error
+                if batch is not None and not binds_sides_alone(error):
+                    break
+    raise refused
+
+
+def _of_one(shape: str) -> str:
+    return shape.replace("(N,", "(1,")
 
 
 def _converted(program: ExportedProgram) -> onnx.ModelProto:

@@ -7,6 +7,7 @@ import re
 from sr_lightning.errors import FailedError, UserError, one_line
 
 _SIZES = ("Constraints violated", "Cannot create Dim with inconsistent", "Expected op to be", "specialized it to be")
+_SIDES = re.compile(r"Constraints violated \((height|width|height, width|width, height)\)")
 _CONTENT = ("GuardOnDataDependentSymNode", "DataDependentOutputException", "data-dependent")
 _OPERATION = re.compile(r"Error when translating node.*?torch\.ops\.([\w.]+)", re.DOTALL)
 
@@ -14,6 +15,11 @@ _OPERATION = re.compile(r"Error when translating node.*?torch\.ops\.([\w.]+)", r
 def holds_for_some_sizes_only(error: Exception) -> bool:
     """Whether torch has found out that its program would be right for some batches, heights and widths only."""
     return any(sign in str(error) for sign in _SIZES)
+
+
+def binds_sides_alone(error: Exception) -> bool:
+    """Whether, of batch, height and width, torch has found only the last two bound."""
+    return _SIDES.search(str(error)) is not None
 
 
 def refusal(name: str, network: str, error: Exception) -> UserError | FailedError:

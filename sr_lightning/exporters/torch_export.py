@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,11 +16,10 @@ from sr_lightning.exporters.refusals import holds_for_some_sizes_only, refusal
 
 EXTRA_FILE = f"{KEY}.json"
 """`torch.export.load(path, extra_files={EXTRA_FILE: ""})` reads the metadata."""
-_SMALLEST = 32  # pixels of a side, where not every size will do
 
 
 def export_torch(export: Export, path: Path) -> list[Comparison]:
-    """Writes a `.pt2` file for any batch, height and width, or for those from 32 pixels on, where it says so.
+    """Writes a `.pt2` file for any batch, height and width, or for the sizes that its card says.
 
     Args:
         export: The network.
@@ -35,19 +33,25 @@ def export_torch(export: Export, path: Path) -> list[Comparison]:
         FailedError: Another one that it cannot, or the file computes something else.
     """
     try:
-        try:
-            content = _saved(export)
-        except Exception as error:
-            if not holds_for_some_sizes_only(error):
-                raise
-            export = replace(export, card=replace(export.card, min_size=_SMALLEST))  # pooling may leave too little
-            content = _saved(export)
+        export, content = _most_general(export)
     except Exception as error:  # its own kinds, and whatever a network raises while it is traced
         raise refusal("torch_export", export.card.network, error) from error
     path.write_bytes(content)
     with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
         loaded = torch.export.load(file)
     return export.prove(loaded.module())
+
+
+def _most_general(export: Export) -> tuple[Export, bytes]:
+    """For any size; where that is not to be had, for no tiny images."""
+    for found in export.without_tiny_images():
+        try:
+            return found, _saved(found)
+        except Exception as error:
+            if not holds_for_some_sizes_only(error):
+                raise
+            refused = error
+    raise refused
 
 
 def _saved(export: Export) -> bytes:

@@ -108,7 +108,11 @@ class LocalAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, n_feats, h, w) -> the same."""
         gate = F.interpolate(self.gate(self.pool(x)), scale_factor=float(self.stride), mode="nearest")
-        return x * gate[..., : x.shape[-2], : x.shape[-1]]
+        height, width = x.shape[-2:]
+        if torch.compiler.is_exporting():  # it cannot know that a slice fits: that the gates cover every size
+            for axis, side in ((-2, height), (-1, width)):
+                gate = gate.index_select(axis, torch.arange(side, device=x.device))
+        return x * gate[..., :height, :width]
 
 
 class _Block(nn.Module):
