@@ -93,12 +93,13 @@ def _plan(sources: list[Source], config: UpscaleConfig, scale: int) -> Plan:
 def _upscalers(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> list[Upscaler]:
     """One for each device."""
     from sr_lightning.inference.devices import choose_devices
+    from sr_lightning.inference.forward import compile_for_inference
     from sr_lightning.inference.upscaler import Upscaler
 
     first, *others = choose_devices(config.device)
     net = network.net
     if config.compile:
-        net.compile()
+        compile_for_inference(net)
     upscaler = Upscaler(
         net,
         scale,

@@ -46,6 +46,7 @@ class SRDataModule(pl.LightningDataModule):
         train_lr_dir: Ready-made LR images, one folder for each of `train_dir`; may hold `{scale}`.
             None: LR is made from HR.
         train_files: Only these files of `train_dir`.
+        exclude_files: Not these files of `train_dir`.
         shrink: Factors of further copies of each image of `train_dir`: the scale augmentation of small training sets.
         on_bad_image: What to do about files of `train_dir` that are damaged or no images at all: refuse them, or
             leave them out. Images that are validated or tested on are never left out.
@@ -88,6 +89,7 @@ class SRDataModule(pl.LightningDataModule):
         train_dir: str | list[str] | None = None,
         train_lr_dir: str | list[str] | None = None,
         train_files: list[str] | None = None,
+        exclude_files: list[str] | None = None,
         shrink: list[float] | None = None,
         on_bad_image: OnBadImage = "error",
         val_holdout: int = 0,
@@ -134,6 +136,7 @@ class SRDataModule(pl.LightningDataModule):
             train_dir=train_dir,
             train_lr_dir=train_lr_dir,
             train_files=train_files,
+            exclude_files=exclude_files,
             shrink=shrink or [],
             on_bad_image=on_bad_image,
             holdout=0 if val else val_holdout,

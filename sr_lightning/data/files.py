@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from sr_lightning.errors import UserError
@@ -18,6 +18,7 @@ def find_images(
     *,
     extensions: Sequence[str] = EXTENSIONS,
     files: Sequence[str] | None = None,
+    exclude: Collection[str] = (),
     key: str = "folder",
     misnamed: list[Path] | None = None,
 ) -> list[Path]:
@@ -29,6 +30,7 @@ def find_images(
         folder: Searched with its sub-folders.
         extensions: Those that count, with or without the dot; case is ignored.
         files: Only these, as paths relative to `folder`, in any order; None for all.
+        exclude: Not these, as paths relative to `folder`.
         key: The config key to name in an error.
         misnamed: Takes the files whose names are no text, which are left out then; None: they are an error.
 
@@ -44,7 +46,7 @@ def find_images(
             way = "; allowed: data=folder, or data.train_files=null, for all images of the folder"
             lacks = f"{key}: {folder} lacks {enumerated(missing)}"
             raise UserError(lacks + (way if key == "data.train_dir" else ""))
-        return [folder / name for name in sorted(set(files))]
+        return [folder / name for name in sorted(set(files).difference(exclude))]
     allowed = {f".{extension.lower().lstrip('.')}" for extension in extensions}
     if not allowed:
         raise UserError("data.extensions: found an empty list, allowed: extensions such as .png")
@@ -64,7 +66,13 @@ def find_images(
     if not found:
         seen = f"found only files with the extensions {', '.join(sorted(others))}" if others else "found no file at all"
         raise UserError(f"{key}: no image in {folder}: {seen}; data.extensions allows {', '.join(sorted(allowed))}")
-    return list(found.values())
+    return [path for path in found.values() if path.relative_to(folder).as_posix() not in exclude]
+
+
+def refuse_unknown(exclude: Sequence[str], folders: Sequence[str | Path]) -> None:
+    """Raises UserError where a file is in none of the training folders: a misspelt one would be trained on."""
+    if missing := [name for name in exclude if not any(Path(folder, name).is_file() for folder in folders)]:
+        raise UserError(f"data.exclude_files: {enumerated(missing)}: found in no folder of data.train_dir")
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from sr_lightning.data.bad_files import BadFileRecord, BadImagesError
 from sr_lightning.data.cache.content_key import content_key
 from sr_lightning.data.cache.store import Shrink
-from sr_lightning.data.files import find_images
+from sr_lightning.data.files import find_images, refuse_unknown
 from sr_lightning.data.image_sets import Pairs, SetFinder
 from sr_lightning.data.images import Images, Size
 from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, large_enough, refuse_too_small
@@ -57,6 +57,7 @@ class FolderSource:
         folders: Folders of HR images.
         lr_folders: Folders of LR images, one for each of `folders`; None: LR is made from HR.
         files: Only these files of each folder; None: all.
+        exclude: Not these files, each of one folder at least.
         on_bad_image: What to do about files that are damaged or no images at all: refuse all of them in one message,
             or leave them out, each with its LR or HR partner, before the held-out images are chosen. They are listed
             in the log at every start and counted in the results.
@@ -76,6 +77,7 @@ class FolderSource:
         *,
         lr_folders: Sequence[str] | None = None,
         files: Sequence[str] | None = None,
+        exclude: Sequence[str] = (),
         on_bad_image: OnBadImage = "error",
         holdout: int = 0,
         shrink: Sequence[float] = (),
@@ -94,6 +96,7 @@ class FolderSource:
         self.folders = list(folders)
         self.lr_folders = lr_folders
         self.files = files
+        self.exclude = exclude
         self.on_bad_image = on_bad_image
         self.holdout = holdout
         self.shrink = tuple(shrink)
@@ -129,16 +132,25 @@ class FolderSource:
 
     def _found(self) -> tuple[list[Path], Pairs]:
         """The HR files, and the LR file of each."""
+        refuse_unknown(self.exclude, self.folders)
         found: list[Path] = []
         pairs: Pairs = {scale: {} for scale in self.sets.scales} if self.lr_folders else {}
         for index, folder in enumerate(self.folders):
-            hr = find_images(folder, extensions=self.sets.extensions, files=self.files, key="data.train_dir")
+            hr = find_images(
+                folder,
+                extensions=self.sets.extensions,
+                files=self.files,
+                exclude=self.exclude,
+                key="data.train_dir",
+            )
             found += hr
             if self.lr_folders:
                 for scale, lr_of in self.sets.paired(
                     hr, folder, self.lr_folders[index], key="data.train_lr_dir"
                 ).items():
                     pairs[scale] |= lr_of
+        if not found:
+            raise UserError("data.exclude_files: leaves no image of data.train_dir")
         return found, pairs
 
     def _without_bad(
@@ -173,6 +185,7 @@ def one_source(
     train_dir: str | list[str] | None,
     train_lr_dir: str | list[str] | None,
     train_files: list[str] | None,
+    exclude_files: list[str] | None,
     shrink: list[float],
     on_bad_image: OnBadImage,
     holdout: int,
@@ -186,6 +199,7 @@ def one_source(
         train_dir: Folder or folders, and with the others up to `holdout` the arguments of `FolderSource`.
         train_lr_dir: Of `FolderSource`.
         train_files: Of `FolderSource`.
+        exclude_files: Of `FolderSource`.
         shrink: Of `FolderSource`.
         on_bad_image: Of `FolderSource`.
         holdout: Of `FolderSource`.
@@ -200,10 +214,10 @@ def one_source(
         keys = ", ".join(f"data.{key}" for key in ("train_dir", *others))
         found = ", ".join((["data.train_dir"] if train_dir else []) + [f"data.{key}" for key in named])
         raise UserError(f"{keys}: found {found or 'none of them'}, allowed: one of them")
-    if named and (train_lr_dir or train_files or shrink or holdout):
+    if named and (train_lr_dir or train_files or exclude_files or shrink or holdout):
         raise UserError(
-            f"data.{next(iter(named))}: found beside train_lr_dir, train_files, shrink or val_holdout; allowed: LR "
-            "made from HR, and sets of their own to validate on (+data.val.Mine=<folder>)"
+            f"data.{next(iter(named))}: found beside train_lr_dir, train_files, exclude_files, shrink or val_holdout; "
+            "allowed: LR made from HR, and sets of their own to validate on (+data.val.Mine=<folder>)"
         )
     for source in named.values():
         return source
@@ -213,6 +227,7 @@ def one_source(
         [train_dir] if isinstance(train_dir, str) else train_dir,
         lr_folders=[train_lr_dir] if isinstance(train_lr_dir, str) else train_lr_dir,
         files=train_files,
+        exclude=exclude_files or (),
         on_bad_image=on_bad_image,
         holdout=holdout,
         shrink=shrink,

@@ -44,6 +44,18 @@ def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
     return sr
 
 
+def compile_for_inference(net: nn.Module) -> None:
+    """Compiles a network in place, its weights as constants: for no training from now on, in this process.
+
+    Laid out for their convolutions once, they made `edsr_small_y_x4` 1.2 times as fast as eager mode on a CPU;
+    as arguments, 0.9 times.
+    """
+    from torch._inductor import config  # it takes a second
+
+    config.freezing = True  # as an option of `compile` it is not heeded everywhere
+    net.compile()
+
+
 def apply_to_rgb(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
     """Enlarges RGB images in float32, whatever the training's precision was.
 

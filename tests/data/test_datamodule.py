@@ -254,6 +254,13 @@ def test_several_folders_and_chosen_files(folder, tmp_path, image):
     assert [path.name for path in data.train_images.hr.paths] == [*(f"img_{i}.png" for i in range(6)), "b.png"]
     data = module(folder, tmp_path, train_files=["img_4.png", "img_0.png"], val_holdout=0)
     assert [path.name for path in data.train_images.hr.paths] == ["img_0.png", "img_4.png"]
+    both = {"train_dir": [str(folder), str(other)], "val_holdout": 0}
+    data = module(folder, tmp_path, exclude_files=["b.png", "img_3.png", "img_0.png"], **both)
+    assert [path.name for path in data.train_images.hr.paths] == [f"img_{i}.png" for i in (1, 2, 4, 5)]
+    with pytest.raises(UserError, match=r"data\.exclude_files: img_9\.png: found in no folder of data\.train_dir"):
+        module(folder, tmp_path, exclude_files=["img_3.png", "img_9.png"], **both)
+    with pytest.raises(UserError, match=r"data\.exclude_files: leaves no image"):
+        module(folder, tmp_path, exclude_files=[f"img_{i}.png" for i in range(6)], val_holdout=0)
 
 
 def test_the_sample_split_keeps_scenes_apart():

@@ -34,7 +34,8 @@ def warn_about_leakage(train: Images, val: Sequence[Images], test: Sequence[Imag
     for name, found in leakage.items():
         lines = list(found.values())
         log.warning(
-            "%s holds %d of the training images, so its figures will be better than they should be:\n%s",
+            "%s holds %d of the training images, so its figures will be better than they should be "
+            "(data.exclude_files leaves images out of the training):\n%s",
             name,
             len(lines),
             listed(lines, most=_SHOWN, indent="  "),

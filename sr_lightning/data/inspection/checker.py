@@ -91,7 +91,12 @@ class DataCheck:
         found, misnamed = _Set(spec, []), list[Path]()
         with _reporting(spec, report):
             found.paths = find_images(
-                spec.folder, extensions=self.extensions, files=spec.files, key=spec.key, misnamed=misnamed
+                spec.folder,
+                extensions=self.extensions,
+                files=spec.files,
+                exclude=spec.exclude,
+                key=spec.key,
+                misnamed=misnamed,
             )
             if spec.files is None:
                 self._report_left_out(spec, report)

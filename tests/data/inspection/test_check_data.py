@@ -51,6 +51,16 @@ def test_a_clean_set(photographs, capsys):
     assert sets["Mine"]["modes"] == {"PNG RGB": 2}
 
 
+def test_excluded_files_are_not_looked_at(photographs, capsys):
+    train, test = photographs
+    Image.open(test / "astronaut.png").save(train / "0.png")
+    assert main(arguments(train, test)) == 2
+    assert found() == {"leakage": [("0.png", "astronaut.png")]}
+    assert main([*arguments(train, test), "data.exclude_files=[0.png]"]) == 0
+    assert main([*arguments(train, test), "data.exclude_files=[1.png]"]) == 2
+    assert "data.exclude_files: 1.png: found in no folder of data.train_dir" in capsys.readouterr().err
+
+
 @pytest.mark.fault("D1", "check_data names every bad file at once")
 @pytest.mark.fault("D21", "check_data names copies, flips and crops")
 def test_every_fault_is_found_at_once(photographs, capsys):
