@@ -43,6 +43,7 @@ def write_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str]
         facts=evaluation.facts,
         costs={key: asdict(cost) for key, cost in evaluation.costs.items()},
         protocol=evaluation.settings,
+        metrics=evaluation.metrics,
         extra={
             "objective": evaluation.objective,
             **evaluation.details,

@@ -12,6 +12,7 @@ from typing import Any
 from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, SetScore, bicubic_scores, gain, summarise
 from sr_lightning.files import write_atomically
 from sr_lightning.metrics.psnr_ssim import PROTOCOL
+from sr_lightning.metrics.quality import QualityMetric, UnavailableMetric
 from sr_lightning.text import spreadsheet_cell
 
 
@@ -22,6 +23,7 @@ def write_results(
     facts: Mapping[MethodId, Mapping[str, Any]],
     protocol: Mapping[str, Any],
     costs: Mapping[tuple[MethodId, int], Mapping[str, Any]] | None = None,
+    metrics: Mapping[str, QualityMetric | UnavailableMetric] | None = None,
     extra: Mapping[str, Any],
 ) -> None:
     """Writes `per_image.csv`, then `results.json`, whose presence marks the run as finished.
@@ -33,6 +35,7 @@ def write_results(
             rows of these methods only; bicubic's figures stand beside each.
         protocol: Differences from `PROTOCOL`, and additions to it.
         costs: Cost of each method at each scale.
+        metrics: Those beside PSNR and SSIM; which way is better is written down for whoever does not know them.
         extra: Further top-level entries, e.g. the objective.
     """
     _write_per_image(folder / "per_image.csv", scores, facts)
@@ -42,6 +45,11 @@ def write_results(
             _row(row) | {**facts.get(row.method, {}), **(costs or {}).get((row.method, row.scale), {})}
             for row in summarise(scores)
         ],
+        "higher_is_better": {
+            name: metric.higher_is_better
+            for name, metric in (metrics or {}).items()
+            if not isinstance(metric, UnavailableMetric)
+        },
         **extra,
     }
     write_atomically(folder / "results.json", json.dumps(_json_value(document), indent=1, ensure_ascii=False))

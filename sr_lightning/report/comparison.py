@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sr_lightning.evaluation.significance import least_p, too_few
-from sr_lightning.report.entries import METRICS, Entry, entries_of
+from sr_lightning.report.entries import LOWER_IS_BETTER, METRICS, Entry, entries_of
 from sr_lightning.report.ranking import Group, rank
 from sr_lightning.report.settings import differing, short_names, shown_value
 from sr_lightning.runs.record import RunRecord
@@ -69,7 +69,12 @@ class Comparison:
     def metrics(self) -> list[str]:
         """Further metrics that some run has recorded."""
         found = {name for entry in self.entries for figures in entry.figures.values() for name in figures.more}
-        return [name for name in METRICS if name in found]
+        return [name for name in METRICS if name in found] + sorted(found.difference(METRICS))
+
+    def is_higher_better(self, metric: str) -> bool:
+        """Of a further metric; of the user's own as the first run says."""
+        own = (entry.own_metrics[metric] for entry in self.entries if metric in entry.own_metrics)
+        return metric not in LOWER_IS_BETTER if metric in METRICS else next(own, True)
 
     @property
     def notes(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ LOWER_IS_BETTER = (
 """Further metrics of which less is better, those of perception; of all others more is."""
 METRICS = (*LOWER_IS_BETTER, "ms_ssim", "lr_psnr")
 """Further metrics that a run may have recorded: those of `metrics.quality`."""
+_METRIC = re.compile(r"[A-Za-z_]\w{0,39}", re.ASCII)
 _LONGEST = 80  # characters of a name
 _LARGEST_SCALE = 64
 _ALIKE = 0.02  # dB by which bicubic's PSNR of the same image differs between machines at most
@@ -81,6 +83,8 @@ class Entry:
     """Set -> image -> figure by its name, `bicubic_psnr_y` and `bicubic_ssim_y` among them."""
     bicubic: Mapping[At, Figures] = field(default_factory=dict)
     protocol: Mapping[str, Any] = field(default_factory=dict)
+    own_metrics: Mapping[str, bool] = field(default_factory=dict)
+    """Metrics that the project does not know, and whether higher is better."""
     params: float | None = None
     minutes: float | None = None
     """Of the training."""
@@ -98,6 +102,7 @@ class Entry:
 def entries_of(record: RunRecord) -> list[Entry]:
     """The methods of a run besides bicubic: one of a training, any number of an evaluation."""
     results, common = record.results, _common(record)
+    metrics = (*METRICS, *common["own_metrics"])
     rows = [row for row in results.get("rows", []) if _at(row) is not None]
     own = [row for row in rows if row.get("method") != BICUBIC]
     if not own:
@@ -115,9 +120,9 @@ def entries_of(record: RunRecord) -> list[Entry]:
                 method=method,
                 checkpoint=checkpoint or None,
                 seed=seed if type(seed) is int else None,
-                figures=_figures(members),
+                figures=_figures(members, metrics),
                 images=_images(record, method, checkpoint),
-                bicubic=_figures([row for row in rows if row.get("method") == BICUBIC]),
+                bicubic=_figures([row for row in rows if row.get("method") == BICUBIC], metrics),
                 params=number(first.get("params")),
                 predictions=plain_name(first["predictions"]) if isinstance(first.get("predictions"), str) else None,
                 **common,
@@ -161,6 +166,7 @@ def _common(record: RunRecord) -> dict[str, Any]:
         "status": record.status,
         "reason": record.reason,
         "settings": record.config if record.is_training else {},
+        "own_metrics": _own_metrics(results.get("higher_is_better")),
         "protocol": {str(k): str(v) for k, v in protocol.items()} if isinstance(protocol, dict) else {},
         "minutes": number(results.get("minutes")) if record.is_training else None,
         "steps": number(results.get("steps")),
@@ -168,6 +174,16 @@ def _common(record: RunRecord) -> dict[str, Any]:
         "command": command if isinstance(command, str) else "",
         "split": plain_name(results.get("split", "test")),
         "curve": learning_curve(record),
+    }
+
+
+def _own_metrics(found: object) -> dict[str, bool]:
+    """Metrics of the user's, by names that are safe in every table."""
+    entries = found.items() if isinstance(found, dict) else ()
+    return {
+        name: better
+        for name, better in entries
+        if _METRIC.fullmatch(name) and name not in METRICS and isinstance(better, bool)
     }
 
 
@@ -195,13 +211,13 @@ def _at(row: Mapping[str, Any]) -> At | None:
     return At(plain_name(name), int(scale))
 
 
-def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[At, Figures]:
+def _figures(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[At, Figures]:
     found = {}
     for row in rows:
         psnr, count = number(row.get("psnr_y")), number(row.get("images"))
         if psnr is None:
             psnr = math.inf if row.get("exact_images") else math.nan
-        more = {name: value for name in METRICS if (value := number(row.get(name))) is not None}
+        more = {name: value for name in metrics if (value := number(row.get(name))) is not None}
         at = _at(row)
         assert at is not None  # the caller has looked
         found[at] = Figures(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sr_lightning.report.comparison import Comparison
-from sr_lightning.report.entries import BICUBIC, LOWER_IS_BETTER, At
+from sr_lightning.report.entries import BICUBIC, At
 from sr_lightning.report.ranking import Group, Ranked
 
 TITLES = {"psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", "lpips": "LPIPS", "dists": "DISTS", "niqe": "NIQE"}
@@ -69,7 +69,7 @@ def further(comparison: Comparison, group: Group) -> Block | None:
     rows.append(["", BICUBIC, *(_number(base[at].value(m), m) if at in base else "" for at, m in found)])
     heads = [f"{metric_title(m)} {at.set}" for at, m in found]
     arrows = ", ".join(
-        f"{metric_title(m)}: {'less' if m in LOWER_IS_BETTER else 'more'} is better"
+        f"{metric_title(m)}: {'more' if comparison.is_higher_better(m) else 'less'} is better"
         for m in dict.fromkeys(m for _, m in found)
     )
     return Block(f"x{group.scale}, further metrics; {arrows}", ["#", "method", *heads], rows)

@@ -63,6 +63,7 @@ def final_test(
         scores,
         facts=facts,
         protocol=lr_protocol(data.degrade),
+        metrics=module.metrics,
         costs={
             (module.method, s): {"multiply_adds": multiply_adds_on_paper(module.net, s)}
             for s in {r.scale for r in rows}

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from helpers.evaluations import QUICK, document, mine, only_run, per_image, save_network
+from sr_lightning.compare import main as compare
 from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate
 from sr_lightning.metrics.own import OwnMetric
@@ -67,8 +68,8 @@ def test_own_classes_and_torchmetrics_in_an_evaluation(folder, tmp_path, capsys)
 
 
 @pytest.mark.usefixtures("_own")
-def test_own_metrics_at_validations_choose_the_best(tiny):
-    """By a value of which less is better; bicubic's stands beside it."""
+def test_own_metrics_at_validations_choose_the_best(tiny, capsys):
+    """By a value of which less is better; bicubic's stands beside it, and `compare` shows it."""
     watch = ["+val_metrics.mae={_target_: own_metrics.MeanError}", "callbacks.checkpoints.monitor=val/mae"]
     assert main([*tiny, *watch, "hydra.run.dir=a"]) == 2  # mode=max is the other way round
     assert main([*tiny, *watch, "callbacks.checkpoints.mode=min", "hydra.run.dir=a"]) == 0
@@ -78,8 +79,11 @@ def test_own_metrics_at_validations_choose_the_best(tiny):
     best = torch.load("a/checkpoints/best.ckpt", weights_only=True)["global_step"]
     assert best == min((float(row["val/mae"]), int(row["step"])) for row in rows)[1]
     assert all(float(row["val/heldout/x4/bicubic_mae"]) > 0 for row in rows)
-    found = json.loads(Path("a/results.json").read_text())["rows"]
-    assert all("mae" in row for row in found)
+    found = json.loads(Path("a/results.json").read_text())
+    assert all("mae" in row for row in found["rows"])
+    capsys.readouterr()
+    assert compare(["runs=a", "page=false", "plots=false"]) == 0
+    assert "mae: less is better" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.usefixtures("_own")

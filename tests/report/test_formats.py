@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 
 import pytest
@@ -71,10 +72,18 @@ def test_the_best_is_bold_in_latex(tmp_path):
 
 
 def test_further_metrics_have_a_table_of_their_own(tmp_path, capsys):
-    make_run(tmp_path / "a", more={"lpips": 0.25, "lr_psnr": 50.0})
-    formats.show(compared(tmp_path))
+    folder = make_run(tmp_path / "a", more={"lpips": 0.25, "lr_psnr": 50.0, "edges": 0.125, "a\x1b[b": 1.0, "rows": 2.0})
+    results = json.loads((folder / "results.json").read_text())
+    results["higher_is_better"] = {"lpips": True, "edges": False, "a\x1b[b": True, "rows": "no"}
+    (folder / "results.json").write_text(json.dumps(results))
+    found = compared(tmp_path)
+    assert found.metrics == ["lpips", "lr_psnr", "edges"]
+    assert "edges" in formats.spreadsheet(found).splitlines()[0].split(",")
+    formats.show(found)
     out = capsys.readouterr().out
     assert "LPIPS: less is better" in out
+    assert "edges: less is better" in " ".join(out.split())
+    assert "0.1250" in out
     assert "0.2500" in out
     assert "50.00" in out
     assert "1.6 G" in out
