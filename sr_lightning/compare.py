@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.compare import CompareConfig
@@ -52,7 +52,7 @@ def compare(config: CompareConfig) -> None:
     with output.locked():
         log = _log(config, output.folder)
         names = _write(found, output, config)
-        log(list(output.written), formats.spreadsheet(found))
+        log(list(output.written), *formats.rows(found))
     print(f"\nfolder  {shown(output.folder)}\nfiles   {', '.join(names)}")
     if any(section.get("mode") == "offline" for section in config.logger.values()):
         print(f"W&B     wandb sync {shown(output.folder / 'wandb/latest-run')}")
@@ -78,10 +78,12 @@ def _write(found: Comparison, output: Output, config: CompareConfig) -> list[str
     return names
 
 
-def _log(config: CompareConfig, folder: Path) -> Callable[[Sequence[str], str], None]:
+def _log(
+    config: CompareConfig, folder: Path
+) -> Callable[[Sequence[str], Sequence[str], Sequence[Sequence[Any]]], None]:
     """What keeps the files in Weights & Biases where it is asked for."""
     if not config.logger:  # the builders need torch
-        return lambda names, spreadsheet: None
+        return lambda names, columns, rows: None
     from sr_lightning.builders.loggers import build_comparison_log
 
     return build_comparison_log(config.logger, folder, _command(config))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -99,8 +97,8 @@ def build_evaluation_log(config: EvaluateConfig, run: Run, *, rank: int) -> Call
 
 def build_comparison_log(
     sections: dict[str, dict[str, Any]], folder: Path, command: str
-) -> Callable[[Sequence[str], str], None]:
-    """A function that logs the files of a comparison, and the rows of its spreadsheet.
+) -> Callable[[Sequence[str], Sequence[str], Sequence[Sequence[Any]]], None]:
+    """A function that logs the files of a comparison, and its figures: their columns and rows.
 
     Args:
         sections: The section `logger`.
@@ -114,13 +112,13 @@ def build_comparison_log(
     group = folder.parent.name if folder.name == "compare" else None  # of the sweep that it lies in
     loggers = build_loggers(sections, Run(folder, command, group), job_type="compare", tags=[])
 
-    def log(names: Sequence[str], spreadsheet: str) -> None:
+    def log(names: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         from sr_lightning.loggers.records import log_comparison
         from sr_lightning.loggers.weights_and_biases import finish_wandb
 
         exit_code = 1
         try:
-            log_comparison(loggers, folder, names, list(csv.DictReader(io.StringIO(spreadsheet))))
+            log_comparison(loggers, folder, names, columns, rows)
             exit_code = 0
         finally:
             finish_wandb(exit_code=exit_code)

@@ -160,7 +160,11 @@ def log_weights(loggers: Iterable[Logger], folder: Path, figures: Mapping[str, A
 
 
 def log_comparison(
-    loggers: Iterable[Logger], folder: Path, names: Sequence[str], rows: Sequence[Mapping[str, str]]
+    loggers: Iterable[Logger],
+    folder: Path,
+    names: Sequence[str],
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
 ) -> None:
     """Keeps the files of a comparison as an artifact of W&B, and shows its figures as the table `compare/runs`.
 
@@ -168,27 +172,29 @@ def log_comparison(
         loggers: Those of the comparison.
         folder: Holds the files.
         names: Of the files, relative to it.
-        rows: A line for each run and set: column -> text.
+        columns: Of the table.
+        rows: A line for each run and set.
     """
     import wandb
 
-    columns = list(rows[0]) if rows else []
-    data = [[_figure(row[column]) for column in columns] for row in rows]
     for logger in (logger for logger in loggers if isinstance(logger, WandbRun)):
         artifact = wandb.Artifact(f"comparison-{logger.version}", type="comparison")
         for name in names:
             artifact.add_file(str(folder / name), name=name)
         logger.experiment.log_artifact(artifact)
         # A column may hold numbers and names, such as a setting that is off in some runs.
-        table = wandb.Table(columns=columns, data=data, allow_mixed_types=True)
+        table = wandb.Table(
+            columns=list(columns), data=[[_figure(cell) for cell in row] for row in rows], allow_mixed_types=True
+        )
         logger.experiment.log({"compare/runs": table})
 
 
-def _figure(text: str) -> float | str | None:
+def _figure(cell: Any) -> Any:
+    """Settings are texts, which W&B could not draw against."""
     try:
-        return float(text)
-    except ValueError:
-        return text or None
+        return float(cell)
+    except (TypeError, ValueError):
+        return cell
 
 
 def log_evaluation(loggers: Iterable[Logger], evaluation: Evaluation, settings: dict[str, Any]) -> None:

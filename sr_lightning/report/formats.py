@@ -67,7 +67,20 @@ def latex(comparison: Comparison) -> str:
 
 
 def spreadsheet(comparison: Comparison) -> str:
-    """A line for each run and set, in full precision, and one for each run without results."""
+    """`rows` as a CSV file."""
+    columns, lines = rows(comparison)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def rows(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
+    """Columns, and a line for each run and set, in full precision, and one for each run without results.
+
+    Texts are safe in a spreadsheet; what a run does not have is None.
+    """
     lines: list[dict[str, Any]] = []
     for group in comparison.groups:
         for ranked in group.ranked:
@@ -87,11 +100,9 @@ def spreadsheet(comparison: Comparison) -> str:
             }
         )
     names = list(dict.fromkeys(name for line in lines for name in line))
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [spreadsheet_cell(name) for name in names])
-    writer.writeheader()
-    writer.writerows({spreadsheet_cell(k): spreadsheet_cell(v) for k, v in line.items()} for line in lines)
-    return text.getvalue()
+    return [spreadsheet_cell(name) for name in names], [
+        [spreadsheet_cell(line.get(name)) for name in names] for line in lines
+    ]
 
 
 def _line(comparison: Comparison, ranked: Ranked, run: Entry, at: At) -> dict[str, Any]:

@@ -72,7 +72,9 @@ def test_the_best_is_bold_in_latex(tmp_path):
 
 
 def test_further_metrics_have_a_table_of_their_own(tmp_path, capsys):
-    folder = make_run(tmp_path / "a", more={"lpips": 0.25, "lr_psnr": 50.0, "edges": 0.125, "a\x1b[b": 1.0, "rows": 2.0})
+    folder = make_run(
+        tmp_path / "a", more={"lpips": 0.25, "lr_psnr": 50.0, "edges": 0.125, "a\x1b[b": 1.0, "rows": 2.0}
+    )
     results = json.loads((folder / "results.json").read_text())
     results["higher_is_better"] = {"lpips": True, "edges": False, "a\x1b[b": True, "rows": "no"}
     (folder / "results.json").write_text(json.dumps(results))
