@@ -97,11 +97,8 @@ def _upscalers(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> lis
     from sr_lightning.inference.upscaler import Upscaler
 
     first, *others = choose_devices(config.device)
-    net = network.net
-    if config.compile:
-        compile_for_inference(net)
     upscaler = Upscaler(
-        net,
+        network.net,
         scale,
         device=first,
         tile=config.tile,
@@ -110,7 +107,10 @@ def _upscalers(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> lis
         precision=config.precision,
         back_projection=config.back_projection,
     )
-    return [upscaler, *(upscaler.on(device) for device in others)]
+    found = [upscaler, *(upscaler.on(device) for device in others)]
+    for each in found if config.compile else ():
+        compile_for_inference(each.net)  # a copy would not be compiled
+    return found
 
 
 def _work(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> Work:

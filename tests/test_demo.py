@@ -176,7 +176,7 @@ def test_choices_that_the_page_does_not_offer(wide_photo, tmp_path):
         enlarger.enlarge(wide_photo, "/etc/passwd", 2)
     with pytest.raises(UserError, match="scale: a is for x2, found 4"):
         enlarger.enlarge(wide_photo, "a", 4)
-    assert pretrained_weights()[0] == Weights("edsr_small_y", {s: f"edsr_small_y_x{s}" for s in (2, 3, 4)})
+    assert pretrained_weights()[0] == Weights("edsr_small_y_clean", {s: f"edsr_small_y_clean_x{s}" for s in (2, 3, 4)})
 
 
 @pytest.mark.parametrize(

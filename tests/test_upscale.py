@@ -24,6 +24,7 @@ from sr_lightning.upscaling.image_job import Done
 from sr_lightning.upscaling.size import Sizing
 from sr_lightning.upscaling.sources import Task, find_sources, plan_outputs
 from sr_lightning.upscaling.summary import image_line
+from sr_lightning.weights.pretrained import DEFAULT
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("_hydras_logging")
 @pytest.fixture(autouse=True)
 def _small_network(monkeypatch):
     """The smallest of the pretrained networks by default, so that the tests are fast."""
-    monkeypatch.setattr("sr_lightning.config.upscale._PRETRAINED", "edsr_tiny_y")
+    monkeypatch.setattr("sr_lightning.config.upscale.DEFAULT", "edsr_tiny_y")
 
 
 @pytest.fixture
@@ -542,7 +543,7 @@ def test_a_killed_run_is_finished_by_a_rerun(folder, tmp_path):
     left = {path.name for path in (tmp_path / "out").iterdir()}
     assert {name for name in left if name.endswith(".png")} == {"img_0_x2.png", "img_1_x2.png"}
     times = [(tmp_path / "out" / f"img_{i}_x2.png").stat().st_mtime_ns for i in range(2)]
-    assert main(["input=pictures", "output=out", "scale=2", "checkpoint=edsr_small_y_x2"]) == 0
+    assert main(["input=pictures", "output=out", "scale=2", f"checkpoint={DEFAULT}_x2"]) == 0
     assert sorted(os.listdir("out")) == [f"img_{i}_x2.png" for i in range(6)]
     assert times == [(tmp_path / "out" / f"img_{i}_x2.png").stat().st_mtime_ns for i in range(2)]
 
@@ -553,3 +554,26 @@ def test_devices_share_the_images(folder, capsys):
     assert len(os.listdir("out")) == 6
     assert main(["input=pictures/img_0.png", "output=alone.png", "scale=2"]) == 0
     np.testing.assert_array_equal(pixels("alone.png"), pixels("out/img_0_x2.png"))
+
+
+@pytest.fixture
+def _as_before():
+    from torch._inductor import config
+
+    with config.patch(freezing=False):  # puts back what is set inside
+        yield
+
+
+@pytest.mark.usefixtures("_as_before")
+def test_the_network_of_each_device_is_compiled(folder, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda net: compiled.append(net))
+    assert main(["input=pictures", "output=out", "scale=2", "device=[cpu,cpu]", "compile=true"]) == 0
+    assert len({id(net) for net in compiled}) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_as_before")
+def test_a_compiled_network_gives_the_same(photo):
+    assert main(["input=photo.png", "compile=true"]) == 0
+    assert np.abs(pixels("photo_x4.png").astype(int) - network_result(photo, 4)).max() <= 1

@@ -17,11 +17,15 @@ from sr_lightning.config.section_check import check_section
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
 from sr_lightning.weights.location import find_weights_file
-from sr_lightning.weights.pretrained import pretrained_file, pretrained_names, pretrained_scale
+from sr_lightning.weights.pretrained import (
+    DEFAULT,
+    DEFAULT_SCALES,
+    pretrained_file,
+    pretrained_names,
+    pretrained_scale,
+)
 
 FORMATS = ("png", "jpeg", "webp", "tiff", "avif")
-_PRETRAINED = "edsr_small_y"
-_PRETRAINED_SCALES = (2, 3, 4)
 MOST_PASSES = 2
 """How often a network enlarges an image."""
 _SWITCHES = ("overwrite", "self_ensemble", "compile")
@@ -151,11 +155,11 @@ def _check_checkpoint(config: UpscaleConfig, findings: list[str]) -> None:
         findings.append(f"model: found {config.model!r}, allowed: a section with a _target_, as in model=edsr")
     if given is None:
         if config.scale is None:
-            factor = config.outscale or max(_PRETRAINED_SCALES)
-            config.scale = next((s for s in _PRETRAINED_SCALES if s >= factor), max(_PRETRAINED_SCALES))
-        config.checkpoint = f"{_PRETRAINED}_x{config.scale}"
-        if config.scale not in _PRETRAINED_SCALES:
-            scales = ", ".join(map(str, _PRETRAINED_SCALES))
+            factor = config.outscale or max(DEFAULT_SCALES)
+            config.scale = next((s for s in DEFAULT_SCALES if s >= factor), max(DEFAULT_SCALES))
+        config.checkpoint = f"{DEFAULT}_x{config.scale}"
+        if config.scale not in DEFAULT_SCALES:
+            scales = ", ".join(map(str, DEFAULT_SCALES))
             findings.append(f"scale: found {config.scale} without a checkpoint, allowed: {scales}, or checkpoint=…")
     elif not isinstance(given, str) or not given:
         findings.append(f"checkpoint: found {given!r}, allowed: a file, a run's folder, or pretrained weights")
