@@ -54,6 +54,7 @@ def _check(config: CheckDataConfig) -> Report:
         on_small=data.get("on_small", "error"),
         on_bad_image=data.get("on_bad_image", "error"),
         extensions=data.get("extensions") or EXTENSIONS,
+        exclude=(data.get("exclude_files") or ()) if folders is None else (),
         holdout=0 if data.get("val") or folders is not None else data.get("val_holdout", 0),
     )
     return check.run(specs)
@@ -66,17 +67,14 @@ def _folders(folders: list[str]) -> list[SetSpec]:
 
 
 def _specs(data: dict[str, Any]) -> list[SetSpec]:
-    from sr_lightning.data.files import refuse_unknown
     from sr_lightning.data.inspection.report import SetSpec
 
     folders, lr = (_as_list(data.get(key)) for key in ("train_dir", "train_lr_dir"))
     if lr and len(lr) != len(folders):
         raise UserError(f"data.train_lr_dir: found {len(lr)} folders for {len(folders)} in data.train_dir")
     files = tuple(data["train_files"]) if data.get("train_files") else None
-    exclude = tuple(data.get("exclude_files") or ())
-    refuse_unknown(exclude, folders)
     specs = [
-        SetSpec("train", Path(folder).name, folder, "data.train_dir", lr[i] if lr else None, files, exclude)
+        SetSpec("train", Path(folder).name, folder, "data.train_dir", lr[i] if lr else None, files)
         for i, folder in enumerate(folders)
     ]
     for role in ("val", "test"):

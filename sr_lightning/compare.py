@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.compare import CompareConfig
 from sr_lightning.errors import UserError
-from sr_lightning.text import shown, single_line
+from sr_lightning.text import nearest, shown, single_line
 
 if TYPE_CHECKING:
     from sr_lightning.report.comparison import Comparison
@@ -46,8 +46,8 @@ def compare(config: CompareConfig) -> None:
         raise UserError("\n".join(["runs: nothing can be read of these runs", *found.findings]))
     scores = [ranked.score for group in found.groups for ranked in group.ranked]
     if config.rank_by not in ("psnr_y", "ssim_y") and scores and all(map(math.isnan, scores)):
-        has = ", ".join(["psnr_y", "ssim_y", *found.metrics])
-        raise UserError(f"rank_by: found {config.rank_by}, which none of these runs has recorded; allowed: {has}")
+        ways = nearest(config.rank_by, ["psnr_y", "ssim_y", *found.metrics])
+        raise UserError(f"rank_by: found {config.rank_by!r}, which none of these runs has recorded; {ways}")
     formats.show(found)
     with output.locked():
         log = _log(config, output.folder)

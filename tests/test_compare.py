@@ -114,7 +114,7 @@ def test_links_out_of_the_folder_are_not_written_through(tmp_path, capsys):
         (["runs=a,empty"], "or a glob; several are a list, runs=[a,empty]"),
         (["runs=a", "max_images=1,2"], "found 1,2, allowed: one value or a list max_images=[1,2]\n"),
         (["runs=empty"], "runs: empty holds no runs"),
-        (["runs=a", "rank_by=psnr"], "rank_by: found 'psnr', did you mean 'psnr_y'?"),
+        (["runs=a", "rank_by=psnr"], "found 'psnr', which none of these runs has recorded; did you mean 'psnr_y'?"),
         (["runs=a", "rank_by=lpips"], "which none of these runs has recorded; allowed: psnr_y, ssim_y"),
         (["runs=a", "page_mb=0"], "page_mb: found 0, allowed: 1 to 2000 megabytes"),
         (["runs=a", "device=tpu", "max_images=0"], "device: found 'tpu'"),

@@ -18,6 +18,7 @@ from sr_lightning.image.color import read_rgb, to_uint8
 from sr_lightning.image.source_image import read_source
 from sr_lightning.inference import upscaler as upscaler_module
 from sr_lightning.inference.predict import super_resolve
+from sr_lightning.models import EDSR
 from sr_lightning.upscale import main
 from sr_lightning.upscaling import plan as plan_module
 from sr_lightning.upscaling.image_job import Done
@@ -565,11 +566,17 @@ def _as_before():
 
 
 @pytest.mark.usefixtures("_as_before")
-def test_the_network_of_each_device_is_compiled(folder, monkeypatch):
-    compiled = []
+def test_the_network_of_each_device_is_compiled_with_constant_weights(folder, monkeypatch):
+    """In its thread, where torch's settings are those of the thread."""
+    from torch._inductor import config
+
+    compiled, called = [], []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda net: compiled.append(net))
+    forward = EDSR.forward
+    monkeypatch.setattr(EDSR, "forward", lambda net, x: (called.append((net, config.freezing)), forward(net, x))[1])
     assert main(["input=pictures", "output=out", "scale=2", "device=[cpu,cpu]", "compile=true"]) == 0
     assert len({id(net) for net in compiled}) == 2
+    assert {is_frozen for net, is_frozen in called if any(net is one for one in compiled)} == {True}
 
 
 @pytest.mark.slow

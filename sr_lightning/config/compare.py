@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from sr_lightning.config.conf_files import resolved
 from sr_lightning.config.findings import fill_schema, refuse
+from sr_lightning.config.metrics_check import is_metric_name
 from sr_lightning.config.schema import PathsConfig
 from sr_lightning.config.signatures import table_keys
 from sr_lightning.config.train import checked_parts, checked_paths
@@ -67,7 +68,7 @@ def check_compare(config: DictConfig) -> CompareConfig:
     if found.output is not None and (not isinstance(found.output, str) or not found.output):
         findings.append(f"output: found {found.output!r}, allowed: a folder, or null")
     metrics = ("psnr_y", "ssim_y", *table_keys("sr_lightning.metrics.quality", "METRICS"))
-    if found.rank_by not in metrics:
+    if found.rank_by not in metrics and not (isinstance(found.rank_by, str) and is_metric_name(found.rank_by)):
         findings.append(f"rank_by: found {found.rank_by!r}, {nearest(str(found.rank_by), metrics)}")
     for key in _SWITCHES:
         if not isinstance(value := getattr(found, key), bool):

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from sr_lightning.config.section_check import check_section
 from sr_lightning.config.signatures import table_keys
 from sr_lightning.text import nearest
 
-_TAKEN = ("psnr_y", "ssim_y", "gain", "name", "key", "set", "scale", "method")
+_NAME = re.compile(r"(?!bicubic)[A-Za-z_]\w{0,39}", re.ASCII)
+# Columns of results.json, per_image.csv, results.csv and a comparison's table.csv, where metrics are columns, too.
+_TAKEN = {
+    *("set", "scale", "name", "key", "method", "checkpoint", "checkpoint_sha256", "images", "psnr_y", "ssim_y", "gain"),
+    *("lowest_gain", "exact_images", "psnr_y_without_exact", "params", "seconds", "seconds_per_image", "seed"),
+    *("multiply_adds", "latency_seconds", "peak_memory_bytes", "output_size", "device", "precision", "trained_on"),
+    *("predictions", "run", "folder", "status", "reason", "rank", "score", "to_best", "to_best_low", "to_best_high"),
+    *("p_holm", "better_than_best", "of_images", "val_gain", "minutes", "steps"),
+}
+
+
+def is_metric_name(name: str) -> bool:
+    """Whether a metric may be called so: safe in every file and table, and no other column's name."""
+    return _NAME.fullmatch(name) is not None and name not in _TAKEN
 
 
 def checked_metrics(key: str, value: Any, findings: list[str]) -> dict[str, dict[str, Any]]:
@@ -33,8 +47,11 @@ def checked_metrics(key: str, value: Any, findings: list[str]) -> dict[str, dict
     found: dict[str, dict[str, Any]] = {}
     for name, section in (value or {}).items():
         if isinstance(section, dict):
-            if not str(name).isidentifier() or name in _TAKEN or str(name).startswith("bicubic"):
-                findings.append(f"{key}.{name}: allowed: a name of letters, not {', '.join(_TAKEN)}, bicubic…")
+            if name in ours:
+                findings.append(f"{key}.{name}: is one of ours, allowed for your own: another name")
+            elif not is_metric_name(str(name)):
+                which = "at most 40 letters, no column of results.json or of a comparison's table, not bicubic…"
+                findings.append(f"{key}.{name}: allowed: a name of {which}")
             check_section(section, f"{key}.{name}", findings, extra={"higher_is_better": "bool"})
             found[str(name)] = section
         elif section is True and name in ours:

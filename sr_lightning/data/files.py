@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sr_lightning.errors import UserError
@@ -18,7 +18,6 @@ def find_images(
     *,
     extensions: Sequence[str] = EXTENSIONS,
     files: Sequence[str] | None = None,
-    exclude: Collection[str] = (),
     key: str = "folder",
     misnamed: list[Path] | None = None,
 ) -> list[Path]:
@@ -30,7 +29,6 @@ def find_images(
         folder: Searched with its sub-folders.
         extensions: Those that count, with or without the dot; case is ignored.
         files: Only these, as paths relative to `folder`, in any order; None for all.
-        exclude: Not these, as paths relative to `folder`.
         key: The config key to name in an error.
         misnamed: Takes the files whose names are no text, which are left out then; None: they are an error.
 
@@ -46,7 +44,7 @@ def find_images(
             way = "; allowed: data=folder, or data.train_files=null, for all images of the folder"
             lacks = f"{key}: {folder} lacks {enumerated(missing)}"
             raise UserError(lacks + (way if key == "data.train_dir" else ""))
-        return [folder / name for name in sorted(set(files).difference(exclude))]
+        return [folder / name for name in sorted(set(files))]
     allowed = {f".{extension.lower().lstrip('.')}" for extension in extensions}
     if not allowed:
         raise UserError("data.extensions: found an empty list, allowed: extensions such as .png")
@@ -66,13 +64,37 @@ def find_images(
     if not found:
         seen = f"found only files with the extensions {', '.join(sorted(others))}" if others else "found no file at all"
         raise UserError(f"{key}: no image in {folder}: {seen}; data.extensions allows {', '.join(sorted(allowed))}")
-    return [path for path in found.values() if path.relative_to(folder).as_posix() not in exclude]
+    return list(found.values())
 
 
-def refuse_unknown(exclude: Sequence[str], folders: Sequence[str | Path]) -> None:
-    """Raises UserError where a file is in none of the training folders: a misspelt one would be trained on."""
-    if missing := [name for name in exclude if not any(Path(folder, name).is_file() for folder in folders)]:
-        raise UserError(f"data.exclude_files: {enumerated(missing)}: found in no folder of data.train_dir")
+def excluded(names: Sequence[str], folders: Sequence[str | Path], images: Sequence[Path]) -> set[Path]:
+    """The training images that `data.exclude_files` names.
+
+    Args:
+        names: Each is a path inside one of `folders`, which counts in all of them, or a whole path, as messages
+            name files. A link and its target are one file.
+        folders: Those of `data.train_dir`.
+        images: What was found in them.
+
+    Raises:
+        UserError: A name is no image of theirs, or none would be left. A misspelt one would silently be trained on.
+    """
+    real: dict[str, set[Path]] = {}
+    for path in images:
+        real.setdefault(os.path.realpath(path), set()).add(path)
+    found: set[Path] = set()
+    missing = []
+    for name in names:
+        places = {os.path.realpath(path) for path in (Path(name), *(Path(folder, name) for folder in folders))}
+        if hits := set[Path]().union(*(real.get(place, ()) for place in places)):
+            found |= hits
+        else:
+            missing.append(name)
+    if missing:
+        raise UserError(f"data.exclude_files: {enumerated(missing)}: found among no images of data.train_dir")
+    if names and len(found) == len(images):
+        raise UserError("data.exclude_files: leaves no image of data.train_dir")
+    return found
 
 
 def walk(folder: Path) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from sr_lightning.data.bad_files import BadFileRecord, BadImagesError
 from sr_lightning.data.cache.content_key import content_key
 from sr_lightning.data.cache.store import Shrink
-from sr_lightning.data.files import find_images, refuse_unknown
+from sr_lightning.data.files import excluded, find_images
 from sr_lightning.data.image_sets import Pairs, SetFinder
 from sr_lightning.data.images import Images, Size
 from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, large_enough, refuse_too_small
@@ -57,7 +57,7 @@ class FolderSource:
         folders: Folders of HR images.
         lr_folders: Folders of LR images, one for each of `folders`; None: LR is made from HR.
         files: Only these files of each folder; None: all.
-        exclude: Not these files, each of one folder at least.
+        exclude: Not these files (see `files.excluded`).
         on_bad_image: What to do about files that are damaged or no images at all: refuse all of them in one message,
             or leave them out, each with its LR or HR partner, before the held-out images are chosen. They are listed
             in the log at every start and counted in the results.
@@ -132,25 +132,20 @@ class FolderSource:
 
     def _found(self) -> tuple[list[Path], Pairs]:
         """The HR files, and the LR file of each."""
-        refuse_unknown(self.exclude, self.folders)
         found: list[Path] = []
         pairs: Pairs = {scale: {} for scale in self.sets.scales} if self.lr_folders else {}
         for index, folder in enumerate(self.folders):
-            hr = find_images(
-                folder,
-                extensions=self.sets.extensions,
-                files=self.files,
-                exclude=self.exclude,
-                key="data.train_dir",
-            )
+            hr = find_images(folder, extensions=self.sets.extensions, files=self.files, key="data.train_dir")
             found += hr
             if self.lr_folders:
                 for scale, lr_of in self.sets.paired(
                     hr, folder, self.lr_folders[index], key="data.train_lr_dir"
                 ).items():
                     pairs[scale] |= lr_of
-        if not found:
-            raise UserError("data.exclude_files: leaves no image of data.train_dir")
+        if without := excluded(self.exclude, self.folders, found):
+            log.info("%d of %d training images excluded (data.exclude_files)", len(without), len(found))
+            found = [path for path in found if path not in without]
+            pairs = {s: {hr: lr for hr, lr in lr_of.items() if hr not in without} for s, lr_of in pairs.items()}
         return found, pairs
 
     def _without_bad(

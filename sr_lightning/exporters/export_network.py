@@ -20,7 +20,7 @@ from sr_lightning.models.base import SRNetwork, network_traits
 LARGEST = 65_536
 """Pixels of a side."""
 
-_SMALLEST = (16, 24)  # pixels of a side, tried where not every size will do: the usual window, and a pooling's
+_SMALLEST = (16, 24, 32)  # pixels of a side, tried where not every size will do: a usual window, poolings
 
 
 @dataclass(frozen=True)

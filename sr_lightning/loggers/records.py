@@ -190,11 +190,11 @@ def log_comparison(
 
 
 def _figure(cell: Any) -> Any:
-    """Settings are texts, which W&B could not draw against."""
+    """Settings are texts, which W&B could not draw against; a run lacks what is empty."""
     try:
         return float(cell)
     except (TypeError, ValueError):
-        return cell
+        return None if cell == "" else cell
 
 
 def log_evaluation(loggers: Iterable[Logger], evaluation: Evaluation, settings: dict[str, Any]) -> None:

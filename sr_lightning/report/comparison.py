@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sr_lightning.evaluation.significance import least_p, too_few
-from sr_lightning.report.entries import LOWER_IS_BETTER, METRICS, Entry, entries_of
+from sr_lightning.report.entries import LOWER_IS_BETTER, METRICS, Entry, entries_of, own_metrics
 from sr_lightning.report.ranking import Group, rank
 from sr_lightning.report.settings import differing, short_names, shown_value
 from sr_lightning.runs.record import RunRecord
@@ -29,6 +29,8 @@ class Comparison:
     """What was torn, missing or unsafe in the runs' files."""
     command: str = ""
     """That repeats it."""
+    own_metrics: Mapping[str, bool] = field(default_factory=dict)
+    """See `entries.own_metrics`."""
 
     @property
     def unfinished(self) -> list[Entry]:
@@ -72,9 +74,8 @@ class Comparison:
         return [name for name in METRICS if name in found] + sorted(found.difference(METRICS))
 
     def is_higher_better(self, metric: str) -> bool:
-        """Of a further metric; of the user's own as the first run says."""
-        own = (entry.own_metrics[metric] for entry in self.entries if metric in entry.own_metrics)
-        return metric not in LOWER_IS_BETTER if metric in METRICS else next(own, True)
+        """Of any metric."""
+        return self.own_metrics.get(metric, metric not in LOWER_IS_BETTER)
 
     @property
     def notes(self) -> list[str]:
@@ -104,10 +105,13 @@ def compare_records(records: Sequence[RunRecord], *, metric: str, command: str =
         command: The command line that repeats it.
         seed: Of the bootstrap.
     """
-    entries = [entry for record in records for entry in entries_of(record)]
+    own = own_metrics(records)
+    entries = [entry for record in records for entry in entries_of(record, own)]
     labels = _labels(entries)
     findings = [single_line(text) for record in records for text in record.findings]
-    return Comparison(entries, labels, rank(entries, labels, metric, seed=seed), metric, findings, command)
+    is_higher_better = own.get(metric, metric not in LOWER_IS_BETTER)
+    groups = rank(entries, labels, metric, is_higher_better=is_higher_better, seed=seed)
+    return Comparison(entries, labels, groups, metric, findings, command, own)
 
 
 def _labels(entries: Sequence[Entry]) -> dict[int, str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sr_lightning.config.metrics_check import is_metric_name
 from sr_lightning.runs.record import RunRecord, Status, number
 from sr_lightning.text import single_line, spreadsheet_cell
 
@@ -20,7 +20,6 @@ LOWER_IS_BETTER = (
 """Further metrics of which less is better, those of perception; of all others more is."""
 METRICS = (*LOWER_IS_BETTER, "ms_ssim", "lr_psnr")
 """Further metrics that a run may have recorded: those of `metrics.quality`."""
-_METRIC = re.compile(r"[A-Za-z_]\w{0,39}", re.ASCII)
 _LONGEST = 80  # characters of a name
 _LARGEST_SCALE = 64
 _ALIKE = 0.02  # dB by which bicubic's PSNR of the same image differs between machines at most
@@ -83,8 +82,6 @@ class Entry:
     """Set -> image -> figure by its name, `bicubic_psnr_y` and `bicubic_ssim_y` among them."""
     bicubic: Mapping[At, Figures] = field(default_factory=dict)
     protocol: Mapping[str, Any] = field(default_factory=dict)
-    own_metrics: Mapping[str, bool] = field(default_factory=dict)
-    """Metrics that the project does not know, and whether higher is better."""
     params: float | None = None
     minutes: float | None = None
     """Of the training."""
@@ -99,10 +96,21 @@ class Entry:
     """See `learning_curve`."""
 
 
-def entries_of(record: RunRecord) -> list[Entry]:
-    """The methods of a run besides bicubic: one of a training, any number of an evaluation."""
+def own_metrics(records: Iterable[RunRecord]) -> dict[str, bool]:
+    """Metrics of the user's, by safe names, and whether higher is better: as the first run says that knows them."""
+    found: dict[str, bool] = {}
+    for record in records:
+        said = record.results.get("higher_is_better")
+        for name, is_higher in said.items() if isinstance(said, dict) else ():
+            if is_metric_name(name) and name not in METRICS and isinstance(is_higher, bool):
+                found.setdefault(name, is_higher)
+    return found
+
+
+def entries_of(record: RunRecord, further: Iterable[str] = ()) -> list[Entry]:
+    """The methods of a run besides bicubic: one of a training, any number of an evaluation; `further`: own metrics."""
     results, common = record.results, _common(record)
-    metrics = (*METRICS, *common["own_metrics"])
+    metrics = (*METRICS, *further)
     rows = [row for row in results.get("rows", []) if _at(row) is not None]
     own = [row for row in rows if row.get("method") != BICUBIC]
     if not own:
@@ -121,7 +129,7 @@ def entries_of(record: RunRecord) -> list[Entry]:
                 checkpoint=checkpoint or None,
                 seed=seed if type(seed) is int else None,
                 figures=_figures(members, metrics),
-                images=_images(record, method, checkpoint),
+                images=_images(record, method, checkpoint, metrics),
                 bicubic=_figures([row for row in rows if row.get("method") == BICUBIC], metrics),
                 params=number(first.get("params")),
                 predictions=plain_name(first["predictions"]) if isinstance(first.get("predictions"), str) else None,
@@ -166,7 +174,6 @@ def _common(record: RunRecord) -> dict[str, Any]:
         "status": record.status,
         "reason": record.reason,
         "settings": record.config if record.is_training else {},
-        "own_metrics": _own_metrics(results.get("higher_is_better")),
         "protocol": {str(k): str(v) for k, v in protocol.items()} if isinstance(protocol, dict) else {},
         "minutes": number(results.get("minutes")) if record.is_training else None,
         "steps": number(results.get("steps")),
@@ -174,16 +181,6 @@ def _common(record: RunRecord) -> dict[str, Any]:
         "command": command if isinstance(command, str) else "",
         "split": plain_name(results.get("split", "test")),
         "curve": learning_curve(record),
-    }
-
-
-def _own_metrics(found: object) -> dict[str, bool]:
-    """Metrics of the user's, by names that are safe in every table."""
-    entries = found.items() if isinstance(found, dict) else ()
-    return {
-        name: better
-        for name, better in entries
-        if _METRIC.fullmatch(name) and name not in METRICS and isinstance(better, bool)
     }
 
 
@@ -232,10 +229,12 @@ def _figures(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[
     return found
 
 
-def _images(record: RunRecord, method: str, checkpoint: str) -> dict[At, dict[Image, dict[str, float]]]:
+def _images(
+    record: RunRecord, method: str, checkpoint: str, metrics: Sequence[str]
+) -> dict[At, dict[Image, dict[str, float]]]:
     found: dict[At, dict[Image, dict[str, float]]] = {}
     own = (spreadsheet_cell(method), spreadsheet_cell(checkpoint))
-    columns = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain", *METRICS)
+    columns = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain", *metrics)
     for row in record.images:
         at, key = _at(row), number(row.get("key"))
         if at is None or key is None or (plain_name(row.get("method", "")), row.get("checkpoint", "")) != own:

@@ -188,7 +188,7 @@ def _quality_and_cost(group: Group, names: Sequence[str], costs: Sequence[float 
     if known and min(known) == min(c for c in costs if c is not None) and max(known) / min(known) > 5:
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    sign = -1 if group.metric in LOWER_IS_BETTER else 1
+    sign = 1 if group.is_higher_better else -1
     draw_front(axes, points, lower_x=True, sign=sign)
     axes.set_xlabel(title)
     axes.set_ylabel(_axis(group))

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 
 from sr_lightning.evaluation.significance import Difference, holm, mean_difference
 from sr_lightning.report.entries import (
-    LOWER_IS_BETTER,
     At,
     Entry,
     Figures,
@@ -74,6 +73,7 @@ class Group:
     sets: Sequence[At]
     """Those that all members have: on them they are ranked."""
     metric: str
+    is_higher_better: bool
     ranked: Sequence[Ranked]
     reason: str = ""
     """Why its members are not in an earlier group."""
@@ -100,13 +100,16 @@ class _Draft:
     seen: list[At] = field(default_factory=list)
 
 
-def rank(entries: Sequence[Entry], labels: Mapping[int, str], metric: str, *, seed: int = 0) -> list[Group]:
+def rank(
+    entries: Sequence[Entry], labels: Mapping[int, str], metric: str, *, is_higher_better: bool, seed: int = 0
+) -> list[Group]:
     """Groups and ranks what is finished.
 
     Args:
         entries: All of them.
         labels: `id` of an entry -> its name.
         metric: `psnr_y`, `ssim_y` or a further metric.
+        is_higher_better: Of that metric.
         seed: Of the bootstrap.
 
     Returns:
@@ -119,7 +122,7 @@ def rank(entries: Sequence[Entry], labels: Mapping[int, str], metric: str, *, se
         for scale in sorted({at.scale for at in group[0].figures}):
             _place(contender, scale, drafts)
     drafts.sort(key=lambda draft: draft.scale)
-    return [_ranked(draft, metric, seed) for draft in drafts]
+    return [_ranked(draft, metric, is_higher_better, seed) for draft in drafts]
 
 
 def _label(group: Sequence[Entry], labels: Mapping[int, str]) -> str:
@@ -153,8 +156,8 @@ def _why_apart(draft: _Draft, own: Sequence[At], differs: Sequence[str]) -> str:
     return f"other images, or another LR, than {first} under the same name of the set"
 
 
-def _ranked(draft: _Draft, metric: str, seed: int) -> Group:
-    sign = -1 if metric in LOWER_IS_BETTER else 1
+def _ranked(draft: _Draft, metric: str, is_higher_better: bool, seed: int) -> Group:
+    sign = 1 if is_higher_better else -1
     scores = [_score(member, draft.sets, metric) for member in draft.members]
     order = sorted(range(len(scores)), key=lambda i: math.inf if math.isnan(scores[i]) else -sign * scores[i])
     best = draft.members[order[0]]
@@ -170,7 +173,7 @@ def _ranked(draft: _Draft, metric: str, seed: int) -> Group:
     adjusted = holm([math.nan if r.to_best is None else r.to_best.p for r in found])
     found = [replace(ranked, p=p) for ranked, p in zip(found, adjusted, strict=True)]
     extra = [at for at in draft.seen if at not in draft.sets]
-    return Group(draft.scale, draft.sets, metric, found, draft.reason, extra)
+    return Group(draft.scale, draft.sets, metric, is_higher_better, found, draft.reason, extra)
 
 
 def _score(contender: Contender, sets: Iterable[At], metric: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import os
 import queue
 import sys
@@ -98,7 +99,11 @@ def _results(
 
     pool = ThreadPoolExecutor(len(upscalers))
     try:
-        futures: dict[Future[Done | Exception], Task] = {pool.submit(work, task): task for task in tasks}
+        futures: dict[Future[Done | Exception], Task] = {
+            # With the settings of this thread, some of which torch keeps for each.
+            pool.submit(contextvars.copy_context().run, work, task): task
+            for task in tasks
+        }
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:  # an interruption: what is half done is given up, and its part file removed

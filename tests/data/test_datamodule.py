@@ -257,10 +257,23 @@ def test_several_folders_and_chosen_files(folder, tmp_path, image):
     both = {"train_dir": [str(folder), str(other)], "val_holdout": 0}
     data = module(folder, tmp_path, exclude_files=["b.png", "img_3.png", "img_0.png"], **both)
     assert [path.name for path in data.train_images.hr.paths] == [f"img_{i}.png" for i in (1, 2, 4, 5)]
-    with pytest.raises(UserError, match=r"data\.exclude_files: img_9\.png: found in no folder of data\.train_dir"):
+    with pytest.raises(UserError, match=r"data\.exclude_files: img_9\.png: found among no images of data\.train_dir"):
         module(folder, tmp_path, exclude_files=["img_3.png", "img_9.png"], **both)
+    (other / "link.png").symlink_to(folder / "img_1.png")  # however the file is named, and wherever it lies once more
+    for name in ("./img_1.png", f"../{folder.name}//img_1.png", str(folder / "img_1.png"), "link.png"):
+        data = module(folder, tmp_path, exclude_files=[name], **both)
+        assert [path.name for path in data.train_images.hr.paths] == [
+            *(f"img_{i}.png" for i in (0, 2, 3, 4, 5)),
+            "b.png",
+        ]
     with pytest.raises(UserError, match=r"data\.exclude_files: leaves no image"):
         module(folder, tmp_path, exclude_files=[f"img_{i}.png" for i in range(6)], val_holdout=0)
+
+
+def test_an_excluded_image_takes_its_ready_made_lr_along(folder, tmp_path, pairs):
+    data = module(folder, tmp_path, scale=[2, 4], train_lr_dir=pairs, exclude_files=["img_2.png"], val_holdout=0)
+    for images in (data.train_images.hr, *data.train_images.lr.values()):
+        assert [path.name[:5] for path in images.paths] == [f"img_{i}" for i in (0, 1, 3, 4, 5)]
 
 
 def test_the_sample_split_keeps_scenes_apart():

@@ -11,6 +11,7 @@ from PIL import Image
 
 from helpers.evaluations import QUICK, document, mine, only_run, per_image, save_network
 from sr_lightning.compare import main as compare
+from sr_lightning.config.metrics_check import checked_metrics, is_metric_name
 from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate
 from sr_lightning.metrics.own import OwnMetric
@@ -82,8 +83,13 @@ def test_own_metrics_at_validations_choose_the_best(tiny, capsys):
     found = json.loads(Path("a/results.json").read_text())
     assert all("mae" in row for row in found["rows"])
     capsys.readouterr()
-    assert compare(["runs=a", "page=false", "plots=false"]) == 0
+    assert compare(["runs=a", "page=false", "plots=false", "rank_by=mae", "output=compared"]) == 0
     assert "mae: less is better" in " ".join(capsys.readouterr().out.split())
+    columns = set().union(*found["rows"])
+    for file in ("a/per_image.csv", "compared/table.csv"):
+        columns |= set(Path(file).read_text().splitlines()[0].split(","))
+    # What is left are metrics, and settings of the training that are named `section.key` or are no single word.
+    assert {name for name in columns if is_metric_name(name)} == {"mae"}
 
 
 @pytest.mark.usefixtures("_own")
@@ -102,6 +108,14 @@ def test_own_metrics_at_validations_choose_the_best(tiny, capsys):
 def test_what_is_no_metric_is_told(section, said, folder, capsys):
     assert evaluate([*QUICK, "model=bicubic", "scale=4", *mine(folder), f"+metrics.mine={section}"]) == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["score", "images", "texture", "bicubic_x", "é", "x" * 41])
+def test_names_that_are_taken_are_refused(name):
+    """A column of another meaning would be replaced, or ours would be taken for it."""
+    findings = []
+    checked_metrics("metrics", {name: {"_target_": "torch.nn.L1Loss"}}, findings)
+    assert [finding for finding in findings if finding.startswith(f"metrics.{name}: ") and "allowed" in finding]
 
 
 def test_a_function_is_told_its_direction():

@@ -73,14 +73,21 @@ def test_the_best_is_bold_in_latex(tmp_path):
 
 def test_further_metrics_have_a_table_of_their_own(tmp_path, capsys):
     folder = make_run(
-        tmp_path / "a", more={"lpips": 0.25, "lr_psnr": 50.0, "edges": 0.125, "a\x1b[b": 1.0, "rows": 2.0}
+        tmp_path / "a",
+        more={"lpips": 0.25, "lr_psnr": 50.0, "edges": 0.125, "a\x1b[b": 1.0, "rows": 2.0, "folder": 3.0},
     )
     results = json.loads((folder / "results.json").read_text())
-    results["higher_is_better"] = {"lpips": True, "edges": False, "a\x1b[b": True, "rows": "no"}
+    results["higher_is_better"] = {"lpips": True, "edges": False, "a\x1b[b": True, "rows": "no"} | {
+        "folder": True,
+        "psnr_y": False,
+    }
     (folder / "results.json").write_text(json.dumps(results))
-    found = compared(tmp_path)
+    make_run(tmp_path / "b", beta=1.0, more={"edges": 0.0625})  # of an older version, which does not say the direction
+    found = compared(tmp_path, metric="edges")
     assert found.metrics == ["lpips", "lr_psnr", "edges"]
-    assert "edges" in formats.spreadsheet(found).splitlines()[0].split(",")
+    assert [ranked.contender.label for ranked in found.groups[0].ranked] == ["b", "a"]
+    line = next(csv.DictReader(io.StringIO(formats.spreadsheet(found))))
+    assert (line["edges"], line["folder"]) == ("0.0625", str(tmp_path / "b"))
     formats.show(found)
     out = capsys.readouterr().out
     assert "LPIPS: less is better" in out

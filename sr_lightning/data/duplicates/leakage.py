@@ -35,7 +35,7 @@ def warn_about_leakage(train: Images, val: Sequence[Images], test: Sequence[Imag
         lines = list(found.values())
         log.warning(
             "%s holds %d of the training images, so its figures will be better than they should be "
-            "(data.exclude_files leaves images out of the training):\n%s",
+            "(data.exclude_files leaves images of folders out):\n%s",
             name,
             len(lines),
             listed(lines, most=_SHOWN, indent="  "),

@@ -15,7 +15,7 @@ from sr_lightning.data.benchmarks.recognition import recognise, set_findings
 from sr_lightning.data.duplicates.fingerprint import Fingerprint, hash_bits, perceptual_hash
 from sr_lightning.data.duplicates.mismatched_pairs import find_mismatched
 from sr_lightning.data.duplicates.search import find_duplicates, find_duplicates_within, is_same_image
-from sr_lightning.data.files import find_images, match_pairs, walk
+from sr_lightning.data.files import excluded, find_images, match_pairs, walk
 from sr_lightning.data.inspection.pair_shift import CONVENTION, Shift, common_shift, measure_shift
 from sr_lightning.data.inspection.report import Finding, Report, SetSpec, SetSummary
 from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, least_side
@@ -50,6 +50,7 @@ class DataCheck:
         on_bad_image: What training would do about files that are no images.
         extensions: File name extensions that count as images.
         holdout: Number of training images that a run would hold out for validation.
+        exclude: Training images that a run would leave out (see `files.excluded`).
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class DataCheck:
         on_bad_image: OnBadImage = "error",
         extensions: Sequence[str],
         holdout: int = 0,
+        exclude: Sequence[str] = (),
     ) -> None:
         self.scales = list(scales)
         self.patch_size = patch_size
@@ -68,12 +70,14 @@ class DataCheck:
         self.on_bad_image = on_bad_image
         self.extensions = list(extensions)
         self.holdout = holdout
+        self.exclude = exclude
 
     def run(self, specs: Sequence[SetSpec]) -> Report:
         """Checks everything; findings are collected, none ends the check."""
         start = time.perf_counter()
         report = Report()
         sets = [self._find(spec, report) for spec in specs]
+        self._exclude([s for s in sets if s.spec.role == "train"], report)
         lr = [path for s in sets for pairs in s.pairs.values() for path in pairs.values()]
         paths = list(dict.fromkeys([path for s in sets for path in s.paths] + lr))
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -91,12 +95,7 @@ class DataCheck:
         found, misnamed = _Set(spec, []), list[Path]()
         with _reporting(spec, report):
             found.paths = find_images(
-                spec.folder,
-                extensions=self.extensions,
-                files=spec.files,
-                exclude=spec.exclude,
-                key=spec.key,
-                misnamed=misnamed,
+                spec.folder, extensions=self.extensions, files=spec.files, key=spec.key, misnamed=misnamed
             )
             if spec.files is None:
                 self._report_left_out(spec, report)
@@ -115,6 +114,19 @@ class DataCheck:
                 )
                 report.findings += [Finding("pairs", spec.name, (), f"x{scale}: {text}") for text in findings]
         return found
+
+    def _exclude(self, train: Sequence[_Set], report: Report) -> None:
+        try:
+            images = [path for s in train for path in s.paths]
+            without = excluded(self.exclude, [s.spec.folder for s in train], images)
+        except UserError as error:
+            report.findings.append(Finding("files", "train", (), str(error)))
+            return
+        for s in train:
+            s.paths = [path for path in s.paths if path not in without]
+            for pairs in s.pairs.values():
+                for path in without & pairs.keys():
+                    del pairs[path]
 
     def _report_left_out(self, spec: SetSpec, report: Report) -> None:
         """Files that look as if they were meant to be images, but do not count."""

@@ -21,7 +21,6 @@ class SetSpec:
     lr: str | None = None
     """Folder of ready-made LR images; may hold `{scale}`."""
     files: tuple[str, ...] | None = None
-    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
