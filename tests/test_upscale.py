@@ -571,7 +571,7 @@ def test_the_network_of_each_device_is_compiled_with_constant_weights(folder, mo
     from torch._inductor import config
 
     compiled, called = [], []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda net: compiled.append(net))
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda net, dynamic: compiled.append(net))
     forward = EDSR.forward
     monkeypatch.setattr(EDSR, "forward", lambda net, x: (called.append((net, config.freezing)), forward(net, x))[1])
     assert main(["input=pictures", "output=out", "scale=2", "device=[cpu,cpu]", "compile=true"]) == 0
@@ -581,6 +581,10 @@ def test_the_network_of_each_device_is_compiled_with_constant_weights(folder, mo
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_as_before")
-def test_a_compiled_network_gives_the_same(photo):
-    assert main(["input=photo.png", "compile=true"]) == 0
-    assert np.abs(pixels("photo_x4.png").astype(int) - network_result(photo, 4)).max() <= 1
+def test_a_compiled_network_gives_the_same(photo, image):
+    """For images of several sizes, too."""
+    Image.fromarray(image(31, 27, 1)).save("other.png")
+    assert main(["input=[photo.png,other.png]", "compile=true"]) == 0
+    for path in (photo, photo.with_name("other.png")):
+        made = pixels(f"{path.stem}_x4.png").astype(int)
+        assert np.abs(made - network_result(path, 4)).max() <= 1
