@@ -131,9 +131,10 @@ def photograph(megapixels: float, folder: Path) -> Path:
     return path
 
 
-def contenders(megapixels: float) -> dict[str, Method]:
-    """The whole-image loop holds every feature of the image at once."""
-    return {name: run for name, run in METHODS.items() if megapixels <= MOST_WHOLE or not name.startswith("whole")}
+def contenders(megapixels: float, *, quick: bool) -> dict[str, Method]:
+    """The whole-image loop holds every feature of the image at once; compiling takes seconds."""
+    left_out = [*([] if megapixels <= MOST_WHOLE else ["whole image"]), *(["compiled"] if quick else [])]
+    return {name: run for name, run in METHODS.items() if not any(part in name for part in left_out)}
 
 
 def speed(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
@@ -145,7 +146,7 @@ def speed(report: benchmarking.Report, given: argparse.Namespace, folder: Path) 
             output = folder / "out.png"
             runs = {
                 method: functools.partial(timed, functools.partial(run, net, source, output))
-                for method, run in contenders(megapixels).items()
+                for method, run in contenders(megapixels, quick=given.quick).items()
             }
             for method, run in runs.items():
                 if method.startswith("ours"):
