@@ -22,12 +22,12 @@ def _keep_compiled_modules():
 
 _keep_compiled_modules()  # before torch is imported
 
-import pytest  # noqa: E402
+import pytest  # noqa: E402 (after the prefix is set)
 
 pytest.register_assert_rewrite("helpers.faulty_runs")  # before it is imported
-from PIL import Image  # noqa: E402
+from PIL import Image  # noqa: E402 (as above)
 
-from helpers.images import make_image  # noqa: E402
+from helpers.images import make_image  # noqa: E402 (as above)
 
 
 def pytest_sessionfinish():

@@ -37,7 +37,7 @@ def test_names_are_imported_when_they_are_asked_for():
         assert getattr(sr_lightning, name).__module__.startswith("sr_lightning.")
         assert name in dir(sr_lightning)
     with pytest.raises(AttributeError, match="no attribute 'upscale_picture'"):
-        sr_lightning.upscale_picture  # noqa: B018
+        sr_lightning.upscale_picture  # noqa: B018 (looking it up is the test)
 
 
 def test_no_name_is_that_of_a_module():

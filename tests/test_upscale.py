@@ -25,7 +25,7 @@ from sr_lightning.upscaling.image_job import Done
 from sr_lightning.upscaling.size import Sizing
 from sr_lightning.upscaling.sources import Task, find_sources, plan_outputs
 from sr_lightning.upscaling.summary import image_line
-from sr_lightning.weights.pretrained import DEFAULT
+from sr_lightning.weights.pretrained import DEFAULT_WEIGHTS
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("_hydras_logging")
 @pytest.fixture(autouse=True)
 def _small_network(monkeypatch):
     """The smallest of the pretrained networks by default, so that the tests are fast."""
-    monkeypatch.setattr("sr_lightning.config.upscale.DEFAULT", "edsr_tiny_y")
+    monkeypatch.setattr("sr_lightning.config.upscale.DEFAULT_WEIGHTS", "edsr_tiny_y")
 
 
 @pytest.fixture
@@ -544,7 +544,7 @@ def test_a_killed_run_is_finished_by_a_rerun(folder, tmp_path):
     left = {path.name for path in (tmp_path / "out").iterdir()}
     assert {name for name in left if name.endswith(".png")} == {"img_0_x2.png", "img_1_x2.png"}
     times = [(tmp_path / "out" / f"img_{i}_x2.png").stat().st_mtime_ns for i in range(2)]
-    assert main(["input=pictures", "output=out", "scale=2", f"checkpoint={DEFAULT}_x2"]) == 0
+    assert main(["input=pictures", "output=out", "scale=2", f"checkpoint={DEFAULT_WEIGHTS}_x2"]) == 0
     assert sorted(os.listdir("out")) == [f"img_{i}_x2.png" for i in range(6)]
     assert times == [(tmp_path / "out" / f"img_{i}_x2.png").stat().st_mtime_ns for i in range(2)]
 

@@ -152,7 +152,7 @@ def _batches(sets: EvalImages, device: torch.device) -> list[EvalBatch]:
     for index in range(len(sets)):
         image = sets[index]
         # No place of another rank is empty here, as the type allows.
-        found.append(to_eval_batch(image._replace(hr=image.hr.to(device)), Downscale()))  # type: ignore[union-attr,call-arg,arg-type]
+        found.append(to_eval_batch(image._replace(hr=image.hr.to(device)), Downscale()))  # type: ignore[union-attr,call-arg,arg-type]  # an image it is
     return found
 
 

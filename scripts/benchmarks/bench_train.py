@@ -291,7 +291,7 @@ def price(report: benchmarking.Report, given: argparse.Namespace, folder: Path) 
             "bare loop": partial(bare, work),
             "float32 NCHW": partial(bare, work, plain=True),
             # mypy infers no type of a lambda with a default.
-            "… decoding": lambda few=few: bare(few, plain=True, batches=decoded_batches(few)),  # type: ignore[misc]
+            "… decoding": lambda few=few: bare(few, plain=True, batches=decoded_batches(few)),  # type: ignore[misc]  # a default
         }
         if name == "edsr_baseline" and benchmarking.optional("basicsr.models.sr_model"):
             contenders["BasicSR"] = partial(basicsr, few)

@@ -5,7 +5,8 @@
 
 A JPEG file comes in and a PNG file goes out, the same for all:
 
-    ours         what the command does: tiles, rows written as they come, LR-PSNR computed; in float32 and in bfloat16
+    ours         what the command does: tiles, rows written as they come, LR-PSNR computed; in float32 and in bfloat16,
+                 as it is and compiled
     whole image  decode, the network on the whole image in float32, Pillow's PNG
     tile loop    Real-ESRGAN's: tiles of 400 LR pixels cut with 10 around them, float32, Pillow's PNG; not the whole
                  image's result where a network sees farther
@@ -131,9 +132,9 @@ def photograph(megapixels: float, folder: Path) -> Path:
     return path
 
 
-def contenders(megapixels: float, *, compiled: bool) -> dict[str, Method]:
+def contenders(megapixels: float, *, with_compiled: bool) -> dict[str, Method]:
     """The whole-image loop holds every feature of the image at once; compiling takes seconds."""
-    left_out = [*([] if megapixels <= MOST_WHOLE else ["whole image"]), *([] if compiled else ["compiled"])]
+    left_out = [*([] if megapixels <= MOST_WHOLE else ["whole image"]), *([] if with_compiled else ["compiled"])]
     return {name: run for name, run in METHODS.items() if not any(part in name for part in left_out)}
 
 
@@ -146,7 +147,7 @@ def speed(report: benchmarking.Report, given: argparse.Namespace, folder: Path) 
             output = folder / "out.png"
             runs = {
                 method: functools.partial(timed, functools.partial(run, net, source, output))
-                for method, run in contenders(megapixels, compiled=not given.quick).items()
+                for method, run in contenders(megapixels, with_compiled=not given.quick).items()
             }
             for method, run in runs.items():
                 if method.startswith("ours"):
@@ -207,7 +208,7 @@ def memory(report: benchmarking.Report, given: argparse.Namespace, folder: Path)
     for megapixels in given.megapixels:
         source = photograph(megapixels, folder)
         rows = []
-        for method in contenders(megapixels, compiled=False):
+        for method in contenders(megapixels, with_compiled=False):
             queue = context.SimpleQueue()
             process = context.Process(target=_peak, args=(method, name, source, folder / "out.png", queue))
             process.start()

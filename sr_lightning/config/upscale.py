@@ -18,8 +18,8 @@ from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
 from sr_lightning.weights.location import find_weights_file
 from sr_lightning.weights.pretrained import (
-    DEFAULT,
     DEFAULT_SCALES,
+    DEFAULT_WEIGHTS,
     pretrained_file,
     pretrained_names,
     pretrained_scale,
@@ -157,7 +157,7 @@ def _check_checkpoint(config: UpscaleConfig, findings: list[str]) -> None:
         if config.scale is None:
             factor = config.outscale or max(DEFAULT_SCALES)
             config.scale = next((s for s in DEFAULT_SCALES if s >= factor), max(DEFAULT_SCALES))
-        config.checkpoint = f"{DEFAULT}_x{config.scale}"
+        config.checkpoint = f"{DEFAULT_WEIGHTS}_x{config.scale}"
         if config.scale not in DEFAULT_SCALES:
             scales = ", ".join(map(str, DEFAULT_SCALES))
             findings.append(f"scale: found {config.scale} without a checkpoint, allowed: {scales}, or checkpoint=…")

@@ -193,7 +193,7 @@ def _usable(a: Values, b: Values) -> tuple[Values, Values]:
 
 def _run_means(pairs: Sequence[tuple[Values, Values]], side: int) -> Values:
     """(runs,): each run's mean over the images of a set, and over the sets."""
-    return np.mean([pair[side].mean(1) for pair in pairs], axis=0)  # type: ignore[no-any-return]  # of an array it is one
+    return np.mean([pair[side].mean(1) for pair in pairs], axis=0)  # type: ignore[no-any-return]  # numpy's stubs say Any  # of an array it is one
 
 
 def _seed_part(runs: Sequence[Values]) -> list[tuple[float, int]]:

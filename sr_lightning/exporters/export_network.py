@@ -60,8 +60,9 @@ class Export:
 
     def without_tiny_images(self) -> Iterator[Export]:
         """This one, then those for images of some pixels at least: where windows are pooled, tiny ones are special."""
-        for smallest in sorted({self.card.min_size, *_SMALLEST}):
-            if smallest >= self.card.min_size:
+        yield self
+        for smallest in _SMALLEST:
+            if smallest > self.card.min_size:
                 yield replace(self, card=replace(self.card, min_size=smallest))
 
     def prove(self, file: Function) -> list[Comparison]:

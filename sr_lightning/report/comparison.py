@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sr_lightning.evaluation.significance import least_p, too_few
-from sr_lightning.report.entries import LOWER_IS_BETTER, METRICS, Entry, entries_of, own_metrics
+from sr_lightning.report.entries import METRICS, Entry, entries_of, is_higher_better, own_metrics
 from sr_lightning.report.ranking import Group, rank
 from sr_lightning.report.settings import differing, short_names, shown_value
 from sr_lightning.runs.record import RunRecord
@@ -75,7 +75,7 @@ class Comparison:
 
     def is_higher_better(self, metric: str) -> bool:
         """Of any metric."""
-        return self.own_metrics.get(metric, metric not in LOWER_IS_BETTER)
+        return is_higher_better(metric, self.own_metrics)
 
     @property
     def notes(self) -> list[str]:
@@ -109,8 +109,7 @@ def compare_records(records: Sequence[RunRecord], *, metric: str, command: str =
     entries = [entry for record in records for entry in entries_of(record, own)]
     labels = _labels(entries)
     findings = [single_line(text) for record in records for text in record.findings]
-    is_higher_better = own.get(metric, metric not in LOWER_IS_BETTER)
-    groups = rank(entries, labels, metric, is_higher_better=is_higher_better, seed=seed)
+    groups = rank(entries, labels, metric, is_higher_better=is_higher_better(metric, own), seed=seed)
     return Comparison(entries, labels, groups, metric, findings, command, own)
 
 

@@ -107,6 +107,11 @@ def own_metrics(records: Iterable[RunRecord]) -> dict[str, bool]:
     return found
 
 
+def is_higher_better(metric: str, own: Mapping[str, bool]) -> bool:
+    """Of any metric; `own`: see `own_metrics`."""
+    return own.get(metric, metric not in LOWER_IS_BETTER)
+
+
 def entries_of(record: RunRecord, further: Iterable[str] = ()) -> list[Entry]:
     """The methods of a run besides bicubic: one of a training, any number of an evaluation; `further`: own metrics."""
     results, common = record.results, _common(record)

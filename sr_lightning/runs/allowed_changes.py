@@ -135,7 +135,8 @@ def _differences(key: str, old: Any, value: Any) -> list[tuple[str, Any, Any]]:
     """Each key that an override changes, with its values before and after; a section is looked into."""
     if not isinstance(old, DictConfig) or not isinstance(value, dict | None):
         return [(key, _plain(old), value)] if _plain(old) != value else []
-    before, after = _flat(OmegaConf.to_container(old), f"{key}."), _flat(value or {}, f"{key}.")  # type: ignore[arg-type]
+    before = _flat(OmegaConf.to_container(old), f"{key}.")  # type: ignore[arg-type]  # of a DictConfig it is a dict
+    after = _flat(value or {}, f"{key}.")
     names = after if only_sets(value or {}, old) else {**before, **after}
     return [
         (name, before.get(name), after.get(name))

@@ -21,7 +21,7 @@ from sr_lightning.upscaling.history import Work, weights_name
 from sr_lightning.upscaling.image_job import Done, Writing, upscale_file
 from sr_lightning.upscaling.size import Sizing
 from sr_lightning.upscaling.sources import Task
-from sr_lightning.weights.pretrained import DEFAULT, pretrained_names, pretrained_scale
+from sr_lightning.weights.pretrained import DEFAULT_WEIGHTS, pretrained_names, pretrained_scale
 
 _KEPT = 4  # results; the page keeps a copy of those that are looked at
 
@@ -56,7 +56,9 @@ def pretrained_weights() -> list[Weights]:
     found: dict[str, dict[int, str]] = {}
     for name in pretrained_names():
         found.setdefault(name.rpartition("_x")[0], {})[pretrained_scale(name)] = name
-    return [Weights(label, found[label]) for label in sorted(found, key=lambda label: (label != DEFAULT, label))]
+    return [
+        Weights(label, found[label]) for label in sorted(found, key=lambda label: (label != DEFAULT_WEIGHTS, label))
+    ]
 
 
 class Enlarger:

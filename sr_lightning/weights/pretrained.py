@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-DEFAULT = "edsr_small_y_clean"
+DEFAULT_WEIGHTS = "edsr_small_y_clean"
 """What images are enlarged with unless other weights are named, without its scale: trained for use, not for tables."""
 DEFAULT_SCALES = (2, 3, 4)
 _FOLDER = Path(__file__).resolve().parent

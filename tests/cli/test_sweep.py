@@ -210,7 +210,7 @@ def test_jobs_beside_each_other_hold_different_slots(tmp_path):
 
 def test_automatic_devices_are_those_of_the_share():
     class Config:
-        hardware = {"accelerator": "gpu", "devices": "auto"}  # noqa: RUF012
+        hardware = {"accelerator": "gpu", "devices": "auto"}  # noqa: RUF012 (never changed)
 
     assert processes(Config(), gpus=["2", "3"]) == 2
 

@@ -166,7 +166,7 @@ def test_holm_against_the_worked_example():
 def test_seeds_widen_the_interval():
     rng = np.random.default_rng(7)
     images = rng.normal(30, 4, 14)
-    run = lambda shift: (images + shift + rng.normal(0, 0.02, 14)).tolist()  # noqa: E731
+    run = lambda shift: (images + shift + rng.normal(0, 0.02, 14)).tolist()  # noqa: E731 (short, beside its use)
     a, b = [[run(0.1), run(0.3), run(0.2)]], [[run(0.0), run(-0.1), run(0.1)]]
     alone = paired_difference(np.mean(a[0], 0).tolist(), np.mean(b[0], 0).tolist())
     found = mean_difference(a, b)

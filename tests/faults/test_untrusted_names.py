@@ -58,7 +58,7 @@ def packed(tmp_path, image):
     index |= {"sizes": [[SIDE, SIDE]] * 4, "lost": {}, "left_out": 0}
     rows = [[f"{i:064x}", [f"{i:064x}"]] for i in range(4)]
     (folder / "pictures.hashes1.json").write_text(json.dumps(rows))
-    write = lambda: (folder / "pictures.json").write_text(json.dumps(index))  # noqa: E731
+    write = lambda: (folder / "pictures.json").write_text(json.dumps(index))  # noqa: E731 (short, beside its use)
     return SimpleNamespace(folder=folder, index=index, write=write)
 
 

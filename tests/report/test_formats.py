@@ -77,10 +77,8 @@ def test_further_metrics_have_a_table_of_their_own(tmp_path, capsys):
         more={"lpips": 0.25, "lr_psnr": 50.0, "edges": 0.125, "a\x1b[b": 1.0, "rows": 2.0, "folder": 3.0},
     )
     results = json.loads((folder / "results.json").read_text())
-    results["higher_is_better"] = {"lpips": True, "edges": False, "a\x1b[b": True, "rows": "no"} | {
-        "folder": True,
-        "psnr_y": False,
-    }
+    said = {"lpips": True, "edges": False, "a\x1b[b": True, "rows": "no", "folder": True, "psnr_y": False}
+    results["higher_is_better"] = said
     (folder / "results.json").write_text(json.dumps(results))
     make_run(tmp_path / "b", beta=1.0, more={"edges": 0.0625})  # of an older version, which does not say the direction
     found = compared(tmp_path, metric="edges")

@@ -132,7 +132,7 @@ def test_number_keys_flip_in_place(opened, made):
     one = made[1][1][0]
     opened.press("g", "f")
     fit = opened.run("(() => { const c = document.querySelector('canvas'); return c.width / c.height })()")
-    x = lambda fx: 0.5 + (fx - 0.5) * (60 / 40) / fit  # noqa: E731  # the image stands in the middle of a wider pane
+    x = lambda fx: 0.5 + (fx - 0.5) * (60 / 40) / fit  # noqa: E731 (short, beside its use)  # the image stands in the middle of a wider pane
     for key, image in zip("123", one.all(), strict=False):
         opened.press(key)
         assert pixel(opened, x(0.31), 0.26) == at(image, 0.31, 0.26)
