@@ -15,7 +15,7 @@ from sr_lightning.config.evaluate import check_evaluate
 from sr_lightning.config.export import check_export
 from sr_lightning.config.pack import check_pack
 from sr_lightning.config.preview import check_preview
-from sr_lightning.config.schema import EvaluateConfig, PathsConfig, TrainConfig
+from sr_lightning.config.schema import RUN_CONFIGS, EvaluateConfig, PathsConfig, TrainConfig
 from sr_lightning.config.train import check_train
 from sr_lightning.config.tune import check_tune
 from sr_lightning.config.upscale import check_upscale
@@ -47,8 +47,10 @@ class Command:
 
 
 COMMANDS = {
-    "train": Command(check_train, "loading torch and lightning …", TrainConfig, "val/gain dB", can_resume=True),
-    "evaluate": Command(check_evaluate, "loading torch …", EvaluateConfig, "gain dB"),
+    "train": Command(
+        check_train, "loading torch and lightning …", RUN_CONFIGS["train"], objective="val/gain dB", can_resume=True
+    ),
+    "evaluate": Command(check_evaluate, "loading torch …", RUN_CONFIGS["evaluate"], objective="gain dB"),
     "preview": Command(check_preview, "loading torch and lightning …"),
     "check_data": Command(check_check_data, "looking at every image …"),
     "pack": Command(check_pack, "loading litdata …"),

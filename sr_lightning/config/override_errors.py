@@ -16,6 +16,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]  # it ships no types
 
 from sr_lightning.config.conf_files import conf_dir, describe_yaml_error
 from sr_lightning.config.cut_words import take_cut
+from sr_lightning.config.schema import RUN_CONFIGS
 from sr_lightning.config.signatures import parameters
 from sr_lightning.config.suggestions import dotted_keys, find_key, suggest_key
 
@@ -23,8 +24,6 @@ from sr_lightning.config.suggestions import dotted_keys, find_key, suggest_key
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError, YAMLError)
 # Sections whose keys are names that the user gives.
 _OPEN = ("callbacks", "logger", "data.val", "data.test", "loss.terms", "loss.warmup", "checkpoint", "predictions")
-_SWEEPS = ("train", "evaluate")
-"""The commands that leave a run folder; the others make one thing."""
 _SHAPE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=\s:]*)(?P<sign2>\s*(==|=|:)\s*)(?P<value>.*)", re.DOTALL)
 
 
@@ -46,7 +45,7 @@ def find_wrong_overrides(name: str, overrides: list[str], *, is_sweep: bool) -> 
         if choices and not is_sweep:
             key, _, value = override.partition("=")
             ways = f"one value, a list {key}=[{value}], or with -m a sweep"
-            if name not in _SWEEPS:
+            if name not in RUN_CONFIGS:
                 ways = f"one value or a list {key}=[{value}]"
             findings.append(f"{key}: found {value}, allowed: {ways}")
             continue

@@ -107,3 +107,7 @@ class EvaluateConfig:
     def hardware(self) -> dict[str, Any]:
         """`accelerator` and `devices`."""
         return {"accelerator": self.accelerator, "devices": self.devices}
+
+
+RUN_CONFIGS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
+"""Of the commands that leave a run folder, and that a sweep can therefore compare; the others make one thing."""

@@ -67,14 +67,23 @@ def find_images(
     return list(found.values())
 
 
-def excluded(names: Sequence[str], folders: Sequence[str | Path], images: Sequence[Path]) -> set[Path]:
-    """The training images that `data.exclude_files` names.
+def excluded(
+    names: Sequence[str],
+    folders: Sequence[str | Path],
+    images: Sequence[Path],
+    *,
+    key: str = "data.exclude_files",
+    folders_key: str = "data.train_dir",
+) -> set[Path]:
+    """The images that a setting such as `data.exclude_files` names.
 
     Args:
         names: Each is a path inside one of `folders`, which counts in all of them, or a whole path, as messages
             name files. A link and its target are one file.
-        folders: Those of `data.train_dir`.
+        folders: Where the images lie.
         images: What was found in them.
+        key: The setting, for messages.
+        folders_key: The setting that names the folders.
 
     Raises:
         UserError: A name is no image of theirs, or none would be left. A misspelt one would silently be trained on.
@@ -91,9 +100,9 @@ def excluded(names: Sequence[str], folders: Sequence[str | Path], images: Sequen
         else:
             missing.append(name)
     if missing:
-        raise UserError(f"data.exclude_files: {enumerated(missing)}: found among no images of data.train_dir")
+        raise UserError(f"{key}: {enumerated(missing)}: found among no images of {folders_key}")
     if names and len(found) == len(images):
-        raise UserError("data.exclude_files: leaves no image of data.train_dir")
+        raise UserError(f"{key}: leaves no image of {folders_key}")
     return found
 
 

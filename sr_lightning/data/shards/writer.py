@@ -25,7 +25,7 @@ from sr_lightning.data.cache.content_key import DECODER, key_of
 from sr_lightning.data.cache.disk import free_bytes
 from sr_lightning.data.cache.prefetch import prefetched, with_progress
 from sr_lightning.data.duplicates.stored_hashes import image_hashes
-from sr_lightning.data.files import EXTENSIONS, find_images
+from sr_lightning.data.files import EXTENSIONS, excluded, find_images
 from sr_lightning.data.requirements import OnBadImage
 from sr_lightning.data.shards.index import HASHES, PackedIndex, Shard
 from sr_lightning.data.shards.storage import NEEDS_LITDATA
@@ -42,6 +42,7 @@ def pack_images(
     input: str | list[str],
     output: str,
     files: list[str] | None = None,
+    exclude_files: list[str] | None = None,
     extensions: list[str] | None = None,
     on_bad_image: OnBadImage = "error",
     shard_mb: int = 64,
@@ -52,6 +53,7 @@ def pack_images(
         input: A folder of images, or several.
         output: The folder to create; it must not exist.
         files: Only these files of each folder.
+        exclude_files: Not these (see `files.excluded`).
         extensions: File name extensions that count as images; None for the usual ones.
         on_bad_image: What to do about files that cannot be decoded: `error` names all of them, `skip` leaves them out.
         shard_mb: Size of a shard in 10^6 bytes; a larger image gets a shard of its own.
@@ -67,7 +69,10 @@ def pack_images(
     folder = Path(output)
     if os.path.lexists(folder):
         raise UserError(f"output: {folder} already exists; allowed: a new folder")
-    named = _find_inputs([input] if isinstance(input, str) else input, files, extensions)
+    folders = [input] if isinstance(input, str) else input
+    named = _find_inputs(folders, files, extensions)
+    for path in excluded(exclude_files or (), folders, list(named), key="exclude_files", folders_key="input"):
+        del named[path]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         needed = 3 * sum(pool.map(header_pixels, named))
     try:

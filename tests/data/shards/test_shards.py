@@ -270,6 +270,10 @@ def test_packing_leaves_a_whole_folder_or_none(many, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "left out 2 of 24 files" in out
     assert "22 images" in out
+    assert main([f"input={many}", "output=rest", "exclude_files=[a/03.png, b/05.png]"]) == 0
+    assert "22 images" in capsys.readouterr().out
+    assert main([f"input={many}", "output=none", "exclude_files=[a/99.png]"]) == 2
+    assert "exclude_files: a/99.png: found among no images of input" in capsys.readouterr().err
     assert main([f"input={many}", "output=out"]) == 2
     assert "output: out already exists" in capsys.readouterr().err
     assert os.stat("out").st_mode & 0o777 == 0o777 & ~os.umask(os.umask(0o22) and 0o22)
