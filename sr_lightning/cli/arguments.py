@@ -42,7 +42,7 @@ class Arguments:
     overrides: list[str]
     """`key=value` and the like; values that name files are quoted."""
     flags: list[str]
-    """The rest, for Hydra."""
+    """The rest, for Hydra's answer to a question."""
     config_dir: str | None
     config_name: str | None
     is_sweep: bool
@@ -74,6 +74,10 @@ def parse_arguments(typed: list[str], name: str) -> Arguments:
         )
     if parsed.config_path:
         raise UserError("--config-path: would hide the project's own configs; allowed: --config-dir=<your folder>")
+    if (parsed.resolve or parsed.package) and not parsed.cfg:
+        raise UserError("--resolve, --package: say how --cfg prints a config; allowed: beside --cfg job")
+    if parsed.run and parsed.multirun:
+        raise UserError("--run: found beside -m; allowed: one of the two")
     return Arguments(
         overrides=[quote_path(override, is_sweep=parsed.multirun) for override in parsed.overrides],
         flags=_flags(parsed),

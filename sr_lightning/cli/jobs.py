@@ -16,11 +16,13 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from sr_lightning.cli.arguments import Arguments
 from sr_lightning.cli.beside import Beside, stop_is_asked, stopping_jobs
 from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.launcher import processes, run_ranks
 from sr_lightning.cli.sweep import Sweep
 from sr_lightning.cli.sweep_table import SweepJob, print_sweep
+from sr_lightning.config.compose import opened
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.launchers import is_one_after_the_other
 from sr_lightning.config.overrides import as_typed
@@ -149,17 +151,25 @@ class Session:
         n = processes(checked)
         return self.task(checked, run) if n == 1 else run_ranks(n, self.name, checked, run)
 
-    def call_hydra(self, arguments: list[str]) -> None:
-        """Hydra's own main, on these arguments instead of those of the process."""
+    def answer(self, arguments: Arguments) -> None:
+        """Lets Hydra's own main answer a question such as `--cfg job`."""
         decorated = hydra.main(version_base="1.3", config_path=conf_dir(), config_name=self.name)(self.run_job)
         before = sys.argv
-        sys.argv = [before[0], *arguments]
+        sys.argv = [before[0], *arguments.overrides, *arguments.flags]
         try:
             decorated()
         finally:
             sys.argv = before
 
-    def start(self, arguments: list[str]) -> int:
+    def call_hydra(self, arguments: Arguments) -> None:
+        """Runs the job, or those of the sweep. Hydra's main would compose once more, to find out which of the two."""
+        mode = "RUN" if self.sweep is None else "MULTIRUN"
+        with opened(arguments.config_dir) as loaded:
+            run = loaded.run if self.sweep is None else loaded.multirun
+            overrides = [*arguments.overrides, f"hydra.mode={mode}"]
+            run(config_name=arguments.config_name or self.name, task_function=self.run_job, overrides=overrides)
+
+    def start(self, arguments: Arguments) -> int:
         """Runs the jobs and derives the exit status; the error of a single run is raised."""
         print(self.definition.notice, flush=True)
         if self.sweep is not None:
@@ -169,7 +179,7 @@ class Session:
             raise self.error
         return 0
 
-    def _start_sweep(self, arguments: list[str], sweep: Sweep) -> int:
+    def _start_sweep(self, arguments: Arguments, sweep: Sweep) -> int:
         are_beside = not is_one_after_the_other(self.launcher)
         done = sum(isinstance(begun, Finished) for begun in self.earlier.values())
         if done and external_rank() <= 0:

@@ -68,7 +68,7 @@ def _run(name: str, task: Task, typed: list[str], program: str) -> int:
     if arguments.is_question:
         if "--resolve" in arguments.flags:
             _compose(name, arguments)  # refuses to print a secret
-        session.call_hydra([*arguments.overrides, *arguments.flags])
+        session.answer(arguments)
         return 0
     return _begin(session, arguments) if command.schema else _run_once(name, task, arguments, program)
 
@@ -114,7 +114,7 @@ def _begin(session: Session, arguments: Arguments) -> int:
                 session.sweep.plan(jobs, session.earlier)
         key = claimed[0].partition("=")[0]
         others = [override for override in arguments.overrides if override.lstrip("+").partition("=")[0] != key]
-        return session.start([*arguments.flags, *others, *claimed])
+        return session.start(replace(arguments, overrides=[*others, *claimed]))
 
 
 def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
@@ -133,7 +133,7 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         own = [o for o in arguments.overrides if o.lstrip("+").startswith("hydra.")]
         _compose(session.name, replace(arguments, overrides=own))  # Hydra has these of the command line, not of the run
         own += [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
-        return session.start([*arguments.flags, *own])
+        return session.start(replace(arguments, overrides=own))
 
 
 def _translate(name: str, arguments: Arguments) -> Arguments:

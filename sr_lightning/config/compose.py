@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,27 @@ class ComposedJob:
     """The class that runs the jobs of its sweep."""
 
 
+@contextmanager
+def opened(config_dir: str | None) -> Iterator[Hydra]:
+    """Hydra on the project's configs and, as `--config-dir` does, on the user's own before them.
+
+    An override of `hydra.searchpath` would come too late for a primary config there, and Hydra's public
+    `initialize_config_dir` takes one folder, so that the search path is built as Hydra's own main does.
+
+    Args:
+        config_dir: The user's own folder of configs.
+    """
+    with initialize_config_dir(conf_dir(), version_base="1.3"):
+        if config_dir:
+            path = create_config_search_path(conf_dir())
+            path.prepend("command-line", f"file://{os.path.abspath(config_dir)}", anchor="schema")
+            GlobalHydra.instance().clear()
+            Hydra.create_main_hydra2(task_name="app", config_search_path=path)
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra
+
+
 def compose_jobs(
     name: str, overrides: list[str], *, config_dir: str | None, config_name: str | None, is_sweep: bool
 ) -> list[ComposedJob]:
@@ -63,16 +86,17 @@ def compose_jobs(
     """
     primary = config_name or name
     refuse(list(launcher_findings(overrides)))
-    with initialize_config_dir(conf_dir(), version_base="1.3"):
-        if config_dir:
-            _search_also(config_dir)
+    with opened(config_dir):
         try:
             parsed = _parse(overrides)
             fixed = [o.input_line for o in parsed if not o.is_sweep_override() and o.input_line is not None]
-            settings = compose(primary, fixed, return_hydra_config=True).hydra
+            composed = compose(primary, fixed, return_hydra_config=True)
+            settings = composed.hydra
             is_sweep = is_sweep or (settings.mode is not None and settings.mode.name == "MULTIRUN")
             if not is_sweep:
-                return [_compose_job(primary, overrides, None)]
+                # A choice without -m does not compose, and Hydra says so.
+                config = composed if fixed == overrides else compose(primary, overrides, return_hydra_config=True)
+                return [_job(config, overrides, None)]
             refuse(launcher_class_findings(settings.launcher.get("_target_", ""), settings.sweeper.get("_target_", "")))
             presets = [f"{key}={value}" for key, value in (settings.sweeper.get("params") or {}).items()]
             typed = {o.key_or_group for o in parsed}
@@ -81,7 +105,10 @@ def compose_jobs(
             if not settings.sweeper.get("_target_", "").endswith("BasicSweeper"):
                 combinations = combinations[:1]
             return _with_folders_of_their_own(
-                [_compose_job(primary, job, number) for number, job in enumerate(combinations)]
+                [
+                    _job(compose(primary, job, return_hydra_config=True), job, number)
+                    for number, job in enumerate(combinations)
+                ]
             )
         except COMPOSITION_ERRORS as error:
             findings = find_wrong_overrides(primary, overrides, is_sweep=is_sweep) or [summarise(error)]
@@ -108,9 +135,7 @@ def translate_overrides(
     if not any("={" in override for override in overrides):
         return overrides
     primary = config_name or name
-    with initialize_config_dir(conf_dir(), version_base="1.3"):
-        if config_dir:
-            _search_also(config_dir)
+    with opened(config_dir):
         expanded: list[str] = []
         for i, override in enumerate(overrides):
             try:
@@ -164,10 +189,9 @@ def _parse(overrides: list[str]) -> list[Override]:
     return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(overrides)
 
 
-def _compose_job(primary: str, overrides: list[str], number: int | None) -> ComposedJob:
-    """The job of this number in a sweep; None for a single run."""
+def _job(config: DictConfig, overrides: list[str], number: int | None) -> ComposedJob:
+    """The job of this number in a sweep, None for a single run, from its composed config, which loses `hydra`."""
     own = as_typed([o for o in overrides if not o.lstrip("+~").startswith("hydra")])
-    config = compose(primary, overrides, return_hydra_config=True)
     refuse(list(composed_secrets(config)))
     key = "hydra.run.dir" if number is None else "hydra.sweep.dir"
     with open_dict(config):
@@ -196,13 +220,15 @@ def _with_folders_of_their_own(jobs: list[ComposedJob]) -> list[ComposedJob]:
 
 def _is_chosen(config: DictConfig, key: str) -> bool:
     """Whether the user, on the command line or in a file of theirs, has named the folder."""
-    raw = OmegaConf.to_container(config, resolve=False)
-    files = [
-        OmegaConf.load(file) for file in (Path(conf_dir(), "hydra", "default.yaml"), *Path(conf_dir()).glob("*.yaml"))
-    ]
-    ours = [OmegaConf.to_container(file, resolve=False) for file in files]
-    ours[0] = {"hydra": ours[0]}
-    return _at(raw, key) not in [_at(own, key) for own in ours]
+    return _at(OmegaConf.to_container(config, resolve=False), key) not in [_at(own, key) for own in _own_configs()]
+
+
+@cache
+def _own_configs() -> list[Any]:
+    """The project's files that can name a folder, as they are written."""
+    files = [Path(conf_dir(), "hydra", "default.yaml"), *Path(conf_dir()).glob("*.yaml")]
+    first, *primary = [OmegaConf.to_container(OmegaConf.load(file), resolve=False) for file in files]
+    return [{"hydra": first}, *primary]
 
 
 def _at(node: Any, key: str) -> Any:
@@ -231,17 +257,6 @@ def _combinations(parsed: list[Override]) -> list[list[str]]:
     return [list(job) for job in itertools.product(*choices.values())]
 
 
-def _search_also(config_dir: str) -> None:
-    """As `--config-dir` does: an override of `hydra.searchpath` would come too late for a primary config in it.
-
-    Hydra's public `initialize_config_dir` takes one folder, so that the search path is built as Hydra's own main does.
-    """
-    path = create_config_search_path(conf_dir())
-    path.prepend("command-line", f"file://{os.path.abspath(config_dir)}", anchor="schema")
-    GlobalHydra.instance().clear()
-    Hydra.create_main_hydra2(task_name="app", config_search_path=path)
-
-
 def compose_choices(
     name: str, overrides: list[str], *, config_dir: str | None, config_name: str | None
 ) -> tuple[DictConfig, dict[str, str]]:
@@ -260,9 +275,7 @@ def compose_choices(
         UserError: As in `compose_jobs`.
     """
     primary = config_name or name
-    with initialize_config_dir(conf_dir(), version_base="1.3"):
-        if config_dir:
-            _search_also(config_dir)
+    with opened(config_dir):
         try:
             config = compose(primary, _combinations(_parse(overrides))[0], return_hydra_config=True)
         except COMPOSITION_ERRORS as error:

@@ -56,6 +56,8 @@ def answer(capsys, *arguments, command=main):
         (["--config", "x.yaml"], "--config: no such option; allowed: --config-dir=<your folder> experiment=<name>"),
         (["--cfg", "x"], "invalid choice: 'x'"),
         (["--experimental-rerun", "x"], "loads a pickle"),
+        (["--resolve", "scale=2"], "allowed: beside --cfg job"),
+        (["--run", "-m"], "--run: found beside -m"),
         # no key=value
         (["photo.jpg"], "photo.jpg: found no '=', allowed: key=value"),
         (["scale:4"], "scale:4: found a ':', allowed: scale=4"),

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from sr_lightning.cli.arguments import _QUESTIONS
-from sr_lightning.config.compose import _combinations, _search_also
+from sr_lightning.config.compose import _combinations, opened
 from sr_lightning.config.conf_files import conf_dir
 
 
@@ -50,8 +50,7 @@ def test_jobs_are_numbered_as_the_basic_sweeper_numbers_them(overrides):
 
 def test_a_primary_config_in_the_users_own_folder(tmp_path):
     (tmp_path / "mine.yaml").write_text("defaults:\n  - train\n  - _self_\nseed: 77\n")
-    with initialize_config_dir(conf_dir(), version_base="1.3"):
-        _search_also(str(tmp_path))
+    with opened(str(tmp_path)):
         assert compose("mine").seed == 77
         assert compose("train").seed == 1
 
