@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -23,26 +23,37 @@ _SPOKEN_OF = re.compile(r"key|token|secret|passw|login|credential", re.IGNORECAS
 _SECRET_NAME = re.compile(r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY)(_|$)", re.IGNORECASE)
 
 
-def is_secret(value: Any) -> bool:
-    """Whether a text is or holds a key, by its form or as the value of an environment variable named as one."""
+def is_secret(value: Any, known: Sequence[str] | None = None) -> bool:
+    """Whether a text is or holds a key, by its form or as the value of an environment variable named as one.
+
+    Args:
+        value: Anything; only texts are secrets.
+        known: The `known_secrets`, where many values are looked at.
+    """
     if not isinstance(value, str):
         return False
-    known = [secret for name, secret in os.environ.items() if _SECRET_NAME.search(name) and len(secret) >= 8]
+    known = known_secrets() if known is None else known
     if _SECRET.search(value) or any(secret in value for secret in known):
         return True
     alone = _HEXADECIMAL.fullmatch(value.strip("'\" ")) is not None
     return alone or (_HEXADECIMAL.search(value) is not None and _SPOKEN_OF.search(value) is not None)
 
 
-def secret_findings(plain: Any, key: str = "") -> Iterator[str]:
+def known_secrets() -> list[str]:
+    """The values of the environment variables that are named as one."""
+    return [secret for name, secret in os.environ.items() if _SECRET_NAME.search(name) and len(secret) >= 8]
+
+
+def secret_findings(plain: Any, key: str = "", known: Sequence[str] | None = None) -> Iterator[str]:
     """One message for each value, or key, that a run must not write into its files; the secret is not repeated."""
+    known = known_secrets() if known is None else known
     if isinstance(plain, dict | list):
         for name, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
-            if is_secret(name):
+            if is_secret(name, known):
                 yield _finding(f"a key in {key or 'the config'}")
             else:
-                yield from secret_findings(value, f"{key}.{name}" if key else str(name))
-    elif is_secret(plain):
+                yield from secret_findings(value, f"{key}.{name}" if key else str(name), known)
+    elif is_secret(plain, known):
         yield _finding(key)
 
 

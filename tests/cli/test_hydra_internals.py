@@ -2,6 +2,7 @@
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -66,3 +67,17 @@ def test_the_messages_that_are_read(override, said):
     with initialize_config_dir(conf_dir(), version_base="1.3"), pytest.raises(HydraException) as caught:
         compose("train", [override])
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["loss.bteh=1", "~loss.nothing", "+loss.beta=1", "loss.beta.more=1", "hydra.job.nam=x"],
+)
+def test_a_value_that_is_applied_alone_is_wrong_as_when_all_is_composed(override):
+    with opened(None):
+        with pytest.raises(HydraException) as caught:
+            compose("train", [override])
+        base = compose("train", [], return_hydra_config=True)
+        with pytest.raises(HydraException) as applied:
+            ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides([override]), base)
+    assert str(applied.value) == str(caught.value)
