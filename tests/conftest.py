@@ -31,7 +31,9 @@ from helpers.images import make_image  # noqa: E402 (as above)
 
 
 def pytest_sessionfinish():
-    """Takes away what `_keep_compiled_modules` has kept."""
+    """Takes away what `_keep_compiled_modules` has kept, once all processes of the tests are done."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
     if sys.pycache_prefix and Path(sys.pycache_prefix).name.startswith("sr_lightning-compiled-"):
         shutil.rmtree(sys.pycache_prefix, ignore_errors=True)
 

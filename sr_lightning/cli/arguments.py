@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn
 
 # Hydra's public `hydra.main` reads the command line itself, and then nothing can be checked before a job starts.
@@ -76,15 +77,18 @@ def parse_arguments(typed: list[str], name: str) -> Arguments:
         raise UserError("--config-path: would hide the project's own configs; allowed: --config-dir=<your folder>")
     if (parsed.resolve or parsed.package) and not parsed.cfg:
         raise UserError("--resolve, --package: say how --cfg prints a config; allowed: beside --cfg job")
-    if parsed.run and parsed.multirun:
-        raise UserError("--run: found beside -m; allowed: one of the two")
+    is_question = any(getattr(parsed, flag, None) for flag in _QUESTIONS)
+    if parsed.run + parsed.multirun + is_question > 1:
+        raise UserError("-m, --run: found beside each other or beside a question such as --cfg; allowed: one of them")
+    if parsed.config_dir is not None and not Path(parsed.config_dir).is_dir():
+        raise UserError(f"--config-dir: {parsed.config_dir} is no folder; allowed: your own folder of configs")
     return Arguments(
         overrides=[quote_path(override, is_sweep=parsed.multirun) for override in parsed.overrides],
         flags=_flags(parsed),
         config_dir=parsed.config_dir,
         config_name=parsed.config_name,
         is_sweep=parsed.multirun,
-        is_question=any(getattr(parsed, flag, None) for flag in _QUESTIONS),
+        is_question=is_question,
     )
 
 

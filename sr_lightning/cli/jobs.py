@@ -22,7 +22,7 @@ from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.launcher import processes, run_ranks
 from sr_lightning.cli.sweep import Sweep
 from sr_lightning.cli.sweep_table import SweepJob, print_sweep
-from sr_lightning.config.compose import opened
+from sr_lightning.config.compose import opened_configs
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.launchers import is_one_after_the_other
 from sr_lightning.config.overrides import as_typed
@@ -164,7 +164,7 @@ class Session:
     def call_hydra(self, arguments: Arguments) -> None:
         """Runs the job, or those of the sweep. Hydra's main would compose once more, to find out which of the two."""
         mode = "RUN" if self.sweep is None else "MULTIRUN"
-        with opened(arguments.config_dir) as loaded:
+        with opened_configs(self.name, arguments.config_dir) as loaded:
             run = loaded.run if self.sweep is None else loaded.multirun
             overrides = [*arguments.overrides, f"hydra.mode={mode}"]
             run(config_name=arguments.config_name or self.name, task_function=self.run_job, overrides=overrides)

@@ -45,21 +45,23 @@ class ComposedJob:
 
 
 @contextmanager
-def opened(config_dir: str | None) -> Iterator[Hydra]:
-    """Hydra on the project's configs and, as `--config-dir` does, on the user's own before them.
+def opened_configs(name: str, config_dir: str | None) -> Iterator[Hydra]:
+    """Hydra on the project's configs and, as `--config-dir` does, on the user's own after them.
 
-    An override of `hydra.searchpath` would come too late for a primary config there, and Hydra's public
-    `initialize_config_dir` takes one folder, so that the search path is built as Hydra's own main does.
+    A file there that is named as one of the project's is not read. An override of `hydra.searchpath` would come too
+    late for a primary config there, and Hydra's public `initialize_config_dir` takes one folder, so that the search
+    path is built as Hydra's own main does.
 
     Args:
+        name: The command, after which the log is named where no config says how.
         config_dir: The user's own folder of configs.
     """
-    with initialize_config_dir(conf_dir(), version_base="1.3"):
+    with initialize_config_dir(conf_dir(), name, version_base="1.3"):
         if config_dir:
             path = create_config_search_path(conf_dir())
             path.prepend("command-line", f"file://{os.path.abspath(config_dir)}", anchor="schema")
             GlobalHydra.instance().clear()
-            Hydra.create_main_hydra2(task_name="app", config_search_path=path)
+            Hydra.create_main_hydra2(task_name=name, config_search_path=path)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         yield hydra
@@ -86,7 +88,7 @@ def compose_jobs(
     """
     primary = config_name or name
     refuse(list(launcher_findings(overrides)))
-    with opened(config_dir):
+    with opened_configs(name, config_dir):
         try:
             parsed = _parse(overrides)
             fixed = [o.input_line for o in parsed if not o.is_sweep_override() and o.input_line is not None]
@@ -135,7 +137,7 @@ def translate_overrides(
     if not any("={" in override for override in overrides):
         return overrides
     primary = config_name or name
-    with opened(config_dir):
+    with opened_configs(name, config_dir):
         expanded: list[str] = []
         for i, override in enumerate(overrides):
             try:
@@ -275,7 +277,7 @@ def compose_choices(
         UserError: As in `compose_jobs`.
     """
     primary = config_name or name
-    with opened(config_dir):
+    with opened_configs(name, config_dir):
         try:
             config = compose(primary, _combinations(_parse(overrides))[0], return_hydra_config=True)
         except COMPOSITION_ERRORS as error:

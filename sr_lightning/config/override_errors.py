@@ -59,15 +59,19 @@ def find_wrong_overrides(name: str, overrides: list[str], *, is_sweep: bool) -> 
             wrong = [finding for line in lines if (finding := _finding(name, [line], None))]
             findings += wrong
             groups += [] if wrong else lines[:1]
-    base = compose(name, groups, return_hydra_config=True) if values else OmegaConf.create()
+    try:
+        base = compose(name, groups, return_hydra_config=True)
+    except COMPOSITION_ERRORS:  # the primary config itself, or two groups that are right alone: no value is to blame
+        return list(dict.fromkeys(findings))
     for parsed, lines in values:
-        # Hydra takes a key without a dot for a group, where there is one.
-        alone = _value_finding if "." in parsed.key_or_group else _finding
+        # A key without a dot may be a group, and what `hydra` looks at while composing only composing tells.
+        key = parsed.key_or_group
+        alone = _value_finding if "." in key and not key.startswith("hydra.") else _finding
         wrong = [finding for line in lines if (finding := alone(name, [*groups, line], base))]
         findings += wrong
         if not wrong and (parsed.is_delete() or parsed.is_force_add()):
             groups += lines[:1]  # a section that is replaced, in which others set keys
-            base = compose(name, groups, return_hydra_config=True)
+            ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides(lines[:1]), base)
     return list(dict.fromkeys(findings))
 
 

@@ -57,7 +57,9 @@ def answer(capsys, *arguments, command=main):
         (["--cfg", "x"], "invalid choice: 'x'"),
         (["--experimental-rerun", "x"], "loads a pickle"),
         (["--resolve", "scale=2"], "allowed: beside --cfg job"),
-        (["--run", "-m"], "--run: found beside -m"),
+        (["--run", "-m"], "-m, --run: found beside each other"),
+        (["--cfg", "job", "-m"], "beside a question such as --cfg"),
+        (["--config-dir", "nowhere"], "--config-dir: nowhere is no folder"),
         # no key=value
         (["photo.jpg"], "photo.jpg: found no '=', allowed: key=value"),
         (["scale:4"], "scale:4: found a ':', allowed: scale=4"),
@@ -103,7 +105,24 @@ def test_a_pair_of_folders_with_the_scale_in_its_name(capsys):
     assert "data.test.V.lr: b/X3 is not there" in said
 
 
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("defaults: [train, _self_]\nseed: [1\n", "broken.yaml, line 3"),
+        ("defaults: [train, _self_, {override model: nope}]\n", "nope"),
+    ],
+)
+def test_a_broken_config_of_the_users_own_is_told_and_no_value_is_blamed(capsys, content, told):
+    Path("mine").mkdir()
+    Path("mine/broken.yaml").write_text(content)
+    said = answer(capsys, "--config-dir=mine", "--config-name=broken", "loss.beta=0.1", "+note=x")
+    assert told in said
+    assert "loss.beta" not in said
+    assert "Config search path" not in said
+
+
 def test_flags_may_stand_among_the_overrides():
+    Path("mine").mkdir()
     found = parse_arguments(["scale=2", "-m", "--config-dir", "mine", "seed=1,2", "--config-name", "x"], "train")
     assert (found.overrides, found.is_sweep) == (["scale=2", "seed=1,2"], True)
     assert (found.config_dir, found.config_name) == ("mine", "x")

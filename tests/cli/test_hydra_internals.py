@@ -9,7 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from sr_lightning.cli.arguments import _QUESTIONS
-from sr_lightning.config.compose import _combinations, opened
+from sr_lightning.config.compose import _combinations, opened_configs
 from sr_lightning.config.conf_files import conf_dir
 
 
@@ -51,7 +51,7 @@ def test_jobs_are_numbered_as_the_basic_sweeper_numbers_them(overrides):
 
 def test_a_primary_config_in_the_users_own_folder(tmp_path):
     (tmp_path / "mine.yaml").write_text("defaults:\n  - train\n  - _self_\nseed: 77\n")
-    with opened(str(tmp_path)):
+    with opened_configs("train", str(tmp_path)):
         assert compose("mine").seed == 77
         assert compose("train").seed == 1
 
@@ -74,7 +74,7 @@ def test_the_messages_that_are_read(override, said):
     ["loss.bteh=1", "~loss.nothing", "+loss.beta=1", "loss.beta.more=1", "hydra.job.nam=x"],
 )
 def test_a_value_that_is_applied_alone_is_wrong_as_when_all_is_composed(override):
-    with opened(None):
+    with opened_configs("train", None):
         with pytest.raises(HydraException) as caught:
             compose("train", [override])
         base = compose("train", [], return_hydra_config=True)
