@@ -225,7 +225,8 @@ def _bootstrap(sets: Sequence[Values], confidence: float, seed: int) -> tuple[fl
     from scipy.stats import DegenerateDataWarning, bootstrap
 
     def mean(*samples: Values, axis: int = -1) -> Values:
-        return np.mean([sample.mean(axis) for sample in samples], axis=0)  # type: ignore[no-any-return]
+        means: Values = np.mean([sample.mean(axis) for sample in samples], axis=0)
+        return means
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # answered below

@@ -92,7 +92,10 @@ def test_scales_are_groups(tmp_path):
 def test_lower_is_better_where_it_is(tmp_path):
     make_run(tmp_path / "a", gain=2.0, more={"lpips": 0.3, "ssim_y": 0.9})
     make_run(tmp_path / "b", gain=1.0, beta=1.0, more={"lpips": 0.2, "ssim_y": 0.8})
-    order = lambda metric: [r.contender.label for r in compared(tmp_path, metric=metric).groups[0].ranked]  # noqa: E731
+
+    def order(metric):
+        return [ranked.contender.label for ranked in compared(tmp_path, metric=metric).groups[0].ranked]
+
     assert order("lpips") == ["b", "a"]
     assert set(METRICS) == set(quality.METRICS)
     assert {m for m in METRICS if m in LOWER_IS_BETTER} == {

@@ -144,7 +144,10 @@ def test_the_slider_shows_a_left_and_b_right(opened, made):
     one = made[1][1][0]
     opened.open(made[0], "#g=1&i=0&view=slider&a=0&b=1&s=0.5")
     fit = opened.run("(() => { const c = document.querySelector('canvas'); return c.width / c.height })()")
-    x = lambda fx: 0.5 + (fx - 0.5) * (60 / 40) / fit  # noqa: E731
+
+    def x(fx):
+        return 0.5 + (fx - 0.5) * (60 / 40) / fit
+
     assert pixel(opened, x(0.31), 0.26) == at(one.hr, 0.31, 0.26)
     assert pixel(opened, x(0.71), 0.26) == at(one.bicubic, 0.71, 0.26)
     opened.press(*"," * 20)
