@@ -54,8 +54,6 @@ def findings(name, words):
     """What is wrong with a command line; of the jobs of a sweep the first is composed."""
     try:
         arguments = parse_arguments(list(words), name)
-        if arguments.config_dir:
-            return []  # of the reader's own files
         settings = {"config_dir": None, "config_name": None}
         translated = translate_overrides(name, arguments.overrides, **settings)
         COMMANDS[name].check(compose_choices(name, translated, **settings)[0])

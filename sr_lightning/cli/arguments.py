@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
 # Hydra's public `hydra.main` reads the command line itself, and then nothing can be checked before a job starts.
@@ -80,8 +80,9 @@ def parse_arguments(typed: list[str], name: str) -> Arguments:
     is_question = any(getattr(parsed, flag, None) for flag in _QUESTIONS)
     if parsed.run + parsed.multirun + is_question > 1:
         raise UserError("-m, --run: found beside each other or beside a question such as --cfg; allowed: one of them")
-    if parsed.config_dir is not None and not Path(parsed.config_dir).is_dir():
-        raise UserError(f"--config-dir: {parsed.config_dir} is no folder; allowed: your own folder of configs")
+    if parsed.config_dir is not None and not os.path.isdir(parsed.config_dir):
+        what = "is a file" if os.path.exists(parsed.config_dir) else "is not there"
+        raise UserError(f"--config-dir: {parsed.config_dir} {what}; allowed: your own folder of configs")
     return Arguments(
         overrides=[quote_path(override, is_sweep=parsed.multirun) for override in parsed.overrides],
         flags=_flags(parsed),

@@ -59,7 +59,7 @@ def answer(capsys, *arguments, command=main):
         (["--resolve", "scale=2"], "allowed: beside --cfg job"),
         (["--run", "-m"], "-m, --run: found beside each other"),
         (["--cfg", "job", "-m"], "beside a question such as --cfg"),
-        (["--config-dir", "nowhere"], "--config-dir: nowhere is no folder"),
+        (["--config-dir", "nowhere"], "--config-dir: nowhere is not there"),
         # no key=value
         (["photo.jpg"], "photo.jpg: found no '=', allowed: key=value"),
         (["scale:4"], "scale:4: found a ':', allowed: scale=4"),
