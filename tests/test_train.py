@@ -378,7 +378,7 @@ CHOICES = [f"{group}={name}" for group in GROUPS for name in shipped(group)]
 CHOICES.remove("trainer=ddp_sim")  # test_launch trains with it
 # What another choice of the default suite stands for: the same network at another scale, other groups' networks.
 _ALIKE = re.compile(
-    r"experiment=(quick/.*|pretrained/.*_(x2|x3|cycle2))|model=(atd|craft|dat|drct|mosr|omnisr|rgt|seemore)"
+    r"experiment=(quick/.*|pretrained/.*_(x2|x3|cycle[23]))|model=(atd|craft|dat|drct|mosr|omnisr|rgt|seemore)"
 )
 
 

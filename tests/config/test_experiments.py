@@ -28,7 +28,7 @@ def test_an_experiment_says_how_it_is_used_and_stands_on_two_at_most(name):
     composed = compose_experiment(name)
     if "_t291_" in name:
         assert composed.data.train_dir[0].endswith("train/T91")
-        assert name.endswith((f"_x{composed.scale}", f"_x{composed.scale}_cycle2"))
+        assert name.endswith((f"_x{composed.scale}", f"_x{composed.scale}_cycle2", f"_x{composed.scale}_cycle3"))
 
 
 @pytest.mark.parametrize("name", OTHER_NAMES)
