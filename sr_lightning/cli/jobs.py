@@ -163,9 +163,8 @@ class Session:
 
     def call_hydra(self, arguments: Arguments) -> None:
         """Runs the job, or those of the sweep. Hydra's main would compose once more, to find out which of the two."""
-        mode = "RUN" if self.sweep is None else "MULTIRUN"
         with opened_configs(self.name, arguments.config_dir) as loaded:
-            run = loaded.run if self.sweep is None else loaded.multirun
+            run, mode = (loaded.run, "RUN") if self.sweep is None else (loaded.multirun, "MULTIRUN")
             overrides = [*arguments.overrides, f"hydra.mode={mode}"]
             run(config_name=arguments.config_name or self.name, task_function=self.run_job, overrides=overrides)
 
