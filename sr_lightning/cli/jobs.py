@@ -30,8 +30,9 @@ from sr_lightning.distributed.environment import external_rank
 from sr_lightning.errors import FailedError, InterruptedRun, UserError, one_line
 from sr_lightning.runs.folder import refuse_used, remove_unused
 from sr_lightning.runs.lock import locked
-from sr_lightning.runs.resume import Finished, Resume, accept_differences, prepare
+from sr_lightning.runs.resume import Resume, accept_differences, prepare
 from sr_lightning.runs.run import Run
+from sr_lightning.runs.sweep_jobs import Finished
 from sr_lightning.text import printable
 
 log = logging.getLogger(__name__)

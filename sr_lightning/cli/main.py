@@ -27,7 +27,8 @@ from sr_lightning.config.train import check_train
 from sr_lightning.distributed.environment import external_rank
 from sr_lightning.errors import UserError
 from sr_lightning.runs.folder import claim_folder, folder_overrides
-from sr_lightning.runs.resume import accept_differences, find_folder, find_jobs, find_resume
+from sr_lightning.runs.resume import accept_differences, find_folder, find_resume
+from sr_lightning.runs.sweep_jobs import find_jobs
 from sr_lightning.text import Formatter, is_for_screen
 
 

@@ -23,7 +23,8 @@ from sr_lightning.cli.sweep_table import SweepJob, csv_rows, differing_keys, ran
 from sr_lightning.config.compose import ComposedJob
 from sr_lightning.errors import UserError
 from sr_lightning.files import take_lock, write_atomically
-from sr_lightning.runs.resume import Finished, Resume
+from sr_lightning.runs.resume import Resume
+from sr_lightning.runs.sweep_jobs import Finished
 from sr_lightning.text import single_line
 
 _LOCK = ".table.lock"

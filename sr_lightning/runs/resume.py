@@ -1,9 +1,8 @@
-"""Resume of a run (`ckpt_path=<run folder | checkpoint | last>`) or of a sweep, in its own folder."""
+"""Resume of a run in its own folder (`ckpt_path=<run folder | checkpoint | last>`)."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]  # it ships no types
 
 from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, Resumable, Trailer, find_resumable, read_trailer, tidy
 from sr_lightning.config.schema import TrainConfig
@@ -21,12 +19,11 @@ from sr_lightning.runs.allowed_changes import (
     OWN,
     ResumePolicy,
     apply_changes,
-    deciding_differences,
     differing_keys,
     following_keys,
 )
 from sr_lightning.runs.folder import refuse_outward_links
-from sr_lightning.runs.saved_config import load_plain_yaml, read_saved_config, with_current_names
+from sr_lightning.runs.saved_config import config_file, read_saved_config, with_current_names
 from sr_lightning.text import natural_key
 
 
@@ -92,13 +89,6 @@ class Resume:
         )
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A sweep's job that an earlier call has finished."""
-
-    objective: float | None
-
-
 def find_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
     """The folder of the run that the command line asks to resume, or None; nothing in it is read.
 
@@ -126,10 +116,10 @@ def find_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
     if not path.exists():
         raise UserError(f"ckpt_path: {path} is not there; allowed: a run's folder, a checkpoint in it, last")
     folder = path if path.is_dir() else path.parent.parent
-    if not _saved_config(folder).is_file():
+    if not config_file(folder).is_file():
         way = "" if path.is_dir() else f". To start a new run from weights: model.weights={path}"
         raise UserError(
-            f"ckpt_path: {path} does not lie in a run's folder (no {_saved_config(folder)}); allowed: a run's folder "
+            f"ckpt_path: {path} does not lie in a run's folder (no {config_file(folder)}); allowed: a run's folder "
             f"or a checkpoint in it{way}"
         )
     return folder
@@ -147,72 +137,16 @@ def find_resume(folder: Path, overrides: list[str]) -> Resume:
     """
     refuse_outward_links(folder, "ckpt_path")
     typed = [o for o in overrides if not o.lstrip("+~").startswith((*(f"{key}=" for key in OWN), "hydra."))]
-    config = read_saved_config(_saved_config(folder), typed)
+    config = read_saved_config(config_file(folder), typed)
     file = Path(_literal(str(_typed(overrides, "ckpt_path")), "ckpt_path"))
     allowed = _allowed(overrides)
     found = (
         _resumable_file(file)
         if file.is_file()
-        else _refuse_all_damaged(folder, find_resumable(folder / "checkpoints"), "ckpt_path")
+        else refuse_all_damaged(folder, find_resumable(folder / "checkpoints"), "ckpt_path")
     )
     changes = apply_changes(config, typed, allowed)
     return Resume(folder, found.newest, config, changes, found.trailer, found.damaged, allowed)
-
-
-def find_jobs(folder: Path, jobs: Sequence[tuple[str, DictConfig]]) -> dict[str, Resume | Finished]:
-    """What an earlier call of the same sweep has left: job number -> a run to resume, or its result.
-
-    Args:
-        folder: The sweep's folder; may be new.
-        jobs: Folder in that of the sweep, and config, of each job in their order.
-
-    Raises:
-        UserError: A job in the folder had another config, or all of its checkpoints are damaged.
-    """
-    found: dict[str, Resume | Finished] = {}
-    for number, (subfolder, config) in enumerate(jobs):
-        job = folder / subfolder
-        if not _saved_config(job).is_file():
-            continue
-        refuse_outward_links(job, "hydra.sweep.dir")
-        saved = _job_config(job)
-        if saved is not None and deciding_differences(with_current_names(_without_own(saved)), _without_own(config)):
-            raise UserError(
-                f"hydra.sweep.dir: {job} was run with another config; allowed: the sweep's own command, or a new folder"
-            )
-        results = None if saved is None else _job_results(job)
-        if results and not results.get("refused"):
-            found[str(number)] = Finished(results.get("objective"))
-            continue
-        kept = _refuse_all_damaged(job, find_resumable(job / "checkpoints"), "hydra.sweep.dir")
-        found[str(number)] = Resume(job, kept.newest, config, [], kept.trailer, kept.damaged)
-        if saved is None or results is None:
-            torn = job / "results.json" if saved else _saved_config(job)
-            way = f"continues from {kept.newest.name}" if kept.newest else "begins again"
-            print(f"{torn} is incomplete, as an interrupted run leaves it; the job {way}", flush=True)
-    return found
-
-
-def _job_config(job: Path) -> DictConfig | None:
-    """The config saved with a sweep's job; None where it is torn, or Hydra had not yet written its last file."""
-    if not (job / ".hydra" / "overrides.yaml").is_file():
-        return None
-    try:
-        found = load_plain_yaml(_saved_config(job))
-    except (YAMLError, ValueError, OmegaConfBaseException):
-        return None
-    return found if isinstance(found, DictConfig) and found else None
-
-
-def _job_results(job: Path) -> dict[str, Any] | None:
-    """The content of a job's `results.json`; empty where there is none, None where it is torn."""
-    try:
-        found = json.loads((job / "results.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
 
 
 def accept_differences(resume: Resume, config: TrainConfig) -> tuple[str, ...]:
@@ -255,14 +189,10 @@ def prepare(folder: Path, resume: Resume | None) -> list[str]:
     ]
     messages += tidy(folder, damaged=list(resume.damaged), after=resume.step)
     if resume.changes:  # the next resume starts from them
-        path = _saved_config(folder)
+        path = config_file(folder)
         with replacing(path) as part:
             OmegaConf.save(resume.config, part)
     return messages
-
-
-def _saved_config(folder: Path) -> Path:
-    return folder / ".hydra" / "config.yaml"
 
 
 # -- which checkpoint ----------------------------------------------------------------------------------
@@ -285,7 +215,12 @@ def _resumable_file(path: Path) -> Resumable:
         raise UserError(f"ckpt_path: {error}; {way}") from None
 
 
-def _refuse_all_damaged(folder: Path, found: Resumable, key: str) -> Resumable:
+def refuse_all_damaged(folder: Path, found: Resumable, key: str) -> Resumable:
+    """`found`, where an intact checkpoint is among what was found in `<folder>/checkpoints`, or none is there at all.
+
+    Raises:
+        UserError: All checkpoints are damaged; `key` is the setting that names the run.
+    """
     if found.newest is None and found.damaged:
         reasons = "; ".join(f"{path.name} is damaged: {reason}" for path, reason in found.damaged.items())
         raise UserError(
@@ -317,9 +252,3 @@ def _allowed(overrides: list[str]) -> tuple[str, ...]:
     if wrong := [key for key in keys if not isinstance(key, str)]:
         raise UserError(f"allow_change: found {wrong[0]!r}, allowed: a list of keys or sections")
     return tuple(keys)
-
-
-def _without_own(config: Any) -> dict[Any, Any]:
-    plain = OmegaConf.to_container(config)
-    assert isinstance(plain, dict)
-    return {key: value for key, value in plain.items() if key not in OWN}

@@ -45,6 +45,11 @@ _TARGET = re.compile(r"_target_: *([\w.]+)")
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 
 
+def config_file(folder: Path) -> Path:
+    """Where the config of a run is saved in its folder."""
+    return folder / ".hydra" / "config.yaml"
+
+
 def read_saved_config(path: Path, typed: Sequence[str], *, sections: Sequence[str] | None = None) -> DictConfig:
     """Reads the config of a run that is to be resumed, or a part of it.
 

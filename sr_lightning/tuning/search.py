@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.errors import FailedError, InterruptedRun
 from sr_lightning.files import write_atomically
+from sr_lightning.runs.saved_config import config_file
 from sr_lightning.runs.shares import share, visible_gpus
 from sr_lightning.tuning.report import UNITS, figure, trials_csv
 from sr_lightning.tuning.study import Study
@@ -116,7 +117,7 @@ class Search:
             log.info("trial %d has the values of trial %d, and its figures", trial.number, twin.number)
             self._write()
             return
-        is_begun = (folder / ".hydra" / "config.yaml").is_file()
+        is_begun = config_file(folder).is_file()
         own = [quote_path(f"hydra.run.dir={folder}")]
         arguments = [quote_path(f"ckpt_path={folder}")] if is_begun else [*self.arguments, *tried, *own]
         verb = "continues" if is_begun else "begins"

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.errors import UserError
 from sr_lightning.runs.allowed_changes import differing_keys, following_keys
-from sr_lightning.runs.resume import Finished, Resume, find_folder, find_jobs, find_resume
+from sr_lightning.runs.resume import Resume, find_folder, find_resume
+from sr_lightning.runs.sweep_jobs import Finished, find_jobs
 
 CONFIG = {
     "seed": 1,
