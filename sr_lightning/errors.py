@@ -41,8 +41,12 @@ class InterruptedRun(BaseException):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether the machine or the GPU had no memory left; torch says so in several ways."""
-    signs = ("can't allocate memory", "out of memory", "Cannot allocate memory")
-    return isinstance(error, MemoryError) or any(sign in str(error) for sign in signs)
+    if isinstance(error, FailedError):  # whose message may speak of it, and says all there is to say
+        return False
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported
+        return True
+    signs = ("can't allocate memory", "out of memory", "Cannot allocate memory", "_STATUS_ALLOC_FAILED")
+    return any(sign in str(error) for sign in signs)
 
 
 def user_place(error: BaseException) -> str | None:

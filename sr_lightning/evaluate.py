@@ -37,8 +37,10 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
     """
     try:
         return _evaluate(config, run)
-    except OSError as error:
-        if (message := explain(error, run.folder)) is None:
+    except FailedError:
+        raise
+    except (OSError, RuntimeError, MemoryError) as error:
+        if (message := explain(error, run.folder, saves_memory="tile=128, or with fewer metrics")) is None:
             raise
         raise FailedError(message) from None
 
@@ -58,9 +60,10 @@ def _evaluate(config: EvaluateConfig, run: Run) -> float | None:
         from sr_lightning.evaluation.output import print_evaluation, write_evaluation
         from sr_lightning.evaluation.pipeline import TestBench, run_evaluation
         from sr_lightning.evaluation.saved_predictions import match_predictions
+        from sr_lightning.models.precision import exact_float32
 
     keep_large_buffers(config.accelerator)
-    with joined(config.accelerator, config.devices) as place, torch.inference_mode():
+    with joined(config.accelerator, config.devices) as place, exact_float32(place.device), torch.inference_mode():
         log_evaluation = build_evaluation_log(config, run, rank=place.rank)
         networks = build_methods(config)
         scales = config.scale or sorted({scale for method in networks for scale in method.scales})

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 from pathlib import Path
@@ -20,6 +21,7 @@ from helpers.equality import bit_identical
 from helpers.wandb_offline import wandb_records
 from sr_lightning.builders.training import build_optimizer
 from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.evaluate import main as evaluate
 from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -618,3 +620,27 @@ def test_every_shipped_loss_term_is_switched_on_by_its_weight(term, tiny):
     assert main(settings) == 0
     assert float(metrics(only_run())[0][f"train/loss/{term}"]) > 0
     assert "train/loss/tv" not in metrics(only_run())[0] or term == "tv"
+
+
+def test_the_suggested_evaluation_sees_the_images_of_the_test(folder, tiny, capsys):
+    """Ready-made LR and the choice of files were left out of it, so that it measured something else."""
+    lr = folder.parent / "LR of mine"
+    lr.mkdir()
+    for name in ("img_0.png", "img_1.png"):
+        image = Image.open(folder / name)
+        image.resize((image.width // 4, image.height // 4), Image.Resampling.BOX).save(lr / name)
+    settings = [*tiny, f"+data.test.Mine={{hr: {folder}, lr: {lr}, files: [img_0.png, img_1.png]}}"]
+    assert main([*settings, "trainer.max_steps=1", "trainer.val_check_interval=1"]) == 0
+    out = capsys.readouterr().out
+    (command,) = re.findall(r"sr_lightning\.evaluate (.*(?:\\\n.*)*)", out)
+    assert evaluate([*shlex.split(command.replace("\\\n", "")), "cost=false", "logger=csv"]) == 0
+    rows = [json.loads((only_run(kind) / "results.json").read_text())["rows"] for kind in ("train", "evaluate")]
+    assert [(r["set"], r["images"], r["psnr_y"]) for r in rows[0]] == [
+        (r["set"], r["images"], r["psnr_y"]) for r in rows[1]
+    ]
+
+
+def test_a_run_without_test_sets_ends_well(tiny, capsys):
+    """The line that suggests an evaluation ended it in a traceback, after all was done."""
+    assert main([*tiny, "data.test=null", "trainer.max_steps=1", "trainer.val_check_interval=1"]) == 0
+    assert "sr_lightning.evaluate" in capsys.readouterr().out

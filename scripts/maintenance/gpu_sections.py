@@ -36,7 +36,7 @@ def environment(found: Findings) -> None:
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
             "bf16": torch.cuda.is_bf16_supported(including_emulation=False),
-            "tf32_convolutions": torch.backends.cudnn.allow_tf32,
+            "tf32_convolutions": torch.backends.cudnn.conv.fp32_precision == "tf32",
             **_driver(),
         }
     found.details["facts"] = facts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sr_lightning.checkpoints.matching import candidate_states, differences, wit
 from sr_lightning.checkpoints.network_config import BESIDE_THE_NETWORK
 from sr_lightning.checkpoints.weights import WeightsFile
 from sr_lightning.config.conf_files import conf_dir
+from sr_lightning.config.overrides import as_typed_value
 from sr_lightning.errors import UserError
 from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.conversion import Official
@@ -113,10 +115,4 @@ def _with_overrides(section: dict[str, Any]) -> Identified:
     if scale := section.get("scale") or section.get("scales"):
         overrides["scale"] = scale[0] if isinstance(scale, list) and len(scale) == 1 else scale
     plain = {str(key): value for key, value in nearest.items() if key not in (*BESIDE_THE_NETWORK, "scale", "scales")}
-    return Identified(plain | section, " ".join(_typed(key, value) for key, value in overrides.items()))
-
-
-def _typed(key: str, value: Any) -> str:
-    """An override as it is typed in a shell."""
-    text = f"{key}={value}".replace(" ", "").replace("None", "null")
-    return f"'{text}'" if "[" in text else text
+    return Identified(plain | section, shlex.join(f"{key}={as_typed_value(value)}" for key, value in overrides.items()))

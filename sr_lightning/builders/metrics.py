@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import nn
+
 from sr_lightning.builders.components import build
 from sr_lightning.errors import UserError
 from sr_lightning.metrics.base import QualityMetric
@@ -47,5 +49,7 @@ def _own(section: dict[str, Any], key: str, name: str) -> QualityMetric:
     if not callable(metric):
         raise UserError(f"{key}: {section['_target_']} cannot be called, allowed: metric(sr, hr) -> a number")
     if all(hasattr(metric, part) for part in ("higher_is_better", "protocol", "smallest")):
+        if isinstance(metric, nn.Module):
+            metric.eval().requires_grad_(False)
         return metric  # type: ignore[no-any-return]  # it follows our protocol
     return OwnMetric(key, metric, higher_is_better=section.get("higher_is_better"))

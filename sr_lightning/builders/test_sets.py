@@ -16,11 +16,11 @@ def find_test_sets(config: EvaluateConfig, scales: Sequence[int]) -> list[Images
     """The sets of `data.test`, decoded, with their ready-made LR images at these scales.
 
     Raises:
-        UserError: A folder holds no images, or images that cannot be evaluated.
+        UserError: Folders hold no images, or images that cannot be evaluated; it names all of them.
     """
     extensions = config.data.get("extensions") or EXTENSIONS
     finder = SetFinder(scales, extensions=extensions, cache_dir=config.paths.cache)
-    return [finder.evaluation(f"data.test.{name}", name, entry) for name, entry in config.data["test"].items()]
+    return finder.evaluations("test", config.data["test"])
 
 
 def build_degradation(config: EvaluateConfig) -> Degradation:

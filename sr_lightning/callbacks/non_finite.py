@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from sr_lightning.errors import TrainingFailedError
+from sr_lightning.errors import TrainingFailedError, UserError
 
 _WAYS_OUT = "Usual ways out: a lower optimizer.lr, trainer.gradient_clip_val=0.5, trainer.precision=32"
 
@@ -23,9 +23,14 @@ class NonFiniteGuard(pl.Callback):
 
     Args:
         every: Steps between checks on a GPU; on the CPU every step is checked.
+
+    Raises:
+        UserError: `every` is not positive.
     """
 
     def __init__(self, *, every: int = 50) -> None:
+        if every < 1:
+            raise UserError(f"callbacks.non_finite.every: found {every}, allowed: 1 and more steps")
         self.every = every
         self._bad: dict[str, Tensor | bool] = {}
         """Noted since the last check: name -> whether the value was not finite."""

@@ -114,7 +114,7 @@ class SafeStop(pl.Callback):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """A signal to the whole process group ends the loader's workers too, and then looks like a failure."""
-        self.stopped_by = self._flag
+        self.stopped_by = self.stopped_by or self._flag
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Restores the handlers; a signal that came after the last step has not been answered yet."""

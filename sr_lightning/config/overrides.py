@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.findings import as_yaml
@@ -88,9 +90,11 @@ def _quote_text(text: str) -> str:
     return text if is_plain or text[0] in "\"'[{$" else _quote(text)
 
 
-def as_typed_value(value: Value | list[Value]) -> str:
-    """A value in the grammar of overrides."""
-    if isinstance(value, list):
+def as_typed_value(value: Value | Sequence[Any] | Mapping[str, Any]) -> str:
+    """A value, a list or a mapping in the grammar of overrides."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}:{as_typed_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{','.join(map(as_typed_value, value))}]"
     if isinstance(value, str):
         is_plain = re.fullmatch(r"[\w./+-]+", value, re.ASCII) is not None

@@ -16,6 +16,7 @@ from sr_lightning.data.degradations.base import Degradation
 from sr_lightning.data.images import DecodedImages, Images, multiple_of
 from sr_lightning.data.sampling.crops import RGB, CropPlan, window
 from sr_lightning.data.sampling.sampler import BatchRequest
+from sr_lightning.errors import UserError
 
 
 class TrainSamples(Dataset[TrainWindows]):
@@ -61,6 +62,12 @@ class TrainSamples(Dataset[TrainWindows]):
         return samples * 3 * (side**2 + self.patch_size**2)
 
     def __getitem__(self, request: BatchRequest) -> TrainWindows:
+        try:
+            return self._windows(request)
+        except UserError as error:  # torch makes it anew from its message alone, which its own class may not take
+            raise UserError(str(error)) from None
+
+    def _windows(self, request: BatchRequest) -> TrainWindows:
         scale, p = request.scale, self.patch_size
         crops = self.plan.crops(request.samples, scale)
         lr_store = self.images.lr[scale] if self.images.lr else self.cached_lr.get(scale)

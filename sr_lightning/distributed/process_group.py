@@ -78,9 +78,6 @@ def _device(accelerator: str, devices: int | str | Sequence[int], local: int) ->
             "allowed: accelerator=cpu, or fewer devices"
         )
     torch.cuda.set_device(index)
-    # Else convolutions round the factors of float32 to 10 bits (TF32), and the table is another than a CPU's.
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined]  # made at run time
-    torch.backends.cuda.matmul.fp32_precision = "ieee"
     return torch.device("cuda", index)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from sr_lightning.errors import UserError
 from sr_lightning.evaluation.method import Method, NetworkMethod
 from sr_lightning.evaluation.predictions import Prediction
 from sr_lightning.image.color import to_uint8
@@ -77,7 +78,7 @@ def _other_conventions(method: Method, prediction: Prediction) -> Iterator[tuple
     for name, before, after in _conventions(network_traits(method.net).channels, lr):
         try:
             sr = apply_to_rgb(_Converted(method.net, before, after), lr, batch.scale)
-        except (RuntimeError, ValueError):  # the crop is no input for it
+        except (RuntimeError, ValueError, UserError):  # the crop is no input for it
             continue
         if sr.isfinite().all():
             yield name, float(psnr(to_uint8(sr), hr, shave=batch.scale))

@@ -75,14 +75,19 @@ def decode(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
     """
     path = Path(path)
     with opened(path, max_pixels=max_pixels) as image:
-        has_frames = getattr(image, "n_frames", 1) > 1
-        if has_frames:
+        has_frames = count_frames(image) > 1
+        if getattr(image, "n_frames", 1) > 1:
             image.seek(0)
         has_16_bits = holds_16_bits(image, path)
         kind = f"{image.format} {image.mode}"
         rgb, is_transparent = _opaque(_wide_pixels(image, path) if has_16_bits else _pixels(image))
     facts: dict[Loss, bool] = {_SIXTEEN: has_16_bits, _FRAMES: has_frames, _ALPHA: is_transparent}
     return Decoded(np.ascontiguousarray(rgb), tuple(lost for lost, is_so in facts.items() if is_so), kind)
+
+
+def count_frames(image: Image.Image) -> int:
+    """Frames of an animation, pages of a document; the previews in a photograph's file (MPO) are not counted."""
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps
 
 from sr_lightning.errors import UserError
-from sr_lightning.image.decoder import FORMATS, MAX_PIXELS, BadImageError, holds_16_bits, opened, wide_levels
+from sr_lightning.image.decoder import (
+    FORMATS,
+    MAX_PIXELS,
+    BadImageError,
+    count_frames,
+    holds_16_bits,
+    opened,
+    wide_levels,
+)
 from sr_lightning.image.metadata import Metadata, read_metadata
 from sr_lightning.image.tiff_reader import read_grey_alpha_tiff
 
@@ -113,13 +121,12 @@ def from_pillow(image: Image.Image) -> SourceImage:
 
 
 def refuse_frames(image: Image.Image, path: Path) -> None:
-    """Refuses animations and files of several pages; the previews in a photograph's file (MPO) are no pages.
+    """Refuses animations and files of several pages.
 
     Raises:
         BadImageError: Several frames.
     """
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
+    if (frames := count_frames(image)) > 1:
         raise BadImageError(path, f"has {frames} frames; allowed: one (each frame in a file of its own)")
 
 

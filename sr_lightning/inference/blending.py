@@ -16,7 +16,7 @@ def blended_rows(
     """Enlarges an image tile by tile; across the overlap of two tiles the weight passes from one to the other.
 
     Args:
-        grid: Of parts that are at least twice the overlap wide.
+        grid: Of parts that are at least twice the overlap wide, as equal parts of at most three times it are.
         overlap: LR pixels that a tile reaches into its neighbours.
         scale: The scale asked for.
         channels: C.

@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sr_lightning.inference.forward import apply_network
 from sr_lightning.models.base import network_traits
+from sr_lightning.models.precision import float32_kind
 
 OUTPUT_SIZE = (720, 1280)  # height and width: what papers count for
 
@@ -114,7 +115,7 @@ def measure_cost(
         latency_seconds=seconds,
         peak_memory_bytes=peak,
         device=_name(device),
-        precision=_precision(device),
+        precision=float32_kind(device),
         output_size=(height * scale, width * scale),
     )
 
@@ -184,9 +185,3 @@ def _name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{torch.get_num_threads()} {device.type.upper()} threads ({platform.machine()})"
-
-
-def _precision(device: torch.device) -> str:
-    """Convolutions on CUDA round float32 factors to TF32 unless the user forbids it, and are much faster for it."""
-    is_rounded = device.type == "cuda" and torch.backends.cudnn.allow_tf32
-    return "float32 (TF32 convolutions)" if is_rounded and torch.cuda.is_tf32_supported() else "float32"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +11,7 @@ from sr_lightning.image.color import LUMA_OFFSET, LUMA_SPAN, replace_luma, rgb_t
 from sr_lightning.image.resize import enlarge
 from sr_lightning.inference.forward import apply_network
 from sr_lightning.models.base import network_traits
+from sr_lightning.models.precision import exact_float32
 
 
 def apply_to_planes(net: nn.Module, lr: Tensor, scale: int, *, precision: torch.dtype = torch.float32) -> Tensor:
@@ -27,7 +30,9 @@ def apply_to_planes(net: nn.Module, lr: Tensor, scale: int, *, precision: torch.
         (N, 1 or 3, h·s, w·s), float32, not clamped.
     """
     is_grey, is_luma = lr.shape[1] == 1, network_traits(net).channels == 1
-    with torch.autocast(lr.device.type, dtype=precision, enabled=precision != torch.float32):
+    is_float32 = precision == torch.float32
+    exactly = exact_float32(lr.device) if is_float32 else nullcontext()
+    with torch.autocast(lr.device.type, dtype=precision, enabled=not is_float32), exactly:
         if not is_luma:
             x = lr.expand(-1, 3, -1, -1) if is_grey else lr
             sr = apply_network(net, x.contiguous(memory_format=torch.channels_last), scale).float()

@@ -7,7 +7,7 @@ import functools
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sr_lightning.errors import FailedError, UserError
+from sr_lightning.errors import FailedError, UserError, is_out_of_memory
 from sr_lightning.image.color import SYMMETRIES, dihedral, inverse_dihedral
 from sr_lightning.image.resize import enlarge, resize
 from sr_lightning.inference.blending import blended_rows
@@ -38,7 +38,7 @@ _BACK_PROJECTION = 5  # LR pixels that one step adds to what an SR pixel depends
 
 
 class Upscaler:
-    """A network with all that decides its result for an image.
+    """A network together with every setting that affects its output for an image.
 
     Args:
         net: In evaluation mode; moved to the device.
@@ -56,7 +56,7 @@ class Upscaler:
             Peleg 1991). It is right where the LR image was made by bicubic shrinking.
 
     Raises:
-        UserError: Tiles are asked for, and would change the network's result.
+        UserError: A setting is none of those that are allowed.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class Upscaler:
         precision: Precision = "float32",
         back_projection: int = 0,
     ) -> None:
+        _check(tile, overlap, precision, back_projection)
         self.device = torch.device(device)
         self.net = net.to(self.device)
         self.scale = scale
@@ -83,7 +84,7 @@ class Upscaler:
         """Largest side of a tile that fits into memory, once one did not."""
 
     def on(self, device: torch.device | str) -> Upscaler:
-        """The same with a copy of the network, on another device."""
+        """A copy of it, network included, on another device."""
         return Upscaler(
             copy.deepcopy(self.net),
             self.scale,
@@ -123,7 +124,7 @@ class Upscaler:
                     part = self._part(lr, (slice(row, stop), columns), grid, is_exact=_is_exact(dtype))
                     block[:, place] = _as_levels(part, dtype)
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 grid = self._halved(grid)
                 continue
@@ -145,7 +146,7 @@ class Upscaler:
             for block in blended_rows(grid, overlap, self.scale, lr.shape[2], enlarge):
                 yield _as_levels(block, dtype)
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise FailedError(f"out of memory with tiles of {grid.tile} LR pixels; allowed: a smaller tile") from None
 
@@ -160,7 +161,7 @@ class Upscaler:
         if tile >= max(height, width):
             return whole
         if self._blends:
-            return TileGrid(height, width, max(tile, 2 * (self.overlap or 0)), 0)
+            return TileGrid(height, width, max(tile, 3 * (self.overlap or 0)), 0)  # as `blended_rows` needs
         try:
             margin, step = tile_margin(self.net, self.scale, self.overlap)
         except UserError:
@@ -258,13 +259,19 @@ class Upscaler:
         return y
 
 
+def _check(tile: Tile, overlap: int | None, precision: Precision, back_projection: int) -> None:
+    if not (tile is None or tile == "auto" or (isinstance(tile, int) and tile >= _SMALLEST_TILE)):
+        raise UserError(f"tile: found {tile!r}, allowed: {_SMALLEST_TILE} and more LR pixels, 'auto', None")
+    if overlap is not None and overlap < 0:
+        raise UserError(f"overlap: found {overlap}, allowed: 0 and more LR pixels, None")
+    if precision not in get_args(Precision):
+        raise UserError(f"precision: found {precision!r}, allowed: {', '.join(get_args(Precision))}")
+    if back_projection < 0:
+        raise UserError(f"back_projection: found {back_projection}, allowed: 0 and more")
+
+
 def _is_finite(x: Tensor) -> bool:
     return bool(torch.isfinite(x.sum()))
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch's CPU allocator has no class of its own for it."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _as_tensor(part: Image, device: torch.device) -> Tensor:

@@ -84,9 +84,7 @@ def wandb_logger(
         _check_online()
     base = Path(folder).absolute() / "wandb"
     base.mkdir(parents=True, exist_ok=True)
-    # W&B would otherwise leave these folders in the user's home.
-    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
-        os.environ[variable] = str(base / "local")
+    _keep_files_in(base / "local")
     import wandb
 
     logger = WandbRun(
@@ -107,6 +105,17 @@ def wandb_logger(
     # Lightning passes it on even where it is unset, and W&B warns about it in every run.
     logger._wandb_init.pop("anonymous", None)
     return logger
+
+
+_chosen_here: dict[str, str] = {}
+"""Environment variables of W&B that this process has set, for the run before."""
+
+
+def _keep_files_in(folder: Path) -> None:
+    """Where W&B keeps what it would otherwise leave in the user's home, unless the user has named a folder."""
+    for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
+        if os.environ.get(variable) in (None, _chosen_here.get(variable)):
+            os.environ[variable] = _chosen_here[variable] = str(folder)
 
 
 def _shown_name(folder: Path, group: str | None) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from sr_lightning.image.color import to_uint8
 from sr_lightning.image.row_resampler import RowResampler, Rows, row_pieces, unit_range
 
 
@@ -36,7 +37,7 @@ def lr_psnr(sr: Tensor, lr: Tensor) -> float:
     """Consistency of an enlarged image with its LR image.
 
     Args:
-        sr: (1, C, H, W), uint8 or floating point in [0, 1].
+        sr: (1, C, H, W), uint8 or floating point in [0, 1], which is rounded to 8 bit as a saved file would hold it.
         lr: (1, C, h, w), likewise.
 
     Returns:
@@ -44,6 +45,7 @@ def lr_psnr(sr: Tensor, lr: Tensor) -> float:
     """
     if sr.ndim != 4 or sr.shape[:2] != lr.shape[:2] or len(sr) != 1:
         raise ValueError(f"expected (1, C, H, W) and (1, C, h, w), found {tuple(sr.shape)} and {tuple(lr.shape)}")
+    sr = sr if sr.dtype == torch.uint8 or not sr.isfinite().all() else to_uint8(sr)
     rows, small = (x[0].detach().permute(1, 2, 0).cpu().numpy() for x in (sr, lr))  # (1, C, H, W) -> (H, W, C)
     consistency = Consistency(small, rows.shape[:2])
     consistency.look_at(rows)

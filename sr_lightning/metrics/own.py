@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -44,6 +45,8 @@ class OwnMetric:
                 f"{name}: {self.label} does not say whether higher is better; allowed: "
                 f"+{name}.higher_is_better=true or false beside its _target_, or as an attribute of the class"
             )
+        if isinstance(metric, nn.Module):  # dropout would make its values random
+            metric = metric.eval().requires_grad_(False)
         self.name, self.higher_is_better, self._metric = name, said, metric
         self.protocol = f"{self.label} of 8-bit RGB in [0, 1], shaved by the scale"
         image = torch.rand(1, 3, _PROBE, _PROBE, generator=torch.Generator().manual_seed(0))
@@ -70,7 +73,7 @@ class OwnMetric:
             raise UserError(f"{self.name}: {self.label} fails on {size} pixels: {one_line(error)}{place}") from None
         if isinstance(value, Tensor) and value.numel() == 1:
             return float(value)
-        if isinstance(value, int | float):
+        if isinstance(value, Real):  # numpy's scalars, too
             return float(value)
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise UserError(f"{self.name}: {self.label} gave {found}, allowed: a number")

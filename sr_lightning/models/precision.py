@@ -1,6 +1,10 @@
-"""Which devices compute networks in bfloat16 by themselves."""
+"""How exactly a device computes: which ones have bfloat16, and float32 without rounding to TF32."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -10,3 +14,31 @@ def is_fast_in_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+@contextmanager
+def exact_float32(device: torch.device) -> Iterator[None]:
+    """Convolutions and matrix products on CUDA without TF32, which rounds the factors of float32 to 10 bits.
+
+    Figures are then those of a CPU. Elsewhere it changes nothing.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    backends: Any = torch.backends  # whose parts are made at run time
+    operations = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
+    before = [operation.fp32_precision for operation in operations]
+    try:
+        for operation in operations:
+            operation.fp32_precision = "ieee"
+        yield
+    finally:
+        for operation, precision in zip(operations, before, strict=True):
+            operation.fp32_precision = precision
+
+
+def float32_kind(device: torch.device) -> str:
+    """How float32 networks compute there at the moment: convolutions on CUDA use TF32 unless they are told not to."""
+    backends: Any = torch.backends
+    is_rounded = device.type == "cuda" and backends.cudnn.conv.fp32_precision == "tf32"
+    return "float32 (TF32 convolutions)" if is_rounded and torch.cuda.is_tf32_supported() else "float32"

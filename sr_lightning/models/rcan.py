@@ -103,10 +103,11 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, n_feats: int, reduction: int) -> None:
         super().__init__()
+        narrow = max(1, n_feats // reduction)
         self.gate = nn.Sequential(
-            conv(n_feats, n_feats // reduction, 1),
+            conv(n_feats, narrow, 1),
             nn.ReLU(inplace=True),
-            conv(n_feats // reduction, n_feats, 1),
+            conv(narrow, n_feats, 1),
             nn.Sigmoid(),
         )
 

@@ -97,7 +97,7 @@ class SpatialAttention(nn.Module):
 
     def __init__(self, n_feats: int) -> None:
         super().__init__()
-        narrow = n_feats // 4
+        narrow = max(1, n_feats // 4)
         self.reduce = conv(n_feats, narrow, 1)
         self.skip = conv(narrow, narrow, 1)
         self.stride = nn.Conv2d(narrow, narrow, 3, stride=2)

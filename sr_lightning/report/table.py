@@ -79,10 +79,11 @@ def cost(comparison: Comparison, group: Group) -> Block:
     """What each method of a group costs, and where its run lies."""
     columns = ["#", "runs", "val gain", "params", "mult-adds", "ms/img", "min", "steps"]
     rows = []
+    first = group.sets[0]
     for ranked in group.ranked:
         c = ranked.contender
         mults = c.mean(lambda run: multiply_adds(run.figures, group.scale))
-        seconds = c.mean(lambda run: run.figures[group.sets[0]].seconds)
+        seconds = c.mean(lambda run: run.figures[first].seconds if first in run.figures else None)
         gain = c.mean(lambda run: run.gain)
         rows.append(
             [

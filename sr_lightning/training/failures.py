@@ -8,15 +8,20 @@ from pathlib import Path
 from sr_lightning.errors import is_out_of_memory
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SAVES_MEMORY = (
+    "a smaller data.patch_size or a smaller network, and with trainer.accumulate_grad_batches=2 at the same "
+    "data.batch_size"
+)
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE, errno.EISDIR)
 
 
-def explain(error: Exception, folder: Path) -> str | None:
+def explain(error: Exception, folder: Path, *, saves_memory: str = _SAVES_MEMORY) -> str | None:
     """A message for the user, or None where the cause is not the machine and the traceback says more.
 
     Args:
-        error: The failure that ended the training.
+        error: The failure that ended the run.
         folder: The run's folder.
+        saves_memory: What the user can do when there is not enough memory.
     """
     if (full := _full_disk(error)) is not None:
         return f"{full.filename or folder}: no space is left to write ({full.strerror})"
@@ -24,9 +29,7 @@ def explain(error: Exception, folder: Path) -> str | None:
         return f"{error.filename}: cannot be written any more ({error.strerror}): was the run's folder moved away?"
     if is_out_of_memory(error):
         said = (str(error).splitlines() or ["MemoryError"])[0]
-        return f"not enough memory ({said}); less is needed with a smaller data.patch_size or a smaller " + (
-            "network, and with trainer.accumulate_grad_batches=2 at the same data.batch_size"
-        )
+        return f"not enough memory ({said}); less is needed with {saves_memory}"
     if str(error).startswith("DataLoader worker"):
         return f"data: {str(error).splitlines()[0]}; data.num_workers=0 does without such processes"
     return None

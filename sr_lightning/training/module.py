@@ -28,6 +28,7 @@ from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
 from sr_lightning.metrics.base import QualityMetric
 from sr_lightning.models.base import network_traits
+from sr_lightning.models.precision import exact_float32
 from sr_lightning.text import enumerated
 
 log = logging.getLogger(__name__)
@@ -218,12 +219,13 @@ class SRModule(pl.LightningModule):
         """Scores one image; returns the SR image for callbacks."""
         if isinstance(batch, NoImage):
             return None
-        sr, seconds = measure_time(lambda: super_resolve(self.net, batch.lr, batch.scale))
-        # Bicubic never changes; an image is validated as a crop and tested whole.
-        key = (batch.set, batch.scale, batch.key, batch.hr.shape)
-        if key not in self._baseline:
-            self._baseline[key] = bicubic_score(batch, self.metrics)
-        own = score_output(sr, batch, method=self.method, seconds=seconds, metrics=self.metrics)
+        with exact_float32(batch.lr.device):  # as `evaluate` computes
+            sr, seconds = measure_time(lambda: super_resolve(self.net, batch.lr, batch.scale))
+            # Bicubic never changes; an image is validated as a crop and tested whole.
+            key = (batch.set, batch.scale, batch.key, batch.hr.shape)
+            if key not in self._baseline:
+                self._baseline[key] = bicubic_score(batch, self.metrics)
+            own = score_output(sr, batch, method=self.method, seconds=seconds, metrics=self.metrics)
         self.results += [own, self._baseline[key]]
         return sr
 

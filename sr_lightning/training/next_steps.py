@@ -6,6 +6,7 @@ import shlex
 from dataclasses import asdict
 from typing import Any
 
+from sr_lightning.config.overrides import as_typed_value
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.runs.run import Run
 from sr_lightning.runs.saved_config import required_overrides
@@ -51,11 +52,16 @@ def print_next_steps(run: Run, config: TrainConfig) -> None:
 def _test_sets(config: TrainConfig) -> list[str]:
     """Overrides that let `evaluate` use the sets that the run was tested on."""
     root = f"{config.paths.data}/test"
-    sets = {name: entry.get("hr") if isinstance(entry, dict) else entry for name, entry in config.data["test"].items()}
+    sets = config.data.get("test") or {}
     if not sets or list(sets) == ["sample_test"]:
         return ["data=sample"]
-    typed = [_typed(f"+data.test.{name}", hr) for name, hr in sets.items() if hr != f"{root}/{name}"]
-    return [f"'sets=[{','.join(sets)}]'", *typed]
+    entries = {name: entry if isinstance(entry, dict) else {"hr": entry} for name, entry in sets.items()}
+    others = {name: entry for name, entry in entries.items() if entry != {"hr": f"{root}/{name}"}}
+    typed = [
+        _typed(f"++data.test.{name}", entry["hr"] if list(entry) == ["hr"] else as_typed_value(entry))
+        for name, entry in others.items()
+    ]
+    return [_typed("sets", as_typed_value(list(sets))), *typed]
 
 
 def _typed(key: str, value: object) -> str:

@@ -39,10 +39,12 @@ class Sizing:
         """For an image of that size.
 
         Raises:
-            UserError: More than two passes of the network would be needed.
+            UserError: The network does not enlarge, or more than two passes of the network would be needed.
         """
         size = self._size(height, width)
         factor = max(size[0] / height, size[1] / width)
+        if factor > 1 and self.scale < 2:
+            raise UserError(f"x{factor:.3g} with a network for x{self.scale}, which enlarges nothing; allowed: x1")
         passes = 0 if factor <= 1 and size != (height * self.scale, width * self.scale) else 1
         while passes and self.scale**passes < factor * (1 - 1e-9):
             passes += 1

@@ -511,14 +511,22 @@ def test_D13_an_icc_profile_changes_no_number(tmp_path):
         np.testing.assert_array_equal(read_rgb(tmp_path / f"a.{kind}"), NOISE)
 
 
-@pytest.mark.parametrize("kind", ["a.gif", "a.png", "a.webp", "a.tif", "mpo.jpg"])
+@pytest.mark.parametrize("kind", ["a.gif", "a.png", "a.webp", "a.tif"])
 @pytest.mark.fault("D14", "the first frame, with a warning")
 def test_D14_the_first_frame_with_a_warning(tmp_path, caplog, kind):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
-    frames[0].save(tmp_path / kind, "MPO" if kind == "mpo.jpg" else None, save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / kind, save_all=True, append_images=frames[1:])
     with caplog.at_level(logging.WARNING):
         assert np.abs(read_rgb(tmp_path / kind).astype(int) - (255, 0, 0)).max() <= 2
     assert f"{kind}: has several frames, of which the first is used" in caplog.text
+
+
+def test_D14_a_phones_photograph_with_a_preview_is_one_image(tmp_path, caplog):
+    photo, preview = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    photo.save(tmp_path / "mpo.jpg", "MPO", save_all=True, append_images=[preview])
+    with caplog.at_level(logging.WARNING):
+        assert np.abs(read_rgb(tmp_path / "mpo.jpg").astype(int) - (255, 0, 0)).max() <= 2
+    assert "frames" not in caplog.text
 
 
 # -- D16 to D23: files and folders -------------------------------------------------------------------

@@ -187,11 +187,24 @@ class Constant(nn.Module):
 def test_blending_is_a_weighted_mean_that_sums_to_one_and_changes_slowly(image):
     flat = np.full((70, 90, 3), 100, np.uint8)
     np.testing.assert_allclose(enlarged(Constant(), flat, tile=32, overlap=8), 100 / 255, atol=1e-6)
+    for tile, overlap, side in ((64, 32, 150), (16, 32, 129), (32, 0, 70)):  # equal parts may be smaller than tiles
+        wide = np.full((40, side, 3), 100, np.uint8)
+        np.testing.assert_allclose(enlarged(Constant(), wide, tile=tile, overlap=overlap), 100 / 255, atol=1e-6)
     ramp = np.repeat(np.linspace(0, 255, 90).astype(np.uint8)[None, :, None], 70, 0).repeat(3, 2)
     result = enlarged(Constant(), ramp, tile=32, overlap=8)[..., 0]
     steps = np.abs(np.diff(result, axis=1)).max()
     assert steps < np.ptp(result) / 32  # 2 x 8 LR pixels, 32 SR pixels for a step between neighbours
     assert np.abs(np.diff(result, axis=0)).max() < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tile", 0), ("tile", "whole"), ("overlap", -1), ("precision", "bfloat16"), ("back_projection", -1)],
+)
+def test_settings_that_do_not_exist_are_refused(tiny, name, value):
+    """`bfloat16` gave float32, and a tile of 0 a division by zero."""
+    with pytest.raises(UserError, match=f"{name}: found {value!r}, allowed: "):
+        Upscaler(tiny, 2, **{name: value})
 
 
 def test_an_overlap_that_is_too_small_is_told(tiny, image):
@@ -294,12 +307,6 @@ def test_alpha_in_tiles_is_that_of_the_whole_image(tiny, image):
 # -- on a GPU --------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def without_tf32(monkeypatch):
-    """With it a convolution rounds its factors to 10 bits, unless another algorithm is chosen for another size."""
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
-
-
 def peak(run, device):
     """Bytes of torch's allocator at most, above what was there."""
     if device.type == "cpu":
@@ -311,7 +318,6 @@ def peak(run, device):
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("without_tf32")
 @pytest.mark.parametrize("tile", [16, 64, "auto", None])
 def test_tiles_on_a_gpu_give_the_cpus_whole_image(image, device, tile):
     lr, net = levels(image), rgb_network()
@@ -322,7 +328,6 @@ def test_tiles_on_a_gpu_give_the_cpus_whole_image(image, device, tile):
 @pytest.mark.gpu
 @pytest.mark.parametrize(("precision", "most"), [("float32", 1), ("bf16", 6), ("auto", 6)])
 def test_levels_on_a_gpu_as_users_compute_them(tiny, image, device, precision, most):
-    """With TF32, which is on by default, or bfloat16."""
     lr = levels(image)
     expected = enlarged(tiny, lr, np.uint8).astype(int)
     found = enlarged(Upscaler(tiny, 2).on(device).net, lr, np.uint8, tile=32, device=device, precision=precision)
@@ -341,7 +346,6 @@ def test_tiles_take_less_memory_on_a_gpu(image, device):
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("without_tf32")
 def test_a_gpu_that_is_full_halves_the_tile(image, device):
     """Where the GPU is a CPU, the network says that it is full."""
     torch.manual_seed(0)

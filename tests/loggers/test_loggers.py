@@ -2,6 +2,7 @@
 
 import csv
 import http.server
+import os
 import threading
 
 import pytest
@@ -98,3 +99,11 @@ def test_the_same_folder_keeps_its_run_id(tmp_path):
     other = wandb_logger(folder=str(tmp_path / "other"))
     assert first._wandb_init["id"] == second._wandb_init["id"]
     assert first._wandb_init["id"] != other._wandb_init["id"]
+
+
+def test_folders_that_the_user_has_chosen_for_wandb_stay(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_CACHE_DIR", str(tmp_path / "mine"))
+    for run in ("a", "b"):
+        wandb_logger(folder=str(tmp_path / run))
+        assert os.environ["WANDB_CACHE_DIR"] == str(tmp_path / "mine")
+        assert os.environ["WANDB_DATA_DIR"] == str(tmp_path / run / "wandb/local")

@@ -40,7 +40,7 @@ def test_equals_the_psnr_of_an_independent_imresize(scale):
 
 def test_flat_images():
     """Shrunk, they stay what they are."""
-    sr, lr = torch.full((1, 3, 64, 48), 0.5), torch.full((1, 3, 16, 12), 0.5)
+    sr, lr = torch.full((1, 3, 64, 48), 102 / 255), torch.full((1, 3, 16, 12), 102 / 255)
     assert lr_psnr(sr, lr) > 120
     assert lr_psnr(sr, lr + 0.1) == pytest.approx(20, abs=1e-3)
     assert math.isnan(lr_psnr(sr * math.nan, lr))
@@ -78,3 +78,9 @@ def test_at_validations_it_chooses_the_best(tiny):
     best = torch.load("a/checkpoints/best.ckpt", weights_only=True)["global_step"]
     assert best == max((float(row["val/lr_psnr"]), int(row["step"])) for row in rows)[1]
     assert all("lr_psnr" in row for row in json.loads(Path("a/results.json").read_text())["rows"])
+
+
+def test_what_is_scored_is_what_a_file_would_hold(image):
+    lr = torch.from_numpy(image(24, 32, seed=1)).permute(2, 0, 1)[None]
+    sr = lr.repeat_interleave(4, 2).repeat_interleave(4, 3) / 255 + 0.4 / 255  # rounds to the same levels
+    assert lr_psnr(sr, lr) == lr_psnr((sr * 255).to(torch.uint8), lr)

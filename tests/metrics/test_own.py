@@ -137,3 +137,25 @@ def test_a_loss_of_torchs_is_better_where_it_is_lower():
     assert OwnMetric("x", torch.nn.L1Loss(), higher_is_better=True).higher_is_better is True  # what is said counts
     with pytest.raises(UserError, match=r"allowed: \+metrics\.x\.higher_is_better=true or false"):
         OwnMetric("metrics.x", lambda sr, hr: 1.0, higher_is_better=None)
+
+
+def test_a_module_is_asked_in_evaluation_mode():
+    """Dropout would give another number each time."""
+
+    class Noisy(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.drop = torch.nn.Dropout()
+
+        def forward(self, sr, hr):
+            return self.drop(sr - hr).abs().mean()
+
+    metric = OwnMetric("x", Noisy(), higher_is_better=False)
+    sr, hr = (torch.full((1, 3, 8, 8), level, dtype=torch.uint8) for level in (51, 0))
+    assert [metric(sr, hr) for _ in range(3)] == pytest.approx([0.2] * 3)
+
+
+def test_numpys_numbers_are_numbers():
+    metric = OwnMetric("x", lambda sr, hr: np.abs(sr.numpy() - hr.numpy()).mean(), higher_is_better=False)
+    sr, hr = (torch.full((1, 3, 8, 8), level, dtype=torch.uint8) for level in (51, 0))
+    assert metric(sr, hr) == pytest.approx(0.2)

@@ -211,6 +211,7 @@ def test_batch_normalisation_over_parts_of_a_batch_is_said(tiny, capsys):
     assert "SRResNet has batch normalisation, which sees 1 samples at a time here" in capsys.readouterr().out
     several = SimpleNamespace(world_size=4, accumulate_grad_batches=1)
     assert "sees 4 samples" in batch_norm_notice(nn.Sequential(nn.BatchNorm2d(3)), several, 16)
+    assert batch_norm_notice(nn.Sequential(nn.BatchNorm2d(3)), several, 16, is_synchronised=True) is None
     assert batch_norm_notice(nn.Sequential(nn.Conv2d(3, 3, 1)), several, 16) is None
 
 
