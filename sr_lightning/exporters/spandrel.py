@@ -20,7 +20,7 @@ from sr_lightning.models import RCAN, SPAN, RRDBNet, SwinIR
 from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.blocks import DIV2K_MEAN
 from sr_lightning.models.conversion import LEVELS, published_state
-from sr_lightning.models.others import SpandrelNetwork
+from sr_lightning.models.others.adapter import SpandrelNetwork
 
 
 def export_spandrel(export: Export, path: Path) -> list[Comparison]:

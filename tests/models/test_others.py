@@ -13,7 +13,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate
 from sr_lightning.models import others
 from sr_lightning.models.base import check_network
-from sr_lightning.models.others import SpandrelNetwork
+from sr_lightning.models.others.adapter import SpandrelNetwork
 from sr_lightning.train import main
 
 pytestmark = [

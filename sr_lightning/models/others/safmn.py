@@ -1,0 +1,46 @@
+"""SAFMN: features modulated at several resolutions."""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from sr_lightning.models.others.adapter import SpandrelNetwork, spandrel_class
+
+
+class SAFMN(SpandrelNetwork):
+    """Sun et al. 2023, Spatially-Adaptive Feature Modulation for Efficient Image Super-Resolution, ICCV.
+
+    Args:
+        scale: The SR scale.
+        dim: Channels.
+        n_blocks: Blocks.
+        ffn_scale: Width between two convolutions, as a multiple of the channels.
+
+    Raises:
+        UserError: spandrel is not installed.
+    """
+
+    def __init__(self, scale: int = 4, *, dim: int = 36, n_blocks: int = 8, ffn_scale: float = 2.0) -> None:
+        net = spandrel_class("SAFMN")(upscaling_factor=scale, dim=dim, n_blocks=n_blocks, ffn_scale=ffn_scale)
+        for module in net.modules():
+            if type(module).__name__ == "SAFM":
+                module.forward = MethodType(_modulated, module)  # copied and converted with its module
+        super().__init__(net, scale, multiple_of=8)
+
+
+def _modulated(self: Any, x: Tensor) -> Tensor:
+    """As spandrel's SAFM for sides that are multiples of 8, where its adaptive pooling is plain, for any such size."""
+    found = []
+    for level, (part, convolution) in enumerate(zip(x.chunk(self.n_levels, dim=1), self.mfr, strict=True)):
+        if level:
+            pooled = convolution(functional.max_pool2d(part, 2**level))
+            found.append(functional.interpolate(pooled, scale_factor=2**level, mode="nearest"))
+        else:
+            found.append(convolution(part))
+    modulated: Tensor = self.act(self.aggr(torch.cat(found, dim=1))) * x
+    return modulated
