@@ -44,7 +44,7 @@ def load(
         takes care of colour.
 
     Raises:
-        UserError: There is no such file, it is damaged, or no network fits it.
+        UserError: There is no such file, it is damaged, no network fits it, or the network is not made for `scale`.
     """
     network = load_network(weights, model=model)
     net = network.net.to(device)
@@ -100,7 +100,9 @@ def upscale_image(
         The same kind, type and number of channels; a Pillow image for a file, with its colour profile and EXIF.
 
     Raises:
-        UserError: The image cannot be read, is no image, or the network has no such scale.
+        UserError: The image cannot be read or is not an image, the network has no such scale, or a setting is none of
+            those that are allowed.
+        FailedError: There is not enough memory even for small tiles, or the network's output is not finite.
 
     >>> import numpy as np
     >>> from sr_lightning import load, upscale_image

@@ -134,7 +134,7 @@ def test_networks_of_several_scales_and_in_training():
         (np.full((4, 4), 255.0), r"found values from 255 to 255, allowed: \[0, 1\]"),
         (np.full((4, 4), np.nan), "found values from nan to nan"),
         (torch.zeros(3, 4, 4), r"found a tensor \(3, 4, 4\)"),
-        (Image.new("F", (4, 4)), "range nobody knows"),
+        (Image.new("F", (4, 4)), "range is undefined"),
         (None, "found NoneType, allowed: a file, a Pillow image"),
     ],
 )

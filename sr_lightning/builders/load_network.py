@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,16 +31,16 @@ class LoadedNetwork:
     label: str
     """Its class, or the architecture that another project calls it."""
     scales: tuple[int, ...]
-    """Empty: nobody says which."""
+    """Empty if unknown."""
     file: Path
     training: dict[str, Any] = field(default_factory=dict)
     """The config that one of our files was trained with; empty for any other."""
     model: dict[str, Any] | None = None
     """The config's section that builds it; None: it is another project's, or exported."""
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
-        """Of the file."""
+        """SHA-256 of the file, in hexadecimal digits."""
         return sha256(self.file)
 
     def choose_scale(self, asked: int | None) -> int:

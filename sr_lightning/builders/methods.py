@@ -35,7 +35,7 @@ def build_methods(config: EvaluateConfig) -> list[NetworkMethod]:
     if section is None or section["_target_"] == BICUBIC:
         return []  # bicubic is there anyway
     net = build_network(section).eval()
-    if section.get("weights") is None and any(True for _ in net.parameters()):
+    if section.get("weights") is None and next(net.parameters(), None) is not None:
         raise UserError(
             f"model.weights: {type(net).__name__} would be evaluated with random weights; allowed: "
             "model.weights=<file>, or checkpoint=<file>"

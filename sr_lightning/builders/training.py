@@ -80,14 +80,14 @@ def build_loss(section: dict[str, Any]) -> CompositeLoss:
 
     section = {"_target_": LOSS} | section
     perceptual, terms = section.pop("perceptual", None), section.pop("terms", None) or {}
+    given: dict[str, Any] = {}
     if perceptual is not None and section.get("beta", 0.0) > 0:
-        section["perceptual"] = build({"_target_": PERCEPTUAL} | perceptual, "loss.perceptual")
+        given["perceptual"] = build({"_target_": PERCEPTUAL} | perceptual, "loss.perceptual")
     built = {
         name: (term["weight"], build({k: v for k, v in term.items() if k != "weight"}, f"loss.terms.{name}"))
         for name, term in terms.items()
         if term["weight"] > 0
     }
-    given = {key: section.pop(key) for key in ("perceptual",) if key in section}
     try:
         loss = build(section | {"_partial_": True}, "loss")(**given, terms=built)
     except (TypeError, ValueError) as error:

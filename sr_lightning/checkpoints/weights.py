@@ -154,11 +154,11 @@ def _load_most_plausible(
     best = 0
     if len(states) > 1:
         best = found.index(max(found)) if max(found) >= max(PLAUSIBLE, found[0] + _CLEARLY) else 0
-        told = f"{file.path}: read as weights for values {'from 0 to 1' if best else 'from 0 to 255'}"
+        told = f"{file.path}: read as weights for values from 0 to {1 if best else 255}"
         if best or max(found[1:]) < found[0] - _CLEARLY:
             log.info("%s: its output then agrees with its input by %.1f dB", told, found[best])
         else:
-            log.warning("%s, as published; but the file does not show it: they would do as well otherwise", told)
+            log.warning("%s, as published; the weights themselves do not tell these from values from 0 to 1", told)
     net.load_state_dict(states[best])
     warn_if_implausible(found[best], file.path)
 

@@ -126,7 +126,8 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         accept_differences(resume, config)  # before anything is imported
         step, most = resume.step, config.trainer["max_steps"]
         if step is not None and step > most:
-            print(f"the run is at step {step}, trainer.max_steps={most} has passed: it is ended here", flush=True)
+            reached = f"the run is already at step {step}, past trainer.max_steps={most}"
+            print(f"{reached}: only the final test is left", flush=True)
         if resume.checkpoint:
             print(f"continuing {folder} from {resume.checkpoint.name}", flush=True)
         else:

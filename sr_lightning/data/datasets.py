@@ -58,7 +58,7 @@ class TrainSamples(Dataset[TrainWindows]):
 
     def batch_bytes(self, samples: int, scale: int) -> int:
         """At most so many bytes hold the windows of a batch."""
-        side = (self.patch_size + 2 * (self.degrade.margin(scale) or 0)) * scale
+        side = (self.patch_size + 2 * self.degrade.margin(scale)) * scale
         return samples * 3 * (side**2 + self.patch_size**2)
 
     def __getitem__(self, request: BatchRequest) -> TrainWindows:

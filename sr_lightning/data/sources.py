@@ -214,8 +214,8 @@ def one_source(
             f"data.{next(iter(named))}: found beside train_lr_dir, train_files, exclude_files, shrink or val_holdout; "
             "allowed: LR made from HR, and sets of their own to validate on (+data.val.Mine=<folder>)"
         )
-    for source in named.values():
-        return source
+    if named:
+        return next(iter(named.values()))
     assert train_dir
     return FolderSource(
         sets,

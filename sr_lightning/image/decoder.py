@@ -165,9 +165,9 @@ def _check(image: Image.Image, path: Path, max_pixels: int) -> None:
     if pixels > _SUSPICIOUS_PIXELS and pixels > _MOST_PER_BYTE * (size := path.stat().st_size):
         raise BadImageError(path, f"{what} in {size} bytes; no photograph is packed so densely")
     if image.mode == "F":
-        raise BadImageError(path, "holds floating-point values, whose range nobody knows; allowed: 8 or 16 bit")
+        raise BadImageError(path, "holds floating-point values, whose range is undefined; allowed: 8 or 16 bit")
     if image.mode == "I" and image.format != "PPM":  # Pillow scales a PGM's levels itself, to 16 bits
-        raise BadImageError(path, "holds 32-bit values, whose range nobody knows; allowed: 8 or 16 bit")
+        raise BadImageError(path, "holds 32-bit values, whose range is undefined; allowed: 8 or 16 bit")
 
 
 def holds_16_bits(image: Image.Image, path: Path) -> bool:

@@ -110,7 +110,7 @@ def from_pillow(image: Image.Image) -> SourceImage:
     """
     kind = f"{image.format or 'image'} {image.mode}"
     if image.mode in ("F", "I"):
-        raise UserError(f"{kind}: holds values whose range nobody knows; allowed: 8 or 16 bit")
+        raise UserError(f"{kind}: holds values whose range is undefined; allowed: 8 or 16 bit")
     upright = image.copy()
     metadata = read_metadata(upright)
     if upright.mode.startswith("I;16"):

@@ -129,16 +129,16 @@ def tile_margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, i
     field = _receptive_field(net, scale)
     if overlap is not None:
         return overlap, field.step or _USUAL_WINDOW
-    ways = "allowed: no tile, or an overlap that you name, and the result that it gives"
+    ways = "allowed: tile=null, or overlap=<LR pixels> for tiles that are blended, which gives another result"
     if field.radius is None:
         raise UserError(
-            f"tile: at each place {type(net).__name__} depends on the whole image (it takes a mean over it), so "
-            f"tiles change its result; {ways}"
+            f"tile: every output pixel of {type(net).__name__} depends on the whole image (it takes a mean over it), "
+            f"so tiles would change its result; {ways}"
         )
     if field.step is None:
         raise UserError(
-            f"tile: what {type(net).__name__} makes of a place depends on the image's size, so tiles change "
-            f"its result; {ways}"
+            f"tile: the output of {type(net).__name__} depends on the image's size, so tiles would change its "
+            f"result; {ways}"
         )
     return (field.radius if network_traits(net).channels == 3 else max(field.radius, _CHROMA)), field.step
 

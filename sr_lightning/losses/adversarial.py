@@ -13,7 +13,7 @@ class AdversarialLoss(nn.Module):
     """Interface of the adversarial losses below."""
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The generator's loss, a scalar; gradients flow to `fake` only."""
+        """The generator's loss, a scalar; of the two only `fake` depends on the generator."""
         raise NotImplementedError  # the classes below have it
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:

@@ -34,6 +34,8 @@ class LPIPSLoss(nn.Module):
         super().__init__()
         from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 
+        if net not in _FILES:
+            raise UserError(f"LPIPSLoss: net: found {net!r}, allowed: {', '.join(_FILES)}")
         path = Path(torch.hub.get_dir(), "checkpoints", _FILES[net])
         try:
             with network_timeout():

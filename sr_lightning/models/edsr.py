@@ -42,7 +42,8 @@ class EDSR(SRNetwork):
         upsampler: See `blocks.tail`; the paper's is `pixelshuffle`.
         global_skip: `bicubic` adds the bicubically enlarged input and starts the last convolution at zero, so
             that the untrained network is bicubic interpolation. The paper has none.
-        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K (section 4.2).
+        rgb_mean: Subtracted from the input, and added to the output where there is no global skip: the mean of
+            DIV2K (section 4.2).
         channels: 3 for RGB as in the paper, 1 to work on Y, as small networks did before: a network of few
             parameters then spends none on colour.
         n_recursions: How often the residual blocks are gone through, with the same weights (Kim et al. 2016, DRCN,

@@ -36,7 +36,7 @@ def image_line(done: Done) -> str:
     if cell_len(name) > _NAME:
         name = f"{set_cell_size(name, _NAME - 1)}…"
     sizes = f"{_size(done.source_size)} -> {_size(done.size)}"
-    consistency = "only shrunken" if done.lr_psnr is None else f"LR-PSNR {_decibels(done.lr_psnr)}"
+    consistency = "downscaled only" if done.lr_psnr is None else f"LR-PSNR {_decibels(done.lr_psnr)}"
     return f"{set_cell_size(name, _NAME)} {sizes:<24} {done.seconds:5.1f} s  {consistency}"
 
 

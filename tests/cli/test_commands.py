@@ -33,7 +33,7 @@ def test_a_killed_process_says_143_and_continues_where_it_was(tmp_path, folder, 
     before = (run / "metrics.csv").read_text().count("\n")
     assert "stopping after this step; saving a checkpoint" in output
     assert main(["ckpt_path=last", "trainer.max_steps=1"]) == 0
-    assert ", trainer.max_steps=1 has passed: it is ended here\n" in capsys.readouterr().out
+    assert ", past trainer.max_steps=1: only the final test is left\n" in capsys.readouterr().out
     assert (run / "results.json").is_file()
     assert (run / "metrics.csv").read_text().count("\n") >= before
     assert len(list((tmp_path / "runs/train").iterdir())) == 1
