@@ -1,6 +1,8 @@
 """Shared by all tests: images made from a seed, and a home that no test shares with the user."""
 
+import functools
 import importlib.util
+import io
 import logging
 import os
 import shutil
@@ -20,7 +22,9 @@ def _keep_compiled_modules():
     sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = tempfile.mkdtemp(prefix="sr_lightning-compiled-")
 
 
-_keep_compiled_modules()  # before torch is imported
+# Before torch is imported. The images are so small that further threads take longer than they help.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+_keep_compiled_modules()
 
 import pytest  # noqa: E402 (after the prefix is set)
 
@@ -64,9 +68,18 @@ def folder(tmp_path):
     """Six images of different sizes, as PNG."""
     path = tmp_path / "pictures"
     path.mkdir()
-    for i, (height, width) in enumerate([(96, 112), (101, 97), (120, 96), (99, 130), (96, 96), (110, 103)]):
-        Image.fromarray(make_image(height, width, i)).save(path / f"img_{i}.png")
+    for i, content in enumerate(_six_images()):
+        (path / f"img_{i}.png").write_bytes(content)
     return path
+
+
+@functools.cache
+def _six_images():
+    sizes = [(96, 112), (101, 97), (120, 96), (99, 130), (96, 96), (110, 103)]
+    files = [io.BytesIO() for _ in sizes]
+    for i, (file, (height, width)) in enumerate(zip(files, sizes, strict=True)):
+        Image.fromarray(make_image(height, width, i)).save(file, "PNG")
+    return [file.getvalue() for file in files]
 
 
 @pytest.fixture
