@@ -17,8 +17,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from sr_lightning.cli.arguments import Arguments
-from sr_lightning.cli.beside import Beside, stop_is_asked, stopping_jobs
 from sr_lightning.cli.commands import COMMANDS, Command
+from sr_lightning.cli.concurrent_job import ConcurrentJob, stop_is_asked, stopping_jobs
 from sr_lightning.cli.launcher import processes, run_ranks
 from sr_lightning.cli.sweep import Sweep
 from sr_lightning.cli.sweep_table import SweepJob, print_sweep
@@ -93,18 +93,18 @@ class Session:
         begun = self.earlier.get(str(number))
         if isinstance(begun, Finished):
             return begun.objective
-        beside = Beside.of(settings, sweep)
+        concurrent = ConcurrentJob.of(settings, sweep)
         if stop_is_asked(sweep.folder):
             return None
         if external_rank() <= 0:
             sweep.begin(number, subfolder, overrides)
         log.info("\njob %d of %d: %s", number, sweep.count(), sweep.label(number))
         try:
-            with beside or nullcontext(), lock_for_all_ranks(folder, f"job {number}"):
-                objective = self._run(folder, config, begun, beside)
+            with concurrent or nullcontext(), lock_for_all_ranks(folder, f"job {number}"):
+                objective = self._run(folder, config, begun, concurrent)
         except (InterruptedRun, KeyboardInterrupt):
             self._end_job(sweep, number, "interrupted")
-            if beside is None:
+            if concurrent is None:
                 raise
             return None
         except Exception as error:
@@ -136,7 +136,7 @@ class Session:
             log.info("job %d done%s", number, reached)
 
     def _run(
-        self, folder: Path, config: DictConfig, begun: Resume | None, beside: Beside | None = None
+        self, folder: Path, config: DictConfig, begun: Resume | None, concurrent: ConcurrentJob | None = None
     ) -> float | None:
         checked = self.definition.check(begun.composed() if begun else config)
         if begun:
@@ -147,8 +147,8 @@ class Session:
             for line in prepare(folder, begun):
                 log.warning(line)
         run = Run(folder, self.command, self.sweep.folder.name if self.sweep else None, begun)
-        if beside is not None and beside.needs_process:
-            return beside.run(self.name, checked, run)
+        if concurrent is not None and concurrent.needs_process:
+            return concurrent.run(self.name, checked, run)
         n = processes(checked)
         return self.task(checked, run) if n == 1 else run_ranks(n, self.name, checked, run)
 
@@ -180,13 +180,13 @@ class Session:
         return 0
 
     def _start_sweep(self, arguments: Arguments, sweep: Sweep) -> int:
-        are_beside = not is_one_after_the_other(self.launcher)
+        are_concurrent = not is_one_after_the_other(self.launcher)
         done = sum(isinstance(begun, Finished) for begun in self.earlier.values())
         if done and external_rank() <= 0:
             print(f"{done} of {sweep.count()} jobs are done, and not run again", flush=True)
         stopped: BaseException | None = None
         try:
-            with stopping_jobs(sweep.folder) if are_beside else nullcontext():
+            with stopping_jobs(sweep.folder) if are_concurrent else nullcontext():
                 self.call_hydra(arguments)
         except BaseException as error:
             stopped = error

@@ -16,10 +16,10 @@ from sr_lightning import __version__
 from sr_lightning.cli.arguments import Arguments, parse_arguments
 from sr_lightning.cli.command_table import command_summary
 from sr_lightning.cli.commands import COMMANDS, Command
+from sr_lightning.cli.environment import prepared_environment
 from sr_lightning.cli.exit_status import exit_status
 from sr_lightning.cli.help import print_help, take_help
 from sr_lightning.cli.jobs import Session, Task, lock_for_all_ranks
-from sr_lightning.cli.surroundings import surroundings
 from sr_lightning.cli.sweep import Sweep
 from sr_lightning.config.compose import ComposedJob, compose_jobs, translate_overrides
 from sr_lightning.config.overrides import quote_path
@@ -46,7 +46,7 @@ def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
     """
     typed = sys.argv[1:] if argv is None else argv
     program = f"python -m sr_lightning.{name}"
-    with surroundings():
+    with prepared_environment():
         return exit_status(program, lambda: _run(name, task, typed, program))
 
 

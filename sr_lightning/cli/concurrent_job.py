@@ -1,4 +1,4 @@
-"""Jobs of a sweep that run beside each other, in other processes than the command: their share, output and stop.
+"""Jobs of a sweep that run concurrently, in other processes than the command: their share, output and stop.
 
 Joblib's worker processes run several jobs one after the other, and what one leaves behind (W&B's run, random states,
 memory) would reach the next. So each of these jobs gets a process of its own; those of SLURM have one.
@@ -30,8 +30,8 @@ _LOOKS = 1.0  # seconds between two looks for the file that asks the jobs to sto
 
 
 @dataclass
-class Beside:
-    """One job that runs beside others: a block in which it has its share, and stops when it is asked to.
+class ConcurrentJob:
+    """A job that runs concurrently with others: a block in which it has its share, and stops when it is asked to.
 
     Args:
         folder: The sweep's.
@@ -48,8 +48,8 @@ class Beside:
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
-    def of(cls, settings: Any, sweep: Sweep) -> Beside | None:
-        """Of the job that runs now; None where the launcher runs one job after the other.
+    def of(cls, settings: Any, sweep: Sweep) -> ConcurrentJob | None:
+        """The job that runs now; None where the launcher runs one job after the other.
 
         Args:
             settings: The job's `hydra` section.
@@ -65,7 +65,7 @@ class Beside:
         slots = min(jobs, cores() + 1 + int(limit) if int(limit) < 0 else int(limit)) if "joblib" in target else jobs
         return cls(sweep.folder, max(slots, 1), "joblib" in target, sweep.threads)
 
-    def __enter__(self) -> Beside:
+    def __enter__(self) -> ConcurrentJob:
         """Takes a free slot, and looks for the file that asks the jobs to stop."""
         self.slot = self._stack.enter_context(held_slot(self.folder, self.slots))
         ended = threading.Event()

@@ -1,4 +1,4 @@
-"""What every command sets up around itself: environment variables, output that any terminal takes, the user's code."""
+"""What every command sets up first: environment variables, output that any terminal takes, the user's code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sr_lightning.text import tolerate_encodings
 
 
 @contextmanager
-def surroundings() -> Iterator[None]:
+def prepared_environment() -> Iterator[None]:
     """Prepares the process for a command, and takes the folder of the user's code away afterwards."""
     # Errors of composition and of jobs come through as they are, not as text printed by Hydra with status 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
