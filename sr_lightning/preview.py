@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 
@@ -18,40 +17,21 @@ def preview(config: PreviewConfig) -> None:
         config: Checked.
     """
     import numpy as np
-    import torch
-    from PIL import Image, ImageDraw, ImageFont
 
-    from sr_lightning.builders import components as build
-    from sr_lightning.data.degradations.base import to_train_batch
-    from sr_lightning.data.sampling.sampler import BatchRequest
-    from sr_lightning.image.color import to_uint8, write_png
+    from sr_lightning.builders.components import build
+    from sr_lightning.data.samples_page import draw_samples
+    from sr_lightning.image.color import write_png
 
-    data = build.build(config.train.data, "data")
-    n = config.n
+    data = build(config.train.data, "data")
     data.setup("fit")
-    samples = data.samples()
-    gap, text = 6, 18
-    scale = data.scales[-1]
-    side = data.patch_size * scale
-    columns = max(round(math.sqrt(n / 2)), 1)
-    rows = math.ceil(n / columns)
-    page = Image.new("RGB", (columns * (2 * side + 2 * gap) + gap, rows * (side + text + gap) + gap), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=12)
-    for i in range(n):
-        batch = to_train_batch(samples[BatchRequest(range(i, i + 1), scale, i + 1)], data.degrade)
-        lr = to_uint8(batch.lr[0]).repeat_interleave(scale, 1).repeat_interleave(scale, 2)
-        both = torch.cat([lr, to_uint8(batch.hr[0])], dim=2).permute(1, 2, 0)  # (side, 2 · side, 3)
-        x = gap + (i % columns) * (2 * side + 2 * gap)
-        y = gap + (i // columns) * (side + text + gap)
-        draw.text((x, y), f"sample {i}: LR x{scale} | HR", fill="black", font=font)
-        page.paste(Image.fromarray(both.numpy()), (x, y + text))
+    page = draw_samples(data.samples(), config.n, scale=data.scales[-1])
     if config.output is None:
         output = create_folder(Path(config.train.paths.runs, "preview")) / "preview.png"
     else:
         output = config.output
         output.parent.mkdir(parents=True, exist_ok=True)
     write_png(output, np.asarray(page))
-    print(f"{n} training samples, degraded by {data.degrade.describe()}\n{output}")
+    print(f"{config.n} training samples, degraded by {data.degrade.describe()}\n{output}")
 
 
 def main(argv: list[str] | None = None) -> int:
