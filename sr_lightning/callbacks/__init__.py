@@ -1,4 +1,4 @@
-"""Callbacks of training, one file each, and their order."""
+"""Training callbacks, one per file, and their order."""
 
 from sr_lightning.callbacks.checkpoints import Checkpoints
 from sr_lightning.callbacks.elapsed import Elapsed

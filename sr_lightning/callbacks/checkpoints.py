@@ -1,4 +1,4 @@
-"""Saves `last.ckpt` and `best.ckpt` after each validation."""
+"""Saving of `last.ckpt` and `best.ckpt` after each validation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoints(ModelCheckpoint):
-    """Keeps `checkpoints/best.ckpt`, `checkpoints/last.ckpt` and the `last` before, `checkpoints/previous.ckpt`.
+    """Keeps `checkpoints/best.ckpt`, `checkpoints/last.ckpt` and its predecessor, `checkpoints/previous.ckpt`.
 
     Args:
         folder: The run's folder.
-        monitor: Logged value that `best` watches; `step` for the newest.
-        mode: Whether high or low is better.
-        resets_best: When a run is resumed, forget the best so far: it was measured differently.
+        monitor: Logged value that determines `best`; `step` for the newest.
+        mode: Whether a high (`max`) or a low (`min`) value is better.
+        resets_best: Forget the best score when a run is resumed, because it was measured differently.
     """
 
     CHECKPOINT_NAME_LAST = Path(LAST).stem
@@ -44,15 +44,15 @@ class Checkpoints(ModelCheckpoint):
             save_top_k=1,
             auto_insert_metric_name=False,
             enable_version_counter=False,
-            # After validation, not before it: a kill in between would lose the validation.
+            # After validation, not before: a kill in between would lose the validation.
             save_on_train_epoch_end=False,
         )
         self.resets_best = resets_best
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves `last` after every validation; Lightning does so only after the best one.
+        """Saves `last` after every validation; Lightning only does so after a new best.
 
-        A validation before the average of the weights has begun chooses no best: those are other weights.
+        A validation before the weight averaging has begun does not count for the best: it measures other weights.
         """
         if all(callback.has_begun for callback in trainer.callbacks if isinstance(callback, EMA)):  # type: ignore[attr-defined]  # set by a connector
             super().on_validation_end(trainer, pl_module)
@@ -61,20 +61,20 @@ class Checkpoints(ModelCheckpoint):
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Nothing: the last step is saved already, and by now the weights may have been replaced by their average."""
+        """Does nothing: the last step is already saved, and the weights may have been replaced by their average."""
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Forgets the best so far where it was measured on other images; Lightning has restored the data by now."""
+        """Forgets the best score if it was measured on other images; Lightning has already restored the data module."""
         if getattr(trainer.datamodule, "has_other_validation", False):  # type: ignore[attr-defined]  # set by a connector
             log.warning("the validation images are others than the checkpoint's: the best is chosen anew")
             self.resets_best = True
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restores the best so far, also in a folder that was moved: Lightning would forget it there.
+        """Restores the best score even if the folder was moved, in which case Lightning would forget it.
 
-        The checkpoint's own paths are not used: Lightning removes what they name, and whole folders with it.
+        The paths in the checkpoint are not used: Lightning deletes what they point to, including whole folders.
         """
         if self.resets_best:
             return

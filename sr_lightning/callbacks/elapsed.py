@@ -1,4 +1,4 @@
-"""Time that a run has taken, over all its pieces."""
+"""Total time of a run, across interruptions."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import lightning.pytorch as pl
 
 
 class Elapsed(pl.Callback):
-    """Counts the seconds of a run, those before an interruption included up to the checkpoint it resumes from.
+    """Counts the seconds of a run, including those before an interruption up to the checkpoint it resumes from.
 
     Args:
-        started: When this piece of the run started, by `time.perf_counter`.
+        started: Start time of the current part of the run, from `time.perf_counter`.
     """
 
     def __init__(self, *, started: float) -> None:
@@ -21,13 +21,13 @@ class Elapsed(pl.Callback):
 
     @property
     def seconds(self) -> float:
-        """Since the run began, without the time between its pieces."""
+        """Seconds since the run began, without interruptions."""
         return self._before + time.perf_counter() - self._started
 
     def state_dict(self) -> dict[str, Any]:
-        """The seconds so far."""
+        """Returns the seconds so far."""
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Adds those of the pieces before."""
+        """Adds the seconds of earlier parts."""
         self._before = state_dict["seconds"]

@@ -13,18 +13,18 @@ from sr_lightning.errors import UserError
 
 
 class EMA(WeightAveraging):
-    """Averages the weights over the steps; the average is what is validated, tested and exported.
+    """Exponential moving average (EMA) of the weights, which is used for validation, test and export.
 
-    A checkpoint holds both: the average as `state_dict`, the raw weights, from which training continues, as
-    `current_model_state`. The perceptual loss's backbone is no weight of the module and in neither.
+    A checkpoint holds both: the average as `state_dict`, and the raw weights, from which training continues, as
+    `current_model_state`. The perceptual loss's backbone is not part of the module's weights and is in neither.
 
     Args:
-        decay: Of the average before, the share that stays at each update (Polyak and Juditsky 1992).
+        decay: Share of the previous average kept at each update (Polyak and Juditsky 1992).
         every: Steps between updates.
-        start: Steps before the first that counts. Until the first update the average is the current weights.
+        start: Steps before the first one that counts. Until the first update the average equals the current weights.
 
     Raises:
-        UserError: `decay` does not lie between 0 and 1, `every` is below 1, or `start` below 0.
+        UserError: `decay` is not between 0 and 1, `every` is below 1, or `start` below 0.
     """
 
     def __init__(self, *, decay: float = 0.999, every: int = 1, start: int = 0) -> None:
@@ -34,23 +34,23 @@ class EMA(WeightAveraging):
             raise UserError(f"callbacks.ema.every: found {every}, allowed: 1 and more")
         if start < 0:
             raise UserError(f"callbacks.ema.start: found {start}, allowed: 0 and more")
-        # All weights in one call; Lightning's own EMAWeightAveraging calls for each.
+        # Updates all weights in one call; Lightning's EMAWeightAveraging makes one call for each.
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch gives it no types
         super().__init__(multi_avg_fn=average)
         self.every, self.start = every, start
         self._is_swapped = False
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
-        """After which steps the average is moved."""
+        """Returns whether the average is updated after a step."""
         return step_idx is not None and step_idx >= self.start and (step_idx + 1) % self.every == 0
 
     @property
     def has_begun(self) -> bool:
-        """Whether there is an average: until the first update it is the current weights."""
+        """Whether averaging has begun: until the first update, the average equals the current weights."""
         return self._average_model is not None and bool(self._average_model.n_averaged > 0)
 
     def _follow(self, pl_module: pl.LightningModule) -> None:
-        """Before the first update: makes the average equal to the current weights."""
+        """Before the first update, sets the average to the current weights."""
         if self._average_model is None or self.has_begun or self._is_swapped:
             return
         average = itertools.chain(self._average_model.module.parameters(), self._average_model.module.buffers())
@@ -59,13 +59,13 @@ class EMA(WeightAveraging):
             one.data.copy_(other.data)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts the average into the network."""
+        """Swaps the average into the network."""
         self._follow(pl_module)
         super().on_validation_epoch_start(trainer, pl_module)
         self._is_swapped = True
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Puts the raw weights back."""
+        """Swaps the raw weights back."""
         super().on_validation_epoch_end(trainer, pl_module)
         self._is_swapped = False
 
@@ -77,7 +77,7 @@ class EMA(WeightAveraging):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Also in the middle of a validation, when the two have changed places."""
+        """Saves both sets of weights in their proper places, even during a validation, when they are swapped."""
         self._follow(pl_module)
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         if self._is_swapped and "current_model_state" in checkpoint:

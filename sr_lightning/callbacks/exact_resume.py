@@ -1,4 +1,4 @@
-"""State that makes a resumed run bit-identical to one that never stopped."""
+"""State that makes a resumed run bit-identical to an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _KEY, _OLDER_KEY = "exact_resume", "continuation"
 class ExactResume(pl.Callback):
     """Records the position of a run after each optimizer step, and restores it when the run is resumed.
 
-    A checkpoint written at any later moment, in the middle of a validation or after a failure in the next step,
-    holds that position: samples drawn, random states, counts of batches. A validation that was due and has not been
-    done is pending, and `PendingValidation` runs it. The last step is always validated and saved.
+    Any checkpoint written later, during a validation or after a failure in the next step, holds that position: samples
+    drawn, random states, batch counts. A validation that was due but has not been done is pending, and
+    `PendingValidation` runs it. The last step is always validated and saved.
 
-    After a failure that is not the user's mistake the state of the last step is saved. (Running means of a batch norm
-    may have seen the failed step; with several processes nothing is saved, because the others cannot take part.)
+    After a failure that is not a user error, the state of the last step is saved. (Running statistics of batch norm may
+    include the failed step; with several processes nothing is saved, because the others cannot take part.)
 
     Args:
         folder: The run's folder.
@@ -54,18 +54,18 @@ class ExactResume(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        """From here on the weights belong neither to the previous step nor to this one."""
+        """From here on, the weights belong neither to the previous step nor to this one."""
         self._is_stepping = True
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Records the position; between accumulated batches there is none to return to."""
+        """Records the position; between accumulated batches there is no position to return to."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         loop = trainer.fit_loop.epoch_loop
         self._is_stepping = False
-        # Private: the count of batches is the only place where Lightning keeps the step of its logs.
+        # Private API: the batch count is the only place where Lightning keeps the step of its logs.
         self._position = {
             "step": trainer.global_step,
             "batches": loop.batch_progress.total.ready,
@@ -77,7 +77,7 @@ class ExactResume(pl.Callback):
         is_due = isinstance(every, int) and self._position["batches"] % every == 0
         self._is_due = (is_due or trainer.global_step >= trainer.max_steps) and trainer.enable_validation
         if trainer.global_step >= trainer.max_steps:
-            trainer.should_stop = True  # which is when Lightning validates off its interval
+            trainer.should_stop = True  # in which case Lightning validates outside its interval
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restores the random states, so that training draws the same numbers as without the validation."""
@@ -88,7 +88,7 @@ class ExactResume(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Adds the position, and how much has been logged: what comes after it is not of this checkpoint."""
+        """Adds the position and the number of logged rows; later rows do not belong to this checkpoint."""
         checkpoint[LOGGED_ROWS] = self._count_rows()
         if self._position is None:
             return
@@ -99,7 +99,7 @@ class ExactResume(pl.Callback):
             data["k"] = self._position["k"]
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Saves the last step, where its state is still complete."""
+        """Saves the last step if its state is still complete."""
         position = self._position
         if position is None or position["step"] != trainer.global_step or self._is_stepping:
             return
@@ -110,16 +110,16 @@ class ExactResume(pl.Callback):
         try:
             self._save_last_step(trainer, position)
         except TrainingFailedError:
-            return  # it is not finite
+            return  # the state is not finite
         except Exception as error:
             log.warning("the state after step %d could not be saved: %s", trainer.global_step, error)
         else:
             log.warning("the state after step %d is saved in %s", trainer.global_step, self.checkpoint)
 
     def _save_last_step(self, trainer: pl.Trainer, position: dict[str, Any]) -> None:
-        with dead_workers_ignored():  # one that has just died may be what ended the training
+        with dead_workers_ignored():  # a worker that has just died may be what ended the training
             if trainer.fit_loop.epoch_loop.batch_progress.total.completed < position["batches"]:
-                # The failure came before the values of the step were logged; Lightning has no public way to do it.
+                # The failure came before the values of the step were logged; Lightning has no public API for that.
                 trainer._logger_connector.on_batch_end()
                 trainer._logger_connector.update_train_step_metrics()
             trainer.save_checkpoint(self.checkpoint)
@@ -129,7 +129,7 @@ class ExactResume(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Restores the counts, so that Lightning restarts in one way, from wherever the checkpoint was written."""
+        """Restores the counts, so that Lightning restarts the same way wherever the checkpoint was written."""
         saved = checkpoint.get(_KEY) or checkpoint.get(_OLDER_KEY)
         if saved is None:
             return
@@ -137,7 +137,7 @@ class ExactResume(pl.Callback):
         self._is_pending, self._is_restored = saved["validate"], True
         self._is_due = self._is_pending
         self._validated = None if self._is_pending else saved["step"]
-        # Lightning's own layout of a checkpoint: it has no public way to say where a loop restarts.
+        # Lightning's own checkpoint layout: there is no public API to set where a loop restarts.
         loops, batches = checkpoint["loops"]["fit_loop"], saved["batches"]
         done = {"ready": batches, "started": batches, "processed": batches, "completed": batches - 1}
         loops["epoch_loop.batch_progress"].update(total=dict(done), current=dict(done), is_last_batch=False)
@@ -147,13 +147,13 @@ class ExactResume(pl.Callback):
         loops.pop("epoch_loop.val_loop.batch_progress", None)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Lightning would leave at once after the last step, pending validation or not; the schedule is built."""
+        """Raises `max_steps` for a pending validation, since Lightning would exit at once after the last step."""
         self._max_steps = trainer.max_steps
         if self._is_pending and self._position is not None:
             trainer.fit_loop.epoch_loop.max_steps = max(self._max_steps, self._position["step"] + 1)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Restores the random states after everything that draws numbers during set-up."""
+        """Restores the random states after everything that draws random numbers during set-up."""
         if self._is_restored and self._position is not None:
             _set_random_state(self._position["random"])
 
@@ -162,36 +162,36 @@ class ExactResume(pl.Callback):
         if not self._is_pending:
             return
         self._is_pending = False
-        # Private, as Lightning's training loop does it: `trainer.validate` cannot be called within `fit`.
+        # Private API, used as in Lightning's training loop: `trainer.validate` cannot be called within `fit`.
         loop, connector = trainer.fit_loop.epoch_loop, trainer._logger_connector
         first = connector._first_loop_iter
         loop.val_loop.restarting = False
         trainer.validating = True
-        loop.val_loop.run()  # as the training loop calls it
+        loop.val_loop.run()  # as in Lightning's training loop
         trainer.training = True
         connector._first_loop_iter = first
         loop.max_steps = self._max_steps
 
 
 class PendingValidation(pl.Callback):
-    """Runs a pending validation when training starts; see `in_order` for why it is a callback of its own.
+    """Runs a pending validation when training starts; see `in_order` for why this is a separate callback.
 
     Args:
-        exact_resume: Knows whether one is pending.
+        exact_resume: Callback that knows whether a validation is pending.
     """
 
     def __init__(self, exact_resume: ExactResume) -> None:
         self._exact_resume = exact_resume
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Before the next batch is fetched."""
+        """Validates before the next batch is fetched."""
         self._exact_resume.validate_if_pending(trainer)
 
 
 def _random_state() -> dict[str, Any]:
-    """States of every random generator that a network may use, as plain data. All ranks draw alike, so one serves all.
+    """Returns the states of all random generators as plain data. All ranks draw alike, so one state serves all.
 
-    `torch.cuda.is_available()` would look for the driver each time, under Lightning: half a millisecond of every step.
+    `torch.cuda.is_available()` would look for the driver on every call under Lightning: half a millisecond per step.
     """
     name, keys, *rest = np.random.get_state(legacy=True)
     state = {

@@ -1,4 +1,4 @@
-"""Norm of the gradient, before it is clipped."""
+"""Logging of the gradient norm before clipping."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from sr_lightning.callbacks.logged_steps import is_logged
 
 
 class GradientNorm(pl.Callback):
-    """Logs `train/grad_norm`, the 2-norm of the network's whole gradient, at the steps that are logged."""
+    """Logs `train/grad_norm`, the 2-norm of the network's full gradient, at logged steps."""
 
-    def __init__(self) -> None:  # the check of the config reads from it that there are no arguments
+    def __init__(self) -> None:  # the config check reads from it that there are no arguments
         super().__init__()
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Here gradients are complete and unscaled; a discriminator's optimizer is not the first."""
+        """Logs the norm here, where gradients are complete and unscaled; skips a discriminator's optimizer."""
         if optimizer is not trainer.optimizers[0] or not is_logged(trainer, trainer.global_step + 1):
             return
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]

@@ -1,4 +1,4 @@
-"""Stops training at the first NaN or infinity, before it is saved."""
+"""Stopping of a training at the first NaN or infinity, before it is saved."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _WAYS_OUT = "Usual ways out: a lower optimizer.lr, trainer.gradient_clip_val=0.5
 
 
 class NonFiniteGuard(pl.Callback):
-    """Raises when a loss term, a gradient or a validated image becomes NaN or infinite; what was saved stays.
+    """Raises if a loss term, a gradient or a validation output becomes NaN or infinite; saved checkpoints are kept.
 
-    On a GPU losses and gradients are checked every `every` steps and before each validation and save, so that no step
-    waits for the device.
+    On a GPU, losses and gradients are checked every `every` steps and before each validation and save, so that not
+    every step has to synchronise with the device.
 
     Args:
-        every: Steps between checks on a GPU; on the CPU every step is checked.
+        every: Steps between checks on a GPU; on a CPU every step is checked.
 
     Raises:
         UserError: `every` is not positive.
@@ -33,21 +33,21 @@ class NonFiniteGuard(pl.Callback):
             raise UserError(f"callbacks.non_finite.every: found {every}, allowed: 1 and more steps")
         self.every = every
         self._bad: dict[str, Tensor | bool] = {}
-        """Noted since the last check: name -> whether the value was not finite."""
+        """Findings since the last check: name -> whether the value was not finite."""
         self._loss_is_bad: Tensor | bool = False
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Notes the loss: where it is not finite, its terms say more than the gradient."""
+        """Notes whether the loss is finite: if not, its terms are more informative than the gradient."""
         self._loss_is_bad = _is_bad(loss.detach())
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Notes the gradient, which may not be finite though the loss is; the fp16 scaler skips such steps itself."""
+        """Notes a non-finite gradient, which may come with a finite loss; the fp16 scaler skips such steps itself."""
         if getattr(trainer.precision_plugin, "scaler", None) is not None:
             return
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        if self._loss_is_bad is True:  # reported after the step: until then no optimizer sees these gradients
+        if self._loss_is_bad is True:  # reported after the step: until then, no optimizer may see these gradients
             optimizer.zero_grad(set_to_none=True)
         elif gradients:
             bad = _is_bad(torch.nn.utils.get_total_norm(gradients))
@@ -61,12 +61,12 @@ class NonFiniteGuard(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Notes which terms are not finite."""
+        """Notes which loss terms are not finite."""
         terms: dict[str, Tensor] = {"total": outputs["loss"].detach(), **outputs["terms"]}
         self._note(trainer, {name: _is_bad(term) for name, term in terms.items()})
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Checks before validating and saving."""
+        """Checks before validation and saving."""
         self._check(trainer)
 
     def on_validation_batch_end(
@@ -78,7 +78,7 @@ class NonFiniteGuard(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Checks the image itself: rounded to 8 bit it holds no NaN, so PSNR would not show it."""
+        """Checks the output image: rounded to 8 bits it holds no NaN, so PSNR would not reveal it."""
         if isinstance(outputs, Tensor) and not bool(torch.isfinite(outputs).all()):
             self._bad[f"image {batch.name} of {batch.set} at x{batch.scale}"] = True
             self._check(trainer)
@@ -115,5 +115,5 @@ class NonFiniteGuard(pl.Callback):
 
 
 def _is_bad(value: Tensor) -> Tensor | bool:
-    """Whether a scalar is not finite: known at once on the CPU, where a further tensor would take longer."""
+    """Returns whether a scalar is not finite: evaluated at once on a CPU, where another tensor op would take longer."""
     return not math.isfinite(value) if value.device.type == "cpu" else ~torch.isfinite(value)

@@ -1,4 +1,4 @@
-"""Order in which the hooks of the callbacks run."""
+"""Execution order of the callbacks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import lightning.pytorch as pl
 from sr_lightning.callbacks.exact_resume import ExactResume, PendingValidation
 from sr_lightning.callbacks.safe_stop import SafeStop
 
-# The places, in order, each with its reason. Lightning runs callbacks in the order of its list, except that it moves
-# subclasses of `Checkpoint` to the end, which suits us: they save what all others have noted.
+# Positions in order, each with its reason. Lightning runs callbacks in list order, except that it moves subclasses of
+# `Checkpoint` to the end, which suits us: they save what all others have recorded.
 _PLACES: tuple[tuple[type[pl.Callback] | None, str], ...] = (
     (None, "everything else: averages, checks and logs of a step belong to it, so they come before it is noted"),
     (ExactResume, "notes where the run stands once all others are done with the step"),
@@ -20,7 +20,7 @@ _PLACES: tuple[tuple[type[pl.Callback] | None, str], ...] = (
 
 
 def in_order(callbacks: Sequence[pl.Callback]) -> list[pl.Callback]:
-    """The callbacks sorted by their places; those of one place stay in the order given."""
+    """Sorts the callbacks by position; those of the same position keep their order."""
     kinds = [kind for kind, _ in _PLACES]
 
     def place(callback: pl.Callback) -> int:

@@ -1,4 +1,4 @@
-"""Pace of a training: steps per second, and the time that is left, over a window that grows with the run."""
+"""Training speed: steps per second and remaining time, over a window that grows with the run."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import time
 from collections import deque
 from datetime import timedelta
 
-_SHORTEST = 60.0  # seconds; below that one pause of a busy machine would count for too much
-_SPACING = 2.0  # seconds between two marks
+_SHORTEST = 60.0  # seconds; with a shorter window, one pause of a busy machine would weigh too much
+_SPACING = 2.0  # seconds between marks
 
 
 class Pace:
-    """Measures over the later half of what has passed: a pause cannot halve or double it, a change is followed.
+    """Speed over the later half of the elapsed time: robust to single pauses, yet able to follow changes.
 
-    Validations and other pauses are part of the time, and so of what is left.
+    Validations and other pauses count as elapsed time, and thus affect the remaining time.
 
     Args:
-        step: Where the run begins, or is resumed.
-        now: The clock, in seconds; None: of this moment.
+        step: Step at which the run starts or is resumed.
+        now: Clock time in seconds; None for the current time.
     """
 
     def __init__(self, step: int, now: float | None = None) -> None:
@@ -26,7 +26,7 @@ class Pace:
         self._last = self._marks[0]
 
     def note(self, step: int, now: float | None = None) -> None:
-        """Notes the step that has been reached."""
+        """Records the current step."""
         now = time.monotonic() if now is None else now
         self._last = (now, step)
         if now - self._marks[-1][0] >= _SPACING:
@@ -37,22 +37,22 @@ class Pace:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the beginning."""
+        """Seconds since the start."""
         return self._last[0] - self._began
 
     @property
     def rate(self) -> float:
-        """Steps per second; 0 before the first."""
+        """Steps per second; 0 before the first step."""
         (before, begun), (now, step) = self._marks[0], self._last
         return (step - begun) / (now - before) if now > before else 0.0
 
     def left(self, total: int) -> float | None:
-        """Seconds until a step; None where nothing can be told."""
+        """Returns the seconds until a step; None if unknown."""
         return (total - self._last[1]) / self.rate if self.rate > 0 else None
 
 
 def clock(seconds: float | None) -> str:
-    """`4:05`, `1:04:05`, `2 days, 1:04:05`; `?` for None."""
+    """Formats a duration: `4:05`, `1:04:05`, `2 days, 1:04:05`; `?` for None."""
     if seconds is None:
         return "?"
     text = str(timedelta(seconds=round(seconds)))

@@ -1,4 +1,4 @@
-"""Saves comparison sheets of the first images of each set, and shows them to the loggers."""
+"""Comparison sheets of the first images of each set, saved and sent to the loggers."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from sr_lightning.evaluation.sheet import Pixels, cropped_panels, sheet
 from sr_lightning.image.color import write_png
 from sr_lightning.loggers.records import log_sheet
 
-_LONGEST = 40  # characters of up to four bytes; a file system takes 255 bytes
+_LONGEST = 40  # characters, of up to four bytes each; file systems allow 255 bytes
 
 
 class Pictures(pl.Callback):
-    """Saves a sheet for the first images of each set at each validation, and for all at the final test.
+    """Saves comparison sheets for the first images of each set, at each validation and at the final test.
 
-    Sheets lie in `samples/` and go to W&B and TensorBoard, those of one image under one key; W&B shows the test images
-    as a table instead, for which `panels` are kept.
+    Sheets are saved in `samples/` and logged to W&B and TensorBoard under one key per image. For W&B, test images are
+    shown as a table instead, for which `panels` are kept.
 
     Args:
         folder: The run's folder.
-        n_validation: Images of each set and scale shown at a validation.
-        n_test: Images of each set and scale shown at the test.
+        n_validation: Images per set and scale shown at a validation.
+        n_test: Images per set and scale shown at the test.
         zoom: Side of the zoomed crop in HR pixels.
     """
 
@@ -39,14 +39,14 @@ class Pictures(pl.Callback):
         self.zoom = zoom
         self._seen: dict[tuple[str, int], int] = {}
         self.panels: dict[tuple[str, int, int], dict[str, Pixels]] = {}
-        """Set, scale and number of a test image -> crops of its versions, named as `PANELS`; empty without W&B."""
+        """Set, scale and index of a test image -> crops of its versions, named as in `PANELS`; empty without W&B."""
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Counts from zero."""
+        """Resets the image counts."""
         self._seen = {}
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Counts from zero."""
+        """Resets the image counts."""
         self._seen = {}
 
     def on_validation_batch_end(
@@ -71,7 +71,7 @@ class Pictures(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Shows the test images."""
+        """Shows the first test images of each set."""
         shown = self._show(trainer, outputs, batch, self.n_test, "test")
         if (
             shown
@@ -81,7 +81,7 @@ class Pictures(pl.Callback):
             self.panels[batch.set, batch.scale, batch.key] = cropped_panels(outputs, batch)
 
     def _show(self, trainer: pl.Trainer, sr: Tensor, batch: EvalBatch | NoImage, limit: int, when: str) -> bool:
-        """Whether the image was among those that are shown."""
+        """Shows an image if it is among the first of its set; returns whether it was shown."""
         if isinstance(batch, NoImage):
             return False
         key = (batch.set, batch.scale)
@@ -99,11 +99,11 @@ class Pictures(pl.Callback):
 
 
 def safe_stem(name: str, number: int) -> str:
-    """An image's name without its suffix, as a name that any file system, page and shell accepts.
+    """Returns an image's name without its suffix, made safe for file systems, pages and shells.
 
     Args:
-        name: The file's.
-        number: Of the image among those shown; follows where the name has to be changed, so that no two become one.
+        name: File name of the image.
+        number: Index of the image among those shown; appended if the name has to be changed, to keep names unique.
     """
     stem = Path(name).stem
     safe = re.sub(r"[^\w (),+=@-]|^-", "_", stem.replace(".", "_"))[:_LONGEST]

@@ -1,4 +1,4 @@
-"""Progress of a training: a line that is drawn anew in a terminal, lines from time to time in a log file."""
+"""Training progress: a live line in a terminal, periodic lines in a log file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from sr_lightning.text import LOG_ONLY
 
 log = logging.getLogger(__name__)
 
-_EVERY_SECONDS = 0.5  # reading the loss waits for the device, so it is not read at every step
-_LINE_SECONDS = 30.0  # between lines where there is no terminal
+_EVERY_SECONDS = 0.5  # reading the loss synchronises with the device, so it is not read at every step
+_LINE_SECONDS = 30.0  # between lines when there is no terminal
 _SHORTEST_BAR = 10  # cells
 
 
 class Progress(ProgressBar):
-    """Steps, their pace, the time that has passed and is left, and PSNR; one line for each validation.
+    """Shows steps, speed, elapsed and remaining time, and PSNR; prints one line per validation.
 
-    In a terminal the line is drawn anew. Without one a line is printed every half a minute.
+    In a terminal the line is updated in place; otherwise a line is printed every 30 seconds.
     """
 
     def __init__(self) -> None:
@@ -41,24 +41,24 @@ class Progress(ProgressBar):
         self._best: float | None = None
         self._bicubic: float | None = None
         self._parts: list[Tensor] = []
-        """Losses of the batches that the current step has accumulated, each divided by their number."""
+        """Losses of the batches accumulated in the current step, each divided by their number."""
         self._losses: list[Tensor] = []
-        """Those of the last step."""
+        """Losses of the last step."""
 
     def disable(self) -> None:
         """Called by Lightning on all ranks but the first."""
         self._enabled = False
 
     def enable(self) -> None:
-        """The opposite."""
+        """Reverses `disable`."""
         self._enabled = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts the clock, and draws the line in a terminal."""
+        """Starts the clock, and shows the line in a terminal."""
         self._pace = Pace(trainer.global_step)
         self._shown_at = time.monotonic()
         kept = next((c for c in trainer.checkpoint_callbacks if getattr(c, "monitor", "") == "val/psnr_y"), None)
-        score = getattr(kept, "best_model_score", None)  # of a run that is resumed
+        score = getattr(kept, "best_model_score", None)  # for a resumed run
         self._best = None if score is None else float(score)
         if not self._enabled or not self._console.is_terminal:
             return
@@ -67,7 +67,7 @@ class Progress(ProgressBar):
             TextColumn("{task.description}"),
             console=self._console,
             expand=True,
-            auto_refresh=False,  # ten times a second, in a thread that the training would wait for
+            auto_refresh=False,  # would refresh ten times a second, in a thread that the training waits for
         )
         self._bar.add_task("", total=trainer.max_steps, completed=trainer.global_step)
         self._bar.start()
@@ -93,7 +93,7 @@ class Progress(ProgressBar):
             self._show(trainer)
 
     def _show(self, trainer: pl.Trainer) -> None:
-        """Draws or prints where the run stands."""
+        """Draws or prints the current progress."""
         self._shown_at = time.monotonic()
         self._pace.note(trainer.global_step)
         if self._bar is None:
@@ -103,7 +103,7 @@ class Progress(ProgressBar):
         self._bar.update(self._bar.task_ids[0], completed=trainer.global_step, description=text, refresh=True)
 
     def _facts(self, trainer: pl.Trainer) -> list[str]:
-        """What is told, the most important first."""
+        """Returns the items to show, most important first."""
         pace = self._pace
         facts = [
             f"step {trainer.global_step}/{trainer.max_steps}",
@@ -115,15 +115,15 @@ class Progress(ProgressBar):
         return [*facts, f"{pace.rate:.{0 if pace.rate >= 100 else 2}f} steps/s", f"loss {self._loss():.4f}"]
 
     def _loss(self) -> float:
-        """Of the last step; reading it waits for the device."""
+        """Returns the loss of the last step, which synchronises with the device."""
         return float(torch.stack(self._losses).sum()) if self._losses else float("nan")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Prints the validation's figures above the line, and writes them into the log."""
+        """Prints the validation's figures above the line, and writes them to the log."""
         if not self._enabled or trainer.sanity_checking or "val/psnr_y" not in trainer.callback_metrics:
             return
         psnr, gain = (float(trainer.callback_metrics[name]) for name in ("val/psnr_y", "val/gain"))
-        # Bicubic does not change. The difference of two float32, 31.4735 for one, did, in its last digit.
+        # Bicubic does not change, but the difference of two float32, such as 31.4735, did in its last digit.
         self._bicubic = psnr - gain if self._bicubic is None else self._bicubic
         self._psnr = psnr
         self._best = psnr if self._best is None else max(self._best, psnr)
@@ -151,7 +151,7 @@ class Progress(ProgressBar):
 
 
 def _fitting(facts: list[str], width: int) -> str:
-    """As many facts, from the first on, as go into one line."""
+    """Joins as many of the first items as fit into one line."""
     while len(facts) > 1 and len("  ".join(facts)) > width:
         facts = facts[:-1]
     return "  ".join(facts)

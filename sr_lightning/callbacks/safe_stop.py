@@ -1,4 +1,4 @@
-"""Saves the state at the current step when SIGINT, SIGTERM or SIGUSR1 arrives, then stops."""
+"""Safe stop: on SIGINT, SIGTERM or SIGUSR1, the state at the current step is saved and training ends."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class SafeStop(pl.Callback):
-    """Finishes the optimizer step, saves `checkpoints/last.ckpt` and stops; a second SIGINT ends at once.
+    """Finishes the optimizer step, saves `checkpoints/last.ckpt` and stops; a second SIGINT ends immediately.
 
-    Each signal is answered at once with a line on stderr.
+    Each signal is acknowledged immediately with a line on stderr.
 
-    A validation is not waited for: the resumed run does it first. The caller finds the signal in `stopped_by` and
+    A running validation is abandoned: the resumed run starts with it. The caller finds the signal in `stopped_by` and
     turns it into the exit status.
 
     Args:
@@ -38,7 +38,7 @@ class SafeStop(pl.Callback):
         self._before: dict[int, Any] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Remembers the handlers; Lightning sets its own after this, and restores these before `teardown`."""
+        """Stores the current handlers; Lightning sets its own after this, and restores these before `teardown`."""
         self._before = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -50,7 +50,7 @@ class SafeStop(pl.Callback):
             signal.signal(number, self._note)
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Everything is saved by now, so the run may end at once; Lightning would ignore the signal."""
+        """Lets the run end at once, as everything is saved by now; Lightning would ignore the signal."""
         for number in _SIGNALS:
             signal.signal(number, _leave)
 
@@ -63,9 +63,9 @@ class SafeStop(pl.Callback):
         self._flag = number
 
     def _say(self, text: str) -> None:
-        """Without Python's buffers, which the signal may have come in the middle of."""
+        """Writes without Python's buffers, since the signal may have interrupted a write to them."""
         if self._speaks:
-            with contextlib.suppress(OSError, ValueError):  # stderr is closed, or no file
+            with contextlib.suppress(OSError, ValueError):  # stderr is closed or not a file
                 start = "\r\x1b[K" if sys.stderr.isatty() else ""  # over the progress bar
                 os.write(sys.stderr.fileno(), f"{start}{text}\n".encode())
 
@@ -77,15 +77,15 @@ class SafeStop(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Stops through the loop's own exit, which first logs the values of this step."""
+        """Stops through the loop's regular exit, which first logs the values of this step."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
-            return  # in the middle of an optimizer step there is no state to return to
+            return  # within an optimizer step there is no state to return to
         if self._is_asked(trainer):
             trainer.should_stop = True
-            trainer.limit_val_batches = 0  # validation may be due at this very step and take long
+            trainer.limit_val_batches = 0  # a long validation may be due at this very step
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Saves once the step has been logged: a checkpoint knows how much was logged before it."""
+        """Saves after the step has been logged: a checkpoint records how much was logged before it."""
         if self.stopped_by is not None:
             trainer.save_checkpoint(self.checkpoint)
 
@@ -98,13 +98,13 @@ class SafeStop(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Leaves the validation between two images, without figures, which would be of a part only."""
+        """Leaves the validation between two images, without figures, which would cover only part of the images."""
         if self._is_asked(trainer):
             trainer.save_checkpoint(self.checkpoint)
             raise InterruptedRun(self.stopped_by or signal.SIGTERM)
 
     def _is_asked(self, trainer: pl.Trainer) -> bool:
-        """All ranks agree, so that none waits for one that has stopped."""
+        """Returns whether any rank was asked to stop, so that no rank waits for one that has stopped."""
         noted = self._flag is not None
         if trainer.world_size > 1:
             noted = trainer.strategy.reduce_boolean_decision(noted, all=False)
@@ -113,11 +113,11 @@ class SafeStop(pl.Callback):
         return noted
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """A signal to the whole process group ends the loader's workers too, and then looks like a failure."""
+        """Restores the cause: a signal to the process group also kills the loader's workers, as if they had failed."""
         self.stopped_by = self.stopped_by or self._flag
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Restores the handlers; a signal that came after the last step has not been answered yet."""
+        """Restores the handlers; a signal after the last step has not been handled yet."""
         self.stopped_by = self.stopped_by or self._flag
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -129,8 +129,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def _leave_now() -> None:
-    """Ends the process at once: Lightning would begin to tidy up, and end with status 1."""
+    """Ends the process immediately: Lightning would start to clean up, and exit with status 1."""
     if sys.stderr.isatty():
-        sys.stderr.write("\x1b[?25h\n")  # shows the cursor, which a progress bar hides
+        sys.stderr.write("\x1b[?25h\n")  # shows the cursor again, which a progress bar hides
         sys.stderr.flush()
     os._exit(128 + signal.SIGINT)

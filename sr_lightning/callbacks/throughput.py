@@ -14,7 +14,7 @@ from sr_lightning.callbacks.logged_steps import is_logged
 class Throughput(pl.Callback):
     """Logs `time/data_wait` (share of the time spent waiting for data), `time/samples_per_s` and `lr`.
 
-    The figures are means since the last time they were logged, validation left out.
+    Values are means since they were last logged, excluding validation.
     """
 
     def __init__(self) -> None:
@@ -29,17 +29,17 @@ class Throughput(pl.Callback):
         self._reset(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stops the clock."""
+        """Pauses the clock."""
         self._pause_began = time.perf_counter()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Starts it again."""
+        """Resumes the clock."""
         self._paused += time.perf_counter() - self._pause_began
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        """Notes the learning rate that the step uses: when the batch has ended, the schedule has moved on."""
+        """Records the learning rate used by the step: by the end of the batch, the scheduler has advanced."""
         if optimizer is trainer.optimizers[0]:
             self._rate = optimizer.param_groups[0]["lr"]
 
@@ -51,7 +51,7 @@ class Throughput(pl.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Logs when the loss is logged."""
+        """Logs at the same steps as the loss."""
         self._samples += len(batch.lr) * trainer.world_size
         is_step = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if not (is_step and is_logged(trainer, trainer.global_step)):
@@ -72,5 +72,5 @@ class Throughput(pl.Callback):
 
 
 def _waited(trainer: pl.Trainer) -> float:
-    """Seconds that training has waited for the loader, where the loader counts them."""
+    """Returns the seconds that training has waited for the loader, if the loader counts them."""
     return float(getattr(trainer.train_dataloader, "waited", 0.0))

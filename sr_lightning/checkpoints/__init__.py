@@ -1,1 +1,1 @@
-"""Weights and training states in files: reading, matching to networks, integrity, third-party formats."""
+"""Files of weights and training states: reading, matching to networks, integrity, third-party formats."""

@@ -1,9 +1,9 @@
-"""Checksum trailer that detects truncated or altered checkpoints, and the choice of the newest intact one.
+"""Checksum trailer that detects truncated or altered checkpoints, and selection of the newest intact one.
 
 `torch.load` verifies none of the CRC-32 checksums in its zip archive, so altered tensors load without an error. The
-trailer behind the archive holds a SHA-256 of everything between the records, which includes their CRC-32 checksums:
-these are compared too, so a single changed bit is found. torch computes the CRC-32 anyway, so the trailer costs next
-to nothing. It is part of the file, so no kill can separate the two. Zip readers, `torch.load` among them, ignore it.
+trailer after the archive holds a SHA-256 of everything between the records, including their CRC-32 checksums, which are
+verified too, so that even a single flipped bit is detected. As torch computes the CRC-32 anyway, the trailer costs next
+to nothing. It is part of the file, so a kill cannot separate the two. Zip readers, including `torch.load`, ignore it.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from sr_lightning.errors import UserError
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 HAS_TRAILER = "sr_lightning_sealed"
-"""Key inside the checkpoint that says it was written with a trailer, so that a lost trailer is noticed."""
+"""Key inside the checkpoint that marks it as written with a trailer, so that a lost trailer is noticed."""
 LOGGED_ROWS = "logged_rows"
-"""Key inside the checkpoint of the rows in `metrics.csv` when it was written."""
+"""Key inside the checkpoint for the number of rows in `metrics.csv` when it was written."""
 _MARK = b" sealed by sr_lightning\n"
 _TAIL = 8 + 64 + len(_MARK)  # length of the facts, digest, mark
 _LONGEST = 60_000  # readers look for the zip's end in the last 64 KiB
 
 
 class DamagedError(UserError):
-    """The file is truncated or altered; `reason` says how."""
+    """The file is truncated or altered; `reason` explains how."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: is damaged: {reason}")
@@ -45,16 +45,16 @@ class Trailer:
 
     step: int
     config: dict[str, Any] | None
-    """The resolved config; None where it was too long or there was none."""
+    """The resolved config; None if it was too long or there was none."""
     logged_rows: int | None = None
-    """Rows in `metrics.csv` when it was written; None in checkpoints of early versions."""
+    """Number of rows in `metrics.csv` when the file was written; None in checkpoints of early versions."""
 
 
 def write_trailer(file: BinaryIO, trailer: Trailer) -> None:
     """Appends the trailer to a finished zip file.
 
     Args:
-        file: Open for reading and writing.
+        file: The file, open for reading and writing.
         trailer: The facts to store.
     """
     facts = json.dumps(asdict(trailer), default=repr).encode()
@@ -65,7 +65,7 @@ def write_trailer(file: BinaryIO, trailer: Trailer) -> None:
     file.flush()
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         digest = _digest(content, len(content), _records(file, content))
-    file.seek(0, 2)  # the zip's reader has moved it
+    file.seek(0, 2)  # the zip reader has moved the position
     file.write(digest + _MARK)
 
 
@@ -73,11 +73,11 @@ def read_trailer(path: Path) -> Trailer | None:
     """Verifies a file against its trailer.
 
     Returns:
-        The facts; None where the file never had a trailer (another program's, or one of an early version).
+        The facts; None if the file never had a trailer (another program's file, or one of an early version).
 
     Raises:
         DamagedError: The file is truncated or altered.
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         if file.seek(0, 2) == 0:
@@ -91,7 +91,7 @@ def read_trailer(path: Path) -> Trailer | None:
 
 
 def _checked(path: Path, file: BinaryIO, content: mmap.mmap) -> Trailer:
-    end = len(content) - _TAIL + 8  # of what the digest covers
+    end = len(content) - _TAIL + 8  # end of what the digest covers
     try:
         records = _records(file, content)
         if _digest(content, end, records) != content[end : end + 64]:
@@ -118,7 +118,7 @@ Record = tuple[str, int, int, int]
 
 
 def _records(file: BinaryIO, content: mmap.mmap) -> list[Record]:
-    """Name, start, stop and CRC-32 of each record in the zip, in their order in the file."""
+    """Returns name, start, stop and CRC-32 of each zip record, in file order."""
     with zipfile.ZipFile(file) as archive:
         entries = archive.infolist()
     records = []
@@ -130,7 +130,7 @@ def _records(file: BinaryIO, content: mmap.mmap) -> list[Record]:
 
 
 def _digest(content: mmap.mmap, end: int, records: Sequence[Record]) -> bytes:
-    """SHA-256 of everything before `end` that is outside the records, in hexadecimal."""
+    """Returns the SHA-256 of everything before `end` outside the records, in hexadecimal."""
     digest, at = hashlib.sha256(), 0
     for _, start, stop, _ in records:
         digest.update(content[at:start])
@@ -144,13 +144,13 @@ def _digest(content: mmap.mmap, end: int, records: Sequence[Record]) -> bytes:
 
 @dataclass(frozen=True)
 class Resumable:
-    """The checkpoints from which a run could continue."""
+    """The checkpoints from which a run can be resumed."""
 
     newest: Path | None
-    """The intact one of the highest step; modification times do not count."""
+    """The intact checkpoint with the highest step; modification times do not count."""
     trailer: Trailer | None
     damaged: dict[Path, str]
-    """The damaged ones, each with the reason."""
+    """The damaged checkpoints, with the reasons."""
 
 
 def find_resumable(folder: Path) -> Resumable:
@@ -180,16 +180,16 @@ def find_resumable(folder: Path) -> Resumable:
 def tidy(folder: Path, *, damaged: Sequence[Path] = (), after: int | None = None) -> list[str]:
     """Prepares a run's folder for writing; the caller holds its lock.
 
-    Removes partial files that a kill left, and renames checkpoints that are damaged or later than the step from which
-    the run continues: neither must become `previous.ckpt`.
+    Removes partial files left by a kill, and renames checkpoints that are damaged or later than the step from which the
+    run resumes, as neither must become `previous.ckpt`.
 
     Args:
         folder: The run's folder.
-        damaged: Checkpoints found damaged.
-        after: The step; None where no checkpoint can be later.
+        damaged: Checkpoints found to be damaged.
+        after: The step from which the run resumes; None if no checkpoint can be later.
 
     Returns:
-        What was done, one message each.
+        One message per action taken.
     """
     checkpoints = [folder / "checkpoints" / f"{name}.part" for name in (LAST, PREVIOUS, "best.ckpt")]
     parts = [*checkpoints, folder / "metrics.csv.part", folder / "results.json.part"]

@@ -15,16 +15,16 @@ from sr_lightning.checkpoints.plain_data import read_checkpoint
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
-    """Writes a part file with a checksum trailer, flushes it and renames it; reads intact files of plain data only.
+    """Writes a part file with a checksum trailer, flushes and renames it; reads only intact files of plain data.
 
-    Lightning stages in `$TMPDIR`, so its save is not atomic when that is another file system, and it leaves
+    Lightning stages files in `$TMPDIR`, so its save is not atomic if that is on another file system, and it leaves
     `weights_only` to an environment variable. The former `last.ckpt` becomes `previous.ckpt`.
     """
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Replaces the file atomically; no part file is left, also where this raises."""
+        """Replaces the file atomically; no part file is left behind, even if this raises."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + ".part")
@@ -39,7 +39,8 @@ class SafeCheckpointIO(TorchCheckpointIO):
             if path.name == LAST and path.is_file():
                 _second_name(path, link)
                 os.replace(link, path.with_name(PREVIOUS))
-                # Where a kill came here before, the two are one file, and renaming one to itself leaves both names.
+                # If a kill happened at this point before, both are the same file, and renaming one to itself keeps both
+                # names.
                 link.unlink(missing_ok=True)
             os.replace(part, path)
         except BaseException:
@@ -48,7 +49,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
             raise
         folder = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(folder)  # else the rename itself may not survive a power loss
+            os.fsync(folder)  # otherwise the rename itself may not survive a power loss
         finally:
             os.close(folder)
 
@@ -63,7 +64,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
 
 def _second_name(path: Path, link: Path) -> None:
-    """A second name for the file, so that it outlives its replacement; a copy where there are no hard links."""
+    """Gives the file a second name, so that it outlives its replacement; copies it if hard links are unavailable."""
     link.unlink(missing_ok=True)
     try:
         os.link(path, link)

@@ -1,4 +1,4 @@
-"""Matching of state dicts to networks: wrappers' prefixes, published names, shapes and settings."""
+"""Matching of state dicts to networks: wrapper prefixes, published names, shapes and settings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from sr_lightning.models.base import SRNetwork
 from sr_lightning.models.conversion import Official
 from sr_lightning.text import enumerated
 
-# Prefixes of a network's names: our module's, and those of others' modules and wrappers.
+# Prefixes of a network's names in our module, and in other projects' modules and wrappers.
 _PREFIXES = ("net.", "net_g.", "generator.", "model.", "module.", "_orig_mod.")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of difference between weights and a network."""
+    """One kind of mismatch between weights and a network."""
 
     what: str
     names: list[str]
@@ -30,10 +30,10 @@ class Finding:
 
 
 def without_prefixes(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
-    """Yields a state dict, and each part of it that bears a wrapper's prefix, without the prefix.
+    """Yields a state dict, and each part of it under a wrapper's prefix, without the prefix.
 
-    A module's discriminator and its loss's weights are left behind that way. The network decides which part is
-    meant: it must fit name by name.
+    This leaves behind a module's discriminator and the weights of its loss. The network determines which part is meant:
+    all names have to match.
     """
     yield state
     for prefix in _PREFIXES:
@@ -43,13 +43,13 @@ def without_prefixes(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
 
 
 def candidate_states(net: nn.Module | type[nn.Module], state: dict[str, Tensor]) -> Iterator[Official]:
-    """Yields a state dict in its own names, and in ours where the network knows them as a published implementation's.
+    """Yields a state dict under its own names and, if the network recognises a published implementation, under ours.
 
     Yields:
-        Each with the arguments of the network that it was made with.
+        Each state dict with the constructor arguments of the network that produced it.
 
     Raises:
-        UserError: The names are known, but the architecture behind them is not the network's.
+        UserError: The names are known, but the architecture differs from the network's.
     """
     yield Official(state, {})
     network = net if isinstance(net, type) else type(net)
@@ -64,10 +64,10 @@ def candidate_states(net: nn.Module | type[nn.Module], state: dict[str, Tensor])
 
 
 def keep_fresh_layers(net: nn.Module, weights: Mapping[str, Tensor], fresh: Sequence[str]) -> dict[str, Tensor]:
-    """The weights, except the layers named in `fresh`: those stay as they are in the network.
+    """Returns the weights, with the layers named in `fresh` taken from the network instead.
 
     Raises:
-        UserError: A name in `fresh` that is no layer of the network.
+        UserError: A name in `fresh` is not a layer of the network.
     """
     own = net.state_dict()
     for part in fresh:
@@ -83,10 +83,10 @@ def _belongs(name: str, part: str) -> bool:
 
 
 def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
-    """Names, shapes and kinds of numbers in which weights differ from a network; empty if they fit.
+    """Returns mismatches of names, shapes and number types between weights and a network; empty if they fit.
 
-    Precisions of one kind are converted when weights are loaded; integers, as in quantised files, would be cast to
-    other weights silently.
+    Precisions of the same type are converted when weights are loaded; integers, as in quantised files, would silently
+    be cast to different weights.
     """
     expected = net.state_dict()
     missing = [key for key in expected if key not in weights]
@@ -101,9 +101,9 @@ def differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
 
 
 def kind_differences(net: nn.Module, weights: Mapping[str, Tensor]) -> list[Finding]:
-    """Weights that are no floating-point numbers where the network's are, or the other way round.
+    """Returns weights that are not floating-point where the network's are, or vice versa.
 
-    8-bit floats count as another kind: they are one half of a quantised weight, whose scale lies elsewhere.
+    8-bit floats count as a separate type: they are only half of a quantised weight, whose scale is stored elsewhere.
     """
     kinds = [
         f"{key} {_dtype(weights[key])}, the network has {_dtype(value)}"
@@ -126,7 +126,7 @@ def _dtype(value: Tensor) -> str:
 
 
 def check_finite(weights: Mapping[str, Tensor]) -> None:
-    """Raises UserError where weights hold not-a-numbers or infinities, as after a training that diverged."""
+    """Raises UserError if weights contain NaN or infinity, as after a training that diverged."""
     names = [key for key, value in weights.items() if not value.isfinite().all()]
     if names:
         raise UserError(
@@ -136,7 +136,7 @@ def check_finite(weights: Mapping[str, Tensor]) -> None:
 
 
 def setting_differences(net: nn.Module, settings: Mapping[str, Any]) -> list[Finding]:
-    """Constructor arguments that the file decides and the network was built without."""
+    """Returns constructor arguments that the file determines and for which the network has other values."""
     found = []
     for name, value in settings.items():
         own = torch.as_tensor(getattr(net, name)).flatten().double().cpu()

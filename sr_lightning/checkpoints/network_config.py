@@ -1,4 +1,4 @@
-"""Validates the network section that a weights file carries before anything in it is instantiated."""
+"""Validation of the network section in a weights file, before anything in it is instantiated."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sr_lightning.models import others
 
 BESIDE_THE_NETWORK = ("weights", "fresh", "adam_lr")
 """Keys of the section `model` that are not arguments of the network."""
-_MOST_VALUES, _DEEPEST = 100_000, 32  # of a config: far above any real one, and quickly looked through
-_LARGEST = 1024  # whole number among a network's arguments, where its weights are small
+_MOST_VALUES, _DEEPEST = 100_000, 32  # limits of a config: far above any real one, and quick to walk
+_LARGEST = 1024  # largest integer allowed among a network's arguments if its weights are small
 
 
 def check_config(config: dict[str, Any], path: Path) -> None:
-    """Checks that a config from a file is a tree of plain values, of a size that can be walked.
+    """Checks that a config from a file is a tree of plain values, small enough to be walked.
 
-    Pickles may share and nest lists so that a file of a kilobyte unfolds without end, or contains itself.
+    Pickles can share and nest lists so that a kilobyte expands endlessly, or contains itself.
 
     Args:
-        config: From the file; its `model` is checked further by `network_section`.
+        config: Config from the file; its `model` is checked further by `network_section`.
         path: The file, for messages.
 
     Raises:
-        UserError: It is not.
+        UserError: The config is not such a tree.
     """
     waiting: list[tuple[Any, int]] = [(config, 0)]
     for seen in range(_MOST_VALUES + 1):
@@ -51,7 +51,7 @@ def check_config(config: dict[str, Any], path: Path) -> None:
 
 
 def _no_data(value: Any) -> str | None:
-    """The type of the first part that is no plain data; the tuples of an optimizer's settings are."""
+    """Returns the type of the first part that is not plain data; tuples from optimizer settings are accepted."""
     if isinstance(value, dict):
         wrong = next((key for key in value if not isinstance(key, str)), None)
         if wrong is not None:
@@ -63,18 +63,18 @@ def _no_data(value: Any) -> str | None:
 
 
 def network_section(config: dict[str, Any], path: Path, weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Takes what is needed to build a network again from the config that its weights were saved with.
+    """Extracts what is needed to rebuild a network from the config saved with its weights.
 
     Args:
-        config: From the file; not trusted.
+        config: Untrusted config from the file.
         path: The file, for messages.
-        weights: Of the file: a network cannot be larger than they are.
+        weights: Weights in the file, which limit the size of the network.
 
     Returns:
         `model` (a section without `weights`) and `scale` (a list), plain data.
 
     Raises:
-        UserError: The file asks for something else than one of our networks, or for one that its weights do not fill.
+        UserError: The file names something other than one of our networks, or one larger than its weights.
     """
     check_own_network(config["model"], path)
     model = {key: value for key, value in config["model"].items() if key not in BESIDE_THE_NETWORK}
@@ -91,14 +91,14 @@ def network_section(config: dict[str, Any], path: Path, weights: Mapping[str, Te
 
 
 def check_own_network(section: Any, path: Path) -> None:
-    """A file may name a network of `sr_lightning.models` and its arguments, and nothing else that could be run.
+    """Checks that a file names only a network of `sr_lightning.models` with its arguments, and nothing else executable.
 
     Args:
-        section: What the file calls `model`; a finite tree, see `check_config`.
+        section: Section `model` of the file; a finite tree, see `check_config`.
         path: The file, for messages.
 
     Raises:
-        UserError: The class is another, or an argument is more than plain data.
+        UserError: It names another class, or an argument is not plain data.
     """
     target = section.get("_target_") if isinstance(section, dict) else section
     own = {f"{module.__name__}.{name}" for module in (models, others) for name in module.__all__}
@@ -112,7 +112,7 @@ def check_own_network(section: Any, path: Path) -> None:
 
 
 def _not_plain(value: Any) -> str | None:
-    """The first part that is more than data: an object, a key of Hydra's, an interpolation; None if there is none."""
+    """Returns the first part that is not plain data (an object, a Hydra key, an interpolation); None if all is."""
     parts: list[Any] = []
     if isinstance(value, dict):
         for key in value:

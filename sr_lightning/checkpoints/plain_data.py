@@ -1,4 +1,4 @@
-"""Reads checkpoint files as plain data, without executing anything in them."""
+"""Reading of checkpoint files as plain data, without executing anything in them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from sr_lightning.errors import UserError
 
 
 def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint file; one of ours is checked against its checksums.
+    """Reads a checkpoint file, verifying the checksums of our own files.
 
     Raises:
-        UserError: The file is damaged, or holds more than plain data.
+        UserError: The file is damaged, or contains more than plain data.
     """
     try:
         read_trailer(path)
@@ -35,7 +35,7 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def _check_size(path: Path) -> None:
-    """Refuses archives that unpack to more than they are: torch stores its records as they are, each once."""
+    """Refuses archives that unpack to more than their size, as torch stores each record uncompressed and once."""
     if not path.is_file() or not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -47,7 +47,7 @@ def _check_size(path: Path) -> None:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """What is wrong with the file; torch's own advice is to switch the protection off."""
+    """Explains what is wrong with the file; torch's own advice is to disable the protection."""
     if not path.is_file() or isinstance(error, PermissionError):
         return str(error)
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""Third-party networks, recognised and run by spandrel (an optional extra)."""
+"""Third-party networks, recognised and run through spandrel (an optional extra)."""
 
 from __future__ import annotations
 
@@ -17,37 +17,38 @@ if TYPE_CHECKING:
 
 
 class ThirdPartyNetwork(SRNetwork):
-    """Adapts a network of spandrel to our interface; for inference only, its output lies in [0, 1].
+    """Adapter from spandrel's networks to our interface, for inference only; the output is in [0, 1].
 
     Args:
-        descriptor: It knows the sizes that the network takes; images are padded to them, and cut after.
+        descriptor: Spandrel's descriptor, which knows the supported sizes; images are padded to them, and cropped
+            after.
     """
 
     def __init__(self, descriptor: ImageModelDescriptor) -> None:
         super().__init__()
         self.scales = (int(descriptor.scale),)
         self.name = str(descriptor.architecture.name)
-        """The architecture's, for tables."""
+        """Name of the architecture, for tables."""
         self.net: nn.Module = descriptor.model
         self._descriptor = descriptor
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s), without a gradient."""
+        """Maps (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s), without a gradient."""
         y: Tensor = self._descriptor(x)
         return y
 
 
 def load_third_party(file: WeightsFile) -> ThirdPartyNetwork:
-    """Builds the network that a file of weights belongs to, found by its names and shapes.
+    """Builds the network that a weights file belongs to, detected from its names and shapes.
 
     Args:
-        file: Already read: spandrel gets tensors and opens nothing.
+        file: The file, already read: spandrel is given tensors and opens nothing.
 
     Returns:
-        A network in evaluation mode.
+        The network, in evaluation mode.
 
     Raises:
-        UserError: spandrel is not installed, does not know the network, or it does no super-resolution of RGB.
+        UserError: spandrel is not installed or does not recognise the network, or it is not for RGB super-resolution.
     """
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
@@ -62,7 +63,7 @@ def load_third_party(file: WeightsFile) -> ThirdPartyNetwork:
             break
         except UnsupportedModelError:
             continue
-        except Exception as error:  # spandrel infers from shapes; what a malformed file raises there is its own
+        except Exception as error:  # spandrel infers from shapes; malformed files raise its own exceptions there
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"{path}: looks like a network that spandrel knows, but is not: {reason}") from None
     if found is None:

@@ -1,4 +1,4 @@
-"""Weights files: read and checksummed once, loaded into a network all or none, written with their network's config."""
+"""Weights files: read and checksummed once, loaded into a network all or nothing, written with the network's config."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ from sr_lightning.models.base import network_traits
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-_CLEARLY = 3.0  # dB by which one reading of a file must be better than another
-# Where others keep a network's weights in their files; an average before the weights it was taken of. In our
-# own checkpoints `state_dict` is the average, where there is one (`callbacks.ema`).
+_CLEARLY = 3.0  # dB by which one interpretation of a file must be better than another
+# Keys under which other projects store a network's weights, an average before the weights it was taken of. In our own
+# checkpoints `state_dict` is the average, if there is one (`callbacks.ema`).
 _CONTAINERS = ("params_ema", "g_ema", "state_dict", "params", "generator", "model_state_dict", "model")
 
 
 @dataclass(frozen=True)
 class WeightsFile:
-    """The content of one file of weights, whoever wrote it; use `WeightsFile.read`."""
+    """Content of a weights file, ours or another project's; create it with `WeightsFile.read`."""
 
     path: Path
     weights: dict[str, Tensor]
-    """As they are named in the file; the average, where the file holds one beside the weights."""
+    """Weights under the names in the file; the average, if the file also holds one."""
     note: Any
-    """The metadata of one of our files, not yet checked; None in others' files."""
+    """Metadata of one of our files, not yet checked; None for other files."""
 
     @classmethod
     def read(cls, path: Path) -> WeightsFile:
         """Reads a `.safetensors` file, one of our checkpoints, or another project's.
 
         Raises:
-            UserError: The file cannot be read, is damaged, or holds no weights.
+            UserError: The file cannot be read, is damaged, or contains no weights.
         """
         if _is_safetensors(path):
             weights, note = _read_safetensors(path)
@@ -66,10 +66,10 @@ class WeightsFile:
 
     @property
     def config(self) -> dict[str, Any] | None:
-        """The config that one of our files was trained with, as plain data; None for any other file.
+        """Training config of one of our files, as plain data; None for any other file.
 
         Raises:
-            UserError: The file was written in another format, or its config is no tree of plain values.
+            UserError: The file has another format version, or its config is not a tree of plain values.
         """
         config = self.note.get("config") if isinstance(self.note, dict) else None
         if not isinstance(config, dict) or "model" not in config:
@@ -81,10 +81,10 @@ class WeightsFile:
 
     @property
     def network_config(self) -> dict[str, Any] | None:
-        """What rebuilds the network of one of our files: `model` and `scale` (a list); None for any other file.
+        """Config that rebuilds the network of one of our files: `model` and `scale` (a list); None for any other file.
 
         Raises:
-            UserError: The file was written in another format, or names something else than one of our networks.
+            UserError: The file has another format version, or names something other than one of our networks.
         """
         config = self.config
         return None if config is None else network_section(config, self.path, self.weights)
@@ -97,20 +97,20 @@ def load_weights(
     fresh: Sequence[str] = (),
     suggest: Callable[[WeightsFile], str | None] | None = None,
 ) -> None:
-    """Puts weights into a network: all of them or none.
+    """Loads weights into a network: all of them or none.
 
-    The file's names are tried as they are, without wrappers' prefixes, and through the network's `from_official`.
+    The file's names are tried as they are, without wrapper prefixes, and through the network's `from_official`.
 
     Args:
-        net: Changed in place.
-        file: The weights, or where they lie.
-        fresh: Layers (`tail`, `body.3`) that stay as they are in the network, whatever the file has there: those
-            that depend on the scale, when a network starts from another scale's (Lim et al. 2017, section 3.2).
-        suggest: Says which config the file would fit; asked where it does not fit this one.
+        net: The network, modified in place.
+        file: The weights, or the path of their file.
+        fresh: Layers (`tail`, `body.3`) that keep the network's own values, whatever the file has: those that depend on
+            the scale, when training starts from another scale's network (Lim et al. 2017, section 3.2).
+        suggest: Returns a config that the file would fit; called if it does not fit this one.
 
     Raises:
-        UserError: Names or shapes differ, or an argument of the network that the file decides; the message names
-            the first of each kind.
+        UserError: Names or shapes differ, or an argument of the network that the file determines; the message names the
+            first of each kind.
     """
     if isinstance(file, Path):
         file = WeightsFile.read(file)
@@ -142,11 +142,11 @@ def load_weights(
 def _load_most_plausible(
     net: nn.Module, states: Sequence[dict[str, Tensor]], file: WeightsFile, *, judge: bool
 ) -> None:
-    """Loads the state whose output agrees best with the input; the first where none does."""
+    """Loads the state whose output agrees best with the input; the first if none does."""
     net.load_state_dict(states[0])
     scales = network_traits(net).scales
     if file.note is not None or not judge or not scales:
-        return  # one of our files says how it was trained; layers that start anew make no image yet
+        return  # our files record how they were trained; fresh layers make no image yet
     found = []
     for state in states:
         net.load_state_dict(state)
@@ -170,9 +170,9 @@ def write_weights(
 
     Args:
         path: The file.
-        weights: As `net.state_dict()`.
-        config: Plain data; `model` and `scale` at least, as in `WeightsFile.network_config`.
-        metadata: Further texts in the file's header.
+        weights: As returned by `net.state_dict()`.
+        config: Plain data with at least `model` and `scale`, as in `WeightsFile.network_config`.
+        metadata: Further text entries for the file's header.
     """
     saved = json.dumps({"format": FORMAT, "config": config})
     tensors = {key: value.detach().cpu().contiguous() for key, value in weights.items()}
@@ -182,7 +182,7 @@ def write_weights(
 
 def _find_weights(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
     state = content
-    for _ in range(3):  # no file nests deeper, and a hostile one may hold itself
+    for _ in range(3):  # no file nests deeper, and a hostile one may contain itself
         state = next((state[name] for name in _CONTAINERS if isinstance(state.get(name), Mapping)), state)
     weights = {str(key): value for key, value in state.items() if isinstance(value, Tensor)}
     others = [value for value in state.values() if not isinstance(value, Tensor | int | float | str | None)]
@@ -193,7 +193,7 @@ def _find_weights(content: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
 
 
 def _check_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Raises UserError for tensors without values of their own: sparse, meta, one number repeated a billion times."""
+    """Raises UserError for tensors without their own values: sparse, meta, or a few numbers repeated by strides."""
     for name, value in weights.items():
         if value.layout != torch.strided or value.is_meta or value.is_nested:
             kind = "meta" if value.is_meta else str(value.layout).removeprefix("torch.")
@@ -206,7 +206,7 @@ def _check_tensors(weights: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """By content, whatever the name says: eight bytes of length, then JSON."""
+    """Detects the format by content, whatever the name: eight bytes of length, then JSON."""
     if not path.is_file():
         return path.suffix == ".safetensors"
     with path.open("rb") as file:

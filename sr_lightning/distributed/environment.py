@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process's place among those of one run."""
+    """This process's rank among the processes of a run."""
 
     rank: int = 0
     world_size: int = 1
     local_rank: int = 0
-    """Its number on this machine, which chooses the device."""
+    """Index on this machine, which selects the device."""
 
 
 def ranks() -> Ranks:
-    """Of this process; the only one of its run where nothing has started several."""
+    """Returns the ranks of this process; those of a single process if it was not launched as one of several."""
     if "RANK" in os.environ:
         world_size = int(os.environ.get("WORLD_SIZE", "1"))
         return Ranks(int(os.environ["RANK"]), world_size, int(os.environ.get("LOCAL_RANK", "0")))
@@ -27,17 +27,17 @@ def ranks() -> Ranks:
 
 
 def is_launched() -> bool:
-    """Whether one process for each device has been started already, by torchrun, srun or our launcher."""
+    """Returns whether one process per device has already been started, by torchrun, srun or our launcher."""
     return "LOCAL_RANK" in os.environ or _slurm_tasks() > 1
 
 
 def is_torchrun() -> bool:
-    """Whether torchrun has started this process."""
+    """Returns whether torchrun started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def external_rank() -> int:
-    """This process's rank where torchrun or srun has started several; -1 elsewhere, also below our own launcher."""
+    """Returns the rank among several processes of torchrun or srun; -1 otherwise, including under our own launcher."""
     if is_torchrun() and int(os.environ["WORLD_SIZE"]) > 1:
         return int(os.environ["RANK"])
     return int(os.environ["SLURM_PROCID"]) if _slurm_tasks() > 1 else -1

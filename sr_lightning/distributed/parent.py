@@ -1,4 +1,4 @@
-"""A child process that ends with its parent, from the first instant on."""
+"""Termination of a child process together with its parent, without any gap at the start."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with_parent(parent: int) -> None:
-    """Ends this process as soon as its parent ends, however that happens; at once where it has ended already.
+    """Ends this process as soon as its parent ends, for whatever reason; immediately if it already has.
 
-    On Linux the kernel does it. Elsewhere a thread looks once a second.
+    On Linux the kernel does this; elsewhere a thread checks once a second.
 
     Args:
-        parent: Process number of the parent, as the parent itself gave it: asking for it here would come too late.
+        parent: Process ID of the parent, passed by the parent itself: querying it here could be too late.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

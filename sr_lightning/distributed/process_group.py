@@ -16,7 +16,7 @@ from sr_lightning.errors import UserError
 
 @dataclass(frozen=True)
 class Place:
-    """One of `world_size` processes."""
+    """This process among `world_size` processes, and its device."""
 
     rank: int
     world_size: int
@@ -25,16 +25,16 @@ class Place:
 
 @contextmanager
 def joined(accelerator: str, devices: int | str | Sequence[int]) -> Iterator[Place]:
-    """Joins the processes that the command, torchrun or srun has started; alone where none has.
+    """Joins the processes started by the command, torchrun or srun; a single process if there are none.
 
-    Only results travel between them, so that gloo serves every device.
+    Only results are exchanged, so gloo works for every device.
 
     Args:
         accelerator: `auto`, `cpu`, `gpu` or `cuda`.
-        devices: A list names the devices by number; otherwise they are taken from the first on.
+        devices: A list names the devices by index; otherwise they are taken in order.
 
     Raises:
-        UserError: The device that is asked for is not there.
+        UserError: The requested device does not exist.
     """
     own = ranks()
     device = _device(accelerator, devices, own.local_rank)
@@ -51,14 +51,14 @@ def joined(accelerator: str, devices: int | str | Sequence[int]) -> Iterator[Pla
 
 
 def refuse_different(finding: str, own: list[str]) -> None:
-    """Checks on every rank that all hold the same list; files of one name may differ from machine to machine.
+    """Checks on every rank that all ranks have the same list, as files of one name may differ between machines.
 
     Args:
-        finding: Beginning of the message; `{others}` stands for the ranks whose list is another than rank 0's.
-        own: Of this process.
+        finding: Start of the message; `{others}` stands for the ranks whose list differs from rank 0's.
+        own: List of this process.
 
     Raises:
-        UserError: They do not.
+        UserError: The lists differ.
     """
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
         return

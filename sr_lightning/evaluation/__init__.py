@@ -1,1 +1,1 @@
-"""Scores methods on test sets: prediction, scores, statistics, tables, files."""
+"""Evaluation of methods on test sets: prediction, scores, statistics, tables, files."""

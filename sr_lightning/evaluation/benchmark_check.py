@@ -1,4 +1,4 @@
-"""Check that a set is the benchmark it looks like, by its images and its bicubic figures."""
+"""Check that a test set is the benchmark it appears to be, by its images and its bicubic figures."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ PROTOCOLS_KERNEL = "matlab_bicubic"
 
 @dataclass(frozen=True)
 class BenchmarkCheck:
-    """Result of the check of one set."""
+    """Result of checking one set."""
 
     set: str
     benchmark: str | None = None
-    """The benchmark that its images and its bicubic rows are, so that published rows may stand beside ours."""
+    """The benchmark that its images and bicubic figures match, so that published rows can be shown beside ours."""
     findings: list[str] = field(default_factory=list)
-    """Reasons why it is not the benchmark that it looks like."""
+    """Reasons why it is not the benchmark that it appears to be."""
 
     @property
     def title(self) -> str:
-        """Its name in tables."""
+        """Name of the set in tables."""
         return f"{self.set} (altered)" if self.findings else self.set
 
 
 def check_benchmark(images: Images, rows: Iterable[SetScore], *, degradation: str) -> BenchmarkCheck:
-    """Recognises a benchmark by its content and compares its bicubic rows with the stored reference.
+    """Recognises a benchmark by its content and compares its bicubic figures with the stored reference.
 
     Args:
-        images: The set.
-        rows: Bicubic's, at every scale that is evaluated.
+        images: The test set.
+        rows: Scores of bicubic at every evaluated scale.
         degradation: The degradation that made the LR images.
     """
     recognition = recognise(images.hr.paths)
     if recognition is None or recognition.benchmark != images.name:
-        # Under a name of its own a benchmark is welcome, under a benchmark's name nothing else is.
+        # A benchmark may have any name, but a benchmark's name may not belong to anything else.
         if _is_benchmarks(images.name):
             found = "no benchmark" if recognition is None else recognition.benchmark
             known = load_benchmarks()[images.name]
             claim = f"the images are not those of {images.name}: by their content they are {found}"
-            if not known.images:  # it is known by its files only, so that a copy saved anew is not recognised
+            if not known.images:  # known only by its file checksums, so that re-encoded copies are not recognised
                 claim = f"the files are not those of {images.name} as `download {images.name.lower()}` fetches them"
             return BenchmarkCheck(images.name, findings=[claim])
         if recognition is None:

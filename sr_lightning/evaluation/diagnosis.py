@@ -1,4 +1,4 @@
-"""Diagnosis of methods far below bicubic: range of values, colour order, mean, scale."""
+"""Diagnosis of methods far below bicubic: value range, colour order, mean, scale."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sr_lightning.metrics.psnr_ssim import psnr
 from sr_lightning.models.base import SRNetwork, network_traits
 
 FAR_BELOW = 3.0
-"""Decibels below bicubic that no sensibly trained network loses; those trained with a discriminator lose up to 2."""
+"""Decibels below bicubic that no sensibly trained network falls; those trained with a discriminator lose up to 2."""
 FIRST_IMAGES = 3
-"""Images of each method that are looked at."""
-_SIDE = 64  # LR pixels of the crop on which other conventions are tried
+"""Number of images inspected for each method."""
+_SIDE = 64  # LR pixels per side of the crop on which other conventions are tried
 _DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
 Convert = Callable[[Tensor], Tensor]
 
 
 class _Converted(SRNetwork):
-    """A network between two conversions of its values."""
+    """A network between two value conversions."""
 
     def __init__(self, net: nn.Module, before: Convert, after: Convert) -> None:
         super().__init__()
@@ -40,14 +40,14 @@ class _Converted(SRNetwork):
 
 
 def diagnose(method: Method, prediction: Prediction, gain: float) -> str:
-    """Says that a method stands far below bicubic, and which convention would explain it.
+    """Reports that a method is far below bicubic, and which convention would explain it.
 
-    Other conventions are tried on a crop of the image; one that is better by more than `FAR_BELOW` is named.
+    Other conventions are tried on a crop of the image; one is reported if it is better by more than `FAR_BELOW`.
 
     Args:
         method: The method.
         prediction: One of its predictions.
-        gain: PSNR-Y above bicubic on this image, in dB.
+        gain: Gain in PSNR-Y over bicubic on this image, in dB.
     """
     batch = prediction.batch
     message = f"{method.label} stands {-gain:.1f} dB below bicubic on {batch.name} x{batch.scale}"
@@ -65,7 +65,7 @@ def diagnose(method: Method, prediction: Prediction, gain: float) -> str:
 
 
 def _other_conventions(method: Method, prediction: Prediction) -> Iterator[tuple[str, float]]:
-    """(what is done otherwise, PSNR-Y on the crop); an empty text for what was done."""
+    """Yields (convention, PSNR-Y on the crop); an empty text stands for the convention in use."""
     batch = prediction.batch
     if not isinstance(method, NetworkMethod):
         if prediction.image is not None:
@@ -78,7 +78,7 @@ def _other_conventions(method: Method, prediction: Prediction) -> Iterator[tuple
     for name, before, after in _conventions(network_traits(method.net).channels, lr):
         try:
             sr = apply_to_rgb(_Converted(method.net, before, after), lr, batch.scale)
-        except (RuntimeError, ValueError, UserError):  # the crop is no input for it
+        except (RuntimeError, ValueError, UserError):  # the network rejects the crop
             continue
         if sr.isfinite().all():
             yield name, float(psnr(to_uint8(sr), hr, shave=batch.scale))

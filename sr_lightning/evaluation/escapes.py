@@ -1,4 +1,4 @@
-"""Text inside Markdown and LaTeX that means nothing to the programs which read them; for CSV see `text`."""
+"""Escaping of text for Markdown and LaTeX; for CSV see `text`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sr_lightning.text import single_line
 
 
 def markdown_text(text: str) -> str:
-    """Text that means nothing to Markdown, HTML in it included."""
+    """Escapes text for Markdown, including HTML in it."""
     text = single_line(text)
     for character in "\\`*_[]<>|":
         text = text.replace(character, f"\\{character}")
@@ -23,5 +23,5 @@ _LATEX = {
 
 
 def latex_text(text: str) -> str:
-    """Text that means nothing to TeX."""
+    """Escapes text for TeX."""
     return "".join(_LATEX.get(character, character) for character in single_line(text))

@@ -1,4 +1,4 @@
-"""PSNR-Y, SSIM-Y and further metrics of one prediction."""
+"""PSNR-Y, SSIM-Y and further metrics for a single prediction."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from sr_lightning.inference.predict import bicubic
 from sr_lightning.metrics.psnr_ssim import psnr_and_ssim
 
 Metric = Callable[[Tensor, Tensor], float]
-"""(1, 3, H, W) uint8 of SR and HR, shaved -> a number; NaN for an image that is too small. See `QualityMetric`."""
+"""Maps SR and HR, shaved, (1, 3, H, W) uint8 -> a number; NaN if the image is too small. See `QualityMetric`."""
 
 
 def score(prediction: Prediction, method: MethodId, metrics: Mapping[str, Metric] | None = None) -> ImageScore:
     """Scores a prediction.
 
     Args:
-        prediction: The image, with its ground truth.
+        prediction: The prediction, with its ground truth.
         method: The method that made it.
         metrics: Further metrics by name.
 
     Returns:
-        NaN for every metric where the method's output was not finite.
+        The score; NaN for every metric if the method's output is not finite.
     """
     batch, image = prediction.batch, prediction.image
     psnr_y = ssim_y = math.nan
@@ -60,6 +60,6 @@ def score_output(
 
 
 def bicubic_score(batch: EvalBatch, metrics: Mapping[str, Metric] | None = None) -> ImageScore:
-    """The baseline's score."""
+    """Returns the score of the bicubic baseline."""
     sr, seconds = measure_time(lambda: bicubic(batch.lr, batch.scale, kernel=batch.baseline))
     return score_output(sr, batch, method=BICUBIC, seconds=seconds, metrics=metrics)

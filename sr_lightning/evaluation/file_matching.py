@@ -1,4 +1,4 @@
-"""Matching of image files with test images by name: suffixes, sub-folders for sets and scales, repeated names."""
+"""Matching of image files to test images by name: suffixes, sub-folders per set and scale, repeated names."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _NOT_SR = re.compile(r"(?<![a-z])(lr|lq|hr|gt|bicubic|bic|nearest|bilinear|error
 
 @dataclass(frozen=True)
 class FileName:
-    """A file name that the prediction of a test image may begin with; where names repeat, with its sub-folder."""
+    """A stem that a test image's prediction may start with; with its sub-folder if names repeat."""
 
     stem: str
     folder: str | None = None
 
     def suffix(self, path: Path) -> str | None:
-        """The rest of a file's name; None where it begins otherwise."""
+        """Returns the rest of a file's name; None if it does not start with the stem."""
         is_there = self.folder is None or path.parent.name == self.folder
         return path.stem[len(self.stem) :] if is_there and path.stem.startswith(self.stem) else None
 
 
 def possible_names(path: Path, unique: str) -> list[FileName]:
-    """The names that fit a test image.
+    """Returns the names that match a test image.
 
     Args:
-        path: Its HR file.
-        unique: Its name in saved predictions, see `image_names`.
+        path: HR file of the test image.
+        unique: Name in saved predictions; see `image_names`.
     """
     names = [FileName(unique)]
     if unique != path.stem:
@@ -46,7 +46,7 @@ def possible_names(path: Path, unique: str) -> list[FileName]:
 
 
 def candidate_files(root: Path, name: str, scale: int, *, others: Sequence[str]) -> list[Path]:
-    """Files below a folder that no sub-folder's name assigns to another set or scale."""
+    """Returns the files below a folder that no sub-folder's name assigns to another set or scale."""
     other_sets = {other.lower() for other in others} - {name.lower()}
     found, in_its_own = [], []
     for path in find_images(root, key="predictions"):
@@ -59,15 +59,15 @@ def candidate_files(root: Path, name: str, scale: int, *, others: Sequence[str])
 
 
 def match_files(stems: Sequence[Sequence[FileName]], candidates: Sequence[Path], scale: int) -> list[Path]:
-    """The file of each image: its name, and behind it one suffix that all images of the set share.
+    """Returns each image's file: the image's name plus a suffix that is common to all images of the set.
 
     Args:
-        stems: For each test image the names that fit.
+        stems: The matching names of each test image.
         candidates: Files of the set at this scale.
-        scale: A suffix of another scale fits none.
+        scale: The scale factor; suffixes for another scale do not match.
 
     Raises:
-        UserError: An image has no file, or several.
+        UserError: An image has no matching file, or several.
     """
     by_suffix = _by_suffix(stems, candidates, scale)
     first = stems[0][0].stem
@@ -79,7 +79,7 @@ def match_files(stems: Sequence[Sequence[FileName]], candidates: Sequence[Path],
         missing = [names[0].stem for i, names in enumerate(stems) if i not in found]
         example = next(iter(found.values()))[0].name
         raise UserError(f"no image for {enumerated(missing)}, though there is {example}")
-    if len(complete) > 1:  # LR and HR copies often lie beside the results
+    if len(complete) > 1:  # LR and HR copies often sit beside the results
         complete = {suffix: found for suffix, found in complete.items() if not _NOT_SR.search(suffix)} or complete
     for i, names in enumerate(stems):
         fitting = [path for found in complete.values() for path in found[i]]
@@ -93,7 +93,7 @@ def match_files(stems: Sequence[Sequence[FileName]], candidates: Sequence[Path],
 def _by_suffix(
     stems: Sequence[Sequence[FileName]], candidates: Sequence[Path], scale: int
 ) -> dict[str, dict[int, list[Path]]]:
-    """Suffix -> image -> the files that are called so."""
+    """Maps suffix -> image -> matching files."""
     found: dict[str, dict[int, list[Path]]] = {}
     for image, names in enumerate(stems):
         for path in candidates:
@@ -105,7 +105,7 @@ def _by_suffix(
 
 
 def _is_suffix(text: str, scale: int) -> bool:
-    """Whether a text may stand behind an image's name: separated from it, and not of another scale."""
+    """Returns whether a text can follow an image's name: separated from it, and not for another scale."""
     tags = [int(tag[1] or tag[2]) for tag in _SCALE.finditer(text.replace("_", "-"))]
     if behind := _SCALE_BEHIND_NAME.match(text.replace("_", "-")):
         tags.append(int(behind[1]))

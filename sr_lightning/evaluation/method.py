@@ -17,30 +17,30 @@ from sr_lightning.errors import FailedError, UserError, is_out_of_memory, one_li
 from sr_lightning.evaluation.scores import BICUBIC, MethodId
 from sr_lightning.inference.predict import bicubic, super_resolve
 
-_LONGEST = 100  # characters of a folder's name: 255 bytes are allowed, and a number may follow
+_LONGEST = 100  # maximum characters of a folder name: 255 bytes are allowed, and a number may be appended
 
 
 @dataclass(frozen=True)
 class Method:
-    """What all methods have: a name in tables, and an SR image for each LR image."""
+    """Base of all methods: a name for tables, and an SR image for each LR image."""
 
     label: str
-    """Its name in tables; checkpoints that differ only in their training seed share it."""
+    """Name in tables; shared by checkpoints that differ only in their training seed."""
     scales: tuple[int, ...] = ()
-    """Supported scales; empty: any."""
+    """Supported scales; empty for any."""
     seeds: int = 1
-    """How many checkpoints share the label."""
+    """Number of checkpoints that share the label."""
     params: int | None = None
     """Number of parameters."""
     seed: int | None = None
-    """Of its training."""
+    """Seed of the training."""
     trained_on: str = ""
-    """Names of its training folders."""
+    """Names of the training folders."""
     is_timed: bool = True
 
     @property
     def id(self) -> MethodId:
-        """Tells it from every other method of the evaluation."""
+        """Unique identity within the evaluation."""
         return MethodId(self.label)
 
     @property
@@ -55,18 +55,18 @@ class Method:
 
     @contextmanager
     def on(self, device: torch.device) -> Iterator[None]:
-        """Keeps what it needs on a device while the block runs."""
+        """Context in which everything that the method needs is on a device."""
         yield
 
     def predict(self, batch: EvalBatch) -> Tensor:
-        """The enlarged image, (1, 3, h·s, w·s), uint8 or floating point in [0, 1]."""
-        raise NotImplementedError  # each kind of method has its own
+        """Returns the SR image, (1, 3, h·s, w·s), uint8 or floating point in [0, 1]."""
+        raise NotImplementedError  # implemented by each kind of method
 
 
 def folder_names(methods: Sequence[Method]) -> dict[MethodId, str]:
-    """A name for each method's folder: its label in safe characters, with a number where it repeats.
+    """Returns a folder name for each method: its label in safe characters, numbered if it repeats.
 
-    Labels come from names of files and runs, so that they may be long, hidden (`..`), or differ in signs only.
+    Labels come from file and run names, so they may be long, hidden (`..`), or differ only in special characters.
     """
     names: dict[MethodId, str] = {}
     for method in methods:
@@ -80,7 +80,7 @@ def folder_names(methods: Sequence[Method]) -> dict[MethodId, str]:
 
 
 def folder_name(label: str) -> str:
-    """A label in characters that are safe in a path."""
+    """Returns a label in characters that are safe in a path."""
     return re.sub(r"[^\w.() -]+", "_", label)[:_LONGEST].strip(". ") or "method"
 
 
@@ -93,7 +93,7 @@ class BicubicMethod(Method):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Its rows have nothing further."""
+        """Its rows have no further entries."""
         return {}
 
     def predict(self, batch: EvalBatch) -> Tensor:
@@ -107,12 +107,12 @@ class NetworkMethod(Method):
 
     net: nn.Module
     checkpoint: str | None
-    """The file of its weights; None where it has none."""
+    """Weights file; None if there is none."""
     config: dict[str, Any] = field(default_factory=dict)
-    """The config that it was trained with; empty where its file does not say."""
+    """Config of the training; empty if the file does not contain it."""
     self_ensemble: bool = False
     tile: int | None = None
-    """Largest side of what the network sees at once, in LR pixels; None: the whole image."""
+    """Largest side of a tile in LR pixels; None processes the whole image at once."""
 
     @property
     def id(self) -> MethodId:
@@ -121,7 +121,7 @@ class NetworkMethod(Method):
 
     @contextmanager
     def on(self, device: torch.device) -> Iterator[None]:
-        """One network at a time is on the device."""
+        """Moves the network to the device and back, so that only one network at a time is there."""
         self.net.to(device)
         try:
             yield
@@ -132,8 +132,8 @@ class NetworkMethod(Method):
         """See `Method.predict`.
 
         Raises:
-            UserError: The network returned another size, or code of the user's own failed.
-            FailedError: Not enough memory for the image.
+            UserError: The network returned another size, or the user's own code failed.
+            FailedError: There is not enough memory for the image.
         """
         try:
             return super_resolve(self.net, batch.lr, batch.scale, self_ensemble=self.self_ensemble, tile=self.tile)
@@ -155,21 +155,21 @@ class NetworkMethod(Method):
 def network_method(
     label: str, net: nn.Module, scales: tuple[int, ...], checkpoint: str | None, config: dict[str, Any]
 ) -> NetworkMethod:
-    """A network with the facts of its training config, which comes from a file and may hold anything."""
+    """Creates the method for a network, with facts from its training config, which is untrusted."""
     return NetworkMethod(
         label=label,
         net=net,
         scales=scales,
         checkpoint=checkpoint,
         config=config,
-        params=sum(p.numel() for p in net.parameters()) or None,  # an exported one tells none
+        params=sum(p.numel() for p in net.parameters()) or None,  # an exported network has none
         seed=seed if type(seed := config.get("seed")) is int else None,
         trained_on=", ".join(training_sets(config)),
     )
 
 
 def training_sets(config: dict[str, Any]) -> list[str]:
-    """The names of the training folders, with the package of those that are part of one."""
+    """Returns the names of the training folders, prefixed with their package if they are part of one."""
     data = config.get("data")
     folders = data.get("train_dir") if isinstance(data, dict) else None
     folders = [folders] if isinstance(folders, str) else folders if isinstance(folders, list) else []

@@ -1,4 +1,4 @@
-"""Output of an evaluation: tables on the terminal and files in the run folder."""
+"""Output of an evaluation: tables on the terminal, and files in the run folder."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FILES = {"markdown": "results.md", "latex": "results.tex", "csv": "results.csv"}
 
 
 def write_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str], minutes: float) -> None:
-    """Writes the tables, `per_image.csv`, and last `results.json`.
+    """Writes the tables, then `per_image.csv`, and finally `results.json`.
 
     Args:
         evaluation: The evaluation.
-        run: Its folder.
+        run: The run, whose folder is written to.
         formats: Keys of `FILES`.
         minutes: Duration of the evaluation.
     """
@@ -83,7 +83,7 @@ def print_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str]
 
 
 def protocol(evaluation: Evaluation) -> list[str]:
-    """The measurement protocol in a sentence."""
+    """Describes the measurement protocol in one sentence."""
     settings = evaluation.settings
     ready = settings["lr_ready_made"]
     lr = f"LR by {settings['lr_kernel']}, 8 bit" + (f" (ready-made: {', '.join(ready)})" if ready else "")
@@ -109,14 +109,14 @@ def _columns(evaluation: Evaluation) -> list[str]:
 
 
 def _cited(line: Record, sources: Sequence[str]) -> Record:
-    """With the number of its source behind the training set."""
+    """Appends the number of a row's source to its training set."""
     if not line.source:
         return line
     return replace(line, trained_on=f"{line.trained_on} [{sources.index(line.source) + 1}]".strip())
 
 
 def _costs_only(lines: Sequence[Record]) -> list[Record]:
-    """One line for each network and scale, without the sets."""
+    """Returns one row per network and scale, without the sets."""
     measured = [line for line in lines if line.kind == "own" and line.latency_seconds is not None]
     own = {(line.scale, line.method): replace(line, set="") for line in measured}
     return [own[key] for key in sorted(own, key=lambda key: key[0])]

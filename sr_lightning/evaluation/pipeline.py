@@ -1,4 +1,4 @@
-"""The evaluation step by step: bicubic, benchmark check, predictions, scores, costs."""
+"""Evaluation pipeline: bicubic, benchmark check, predictions, scores, costs."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TestBench:
-    """The images, metrics and device that are the same for every method."""
+    """The images, metrics and device, which are the same for every method."""
 
     sets: Sequence[Images]
     images: EvalImages
-    """Those of all sets, at every scale."""
+    """Images of all sets, at every scale."""
     degrade: Degradation
     metrics: Mapping[str, QualityMetric | UnavailableMetric]
     place: Place
     save_to: Path | None = None
-    """Folder for the predictions; None: they are not kept."""
+    """Folder for the predictions; None to discard them."""
     shown: int = 0
-    """Images of each set and scale of which panels are kept for a logger."""
+    """Number of images per set and scale for which panels are kept for a logger."""
 
     def predictions(self, method: Method, folder: str) -> Iterator[Prediction]:
-        """Runs a method on this process's share of the images; `folder` is its folder below `save_to`."""
+        """Runs a method on this process's share of the images; `folder` is its sub-folder of `save_to`."""
         with method.on(self.place.device):
             predictions = predict(method, self.images, self.degrade, self.place)
             if self.save_to is not None:
@@ -79,19 +79,19 @@ def run_evaluation(
     """Scores bicubic and every method on every set.
 
     Args:
-        bench: The images and metrics.
+        bench: The images, metrics and device.
         methods: The methods; the first is compared with all others.
-        keep_altered: Evaluate a set that is not the benchmark it looks like, and call it altered.
+        keep_altered: Evaluate a set that is not the benchmark it appears to be, marked as altered.
         costs: Measure multiply-adds, latency and memory of each network.
-        settings: The protocol besides its fixed part.
-        show_published: Published rows stand beside ours.
-        seed: Of the bootstrap.
+        settings: The variable part of the protocol.
+        show_published: Show published rows beside ours.
+        seed: Seed of the bootstrap.
 
     Returns:
         The evaluation, complete on every rank; costs on rank 0 only.
 
     Raises:
-        UserError: A set is not the benchmark that it looks like, or images of another program cannot be scored.
+        UserError: A set is not the benchmark that it appears to be, or another program's images cannot be scored.
     """
     baseline = BicubicMethod()
     folders = folder_names([baseline, *methods])
@@ -125,7 +125,7 @@ def _score_methods(
     folders: Mapping[MethodId, str],
     panels: dict[tuple[str, int, int], dict[str, Pixels]],
 ) -> tuple[list[ImageScore], list[str]]:
-    """The scores of all methods, and a diagnosis of each whose first images are far below bicubic; fills `panels`."""
+    """Scores all methods, and diagnoses each whose first images are far below bicubic; fills `panels`."""
     found: list[ImageScore] = []
     diagnoses: list[str] = []
     baseline = bicubic_scores(bicubic)
@@ -141,13 +141,13 @@ def _score_methods(
             above = gain(found[-1].psnr_y, baseline[found[-1].image].psnr_y)
             if n < FIRST_IMAGES and not is_known and above < -FAR_BELOW and math.isfinite(above):
                 diagnoses.append(diagnose(method, prediction, above))
-                log.warning("%s", diagnoses[-1])  # at once: the rest may take hours
+                log.warning("%s", diagnoses[-1])  # immediately: the rest may take hours
                 is_known = True
     return found, diagnoses
 
 
 def _check_benchmarks(bench: TestBench, bicubic: Sequence[ImageScore], *, keep_altered: bool) -> list[BenchmarkCheck]:
-    """Refuses sets that are not the benchmark they look like, or keeps them under another name."""
+    """Refuses sets that are not the benchmark they appear to be, or keeps them under another name."""
     rows, degradation = summarise(bicubic), bench.degrade.describe()
     checks = [
         check_benchmark(images, [row for row in rows if row.set == images.name], degradation=degradation)
@@ -169,7 +169,7 @@ def _with_titles(scores: Sequence[ImageScore], checks: Sequence[BenchmarkCheck])
 
 
 def _measure_costs(methods: Sequence[Method], place: Place) -> Mapping[tuple[MethodId, int], Cost]:
-    """Costs of each network at each of its scales, measured once for checkpoints that share a label."""
+    """Measures each network at each of its scales, once for all checkpoints that share a label."""
     costs: dict[tuple[MethodId, int], Cost] = {}
     known: dict[tuple[str, int], Cost] = {}
     for method in methods:

@@ -21,12 +21,12 @@ from sr_lightning.image.color import to_uint8, write_png
 
 @dataclass(frozen=True)
 class Prediction:
-    """The image that one method made of one LR image."""
+    """SR image made by one method from one LR image."""
 
     batch: EvalBatch
     """The LR image and its ground truth."""
     image: Tensor | None
-    """(1, 3, h·s, w·s) uint8, as a saved PNG holds it; None where the output contains NaN or infinity."""
+    """(1, 3, h·s, w·s) uint8, as in a saved PNG; None if the output contains NaN or infinity."""
     seconds: float | None
     """Inference time; None for images made by another program."""
 
@@ -37,7 +37,7 @@ def predict(method: Method, images: EvalImages, degrade: Degradation, place: Pla
     Args:
         method: The method; images at scales that it does not support are skipped.
         images: The test images.
-        degrade: Makes the LR images that are not ready-made.
+        degrade: Degradation that makes those LR images that are not ready-made.
         place: This process and its device.
     """
     for index in images.share(place.rank, place.world_size):
@@ -51,9 +51,9 @@ def predict(method: Method, images: EvalImages, degrade: Degradation, place: Pla
 
 
 def quantised(sr: Tensor) -> Tensor | None:
-    """The 8-bit image that a saved PNG would hold; None where the output contains NaN or infinity.
+    """Returns the 8-bit image that a saved PNG would hold; None if the output contains NaN or infinity.
 
-    Rounded to levels, such an output would look like an image.
+    Once rounded to levels, a non-finite output would look like an image.
     """
     if not sr.isfinite().all():
         return None
@@ -61,7 +61,7 @@ def quantised(sr: Tensor) -> Tensor | None:
 
 
 def measure_time(enlarge: Callable[[], Tensor]) -> tuple[Tensor, float]:
-    """The result of a call and its duration in seconds, including what a GPU still computes."""
+    """Returns the result of a call and its duration in seconds, including pending GPU work."""
     start = time.perf_counter()
     enlarged = enlarge()
     if enlarged.is_cuda:
@@ -70,12 +70,12 @@ def measure_time(enlarge: Callable[[], Tensor]) -> tuple[Tensor, float]:
 
 
 def save_predictions(predictions: Iterable[Prediction], folder: Path, images: EvalImages) -> Iterator[Prediction]:
-    """Writes each image as `<folder>/<set>/x<scale>/<name>.png` and passes the prediction on.
+    """Writes each image as `<folder>/<set>/x<scale>/<name>.png`, and passes the prediction on.
 
     Args:
-        predictions: Those of one method.
+        predictions: Predictions of one method.
         folder: The method's folder.
-        images: All test images: decides the names, see `image_names`.
+        images: All test images, which determine the names; see `image_names`.
     """
     names = image_names(images)
     for prediction in predictions:
@@ -89,9 +89,9 @@ def save_predictions(predictions: Iterable[Prediction], folder: Path, images: Ev
 
 
 def image_names(images: EvalImages) -> dict[tuple[str, int], str]:
-    """(set, number in the set) -> the image's name without suffix, with the number behind it where names repeat."""
+    """Maps (set, index in the set) -> name without suffix, followed by the index if names repeat."""
     names = {(found.name, i): found.hr.paths[i].stem for found, _, i in images.items}
-    while repeated := _repeated(names):  # a number may make another file's name
+    while repeated := _repeated(names):  # an appended index may produce the name of another file
         names |= {key: f"{names[key]}_{key[1]}" for key in repeated}
     return names
 

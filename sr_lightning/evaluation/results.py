@@ -30,12 +30,12 @@ def write_results(
 
     Args:
         folder: The run's folder.
-        scores: One for each image and method, bicubic's among them.
-        facts: Further entries of each method's rows, such as its `checkpoint` and `params`. `per_image.csv` holds
-            rows of these methods only; bicubic's figures stand beside each.
-        protocol: Differences from `PROTOCOL`, and additions to it.
+        scores: One score per image and method, including bicubic.
+        facts: Further entries of each method's rows, such as its `checkpoint` and `params`. `per_image.csv` holds rows
+            of these methods only; each also lists the figures of bicubic.
+        protocol: Changes and additions to `PROTOCOL`.
         costs: Cost of each method at each scale.
-        metrics: Those beside PSNR and SSIM; which way is better is written down for whoever does not know them.
+        metrics: Metrics besides PSNR and SSIM; whether higher is better is recorded for readers that do not know them.
         extra: Further top-level entries, e.g. the objective.
     """
     _write_per_image(folder / "per_image.csv", scores, facts)
@@ -105,7 +105,7 @@ def _write_per_image(path: Path, scores: Sequence[ImageScore], facts: Mapping[Me
 
 
 def _json_value(value: Any) -> Any:
-    """JSON has neither infinity nor NaN: both become null. Bytes of a path that are no text become escapes."""
+    """Makes a value valid JSON: infinity and NaN become null, undecodable bytes of a path become escapes."""
     if isinstance(value, Mapping):
         return {_json_value(key): _json_value(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""Images made by any program, matched by name with the test images that they were made for."""
+"""Images made by any program, matched by name to the test images."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from sr_lightning.image.decoder import FORMATS, decode
 from sr_lightning.text import enumerated, listed
 
 Wanted = tuple[str, int, int]
-"""Set, scale, and number in the set of a test image."""
+"""Set, scale and index in the set of a test image."""
 LOSSY = (".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedImages(Method):
-    """Images in a folder, scored as they are."""
+    """Images from a folder, scored as they are."""
 
     source: str
-    """The folder."""
+    """Folder of the images."""
     files: Mapping[Wanted, Path] = field(repr=False)
-    """The file of each test image."""
+    """File of each test image."""
     is_timed: bool = False
 
     @property
@@ -43,7 +43,7 @@ class SavedImages(Method):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """No checkpoint: the program that made the images is unknown."""
+        """Facts without a checkpoint: the program that made the images is unknown."""
         return {"checkpoint": None, "predictions": self.source, "params": None}
 
     @property
@@ -56,13 +56,13 @@ class SavedImages(Method):
         """Reads the image, (1, 3, h·s, w·s) uint8.
 
         Raises:
-            UserError: The file cannot be read, is transparent, or grey where the test image has colours.
+            UserError: The file cannot be read, is transparent, or is grey although the test image is not.
         """
         path = self.files[batch.set, batch.scale, batch.key]
         sr = torch.from_numpy(decode(path).rgb.copy()).permute(2, 0, 1)[None].to(batch.hr.device)
         if tuple(sr.shape) != tuple(batch.hr.shape):
             raise UserError(f"{path}: {_wrong_size(sr.shape[-2:], batch.hr.shape[-2:], batch.scale)}")
-        with Image.open(path, formats=FORMATS) as image:  # it has been decoded: it is one, and of this size
+        with Image.open(path, formats=FORMATS) as image:  # it has been decoded, so it is an image of this size
             if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
                 raise UserError(f"{path}: is partly transparent; allowed: RGB, or an alpha channel of 255 everywhere")
         if _is_grey(sr) and not _is_grey(batch.hr):
@@ -74,22 +74,22 @@ class SavedImages(Method):
 
 
 def _is_grey(image: Tensor) -> bool:
-    """(1, 3, H, W) with equal channels."""
+    """Returns whether the channels of (1, 3, H, W) are equal."""
     return bool((image[:, 0] == image[:, 1]).all() and (image[:, 1] == image[:, 2]).all())
 
 
 def match_predictions(
     folders: Mapping[str, str], images: EvalImages, *, taken: Sequence[Method] = ()
 ) -> list[SavedImages]:
-    """One method for each program.
+    """Returns one method for each program.
 
     Args:
-        folders: Folder -> the program's name in tables.
+        folders: Folder -> name of the program in tables.
         images: The test images.
-        taken: Methods whose names in tables are taken.
+        taken: Methods whose names are already in use.
 
     Raises:
-        UserError: See `match_saved_images`; of all programs at once.
+        UserError: As in `match_saved_images`, for all programs at once.
     """
     labels = {BICUBIC.label, *(method.label for method in taken)}
     found, findings = [], []
@@ -104,19 +104,19 @@ def match_predictions(
 
 
 def match_saved_images(label: str, folder: str, images: EvalImages) -> SavedImages:
-    """Finds the image that another program made of each test image.
+    """Finds the image that another program made for each test image.
 
-    Files are matched by name. Behind the test image's name may stand a suffix, the same for all images of a set
-    (`baby_x4_SR.png`); sub-folders may be named by set and scale (`Set5/x4`, `x4/Set5`, `Set5`). `{set}` and
-    `{scale}` in `folder` say it explicitly. A name that ends in `HR` may end in `LR` in the file's name.
+    Files are matched by name. The test image's name may be followed by a suffix, the same for all images of a set
+    (`baby_x4_SR.png`); sub-folders may be named after set and scale (`Set5/x4`, `x4/Set5`, `Set5`). `{set}` and
+    `{scale}` in `folder` state them explicitly. For a name that ends in `HR`, the file's name may have `LR` instead.
 
     Args:
-        label: The program's name in tables.
-        folder: Searched with its sub-folders.
+        label: Name of the program in tables.
+        folder: Folder, searched recursively.
         images: The test images.
 
     Raises:
-        UserError: A test image has no file or several, or a file has another size; the message names all.
+        UserError: A test image has no file or several, or a file has another size; the message lists all problems.
     """
     sets = {found.name: found for found, _, _ in images.items}
     names = image_names(images)
@@ -146,7 +146,7 @@ def match_saved_images(label: str, folder: str, images: EvalImages) -> SavedImag
 
 
 def _size(path: Path) -> tuple[int, int] | None:
-    """(H, W) by the file's header; None where it cannot be read, which decoding it will explain."""
+    """Returns (H, W) from the file's header; None if unreadable, which decoding will explain."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             is_turned = image.getexif().get(274, 1) in (5, 6, 7, 8)

@@ -17,13 +17,13 @@ class MethodId(NamedTuple):
     """Identity of a method within one evaluation."""
 
     label: str
-    """Its name in tables; checkpoints that differ only in their training seed share it."""
+    """Name in tables; shared by checkpoints that differ only in their training seed."""
     source: str | None = None
-    """The checkpoint, or the folder of images made by another program; None for bicubic."""
+    """The checkpoint, or the folder of another program's images; None for bicubic."""
 
 
 BICUBIC = MethodId("bicubic")
-"""The method that stands in every table, and from which gains are counted."""
+"""The baseline in every table, against which gains are measured."""
 
 
 @dataclass(frozen=True)
@@ -34,46 +34,46 @@ class ImageScore:
     scale: int
     name: str
     key: int
-    """The image's number in its set."""
+    """Index of the image in its set."""
     method: MethodId
     psnr_y: float
     ssim_y: float
     seconds: float | None
     """Inference time; None for images made by another program."""
     more: Mapping[str, float] = field(default_factory=dict)
-    """Further metrics that were asked for."""
+    """Further metrics, as requested."""
 
     @property
     def image(self) -> tuple[str, int, int]:
-        """Set, scale and number: what the scores of two methods are paired by."""
+        """Set, scale and index, by which the scores of two methods are paired."""
         return self.set, self.scale, self.key
 
 
 @dataclass(frozen=True)
 class SetScore:
-    """Means over the images of one set at one scale; of the inference times the median (the first is a warm-up)."""
+    """Means over the images of one set at one scale; for inference times the median (the first is a warm-up)."""
 
     set: str
     scale: int
     method: MethodId
     images: int
     psnr_y: float
-    """Infinite where an image is reproduced exactly."""
+    """Infinite if an image is reproduced exactly."""
     ssim_y: float
     gain: float
-    """Decibels above bicubic, over the images that neither reproduces exactly."""
+    """Decibels above bicubic, over the images that neither method reproduces exactly."""
     lowest_gain: float
-    """Smallest gain of a single one of these."""
+    """Smallest gain on a single one of these images."""
     seconds: float | None
     more: Mapping[str, float]
     exact: tuple[str, ...] = ()
     """Names of the images that are reproduced exactly (infinite PSNR)."""
     finite_psnr_y: float = math.nan
-    """Mean over the other images; NaN where there are none."""
+    """Mean over the other images; NaN if there are none."""
 
     @property
     def exactness(self) -> str:
-        """A sentence about the images that are reproduced exactly; empty without any."""
+        """Sentence about the images that are reproduced exactly; empty if there are none."""
         if not self.exact:
             return ""
         names, others = enumerated(self.exact, most=3), self.images - len(self.exact)
@@ -86,12 +86,12 @@ class SetScore:
 
 
 def gain(psnr: float, bicubic: float) -> float:
-    """Decibels above bicubic; 0 where both images are exact (inf - inf is undefined)."""
+    """Returns the decibels above bicubic; 0 if both images are exact (inf - inf is undefined)."""
     return 0.0 if psnr == bicubic else psnr - bicubic
 
 
 def non_finite(scores: Iterable[ImageScore]) -> dict[tuple[MethodId, str, int], list[str]]:
-    """Method, set and scale without a valid mean -> the images whose output contained NaN or infinity."""
+    """Maps method, set and scale without a valid mean -> images whose output contains NaN or infinity."""
     found: dict[tuple[MethodId, str, int], list[str]] = {}
     for score in scores:
         if math.isnan(score.psnr_y):
@@ -100,28 +100,28 @@ def non_finite(scores: Iterable[ImageScore]) -> dict[tuple[MethodId, str, int], 
 
 
 def gather_scores(scores: list[ImageScore]) -> list[ImageScore]:
-    """Collects the scores of all ranks, on every rank, in an order that does not depend on the number of ranks."""
+    """Gathers the scores of all ranks on every rank, in an order independent of the number of ranks."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         parts: list[list[ImageScore] | None] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(parts, scores)
         scores = [score for part in parts for score in part or []]
-    # The methods of an image stay in their order.
+    # The methods of an image keep their order.
     return sorted(scores, key=lambda s: [natural_key(text) for text in (s.set, str(s.scale), s.name, str(s.key))])
 
 
 def bicubic_scores(scores: Iterable[ImageScore]) -> dict[tuple[str, int, int], ImageScore]:
-    """Bicubic's score of each image."""
+    """Returns bicubic's score of each image."""
     return {score.image: score for score in scores if score.method == BICUBIC}
 
 
 def summarise(scores: Sequence[ImageScore]) -> list[SetScore]:
-    """Means over the images of each set (never one PSNR of the pooled error).
+    """Averages over the images of each set (never a single PSNR of the pooled error).
 
     Args:
-        scores: Bicubic's are among them.
+        scores: Scores that include bicubic's.
 
     Returns:
-        One row for each set, scale and method in their order, bicubic's first.
+        One row per set, scale and method, in order, with bicubic first.
     """
     bicubic = bicubic_scores(scores)
     groups: dict[tuple[str, int], dict[MethodId, list[ImageScore]]] = {}
@@ -135,7 +135,7 @@ def _mean_score(group: Sequence[ImageScore], bicubic: Mapping[tuple[str, int, in
     first = group[0]
     differences = [gain(score.psnr_y, bicubic[score.image].psnr_y) for score in group]
     exact = [math.inf in (score.psnr_y, bicubic[score.image].psnr_y) for score in group]
-    # An infinite difference is no gain that a mean could hold; of exact images alone there is nothing else.
+    # An infinite difference cannot enter a mean; if all images are exact, there are no others.
     gains = [value for value, is_exact in zip(differences, exact, strict=True) if not is_exact] or differences
     finite = [score.psnr_y for score in group if score.psnr_y != math.inf]
     times = [score.seconds for score in group if score.seconds is not None]
@@ -156,15 +156,15 @@ def _mean_score(group: Sequence[ImageScore], bicubic: Mapping[tuple[str, int, in
 
 
 def _mean_without_nan(values: Iterable[float]) -> float:
-    """A metric is NaN for an image that is too small for it."""
+    """Averages without NaN, the value for images that are too small for a metric."""
     known = [value for value in values if not math.isnan(value)]
     return statistics.fmean(known) if known else math.nan
 
 
 def logged_values(rows: Iterable[SetScore], stage: str) -> dict[str, float]:
-    """The names of logged values: `<stage>/<set>/x<scale>/psnr_y`, `ssim_y`, further metrics, bicubic's beside them.
+    """Returns the values to log: `<stage>/<set>/x<scale>/psnr_y`, `ssim_y` and further metrics, and those of bicubic.
 
-    PSNR is the mean without exact images, where there are others.
+    PSNR is the mean without exact images, if there are others.
     """
     values: dict[str, float] = {}
     for row in rows:

@@ -15,7 +15,7 @@ from sr_lightning.metrics.psnr_ssim import psnr
 
 Pixels = NDArray[np.uint8]
 PANELS = ("LR", "bicubic", "SR", "HR", "error")
-"""Versions of an image that a sheet and a table show."""
+"""Versions of an image shown in sheets and tables."""
 _PANEL = 240
 _GAP = 8
 _TEXT = 20
@@ -23,12 +23,12 @@ _ERROR_GAIN = 4  # an error of 64 grey levels is shown at full brightness
 
 
 def sheet(sr: Tensor, batch: EvalBatch, *, zoom: int = 60) -> Image.Image:
-    """One sheet: the whole image in five versions above, a zoomed crop of each below.
+    """Draws a sheet: five versions of the whole image above, a zoomed crop of each below.
 
     Args:
         sr: (1, 3, H, W) float in [0, 1].
-        batch: Gives LR and HR.
-        zoom: Side of the crop in HR pixels; it is taken where LR has the strongest edges.
+        batch: Provides LR and HR.
+        zoom: Side of the crop in HR pixels; its position is where LR has the strongest edges.
     """
     parts = _versions(sr, batch)
     enlarged = bicubic(batch.lr, batch.scale, kernel=batch.baseline)
@@ -57,19 +57,19 @@ def sheet(sr: Tensor, batch: EvalBatch, *, zoom: int = 60) -> Image.Image:
 
 
 def cropped_panels(sr: Tensor, batch: EvalBatch, *, side: int = 192) -> dict[str, Pixels]:
-    """The same crop of each version of an image, named as `PANELS`, (H, W, 3).
+    """Returns the same crop of each version of an image, (H, W, 3), named as in `PANELS`.
 
     Args:
         sr: (1, 3, H, W) float in [0, 1].
-        batch: Gives LR and HR.
-        side: Of the crop in HR pixels; it is taken where LR has the strongest edges.
+        batch: Provides LR and HR.
+        side: Side of the crop in HR pixels; its position is where LR has the strongest edges.
     """
     top, left, side = _most_edges(batch.lr, batch.scale, side)
     return {name: x[top : top + side, left : left + side] for name, x in _versions(sr, batch).items()}
 
 
 def _versions(sr: Tensor, batch: EvalBatch) -> dict[str, Pixels]:
-    """LR (pixels repeated), bicubic, SR, HR and the error, (H, W, 3) each."""
+    """Returns LR (pixels repeated), bicubic, SR, HR and the error, (H, W, 3) each."""
     hr, own = _pixels(batch.hr), _pixels(sr)
     error = np.abs(own.astype(np.int16) - hr) * _ERROR_GAIN
     return {
@@ -96,9 +96,9 @@ def _fitted(width: int, height: int) -> tuple[int, int]:
 
 
 def _most_edges(lr: Tensor, scale: int, side: int) -> tuple[int, int, int]:
-    """Top, left and side of the HR square where LR has the strongest edges: what a network can restore.
+    """Returns top, left and side of the HR square where LR has the strongest edges, which a network can restore.
 
-    It depends on the image only, so that all networks are shown at the same place.
+    It depends only on the image, so that all networks are shown at the same place.
     """
     side = max(min(side // scale, *lr.shape[-2:]), 1)
     grey = lr.float().mean(1, keepdim=True)  # (1, 1, h, w)

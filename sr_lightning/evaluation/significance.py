@@ -1,4 +1,4 @@
-"""Intervals and tests of paired differences over images, sets and training seeds, and what a set can show at all."""
+"""Confidence intervals and tests of paired differences over images, sets and training seeds, and their power."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 ENOUGH = 20
-"""Images of a set from which on a bootstrap interval holds about as often as it says."""
+"""Number of images per set from which a bootstrap interval has about its nominal coverage."""
 POWER = 0.8
-"""How often a difference of the size `Difference.detectable` would be found."""
+"""Probability with which a difference of the size `Difference.detectable` would be found."""
 _RESAMPLES = 9999
 Values = NDArray[np.float64]
 
@@ -26,22 +26,22 @@ class Difference:
 
     mean: float
     low: float
-    """NaN, as `high`, where there is no interval: one image, or none."""
+    """NaN, like `high`, if there is no interval: with one image or none."""
     high: float
     n: int
-    """Images that were compared."""
+    """Number of images compared."""
     confidence: float
     interval: Literal["t", "BCa", "percentile", ""] = ""
-    """How the interval was made."""
+    """Method of the interval."""
     p: float = math.nan
-    """Two-sided, of the difference being 0; see `differences`."""
+    """Two-sided p-value for a difference of 0; see `mean_difference`."""
     detectable: float = math.nan
-    """The smallest true difference that so many such images show in four of five cases (`POWER`)."""
+    """Smallest true difference that as many images of this kind would reveal with probability `POWER`."""
     seeds: tuple[int, int] = (1, 1)
-    """Training runs of either method over which the figures are means."""
+    """Number of training runs of each method that the figures are averaged over."""
 
     def text(self, *, unit: str = "dB", digits: int = 2) -> str:
-        """As in a table: `+0.03 dB [-0.01, 0.07]`."""
+        """Formats the difference for a table: `+0.03 dB [-0.01, 0.07]`."""
         mean = f"{self.mean:+.{digits}f} {unit}".rstrip()
         if math.isnan(self.low):
             return f"{mean} (no interval)"
@@ -53,11 +53,11 @@ class Difference:
 
 @dataclass(frozen=True)
 class Spread:
-    """Of one figure over several runs that differ by their seeds."""
+    """Spread of one figure over several runs that differ in their seeds."""
 
     mean: float
     std: float
-    """Sample standard deviation (n - 1); NaN for one run."""
+    """Sample standard deviation (n - 1); NaN for a single run."""
     n: int
 
 
@@ -65,13 +65,13 @@ def paired_difference(a: Sequence[float], b: Sequence[float], *, confidence: flo
     """Mean of a - b over the same images of one set; see `mean_difference`.
 
     Args:
-        a: One figure for each image; infinite where the images are equal, NaN where there is none.
-        b: Of the other method, in the same order.
-        confidence: Share of such intervals that should hold the truth.
-        seed: Of the resampling: the same input gives the same interval.
+        a: One figure per image; infinite if the image is reproduced exactly, NaN if there is none.
+        b: Figures of the other method, in the same order.
+        confidence: Nominal coverage of the interval.
+        seed: Seed of the resampling: the same input gives the same interval.
 
     Raises:
-        ValueError: Different numbers of images, or no confidence between 0 and 1.
+        ValueError: The numbers of images differ, or `confidence` is not between 0 and 1.
     """
     return mean_difference([[a]], [[b]], confidence=confidence, seed=seed)
 
@@ -85,33 +85,33 @@ def mean_difference(
 ) -> Difference:
     """Mean of a - b over the same images of one or more sets, each set counting the same.
 
-    Images are drawn, not values: what is hard for one method is hard for the other, and the difference varies much
-    less than either. Where every set has `ENOUGH` images and nothing was trained twice, the interval is the
-    bias-corrected and accelerated bootstrap's (BCa; Efron and Tibshirani 1993, chapter 14.3, by scipy), which follows
-    the skewness that gains have: a few of Urban100 gain most. Over fewer images every bootstrap is too narrow (of
-    nominal 95 % BCa holds 83 % over 5 images and 88 % over 14), and the interval is Student's t, with the
-    degrees of freedom of Welch and Satterthwaite over several sets.
+    Images are resampled, with the two methods' figures paired: what is hard for one method is hard for the other, so
+    the difference varies much less than either. If every set has at least `ENOUGH` images and nothing was trained
+    repeatedly, the interval is the bias-corrected and accelerated bootstrap's (BCa; Efron and Tibshirani 1993, chapter
+    14.3, by scipy), which accounts for the skewness of gains: a few images of Urban100 gain most. With fewer images
+    every bootstrap interval is too narrow (a nominal 95 % BCa interval covers 83 % with 5 images and 88 % with 14), so
+    that the interval is Student's t, with Welch-Satterthwaite degrees of freedom over several sets.
 
-    Runs that differ only in their seed are a second level beside the images: the variance of a method's mean over its
-    runs is added to that over images, and lends its few degrees of freedom. It is pooled over both methods, so that
-    one run of the one is judged by the spread of the other's. (Resampling runs and images, as often advised, held 84
-    to 93 % of 95 with two to five runs, and 76 % with two runs over 100 images; this holds 90 to 96.) Without repeats
-    the interval speaks of images like these, not of another training.
+    Runs that differ only in their seed are a second source of variance besides the images: the variance of a method's
+    mean over its runs is added to that over images, with its few degrees of freedom. It is pooled over both methods, so
+    that a single run of one is judged by the spread of the other's runs. (Resampling both runs and images, as is often
+    recommended, covered 84 to 93 % instead of 95 with two to five runs, and 76 % with two runs over 100 images; this
+    covers 90 to 96.) Without repeated runs, the interval generalises to images like these, but not to another training.
 
     Args:
-        a: Sets x runs x images: one figure each; infinite where the images are equal, NaN where there is none.
-        b: Of the other method: the same sets and images, in the same order, any number of runs.
-        confidence: Share of such intervals that should hold the truth.
-        seed: Of the resampling: the same input gives the same interval.
+        a: Sets x runs x images: one figure each; infinite if an image is reproduced exactly, NaN if there is none.
+        b: Figures of the other method: the same sets and images, in the same order, with any number of runs.
+        confidence: Nominal coverage of the interval.
+        seed: Seed of the resampling: the same input gives the same interval.
 
     Returns:
-        The difference. Images where a figure is NaN or infinite are left out of it, and of `n`; figures that are all
-        infinite differ by 0. Differences that are all the same have an interval of no width, a single one has none.
-        `p` is that of the t test, but never below 2^(1-n), the least that a test has which assumes nothing about
-        the distribution: over 5 images 0.0625.
+        The difference. Images with a NaN or infinite figure are excluded from it and from `n`; figures that are all
+        infinite differ by 0. Differences that are all equal have an interval of zero width, a single one has none. `p`
+        is that of the t test, but never below 2^(1-n), the minimum of a test without assumptions about the
+        distribution: 0.0625 with 5 images.
 
     Raises:
-        ValueError: Different numbers of images, or no confidence between 0 and 1.
+        ValueError: The numbers of images differ, or `confidence` is not between 0 and 1.
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: found {confidence}, allowed: above 0, below 1")
@@ -130,7 +130,7 @@ def mean_difference(
     error, freedom = _combined(parts)
     if error <= 1e-12 * max(abs(mean), 1.0):
         return Difference(mean, mean, mean, n, confidence, "t", 1.0 if mean == 0 else 2.0 ** (1 - n), 0.0, seeds)
-    # scipy ships no types, and takes a second.
+    # scipy has no type hints, and takes a second to import.
     from scipy.stats import t
 
     p = max(float(2 * t.sf(abs(mean) / error, freedom)), 2.0 ** (1 - n))
@@ -143,7 +143,7 @@ def mean_difference(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """P-values adjusted for several comparisons (Holm 1979); NaN stays NaN and does not count."""
+    """Adjusts p-values for multiple comparisons (Holm 1979); NaN stays NaN and does not count."""
     order = sorted((value, i) for i, value in enumerate(p) if not math.isnan(value))
     found, worst = list(p), 0.0
     for rank, (value, i) in enumerate(order):
@@ -153,12 +153,12 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def least_p(n: int) -> float:
-    """The smallest two-sided p of a sign-flip or Wilcoxon test over n images: all differences have one sign."""
+    """Returns the smallest two-sided p of a sign-flip or Wilcoxon test over n images, reached if all signs agree."""
     return min(1.0, 2.0 ** (1 - n))
 
 
 def too_few(name: str, n: int) -> str:
-    """Says that a set is too small for any difference to be significant."""
+    """States that a set is too small for any difference to be significant."""
     return (
         f"({name}: over {n} images a sign-flip or Wilcoxon test cannot fall below p = {least_p(n):.4f}: this set alone "
         "never shows a significant difference)"
@@ -169,10 +169,10 @@ def over_seeds(values: Sequence[float]) -> Spread:
     """Mean and sample standard deviation of one figure over runs with different seeds.
 
     Args:
-        values: One figure for each run.
+        values: One figure per run.
 
     Returns:
-        The spread; with an infinite figure, or with one run, its deviation is NaN.
+        The spread; the deviation is NaN with an infinite figure or a single run.
     """
     mean = sum(values) / len(values) if values else math.nan
     is_spread = len(values) > 1 and math.isfinite(mean)
@@ -180,24 +180,24 @@ def over_seeds(values: Sequence[float]) -> Spread:
 
 
 def _usable(a: Values, b: Values) -> tuple[Values, Values]:
-    """Both (runs, images), without the images where a figure is missing, or infinite for one of them only."""
+    """Removes images with a missing figure, or one that is infinite for one method only; both (runs, images)."""
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
         raise ValueError(f"paired figures: found {a.shape[-1]} and {b.shape[-1]}, allowed: the same images")
     known = ~(np.isnan(a).any(0) | np.isnan(b).any(0))
     a, b = a[:, known], b[:, known]
-    if a.size and (a == np.inf).all() and (b == np.inf).all():  # exact everywhere, both: equally good
+    if a.size and (a == np.inf).all() and (b == np.inf).all():  # both methods exact everywhere: equally good
         return np.zeros_like(a), np.zeros_like(b)
     finite = np.isfinite(a).all(0) & np.isfinite(b).all(0)
     return a[:, finite], b[:, finite]
 
 
 def _run_means(pairs: Sequence[tuple[Values, Values]], side: int) -> Values:
-    """(runs,): each run's mean over the images of a set, and over the sets."""
+    """Averages each run over the images of a set, then over the sets: (runs,)."""
     return np.mean([pair[side].mean(1) for pair in pairs], axis=0)  # type: ignore[no-any-return]  # numpy's stubs say Any  # of an array it is one
 
 
 def _seed_part(runs: Sequence[Values]) -> list[tuple[float, int]]:
-    """Variance of the difference that comes from the seeds, with its degrees of freedom; none without repeats."""
+    """Variance of the difference due to the seeds, with its degrees of freedom; empty without repeated runs."""
     freedom = sum(len(r) - 1 for r in runs)
     if freedom == 0:
         return []
@@ -213,7 +213,7 @@ def _combined(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
 
 
 def _detectable(error: float, freedom: float, alpha: float) -> float:
-    """The true difference at which a two-sided t test has the power `POWER`."""
+    """Returns the true difference for which a two-sided t test has power `POWER`."""
     from scipy.optimize import brentq
     from scipy.stats import nct, t
 
@@ -229,8 +229,8 @@ def _bootstrap(sets: Sequence[Values], confidence: float, seed: int) -> tuple[fl
         return means
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)  # answered below
-        for method in ("BCa", "percentile"):  # the first has no answer where most differences are equal
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # handled below
+        for method in ("BCa", "percentile"):  # BCa is undefined if most differences are equal
             found = bootstrap(
                 tuple(sets),
                 mean,

@@ -1,4 +1,4 @@
-"""Summary of an evaluation: table rows, spreads over seeds, differences with their intervals, notes."""
+"""Summary of an evaluation: table rows, spread over seeds, differences with confidence intervals, notes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sr_lightning.text import enumerated
 
 @dataclass(frozen=True)
 class Comparison:
-    """How much better one method is than another on one set at one scale, in dB of PSNR on Y."""
+    """Advantage of one method over another on one set at one scale, in dB of PSNR on Y."""
 
     set: str
     scale: int
@@ -48,7 +48,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scores of all methods on all images, with everything that tables and files show beside them."""
+    """The scores of all methods on all images, with everything else that tables and files show."""
 
     scores: Sequence[ImageScore]
     methods: Sequence[Method]
@@ -56,29 +56,29 @@ class Evaluation:
     costs: Mapping[tuple[MethodId, int], Cost]
     metrics: Mapping[str, QualityMetric | UnavailableMetric]
     settings: Mapping[str, Any]
-    """The protocol besides its fixed part."""
+    """The variable part of the protocol."""
     show_published: bool
     seed: int
-    """Of the bootstrap."""
+    """Seed of the bootstrap."""
     non_finite: Mapping[tuple[MethodId, str, int], Sequence[str]] = field(default_factory=dict)
-    """See `scores.non_finite`; `scores` holds none of these."""
+    """See `scores.non_finite`; `scores` excludes these."""
     diagnoses: Sequence[str] = ()
-    """Of methods that are far below bicubic."""
+    """Diagnoses of methods that are far below bicubic."""
     panels: Mapping[tuple[str, int, int], Mapping[str, Pixels]] = field(default_factory=dict)
-    """`ImageScore.image` -> crops of the first method's images for a logger; on each rank its own share."""
+    """`ImageScore.image` -> crops of the first method's images for a logger; each rank holds its own share."""
 
     @property
     def objective(self) -> float | None:
-        """Mean gain of the first method over its sets and scales, in dB; None without one."""
+        """Mean gain of the first method over its sets and scales, in dB; None if there is none."""
         gains = [row.gain for row in summarise(self.scores) if self.methods and row.method == self.methods[0].id]
-        finite = [gain for gain in gains if math.isfinite(gain)]  # a set of exact images alone has no gain
+        finite = [gain for gain in gains if math.isfinite(gain)]  # a set with only exact images has no gain
         return statistics.fmean(finite) if finite else None
 
     @functools.cached_property
     def comparisons(self) -> list[Comparison]:
-        """The first method against each other one and against bicubic, on each set at each scale.
+        """The first method compared with each other method and with bicubic, on each set at each scale.
 
-        None for a set of one image: there is no interval then. Images that a method reproduces exactly are left out.
+        Sets of one image are left out, as they give no interval. Images that a method reproduces exactly are excluded.
         """
         labels = [method.label for method in self.methods]
         groups: dict[tuple[str, int], dict[str, dict[str | None, dict[int, float]]]] = {}
@@ -88,7 +88,7 @@ class Evaluation:
             run[score.key] = score.psnr_y
         found = []
         for (name, scale), table in groups.items():
-            # The runs of each method, which differ in their seed, with the images in their order.
+            # The runs of each method, which differ in their seed, with the images in order.
             psnr = {label: [[run[key] for key in sorted(run)] for run in table[label].values()] for label in table}
             first, *others = [label for label in dict.fromkeys([*labels, BICUBIC.label]) if label in psnr]
             for other in others:
@@ -99,7 +99,7 @@ class Evaluation:
 
     @property
     def differences(self) -> list[str]:
-        """The comparisons in words, and what sets of a few images cannot show."""
+        """The comparisons in words, and what small sets cannot show."""
         small = {c.set: c.difference.n for c in self.comparisons if least_p(c.difference.n) > 0.05}
         return [*map(str, self.comparisons), *(too_few(name, n) for name, n in small.items())]
 
@@ -110,7 +110,7 @@ class Evaluation:
 
     @functools.cached_property
     def table_rows(self) -> list[Record]:
-        """The rows of the tables: bicubic, ours (seeds in one), and published ones."""
+        """Rows of the tables: bicubic, ours (seeds averaged), and published ones."""
         benchmarks = {check.title: check.benchmark for check in self.checks if check.benchmark}
         groups: dict[tuple[str, int], dict[str, list[Record]]] = {}
         rows = summarise(self.scores)
@@ -126,7 +126,7 @@ class Evaluation:
 
     @property
     def seeded(self) -> list[Record]:
-        """Lines that stand for several checkpoints."""
+        """Rows that average several checkpoints."""
         return [line for line in self.table_rows if line.psnr_y_std is not None]
 
     def _with_costs(self, record: Record, method: MethodId) -> Record:
@@ -161,13 +161,13 @@ class Evaluation:
         return notes
 
     def _without(self, metric: str) -> str:
-        """Images for which a metric has no figure: they are not in its mean."""
+        """Names images for which a metric is undefined, and which are not in its mean."""
         names = list(dict.fromkeys(f"{s.set}/{s.name}" for s in self.scores if math.isnan(s.more.get(metric, 0.0))))
         return f"; without {enumerated(names, most=1)}, too small for it" if names else ""
 
     @property
     def refusals(self) -> list[str]:
-        """The rows that are left out, and why."""
+        """Rows that are left out, with the reasons."""
         told = []
         for (method, name, scale), images in self.non_finite.items():
             where = f"{method.label} has no row for {name} x{scale}"
@@ -191,7 +191,7 @@ class Evaluation:
 
 
 def _over_seeds(members: Sequence[Record]) -> Record:
-    """One row for the checkpoints that differ only in their seed."""
+    """Merges checkpoints that differ only in their seed into one row."""
     first, n = members[0], len(members)
     if n == 1:
         return first

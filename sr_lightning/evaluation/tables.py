@@ -22,20 +22,20 @@ Kind = Literal["baseline", "own", "published"]
 
 @dataclass(frozen=True)
 class Record:
-    """One row of a table: one method on one set at one scale. None: unknown or not applicable."""
+    """One row of a table: one method on one set at one scale; None means unknown or not applicable."""
 
     set: str
     scale: int
     method: str
     kind: Kind = "own"
     psnr_y: float | None = None
-    """Infinite where an image is reproduced exactly."""
+    """Infinite if an image is reproduced exactly."""
     ssim_y: float | None = None
     psnr_y_std: float | None = None
     """Standard deviation over seeds."""
     ssim_y_std: float | None = None
     exact_images: int = 0
-    """Images that are reproduced exactly."""
+    """Number of images that are reproduced exactly."""
     psnr_y_without_exact: float | None = None
     """Mean PSNR of the other images."""
     gain: float | None = None
@@ -44,7 +44,7 @@ class Record:
     params: int | str | None = None
     trained_on: str = ""
     source: str = ""
-    """Publication of the figures; empty for what was measured here."""
+    """Publication of the figures; empty if measured here."""
     multiply_adds: int | None = None
     latency_seconds: float | None = None
     peak_memory_bytes: int | None = None
@@ -52,11 +52,11 @@ class Record:
 
 
 def records(rows: Iterable[SetScore], facts: Mapping[MethodId, Mapping[str, Any]]) -> list[Record]:
-    """Measured scores as rows of a table.
+    """Converts measured scores to table rows.
 
     Args:
-        rows: Bicubic's first in each set.
-        facts: Further facts of each method: `params`, `trained_on`.
+        rows: Scores, with bicubic's first in each set.
+        facts: Further facts about each method: `params`, `trained_on`.
     """
     return [_record(row, facts.get(row.method, {})) for row in rows]
 
@@ -103,7 +103,7 @@ _TEXTS = ("set", "method", "trained on", "source")
 
 
 def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TITLE) -> Group:
-    """A table that fits 80 columns; published rows stand apart, below ours."""
+    """Returns a table of 80 columns; published rows are set apart, below ours."""
     names = ["set", "method", *columns]
     table = Table(names, [name for name in names if name not in _TEXTS])
     for _, group in _groups(rows):
@@ -120,7 +120,7 @@ def terminal(rows: Sequence[Record], columns: Sequence[str], *, title: str = TIT
 
 
 def markdown(rows: Sequence[Record], columns: Sequence[str]) -> str:
-    """A table of GitHub-flavoured Markdown; published rows in italics."""
+    """Returns a table in GitHub-flavoured Markdown, with published rows in italics."""
     names = ["set", "method", *columns]
     lines = [f"| {' | '.join(names)} |", f"| {' | '.join('---' if n in _TEXTS else '---:' for n in names)} |"]
     for row in rows:
@@ -132,7 +132,7 @@ def markdown(rows: Sequence[Record], columns: Sequence[str]) -> str:
 
 
 def latex(rows: Sequence[Record], columns: Sequence[str]) -> str:
-    r"""A `tabular` in the style of the package booktabs; published rows in italics."""
+    r"""Returns a booktabs `tabular`, with published rows in italics."""
     names = ["set", "method", *columns]
     lines = [
         r"% \usepackage{booktabs}",
@@ -153,7 +153,7 @@ def latex(rows: Sequence[Record], columns: Sequence[str]) -> str:
 
 
 def write_csv(path: Path, rows: Sequence[Record]) -> None:
-    """Every field in full precision, for a spreadsheet."""
+    """Writes every field in full precision, for a spreadsheet."""
     plain = [asdict(row) for row in rows]
     for row in plain:
         row.update(row.pop("more"))
@@ -166,7 +166,7 @@ def write_csv(path: Path, rows: Sequence[Record]) -> None:
 
 
 def set_and_scale(row: Record) -> str:
-    """`Set5 x4`."""
+    """Formats set and scale, `Set5 x4`."""
     return f"{row.set} x{row.scale}".strip()
 
 
@@ -175,7 +175,7 @@ def _groups(rows: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
 
 
 def _cells(row: Record, columns: Sequence[str]) -> list[str]:
-    """The row's cells; a column that is not in `COLUMNS` is a further metric."""
+    """Returns the cells of a row; columns that are not in `COLUMNS` are further metrics."""
     return [COLUMNS[name](row) if name in COLUMNS else _metric(row, name) for name in columns]
 
 
@@ -189,7 +189,7 @@ def _metric(row: Record, name: str) -> str:
 
 
 def _psnr(row: Record) -> str:
-    """`inf (31.20)`: with exact images the mean of the others stands in brackets."""
+    """Formats PSNR, `inf (31.20)`: with exact images, the mean of the others is in brackets."""
     if row.psnr_y is None or math.isfinite(row.psnr_y):
         return _number(row.psnr_y, 2, row.psnr_y_std)
     others = _number(row.psnr_y_without_exact, 2, row.psnr_y_std)

@@ -1,1 +1,1 @@
-"""A trained network as a file for other programs: one module for each format, each with its proof."""
+"""Export of trained networks for other programs: one module per format, each verified against the network."""

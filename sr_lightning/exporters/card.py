@@ -1,4 +1,4 @@
-"""What an exported file says about itself: scale, colours, sizes, tiles, weights."""
+"""Description that an exported file carries: scale, colours, sizes, tiles, weights."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from sr_lightning.models.base import network_traits
 
 Precision = Literal["float32", "float16"]
 KEY = "sr_lightning_export"
-"""Of the metadata in every format; its value is JSON."""
+"""Metadata key in every format; its value is JSON."""
 FORMAT = 1
-_LARGEST = 4096  # of any number that a file may state
+_LARGEST = 4096  # maximum of any number in a card
 
 
 @dataclass(frozen=True)
 class Card:
-    """Tells a program, and a person, how to use the file. A file's is not trusted: see `read`."""
+    """Describes to programs and people how to use the file. A card from a file is untrusted: see `read`."""
 
     network: str
-    """Its class."""
+    """Class name of the network."""
     scale: int
     precision: Precision
-    """Of weights and arithmetic; what goes in and comes out is float32."""
+    """Precision of weights and arithmetic; input and output are float32."""
     min_size: int
-    """Smallest side of an image in pixels; every larger size will do."""
+    """Minimum side of an image in pixels; every larger size works."""
     tile_margin: int | None
-    """LR pixels around a part on which its SR pixels depend; None: the whole image matters, and tiles change it."""
+    """LR pixels around a tile on which its SR pixels depend; None if unbounded, so that tiles change the result."""
     tile_step: int
-    """Tiles begin at multiples of it."""
+    """Tiles begin at multiples of this."""
     weights: str
     weights_sha256: str
     colour: str = "RGB"
     figures: dict[str, str] = field(default_factory=dict)
-    """PSNR / SSIM on Y by test set, where they are known."""
+    """PSNR / SSIM on Y by test set, as far as known."""
     input: str = "lr: (N, 3, h, w) float32, RGB in [0, 1]"
     output: str = "sr: (N, 3, h·scale, w·scale) float32, RGB in [0, 1], not clamped"
     normalisation: str = "none: it is part of the file"
@@ -58,15 +58,15 @@ class Card:
         sha256: str,
         figures: dict[str, str] | None = None,
     ) -> Self:
-        """Describes a network; its receptive field is measured.
+        """Creates the card of a network; its receptive field is measured.
 
         Args:
-            net: In evaluation mode.
-            scale: The one that is exported.
-            network: Its name.
-            precision: Of the file.
-            weights: Name of the file of weights.
-            sha256: Of that file.
+            net: A network in evaluation mode.
+            scale: The exported scale.
+            network: Name of the network.
+            precision: Precision of the file.
+            weights: Name of the weights file.
+            sha256: SHA-256 of the weights file.
             figures: See `Card.figures`.
         """
         traits = network_traits(net)
@@ -84,15 +84,15 @@ class Card:
         return cls(network, scale, precision, size, margin, step, weights, sha256, colour, figures or {})
 
     def text(self) -> str:
-        """JSON in one line, in ASCII."""
+        """Returns the card as one line of ASCII JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Reads what a file says, checking every value that a program would act on.
+        """Parses a card from a file, validating every value that a program would act on.
 
         Raises:
-            ValueError: It is no card, or of another version.
+            ValueError: The text is not a card, or is one of another version.
         """
         found: Any = json.loads(text)
         if not isinstance(found, dict) or found.get("format") != FORMAT:

@@ -1,4 +1,4 @@
-"""The network as it is exported: RGB in and RGB out, for one scale, in float32 or with float16 inside."""
+"""Network in the form that is exported: RGB to RGB, for one scale, in float32 or with float16 inside."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from sr_lightning.inference.planes import apply_to_planes
 from sr_lightning.models.base import SRNetwork, network_traits
 
 LARGEST = 65_536
-"""Pixels of a side."""
+"""Maximum side of an image in pixels."""
 
-_SMALLEST = (16, 24, 32)  # pixels of a side, tried where not every size will do: a usual window, poolings
+_SMALLEST = (16, 24, 32)  # minimum sides in pixels, tried if not every size works: a common window, poolings
 
 
 @dataclass(frozen=True)
 class Export:
-    """What is exported, and what describes it."""
+    """A network to export, and its card."""
 
     net: nn.Module
     """In evaluation mode, on the CPU, in float32."""
     card: Card
 
     def network(self) -> nn.Module:
-        """(N, 3, h, w) RGB -> (N, 3, h·s, w·s) RGB, to be exported."""
+        """Returns the module to export: (N, 3, h, w) RGB -> (N, 3, h·s, w·s) RGB."""
         return _RGBNetwork(self.net, self.card).eval()
 
     def example(self) -> Tensor:
-        """An input: exporters generalise from sizes that are neither 0 nor 1, nor equal."""
+        """Returns an example input; exporters generalise from sizes that are neither 0 nor 1, nor equal."""
         side = max(2 * self.card.min_size, 16)
         return torch.rand(2, 3, side + 3, side + 8, generator=torch.Generator().manual_seed(0))
 
     def program(self, batch: Dim | None, *, checks_sizes: bool = False) -> ExportedProgram:
-        """The network as a graph of torch's operations, for every height and width.
+        """Returns the network as a graph of torch operations, for any height and width.
 
         Args:
-            batch: Of how many images; None: of one.
-            checks_sizes: Raise an error where it cannot be shown beforehand that the graph holds for all sizes;
-                otherwise some of them may be refused, or computed wrongly, when it runs.
+            batch: Dynamic batch dimension; None for a batch of one.
+            checks_sizes: Raise an error if the graph cannot be shown to hold for all sizes; otherwise some sizes may be
+                rejected or computed incorrectly at run time.
         """
         sides = {axis: Dim(name, min=self.card.min_size, max=LARGEST) for axis, name in ((2, "height"), (3, "width"))}
         shapes = sides if batch is None else {0: batch} | sides
@@ -59,19 +59,19 @@ class Export:
             )
 
     def without_tiny_images(self) -> Iterator[Export]:
-        """This one, then those for images of some pixels at least: where windows are pooled, tiny ones are special."""
+        """Yields this export, then ones with a larger minimum size, as pooled windows make tiny images special."""
         yield self
         for smallest in _SMALLEST:
             if smallest > self.card.min_size:
                 yield replace(self, card=replace(self.card, min_size=smallest))
 
     def prove(self, file: Function) -> list[Comparison]:
-        """Compares a file with the network in float32; see `compare`."""
+        """Compares an exported file with the network in float32; see `compare`."""
         scale, shapes = self.card.scale, sizes(self.card.min_size)
         return compare(file, self.expected, shapes, scale, precision=self.card.precision)
 
     def expected(self, lr: Tensor) -> Tensor:
-        """What `upscale` computes."""
+        """Returns the reference result, as `upscale` computes it."""
         return apply_to_planes(self.net, lr, self.card.scale)
 
 
@@ -87,7 +87,7 @@ class _RGBNetwork(nn.Module):
 
 
 class _HalfNetwork(SRNetwork):
-    """A network in float16, between float32."""
+    """A float16 network with float32 input and output."""
 
     def __init__(self, net: nn.Module, scale: int) -> None:
         super().__init__()

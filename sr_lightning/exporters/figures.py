@@ -1,4 +1,4 @@
-"""What an exported network was measured to reach: from the table of pretrained weights, or its own run's final test."""
+"""Measured quality of an exported network, from the table of pretrained weights or its run's final test."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from sr_lightning.runs.record import number, read_run
 from sr_lightning.text import single_line
 from sr_lightning.weights.pretrained import pretrained_figures, pretrained_file
 
-_MOST = 100  # sets
-_LONGEST = 100  # characters of a set's name
+_MOST = 100  # maximum number of sets
+_LONGEST = 100  # maximum characters of a set's name
 
 
 def known_figures(checkpoint: Path, sha256: str, scale: int) -> dict[str, str]:
-    """PSNR / SSIM on Y by test set.
+    """Returns PSNR / SSIM on Y by test set.
 
     Args:
-        checkpoint: The file of weights.
-        sha256: Its checksum: a run's results count only where they were measured with this very file.
-        scale: The one that is exported.
+        checkpoint: The weights file.
+        sha256: SHA-256 of that file: a run's results count only if they were measured with this very file.
+        scale: The exported scale.
 
     Returns:
-        Empty where nothing is known, as for a run that was not tested or has trained on since.
+        Empty if nothing is known, as for a run that was not tested or has been trained further since.
     """
     if checkpoint == pretrained_file(checkpoint.stem):
         return pretrained_figures(checkpoint.stem)
@@ -42,7 +42,7 @@ def _is_of(row: dict[str, Any], sha256: str, scale: int) -> bool:
 
 
 def _figure(row: dict[str, Any]) -> tuple[str, str] | None:
-    """None for a set whose figures are infinite, or no figures at all."""
+    """Returns (set, text); None if figures are missing or infinite."""
     name, psnr, ssim = row.get("set"), number(row.get("psnr_y")), number(row.get("ssim_y"))
     if not isinstance(name, str) or psnr is None or ssim is None or not (abs(psnr) < 1000 and abs(ssim) <= 1):
         return None
@@ -50,7 +50,7 @@ def _figure(row: dict[str, Any]) -> tuple[str, str] | None:
 
 
 def _lr_kernel(results: dict[str, Any]) -> str:
-    """Named where the LR images were made in another way than the protocol's."""
+    """Returns a suffix that names the LR kernel if it is not the protocol's."""
     protocol = results.get("protocol")
     kernel = protocol.get("lr_kernel") if isinstance(protocol, dict) else None
     is_usual = kernel in (None, PROTOCOL["lr_kernel"])

@@ -1,4 +1,4 @@
-"""ONNX: the file is run by onnxruntime before it gets its name."""
+"""ONNX export; the file is verified with onnxruntime before it gets its final name."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _OPSET = 20
 
 
 def export_onnx(export: Export, path: Path) -> list[Comparison]:
-    """Writes an ONNX file for any batch, height and width, or for what of these its input `lr` and its card say.
+    """Writes an ONNX file for any batch, height and width, or for those that its input `lr` and its card state.
 
     Args:
         export: The network.
         path: The file.
 
     Returns:
-        The proof.
+        The parity comparisons.
 
     Raises:
-        UserError: The extra `export` is not installed.
-        FailedError: Torch cannot export the network, or the file computes something else.
+        UserError: The optional dependencies `export` are not installed.
+        FailedError: Torch cannot export the network, or the file's result differs.
     """
     _check_installed()
     try:
         program, card = _most_general(export)
         model = _converted(program)
-    except Exception as error:  # the exporter's own kinds, and whatever a network raises while it is traced
+    except Exception as error:  # the exporter's own kinds, and anything that a network raises during tracing
         raise refusal("onnx", export.card.network, error) from error
     _clean(model, card)
     entry = model.metadata_props.add()
@@ -62,7 +62,7 @@ def _check_installed() -> None:
 
 
 def _most_general(export: Export) -> tuple[ExportedProgram, Card]:
-    """For any batch and size; where that is not to be had, for no tiny images, for one image, or both."""
+    """Exports for any batch and size; failing that, without tiny images, for a single image, or both."""
     one = replace(export.card, input=_of_one(export.card.input), output=_of_one(export.card.output))
     for card, batch in ((export.card, Dim("batch")), (one, None)):
         for found in replace(export, card=card).without_tiny_images():
@@ -82,7 +82,7 @@ def _of_one(shape: str) -> str:
 
 
 def _converted(program: ExportedProgram) -> onnx.ModelProto:
-    with contextlib.redirect_stdout(io.StringIO()), _quiet():  # its progress
+    with contextlib.redirect_stdout(io.StringIO()), _quiet():  # suppresses its progress output
         made = torch.onnx.export(
             program, dynamo=True, opset_version=_OPSET, input_names=["lr"], output_names=["sr"], verbose=False
         )
@@ -93,7 +93,7 @@ def _converted(program: ExportedProgram) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter tells of every node that it has simplified, or not."""
+    """Silences the exporter, which reports on every node whether it was simplified."""
     loggers = [logging.getLogger(name) for name in ("onnx_ir", "onnxscript")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -106,11 +106,11 @@ def _quiet() -> Iterator[None]:
 
 
 def _clean(model: onnx.ModelProto, card: Card) -> None:
-    """Takes out where on this machine each node comes from, and names the sizes."""
+    """Removes each node's origin on this machine, and names the dynamic dimensions."""
     model.producer_name, model.producer_version = card.program.split()
     model.doc_string = f"{card.network} x{card.scale}: {card.input} -> {card.output}"
     graph = model.graph
-    del graph.value_info[:]  # onnxruntime finds the shapes itself
+    del graph.value_info[:]  # onnxruntime infers the shapes itself
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
         del part.metadata_props[:]
         part.doc_string = ""

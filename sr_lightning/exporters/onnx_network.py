@@ -1,4 +1,4 @@
-"""An ONNX file as a network: onnxruntime computes, on the CPU."""
+"""ONNX file as a network, computed by onnxruntime on the CPU."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from sr_lightning.models.base import SRNetwork
 if TYPE_CHECKING:
     import onnxruntime
 
-_PROBE = 64  # pixels a side of the image that shows the scale of a file that does not say it
+_PROBE = 64  # side in pixels of the image used to find out the scale of a file without a card
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
 class OnnxNetwork(SRNetwork):
-    """Runs a file for inference; use `load`.
+    """Runs an ONNX file for inference; created by `load`.
 
     Args:
-        session: Of the file.
-        name: For tables.
+        session: Session of the file.
+        name: Name for tables.
         channels: 3 for RGB, 1 for Y.
-        scale: Of the file.
+        scale: Scale factor of the file.
         min_size: Smallest side of an image.
     """
 
@@ -42,12 +42,14 @@ class OnnxNetwork(SRNetwork):
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Loads a file that `export` has written, or another program's whose result shows what it is.
+        """Loads a file written by `export`, or another program's file whose scale can be found out by running it.
+
+        For the latter, the receptive field is unknown, so that it is given whole images.
 
         Of the latter nothing is known about tiles, so that it gets whole images.
 
         Raises:
-            UserError: onnxruntime is missing, or the file cannot be read or is no such network.
+            UserError: onnxruntime is missing, or the file cannot be read or is not such a network.
         """
         session = _session(path)
         inputs, outputs = session.get_inputs(), session.get_outputs()
@@ -69,24 +71,24 @@ class OnnxNetwork(SRNetwork):
         return net
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C, h·s, w·s), of the same type and on the same device, without a gradient."""
+        """Maps (N, C, h, w) -> (N, C, h·s, w·s), of the same type and on the same device, without a gradient."""
         image = x.detach().cpu().numpy().astype(self._dtype)
         parts = np.split(image, len(image)) if self._takes_one else [image]
         made = np.concatenate([_run(self._session, part) for part in parts])
         expected = (*x.shape[:2], *(side * self.scales[0] for side in x.shape[2:]))
-        if made.shape != expected:  # what the file says of itself anybody can change
+        if made.shape != expected:  # the file's metadata is untrusted
             raise FailedError(f"the file makes {made.shape} of {tuple(x.shape)}, but says x{self.scales[0]}")
         return torch.from_numpy(made).to(x)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """A session has no state that a copy would need."""
+        """A session has no state that needs copying."""
         return self
 
 
 def _run(session: onnxruntime.InferenceSession, image: Any) -> Any:
     try:
         return session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(image)})[0]
-    except Exception as error:  # its classes have no common name in its interface
+    except Exception as error:  # its exception classes have no common public base
         raise FailedError(f"onnxruntime cannot run the file: {one_line(error)}") from None
 
 
@@ -99,7 +101,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = torch.get_num_threads()
-    # Its threads wait without spinning, which would take the processor from torch's (a quarter slower).
+    # Spin-waiting threads would take CPU time from torch's (a quarter slower).
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         content = path.read_bytes()
@@ -114,7 +116,7 @@ def _session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def _scale(session: onnxruntime.InferenceSession, channels: int, path: Path) -> int:
-    """What a file without a card enlarges by."""
+    """Finds out the scale of a file without a card."""
     probe = np.random.default_rng(0).random((1, channels, _PROBE, _PROBE), np.float32)
     try:
         shape = _run(session, probe.astype(_TYPES[session.get_inputs()[0].type])).shape

@@ -1,4 +1,4 @@
-"""Proof that an exported file computes what the network computes, at sizes of every kind."""
+"""Verification that an exported file computes the same as the network, at a variety of sizes."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from torch import Tensor
 from sr_lightning.errors import FailedError, one_line
 from sr_lightning.exporters.card import Precision
 
-# Of the largest value. float16 has 11 bits, and each layer rounds: measured 1e-3 to 2e-3 with trained networks.
+# Relative to the largest value. float16 has 11 bits, and every layer rounds: 1e-3 to 2e-3 measured with trained
+# networks.
 TOLERANCE: dict[Precision, float] = {"float32": 1e-4, "float16": 1e-2}
-# Height and width: tiny, odd, even, multiples of 8 and none, wide and high.
+# Height and width: tiny, odd, even, multiples of 8 and not, wide and tall.
 _SIZES = ((1, 1), (2, 3), (5, 100), (17, 23), (24, 16), (33, 50), (65, 40))
 Function = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A file's result beside the network's, for one size."""
+    """Result of a file compared with the network's, for one size."""
 
     shape: tuple[int, ...]
-    """(N, C, h, w) that went in."""
+    """Shape of the input, (N, C, h, w)."""
     difference: float
-    """The largest, absolute."""
+    """Maximum absolute difference."""
     relative: float
-    """To the largest value of the network's result."""
+    """Difference relative to the largest value of the network's result."""
 
 
 def sizes(min_size: int = 1, *, multiple: int = 1) -> list[tuple[int, int]]:
-    """Heights and widths to compare at, each once.
+    """Returns the heights and widths to compare at, without duplicates.
 
     Args:
-        min_size: Smallest side.
-        multiple: Sides are made multiples of it.
+        min_size: Minimum side.
+        multiple: Sides are rounded up to multiples of this.
     """
     found = (tuple(max(side, min_size) for side in size) for size in _SIZES)
     return list(dict.fromkeys((-(-h // multiple) * multiple, -(-w // multiple) * multiple) for h, w in found))
@@ -45,14 +46,14 @@ def sizes(min_size: int = 1, *, multiple: int = 1) -> list[tuple[int, int]]:
 def compare(
     file: Function, network: Function, shapes: Iterable[tuple[int, int]], scale: int, *, precision: Precision
 ) -> list[Comparison]:
-    """Runs both on noise.
+    """Runs a file and the network on noise and compares the results.
 
     Args:
-        file: (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s), as the file computes it.
-        network: The same, as the network does.
-        shapes: Heights and widths; the last one goes in as a batch of two.
-        scale: s.
-        precision: Of the file.
+        file: (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s), computed by the file.
+        network: The same function, computed by the network.
+        shapes: Heights and widths; the last one is run as a batch of two.
+        scale: The scale factor s.
+        precision: Precision of the file.
 
     Raises:
         FailedError: A result has another size, is not finite, or differs by more than the tolerance.
@@ -67,7 +68,7 @@ def compare(
         try:
             with torch.inference_mode():
                 made = file(lr.clone())
-        except Exception as error:  # whatever runs the file has errors of its own
+        except Exception as error:  # whatever runs the file has its own exceptions
             raise FailedError(f"the file does not run {where}: {one_line(error)}") from error
         wanted = (*lr.shape[:2], height * scale, width * scale)
         if tuple(made.shape) != wanted:

@@ -1,4 +1,4 @@
-"""Why torch's exporters do not take a network, in words; what is not known keeps torch's."""
+"""Readable reasons why torch's exporters reject a network; unknown errors keep torch's message."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _OPERATION = re.compile(r"Error when translating node.*?torch\.ops\.([\w.]+)", r
 
 
 def holds_for_some_sizes_only(error: Exception) -> bool:
-    """Whether torch has found out that its program would be right for some batches, heights and widths only."""
+    """Returns whether torch found that its program would be valid only for some batch sizes, heights and widths."""
     return any(sign in str(error) for sign in _SIZES)
 
 
 def binds_sides_alone(error: Exception) -> bool:
-    """Whether, of batch, height and width, torch has found only the last two bound."""
+    """Returns whether, of batch, height and width, torch found only the latter two constrained."""
     return _SIDES.search(str(error)) is not None
 
 
 def refusal(name: str, network: str, error: Exception) -> UserError | FailedError:
-    """The error to raise instead.
+    """Returns the error to raise instead.
 
     Args:
-        name: Of the format.
-        network: Its class.
-        error: Torch's, or whatever the network raised while it was traced.
+        name: Name of the format.
+        network: Class name of the network.
+        error: Torch's error, or anything that the network raised during tracing.
     """
-    if isinstance(error, UserError):  # the network's own
+    if isinstance(error, UserError):  # raised by the network itself
         return error
     reason = f"{type(error).__name__}: {error}"
     if any(sign in reason for sign in _CONTENT):

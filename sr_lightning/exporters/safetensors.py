@@ -1,4 +1,4 @@
-"""Weights alone, as `.safetensors` with the config that rebuilds their network: what every command here takes."""
+"""Weights as `.safetensors` with the config that rebuilds the network, as accepted by all commands."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from sr_lightning.inference.planes import apply_to_planes
 def export_safetensors(
     export: Export, path: Path, *, config: dict[str, Any], load: Callable[[Path], nn.Module]
 ) -> list[Comparison]:
-    """Writes a network's weights, of all its scales.
+    """Writes a network's weights, for all its scales.
 
     Args:
         export: The network.
         path: The file.
         config: `model` and `scale`; see `write_weights`.
-        load: Reads such a file, as the commands do.
+        load: Loads such a file, as the commands do.
 
     Returns:
-        The proof.
+        The parity comparisons.
 
     Raises:
-        FailedError: The network that is read computes something else.
+        FailedError: The result of the reloaded network differs.
     """
     weights = as_precision(export.net.state_dict(), export.card.precision)
     write_weights(path, weights, config, metadata={KEY: export.card.text()})
@@ -40,6 +40,6 @@ def export_safetensors(
 
 
 def as_precision(state: dict[str, Tensor], precision: Precision) -> dict[str, Tensor]:
-    """Floating-point weights in a precision; counters and indices as they are."""
+    """Converts floating-point weights to a precision; counters and indices are unchanged."""
     dtype = torch.float16 if precision == "float16" else torch.float32
     return {key: value.to(dtype) if value.is_floating_point() else value for key, value in state.items()}

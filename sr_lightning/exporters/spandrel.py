@@ -1,4 +1,4 @@
-"""Weights under the names by which spandrel finds the architecture: what chaiNNer, ComfyUI and others load."""
+"""Weights under the names by which spandrel detects the architecture, for chaiNNer, ComfyUI and others."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from sr_lightning.models.others.adapter import SpandrelNetwork
 
 
 def export_spandrel(export: Export, path: Path) -> list[Comparison]:
-    """Writes a `.safetensors` file in another project's names.
+    """Writes a `.safetensors` file with another project's parameter names.
 
     Args:
         export: The network.
         path: The file.
 
     Returns:
-        The proof, by spandrel's own loader. SwinIR is compared at multiples of its window and without the further
-        one that evaluation adds: spandrel mirrors in another way at the right and lower border. Networks of
-        `models.others` are compared at multiples of theirs: the padding is not in the file.
+        The parity comparisons, made with spandrel's own loader. SwinIR is compared at multiples of its window and
+        without the extra window that evaluation adds, because spandrel pads differently at the right and lower border.
+        Networks of `models.others` are compared at multiples of their window: the padding is not in the file.
 
     Raises:
-        UserError: spandrel is not installed, has no such architecture, or has it with other constants.
-        FailedError: spandrel does not find out the network's sizes, or loads one that computes something else.
+        UserError: spandrel is not installed, lacks the architecture, or has it with other constants.
+        FailedError: spandrel fails to infer the network's hyperparameters, or its result differs.
     """
     try:
         from spandrel import ModelLoader, UnsupportedModelError
@@ -56,19 +56,19 @@ def export_spandrel(export: Export, path: Path) -> list[Comparison]:
             raise UserError(
                 f"format: spandrel does not recognise {name} by its weights; allowed: another format"
             ) from None
-        except Exception as error:  # whatever an architecture raises
+        except Exception as error:  # anything that an architecture raises
             raise FailedError(f"spandrel does not load the file: {one_line(error)}") from error
     file, card = found.model.eval(), export.card
     if isinstance(net, SpandrelNetwork):
         shapes = sizes(multiple=max(net.multiple_of, net.minimum))
 
-        def one_by_one(lr: Tensor) -> Tensor:  # as SeemoRe's of spandrel has to be called
+        def one_by_one(lr: Tensor) -> Tensor:  # spandrel's SeemoRe requires it
             return torch.cat([file(image[None]) for image in lr])
 
         return compare(one_by_one, net, shapes, card.scale, precision=card.precision)
     if not isinstance(net, SwinIR):
         return export.prove(file)
-    net.train()  # it has no layers that act differently then, but for the further window
+    net.train()  # this only disables the extra window
     try:
         shapes = sizes(multiple=net.window)
         return compare(file, net, shapes, card.scale, precision=card.precision)
@@ -84,7 +84,7 @@ def _their_state(net: nn.Module, export: Export) -> dict[str, Tensor]:
         raise UserError(f"format: spandrel has no architecture for {type(net).__name__}, allowed: {names}")
     theirs = _MAKERS[type(net)](net).eval()
     theirs.load_state_dict(published_state(net.from_official, theirs.state_dict(), net.state_dict()))
-    theirs(export.example())  # SPAN merges its layers when it runs
+    theirs(export.example())  # SPAN merges its layers when run
     return theirs.state_dict()
 
 
@@ -141,7 +141,7 @@ def _rcan(net: RCAN) -> nn.Module:
         n_feats=sizes["n_feats"],
         reduction=sizes["reduction"],
     )
-    with torch.no_grad():  # the mean is in the file there
+    with torch.no_grad():  # its weights include the mean
         mean = LEVELS * net.rgb_mean.flatten()
         made.get_parameter("sub_mean.bias").copy_(-mean)
         made.get_parameter("add_mean.bias").copy_(mean)
@@ -149,7 +149,7 @@ def _rcan(net: RCAN) -> nn.Module:
 
 
 def _check_mean(net: SwinIR | SPAN) -> None:
-    """It is a constant there."""
+    """Checks the mean, which is a constant in spandrel."""
     mean = net.rgb_mean.flatten()
     if not torch.allclose(mean, torch.tensor(DIV2K_MEAN), rtol=0, atol=1e-6):
         found = [round(value, 4) for value in mean.tolist()]
@@ -158,5 +158,5 @@ def _check_mean(net: SwinIR | SPAN) -> None:
         )
 
 
-# spandrel's network of the same size for each of ours, with constants of the same value.
+# For each of our networks, a function that builds spandrel's equivalent with the same constants.
 _MAKERS: dict[type[SRNetwork], Callable[[Any], nn.Module]] = {RRDBNet: _rrdb, SwinIR: _swinir, SPAN: _span, RCAN: _rcan}

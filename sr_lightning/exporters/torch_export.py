@@ -1,4 +1,4 @@
-"""`torch.export`: a program of torch operations, run by torch before it gets its name."""
+"""`torch.export` program of torch operations, verified by running it before the file gets its final name."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ EXTRA_FILE = f"{KEY}.json"
 
 
 def export_torch(export: Export, path: Path) -> list[Comparison]:
-    """Writes a `.pt2` file for any batch, height and width, or for the sizes that its card says.
+    """Writes a `.pt2` file for any batch size, height and width, or for the sizes that its card states.
 
     Args:
         export: The network.
         path: The file.
 
     Returns:
-        The proof.
+        The parity comparisons.
 
     Raises:
-        UserError: It is a network that torch.export cannot describe for all sizes.
-        FailedError: Another one that it cannot, or the file computes something else.
+        UserError: torch.export cannot describe the network for all sizes.
+        FailedError: torch.export fails for another reason, or the file's result differs.
     """
     try:
         export, content = _most_general(export)
-    except Exception as error:  # its own kinds, and whatever a network raises while it is traced
+    except Exception as error:  # its own kinds, and anything that a network raises during tracing
         raise refusal("torch_export", export.card.network, error) from error
     path.write_bytes(content)
     with path.open("rb") as file, warnings.catch_warnings(action="ignore"):
@@ -43,7 +43,7 @@ def export_torch(export: Export, path: Path) -> list[Comparison]:
 
 
 def _most_general(export: Export) -> tuple[Export, bytes]:
-    """For any size; where that is not to be had, for no tiny images."""
+    """Exports for any size; failing that, without tiny images."""
     for found in export.without_tiny_images():
         try:
             return found, _saved(found)
@@ -64,7 +64,7 @@ def _saved(export: Export) -> bytes:
 
 
 def _clean(program: ExportedProgram) -> None:
-    """Takes out where on this machine each node comes from."""
+    """Removes each node's origin on this machine."""
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
             node.meta.pop("stack_trace", None)

@@ -1,7 +1,7 @@
 """Enlarges an image with an ONNX file of sr_lightning; needs onnxruntime, numpy and Pillow, nothing else.
 
-`python <name>_upscale.py photo.png` writes photo_x4.png beside photo.png, with the model <name>.onnx that lies beside
-this script. This file stands for itself: it may be copied and changed.
+`python <name>_upscale.py photo.png` writes photo_x4.png beside photo.png, using the model <name>.onnx beside this
+script. This file is self-contained: it may be copied and changed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from PIL import Image, ImageOps
 
 _KEY = "sr_lightning_export"
 _SUFFIX = "_upscale"
-_LUMA = (65.481 / 219, 128.553 / 219, 24.966 / 219)  # BT.601; they sum to 1
+_LUMA = (65.481 / 219, 128.553 / 219, 24.966 / 219)  # BT.601 weights, which sum to 1
 Array = np.ndarray[Any, Any]
 
 
 class InputError(Exception):
-    """What was typed, or a file, is wrong."""
+    """Invalid input: a command-line argument or a file."""
 
 
 class Model:
@@ -32,7 +32,7 @@ class Model:
 
     Args:
         path: The file.
-        tile: Largest side of a tile in pixels, without what it overlaps; 0: the whole image.
+        tile: Largest side of a tile in pixels, without the overlap; 0 processes the whole image at once.
     """
 
     def __init__(self, path: Path, tile: int) -> None:
@@ -51,14 +51,14 @@ class Model:
                 raise ValueError(f"its {_KEY} holds numbers that cannot be")
         except KeyError:
             raise InputError(f"{path} is none of sr_lightning's; allowed: a file that it has exported") from None
-        except Exception as error:  # onnxruntime has a class of its own for each kind
+        except Exception as error:  # onnxruntime has a separate class for each kind
             raise InputError(f"{path} cannot be loaded: {error}") from None
         self._input = self._session.get_inputs()[0].name
-        # Tiles would change the result of a network that sees the whole image.
+        # Tiles would change the result of a network whose receptive field is the whole image.
         self._tile = 0 if self._margin is None else tile and max(tile, 2 * self._margin)
 
     def rgb(self, image: Array) -> Array:
-        """(h, w, 3) float32 in [0, 1] -> (h·s, w·s, 3), not clamped."""
+        """Enlarges (h, w, 3) float32 in [0, 1] -> (h·s, w·s, 3), not clamped."""
         height, width = image.shape[:2]
         if min(height, width) < self._least:
             raise InputError(f"the image is {width}x{height}; allowed: {self._least} pixels and more on each side")
@@ -80,12 +80,12 @@ class Model:
         return out
 
     def grey(self, plane: Array) -> Array:
-        """(h, w) -> (h·s, w·s): the luma of the result for a grey image."""
+        """Enlarges a grey image, (h, w) -> (h·s, w·s): the luma of the RGB result."""
         result: Array = self.rgb(np.repeat(plane[..., None], 3, axis=2)) @ np.array(_LUMA, np.float32)
         return result
 
     def alpha(self, plane: Array) -> Array:
-        """As `grey`, but exactly 0 and 1 where the image is that all around a pixel."""
+        """Like `grey`, but exactly 0 or 1 where the image is so all around a pixel."""
         if plane.min() == plane.max():
             return np.full([side * self.scale for side in plane.shape], plane.flat[0], np.float32)
         made = self.grey(plane)
@@ -95,7 +95,7 @@ class Model:
         return made
 
     def _window(self, part: slice, n: int) -> slice:
-        """With what the network has to see around a part, outwards to multiples of the step."""
+        """Returns a tile's input window: the tile and its margin, extended outwards to multiples of the step."""
         if not self._tile:
             return slice(0, n)
         first = (part.start - self._margin) // self._step * self._step
@@ -104,13 +104,13 @@ class Model:
 
 
 def _parts(n: int, tile: int) -> list[slice]:
-    """As few parts as there can be, as equal as they can be."""
+    """Splits n into as few and as equal parts as possible."""
     count = -(-n // tile) if tile else 1
     return [slice(n * i // count, n * (i + 1) // count) for i in range(count)]
 
 
 def _shifted(padded: Array) -> Iterator[Array]:
-    """The nine neighbours of each pixel, itself among them."""
+    """Yields the 3x3 neighbourhood of each pixel, including itself."""
     height, width = padded.shape[0] - 2, padded.shape[1] - 2
     for y in range(3):
         for x in range(3):
@@ -118,9 +118,9 @@ def _shifted(padded: Array) -> Iterator[Array]:
 
 
 def spread_colours(rgb: Array, alpha: Array) -> Array:
-    """Grows the colours of visible pixels into transparent ones, whose own (often black) would shine through."""
+    """Grows the colours of visible pixels into transparent ones, whose hidden colours (often black) would bleed in."""
     rgb, known = rgb.copy(), alpha > 0
-    for _ in range(64):  # pixels: farther than any small network sees
+    for _ in range(64):  # pixels: beyond the receptive field of any small network
         if known.all() or not known.any():
             break
         weights = sum(_shifted(np.pad(known, 1).astype(np.float32)))
@@ -133,7 +133,7 @@ def spread_colours(rgb: Array, alpha: Array) -> Array:
 
 
 def upscale(model: Model, image: Image.Image) -> Image.Image:
-    """Enlarges an image: greyscale stays greyscale (16 bit too), alpha stays, everything else becomes RGB."""
+    """Enlarges an image: greyscale stays greyscale (16 bit too), alpha is kept, everything else becomes RGB."""
     if image.mode.startswith("I;16"):
         levels = model.grey(np.asarray(image, np.float32) / 65535)
         return Image.fromarray(_levels(levels, np.uint16))
@@ -155,14 +155,14 @@ def _unit(image: Image.Image) -> Array:
 
 
 def _levels(x: Array, dtype: type[Any]) -> Array:
-    """[0, 1] -> whole levels, rounded half up."""
+    """Converts [0, 1] to integer levels, rounded half up."""
     highest = np.iinfo(dtype).max
     levels: Array = np.floor(np.clip(x, 0, 1) * highest + 0.5).astype(dtype)
     return levels
 
 
 def _read(path: Path) -> Image.Image:
-    if path.exists() and not path.is_file():  # reading a pipe may never end
+    if path.exists() and not path.is_file():  # reading from a pipe may never end
         raise InputError(f"{path} is no file")
     try:
         with Image.open(path) as image:
@@ -179,7 +179,7 @@ def _read(path: Path) -> Image.Image:
 
 
 def _write(path: Path, image: Image.Image, profile: bytes | None) -> None:
-    """Never half an image under the final name."""
+    """Writes an image atomically: never a partial file under the final name."""
     part = path.with_name(f"{path.name}.part")
     kind = Image.registered_extensions()[path.suffix.lower()]
     options: dict[str, Any] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"quality": 95}}.get(kind, {})
@@ -212,7 +212,7 @@ def _tile(text: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Returns the exit status: 0 done, 2 the input is wrong."""
+    """Returns the exit status: 0 for success, 1 for a failure, 2 for invalid input."""
     script = Path(__file__)
     model = script.with_name(f"{script.stem.removesuffix(_SUFFIX)}.onnx")
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -236,7 +236,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _fitted(image: Image.Image, output: Path) -> Image.Image:
-    """What the format can hold: transparent parts are put on white, 16 bits become 8."""
+    """Converts to what the format supports: transparency is composited on white, 16 bits become 8."""
     kind = Image.registered_extensions()[output.suffix.lower()]
     if kind in ("JPEG", "BMP") and image.mode in ("LA", "RGBA"):
         white = Image.new("RGBA", image.size, "white")

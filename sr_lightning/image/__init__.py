@@ -1,1 +1,1 @@
-"""Images as arrays and tensors: decoding, colour spaces, resizing."""
+"""Images as arrays and tensors: decoding and encoding, colour spaces, resizing."""

@@ -1,4 +1,4 @@
-"""Colours spread from the visible parts of an image into the transparent ones."""
+"""Filling of transparent pixels with the colours of visible ones."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from sr_lightning.image.source_image import Levels
 def spread_colours(levels: Levels) -> Levels:
     """Gives each fully transparent pixel the colour of the nearest visible one.
 
-    What is hidden there (often black) would otherwise shine through at the edges of the enlargement.
+    The hidden colour (often black) would otherwise bleed into the edges of the enlargement.
 
     Args:
-        levels: (H, W, C) with alpha as the last channel.
+        levels: (H, W, C), with alpha as the last channel.
 
     Returns:
-        A copy, with the alpha as it was; the image itself where nothing or everything is transparent.
+        A copy with unchanged alpha; the image itself if none or all of it is transparent.
     """
     from scipy.ndimage import distance_transform_edt
 

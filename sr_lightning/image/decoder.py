@@ -1,4 +1,4 @@
-"""Decoder of image files to 8-bit RGB, with what is wrong with a file and what of it is lost."""
+"""Decoding of image files to 8-bit RGB, with validation and a report of what is lost."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from PIL.TiffImagePlugin import TiffImageFile
 from sr_lightning.errors import UserError
 from sr_lightning.text import single_line
 
-# A photograph is ten times smaller than Pillow's own limit, which stands at 179 megapixels.
+# A photograph is ten times smaller than Pillow's own limit of 179 megapixels.
 MAX_PIXELS = 178_956_970
-# Above this many pixels a file has to hold more than one byte for every _MOST_PER_BYTE of them: a bomb of 100
+# Above this many pixels, a file must hold more than one byte per _MOST_PER_BYTE pixels: a decompression bomb of 100
 # megapixels needs 97 KB as PNG, a photograph several MB.
 _SUSPICIOUS_PIXELS = 2**25
 _MOST_PER_BYTE = 500
-# Pillow would also open formats that are programs: it hands PostScript to Ghostscript, whatever the file's name is.
+# Pillow would also open formats that are programs: it passes PostScript to Ghostscript, whatever the file's name.
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "QOI")
 _WHITE = (255, 255, 255, 255)
 Loss = Literal[
@@ -39,7 +39,7 @@ _ALPHA: Loss = "transparent parts, which are put on white"
 
 
 class BadImageError(UserError):
-    """A file's content is at fault; what the system refuses (permissions, a failing disk) is a plain `UserError`."""
+    """The file's content is invalid; system errors (permissions, a failing disk) are a plain `UserError`."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(single_line(f"{path}: {reason}"))
@@ -48,30 +48,30 @@ class BadImageError(UserError):
 
 @dataclass(frozen=True)
 class Decoded:
-    """An image and what of its file is not in it."""
+    """A decoded image, and what of its file is lost."""
 
     rgb: NDArray[np.uint8]
     """(H, W, 3)."""
     lost: tuple[Loss, ...]
     kind: str
-    """Format and Pillow's mode of the file, `PNG RGBA`."""
+    """Format of the file and Pillow's mode, such as `PNG RGBA`."""
 
 
 def decode(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
-    """Decodes any image to 8-bit RGB; the one decoder of training and evaluation.
+    """Decodes any image to 8-bit RGB; the decoder of both training and evaluation.
 
-    The content decides the format, not the name. EXIF orientation is applied. Transparent parts are put on white.
-    16-bit levels are divided by 257 and rounded, never clipped. CMYK is converted by its formula. The numbers of an
-    embedded ICC profile are kept as they are: a conversion would change what is compared. Of several frames the
-    first is taken.
+    The format is determined by the content, not the name. EXIF orientation is applied. Transparent parts are composited
+    on white. 16-bit levels are divided by 257 and rounded, never clipped. CMYK is converted by the standard formula.
+    Embedded ICC profiles are not applied: a conversion would change the values that are compared. Of several frames,
+    the first is used.
 
     Args:
         path: The file.
-        max_pixels: Larger images are refused before they are decoded, and large ones that their files cannot hold.
+        max_pixels: Larger images are refused before decoding, as are large ones whose files are too small to hold them.
 
     Raises:
-        BadImageError: Not an image, damaged, too large, or of values whose range is unknown; it names the file.
-        UserError: The file is not there or cannot be read.
+        BadImageError: Not an image, damaged, too large, or of an unknown value range; the message names the file.
+        UserError: The file does not exist or cannot be read.
     """
     path = Path(path)
     with opened(path, max_pixels=max_pixels) as image:
@@ -86,17 +86,17 @@ def decode(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Decoded:
 
 
 def count_frames(image: Image.Image) -> int:
-    """Frames of an animation, pages of a document; the previews in a photograph's file (MPO) are not counted."""
+    """Counts the frames of an animation or pages of a document; previews in a photograph's file (MPO) do not count."""
     return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
 
 
 @contextlib.contextmanager
 def opened(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
-    """Opens an image, checked but not decoded; what goes wrong while it is decoded is told as `decode` tells it.
+    """Opens an image, checked but not decoded; errors while it is being decoded are reported as by `decode`.
 
     Raises:
         BadImageError: As in `decode`.
-        UserError: The file is not there or cannot be read.
+        UserError: The file does not exist or cannot be read.
     """
     try:
         with _QUIET, Image.open(path, formats=FORMATS) as image:
@@ -105,13 +105,13 @@ def opened(path: Path, *, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]
     except UnidentifiedImageError:
         raise BadImageError(path, _what_else(path)) from None
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the system's, not the decoder's
+        if isinstance(error, OSError) and error.errno is not None:  # from the system, not the decoder
             raise UserError(f"{single_line(path)}: cannot be read: {error.strerror}") from None
         raise BadImageError(path, f"cannot be decoded: {error}") from None
 
 
 def header_pixels(path: str | Path) -> int:
-    """How many pixels a file's header promises, without decoding it; 0 where it cannot be read as an image's."""
+    """Returns the pixel count that a file's header states, without decoding; 0 if it cannot be read as an image."""
     try:
         with _QUIET, Image.open(path, formats=FORMATS) as image:
             return image.width * image.height
@@ -120,10 +120,11 @@ def header_pixels(path: str | Path) -> int:
 
 
 class _Quiet(contextlib.AbstractContextManager[None]):
-    """Keeps Pillow's warnings back; our checks decide.
+    """Suppresses Pillow's warnings; our own checks decide.
 
-    `warnings.catch_warnings` is not made for threads: two that overlap leave the filters of the one that began later,
-    and the process would warn of nothing any more. So the first to come sets them and the last to go puts them back.
+    `warnings.catch_warnings` is not thread-safe: two that overlap restore the filters of the one that began later, and
+    the process would never warn again. The first to enter therefore sets the filters, and the last to leave restores
+    them.
     """
 
     def __init__(self) -> None:
@@ -166,17 +167,17 @@ def _check(image: Image.Image, path: Path, max_pixels: int) -> None:
         raise BadImageError(path, f"{what} in {size} bytes; no photograph is packed so densely")
     if image.mode == "F":
         raise BadImageError(path, "holds floating-point values, whose range is undefined; allowed: 8 or 16 bit")
-    if image.mode == "I" and image.format != "PPM":  # Pillow scales a PGM's levels itself, to 16 bits
+    if image.mode == "I" and image.format != "PPM":  # Pillow itself scales a PGM's levels to 16 bits
         raise BadImageError(path, "holds 32-bit values, whose range is undefined; allowed: 8 or 16 bit")
 
 
 def holds_16_bits(image: Image.Image, path: Path) -> bool:
-    """Whether an opened image has more than 8 bits a channel."""
+    """Returns whether an opened image has more than 8 bits per channel."""
     if isinstance(image, TiffImageFile):
         bits = image.tag_v2.get(258, 8)
         depths = set(bits) if isinstance(bits, tuple) else {bits}
         is_planar = image.tag_v2.get(284, 1) == 2
-        if not depths <= {1, 2, 4, 8, 16} or (depths == {16} and is_planar):  # Pillow takes bytes of them for levels
+        if not depths <= {1, 2, 4, 8, 16} or (depths == {16} and is_planar):  # Pillow misreads their bytes as levels
             raise BadImageError(path, "is a TIFF of an unknown kind; allowed: 8 or 16 bit, not in separate planes")
     return image.mode.startswith("I") or any(";16" in str(tile.args) for tile in _tiles(image))
 
@@ -186,14 +187,14 @@ def _tiles(image: Image.Image) -> list[Any]:
 
 
 def _pixels(image: Image.Image) -> NDArray[np.uint8]:
-    """(H, W, 3), or 4 where there is transparency."""
+    """Returns (H, W, 3), or (H, W, 4) if there is transparency."""
     ImageOps.exif_transpose(image, in_place=True)
     mode = "RGBA" if image.has_transparency_data else "RGB"
     return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 def _opaque(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
-    """(H, W, 3 or 4) -> (H, W, 3) on white, and whether anything was transparent."""
+    """Composites (H, W, 3 or 4) on white -> (H, W, 3), and whether anything was transparent."""
     if pixels.shape[2] == 3:
         return pixels, False
     rgba = Image.fromarray(pixels)
@@ -202,7 +203,7 @@ def _opaque(pixels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], bool]:
 
 
 def _wide_pixels(image: Image.Image, path: Path) -> NDArray[np.uint8]:
-    """(H, W, 3 or 4) of 16 bits a channel: divided by 257, rounded."""
+    """Converts 16 bits per channel to (H, W, 3 or 4) uint8: divided by 257, rounded."""
     transparent = image.info.get("transparency")
     levels = wide_levels(image, path)  # (H, W, C)
     rounded = ((levels * 2 + 257) // 514).astype(np.uint8)
@@ -215,7 +216,7 @@ def _wide_pixels(image: Image.Image, path: Path) -> NDArray[np.uint8]:
 
 
 def wide_levels(image: Image.Image, path: Path) -> NDArray[np.int64]:
-    """(H, W, C) from 0 to 65535. Pillow has no mode for wide colour: the two bytes are read one after the other."""
+    """Returns (H, W, C) from 0 to 65535; as Pillow has no 16-bit colour, high and low bytes are read separately."""
     if image.mode.startswith("I"):
         ImageOps.exif_transpose(image, in_place=True)
         return np.asarray(image, dtype=np.int64)[:, :, None]
@@ -225,13 +226,13 @@ def wide_levels(image: Image.Image, path: Path) -> NDArray[np.int64]:
         ImageOps.exif_transpose(image, in_place=True)
         try:
             ImageOps.exif_transpose(other, in_place=True)
-        except ValueError:  # grey with alpha has no such reader; the high bytes alone are less than a level off
+        except ValueError:  # grey with alpha has no such reader; the high bytes alone are off by less than one level
             return np.asarray(image, dtype=np.int64) * 257
         return np.asarray(image, dtype=np.int64) * 256 + np.asarray(other, dtype=np.int64)
 
 
 def _other_byte(args: Any) -> Any:
-    """A decoder's arguments with the byte order turned about: what it takes for the high byte is then the low one."""
+    """Swaps the byte order in a decoder's arguments, so that it takes the low byte for the high one."""
     rawmode = args if isinstance(args, str) else args[0]
     order = {"N": "B" if sys.byteorder == "little" else "L", "L": "B", "B": "L"}[rawmode[-1]]
     swapped = rawmode[:-1] + order

@@ -1,4 +1,4 @@
-"""Rows of an image to a file: PNG and TIFF as the rows come, JPEG, WebP and AVIF at once."""
+"""Encoding of image rows to a file: PNG and TIFF row by row, JPEG, WebP and AVIF at once."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from sr_lightning.text import single_line
 
 FormatName = Literal["png", "jpeg", "webp", "tiff", "avif"]
 Quality = int | Literal["lossless"] | None
-_JPEG_EXIF = 65_533 - 8  # a segment's length is two bytes
+_JPEG_EXIF = 65_533 - 8  # a segment's length is stored in two bytes
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Size and type of an image's pixels."""
+    """Size and pixel type of an image."""
 
     height: int
     width: int
@@ -41,12 +41,12 @@ class Layout:
 
     @property
     def dtype(self) -> type[np.uint8] | type[np.uint16]:
-        """Of the rows."""
+        """Type of the rows."""
         return np.uint8 if self.bits == 8 else np.uint16
 
     @property
     def has_alpha(self) -> bool:
-        """Whether the last channel is opacity."""
+        """Whether the last channel is alpha."""
         return self.channels % 2 == 0
 
     def __str__(self) -> str:
@@ -56,17 +56,17 @@ class Layout:
 
 @dataclass(frozen=True)
 class Format:
-    """What a file format can hold."""
+    """Capabilities of a file format."""
 
     suffixes: tuple[str, ...]
-    """The first is given to new files."""
+    """File suffixes; new files get the first."""
     max_side: int
     channels: tuple[int, ...]
     has_16_bits: bool
     default_quality: int | None = None
 
     def nearest(self, layout: Layout) -> Layout:
-        """The layout that comes nearest among those that it holds."""
+        """Returns the closest layout that the format supports."""
         channels = layout.channels
         if channels not in self.channels:
             channels = next(c for c in (channels + 2, channels - 1, channels + 1) if c in self.channels)
@@ -83,18 +83,18 @@ FORMATS: dict[FormatName, Format] = {
 
 
 def format_of(path: Path) -> FormatName | None:
-    """The format that a file's suffix stands for; None: it stands for none that is written."""
+    """Returns the format for a file's suffix; None if no supported format has it."""
     suffix = path.suffix.lower()
     return next((name for name, entry in FORMATS.items() if suffix in entry.suffixes), None)
 
 
 def is_available(name: FormatName) -> bool:
-    """Whether this machine's Pillow can write the format."""
+    """Returns whether this machine's Pillow can write the format."""
     return name not in ("webp", "avif") or bool(features.check(name))
 
 
 def check_quality(name: FormatName, quality: Quality) -> str | None:
-    """What is wrong with a format, or a quality of it, that is asked for; None: nothing."""
+    """Returns what is wrong with a requested format and quality; None if nothing is."""
     if not is_available(name):
         return f"format: this machine's Pillow cannot write {name.upper()}; allowed: format=png"
     if quality == "lossless":
@@ -106,7 +106,7 @@ def check_quality(name: FormatName, quality: Quality) -> str | None:
 
 
 def check_size(name: FormatName, height: int, width: int) -> str | None:
-    """What is wrong with an image of that size as a file of that format; None: nothing."""
+    """Returns why an image of this size cannot be written in a format; None if it can."""
     most = FORMATS[name].max_side
     if max(height, width) <= most:
         return None
@@ -123,15 +123,15 @@ def write_image(
     metadata: Metadata | None = None,
     quality: Quality = None,
 ) -> None:
-    """Writes an image whole or not at all.
+    """Writes an image atomically: completely or not at all.
 
     Args:
-        path: The file; what is there is replaced when the new one is complete.
-        rows: Blocks (n, W, C) of successive rows, n of any size. PNG and TIFF hold none of them longer than it takes
-            to write it; the other formats need the whole image in memory.
-        layout: Of the rows; one that the format holds (`Format.nearest`).
+        path: The file; an existing one is replaced when the new one is complete.
+        rows: Blocks (n, W, C) of successive rows, n of any size. PNG and TIFF write them as they come; the other
+            formats need the whole image in memory.
+        layout: Layout of the rows, which the format has to support (`Format.nearest`).
         format: Name of the format.
-        metadata: Written where the format has room for it.
+        metadata: Written as far as the format supports it.
         quality: 1 to 100 for JPEG, WebP and AVIF, or `lossless` for WebP.
 
     Raises:
@@ -151,7 +151,7 @@ def write_image(
 
 
 def fitted(rows: Iterable[Levels], source: Layout, target: Layout) -> Iterator[Levels]:
-    """Rows brought to the channels of another layout of as many bits: alpha is put on white, grey is repeated."""
+    """Converts rows to another layout of the same bit depth: alpha is composited on white, grey is repeated."""
     for block in rows:
         if source.has_alpha and not target.has_alpha:
             block = _on_white(block, source.levels)
@@ -161,7 +161,7 @@ def fitted(rows: Iterable[Levels], source: Layout, target: Layout) -> Iterator[L
 
 
 def _on_white(block: Levels, white: int) -> Levels:
-    """(n, W, C + 1) -> (n, W, C)."""
+    """Composites (n, W, C + 1) on white -> (n, W, C)."""
     colour, alpha = block[..., :-1].astype(np.uint64), block[..., -1:].astype(np.uint64)
     mixed: Levels = ((colour * alpha + white * (white - alpha) + white // 2) // white).astype(block.dtype)
     return mixed
@@ -180,7 +180,7 @@ def _write_at_once(
     if quality != "lossless":
         options["quality"] = quality or FORMATS[format].default_quality
     if format in ("jpeg", "avif"):
-        options["subsampling"] = "4:4:4"  # the enlargement is made for sharp colour
+        options["subsampling"] = "4:4:4"  # super-resolution aims at sharp colour
     exif = metadata.exif_bytes(most=_JPEG_EXIF if format == "jpeg" else None)
     options |= {key: value for key, value in (("exif", exif), ("icc_profile", metadata.icc)) if value}
     if metadata.xmp is not None and not (format == "jpeg" and len(metadata.xmp) > _JPEG_EXIF - 64):

@@ -1,4 +1,4 @@
-"""Colour profile, EXIF, XMP and resolution: read from an image, mended for its enlargement."""
+"""Metadata of an image: colour profile, EXIF, XMP and resolution, read and adapted to the enlargement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import ExifTags, Image, ImageOps
 
-# What describes the photograph; the rest of a TIFF's first directory describes how its pixels are stored.
+# Tags that describe the photograph; the other tags of a TIFF's first directory describe how its pixels are stored.
 DESCRIPTIVE = (
     *(270, 271, 272, 282, 283, 296, 305, 306, 315, 316),  # description, camera, resolution, software, time, artist
     *(0x4746, 0x4749, 33432),  # rating, copyright
@@ -26,17 +26,17 @@ _COLOUR_SPACES = {b"GRAY": 1, b"RGB ": 3}
 
 @dataclass(frozen=True)
 class Metadata:
-    """What an image file says about its pixels."""
+    """Metadata of an image file."""
 
     icc: bytes | None = None
-    """Colour profile."""
+    """ICC colour profile."""
     exif: dict[int, Any] = field(default_factory=dict)
-    """Tags of the first directory, and those of the directories Exif and GPS as dictionaries, without orientation."""
+    """Tags of the first directory, and the Exif and GPS directories as dictionaries; without orientation."""
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
 
     def for_output(self, size: tuple[int, int], channels: int) -> Metadata:
-        """Mended for an enlargement: the stored sizes are its own, and a profile of another colour space is dropped.
+        """Adapts the metadata to an enlargement: updates stored sizes, drops a profile of another colour space.
 
         Args:
             size: (H, W).
@@ -50,25 +50,25 @@ class Metadata:
         return replace(self, icc=self.icc if self.fits(channels) else None, exif=exif, xmp=xmp)
 
     def fits(self, channels: int) -> bool:
-        """Whether the colour profile is one for images of so many channels, or there is none."""
+        """Returns whether the colour profile suits this many channels, or there is none."""
         return self.icc is None or _COLOUR_SPACES.get(self.icc[16:20]) == (1 if channels <= 2 else 3)
 
     def with_history(self, software: str, history: str) -> Metadata:
-        """With the program that made the image, and what it did (ASCII)."""
+        """Adds the program that made the image, and the record of what it did (ASCII)."""
         return replace(self, exif=self.exif | {_SOFTWARE: software, HISTORY: history})
 
     def exif_bytes(self, *, most: int | None = None) -> bytes:
-        """The EXIF block, its six bytes of name first; empty where there is nothing to say.
+        """Returns the EXIF block with its six-byte header; empty if there is nothing to write.
 
         Args:
-            most: Bytes that the format has room for. Where it would be more, the camera maker's own notes are left
-                out, and then all but the history.
+            most: Maximum number of bytes that the format allows. If exceeded, the camera maker's notes are dropped
+                first, then everything but the history.
         """
         for exif in self._shortened():
             block = Image.Exif()
             for tag, value in exif.items():
                 block[tag] = value
-            with suppress(struct.error, TypeError, ValueError, OverflowError):  # tags of a type that nobody can write
+            with suppress(struct.error, TypeError, ValueError, OverflowError):  # tags of a type that cannot be written
                 written = block.tobytes() if exif else b""
                 if most is None or len(written) <= most:
                     return written
@@ -84,7 +84,7 @@ class Metadata:
 
 
 def read_metadata(image: Image.Image) -> Metadata:
-    """Of an opened image; Pillow's copy of its metadata is made upright (`ImageOps.exif_transpose`), as its pixels."""
+    """Reads the metadata of an opened image, which is made upright in place (`ImageOps.exif_transpose`)."""
     ImageOps.exif_transpose(image, in_place=True)
     icc = image.info.get("icc_profile")
     xmp = image.info.get("xmp", image.info.get("XML:com.adobe.xmp"))
@@ -98,7 +98,7 @@ def read_metadata(image: Image.Image) -> Metadata:
 
 
 def read_history(image: Image.Image) -> str | None:
-    """What `Metadata.with_history` wrote, read from the header."""
+    """Reads what `Metadata.with_history` wrote, from the header."""
     try:
         history = image.getexif().get(HISTORY)
     except (SyntaxError, ValueError, OSError, struct.error):
@@ -107,7 +107,7 @@ def read_history(image: Image.Image) -> str | None:
 
 
 def _exif(image: Image.Image) -> dict[int, Any]:
-    """A block that cannot be read holds nothing."""
+    """Reads the descriptive tags; empty if the block is unreadable."""
     try:
         source = image.getexif()
         exif: dict[int, Any] = {tag: source[tag] for tag in DESCRIPTIVE if tag in source}

@@ -1,4 +1,4 @@
-"""PNG written row by row: Pillow needs the whole image in memory, and has no 16-bit colour.
+"""Row-by-row PNG writer: Pillow needs the whole image in memory and lacks 16-bit colour.
 
 Portable Network Graphics Specification, third edition (W3C 2025).
 """
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     from sr_lightning.image.source_image import Levels
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
-_UP = 2  # the filter: what zlib sees is each byte less the one above it
-# Level 1 costs a fifth of the time of zlib's default, for files about a tenth larger.
+_UP = 2  # the Up filter: zlib gets the difference of each byte to the one above it
+# Level 1 takes a fifth of the time of zlib's default, for files about a tenth larger.
 _LEVEL = 1
 
 
 def write_png_rows(path: Path, rows: Iterable[Levels], layout: Layout, metadata: Metadata) -> None:
-    """Writes an image as its rows come.
+    """Writes an image as its rows arrive.
 
     Args:
         path: The file.
         rows: Blocks (n, W, C) of successive rows.
-        layout: Of the rows.
-        metadata: Chunks iCCP, eXIf, iTXt (XMP) and pHYs.
+        layout: Layout of the rows.
+        metadata: Written as iCCP, eXIf, iTXt (XMP) and pHYs chunks.
     """
     with path.open("wb") as file:
         file.write(b"\x89PNG\r\n\x1a\n")
@@ -52,7 +52,7 @@ def write_png_rows(path: Path, rows: Iterable[Levels], layout: Layout, metadata:
 
 
 def _filtered(levels: NDArray[np.uint8], above: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(n, 1 + bytes of a row): the filter's number before each row."""
+    """Returns (n, 1 + bytes per row): each row filtered and preceded by the filter type."""
     out = np.empty((levels.shape[0], levels.shape[1] + 1), np.uint8)
     out[:, 0] = _UP
     np.subtract(levels[:1], above, out=out[:1, 1:])
@@ -64,7 +64,7 @@ def _write_metadata(file: BinaryIO, metadata: Metadata) -> None:
     if metadata.icc is not None:
         _chunk(file, b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.icc))
     if metadata.dpi is not None:
-        x, y = (round(value / 0.0254) for value in metadata.dpi)  # pixels a metre
+        x, y = (round(value / 0.0254) for value in metadata.dpi)  # pixels per metre
         _chunk(file, b"pHYs", struct.pack(">IIB", x, y, 1))
     if exif := metadata.exif_bytes():
         _chunk(file, b"eXIf", exif.removeprefix(b"Exif\0\0"))
@@ -73,7 +73,7 @@ def _write_metadata(file: BinaryIO, metadata: Metadata) -> None:
 
 
 def _chunk(file: BinaryIO, name: bytes, data: bytes) -> None:
-    if not data and name == b"IDAT":  # the compressor keeps what is too little
+    if not data and name == b"IDAT":  # the compressor buffers small inputs
         return
     file.write(struct.pack(">I", len(data)) + name)
     file.write(data)

@@ -1,4 +1,4 @@
-"""Bicubic resampling of an image whose rows arrive one block after the other, to any size."""
+"""Bicubic resampling to any size of an image whose rows arrive in blocks."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor
 
 Rows = NDArray[Any]
 """(n, W, C) uint8, uint16, or floating point in [0, 1]."""
-_AT_ONCE = 64  # rows that are looked at together, so that what floating point takes stays small
-_BLOCK = 32  # output positions of one matrix product: wider ones multiply more zeros
+_AT_ONCE = 64  # rows processed at a time, to limit the memory for their floating-point copies
+_BLOCK = 32  # output positions per matrix product: wider ones multiply more zeros
 
 
 class RowResampler:
-    """`resize` with MATLAB's bicubic kernel and antialiasing, in float32 and in memory for a few rows.
+    """`resize` with MATLAB's bicubic kernel and antialiasing, in float32, with only a few rows in memory.
 
-    An axis of n positions becomes one of m by the factor m / n, so that the images' corners coincide.
+    An axis of n positions is resampled to m by the factor m / n, so that the corners of the images coincide.
 
     Args:
-        source: (H, W) of the image that arrives.
+        source: (H, W) of the incoming image.
         target: (H, W) of the result.
     """
 
@@ -31,11 +31,11 @@ class RowResampler:
         self._rows = _bands(source[0], target[0])
         self._columns = _bands(source[1], target[1])
         self._held = torch.empty(0)
-        self._first = 0  # row of the source that `_held` begins with
-        self._next = 0  # of `_rows`
+        self._first = 0  # source row at which `_held` begins
+        self._next = 0  # index into `_rows`
 
     def push(self, rows: Tensor) -> Tensor:
-        """Takes the next rows and returns those of the result that are known by now.
+        """Takes the next rows and returns the result rows that can be computed by now.
 
         Args:
             rows: (C, n, W) floating point, on the CPU.
@@ -64,7 +64,7 @@ class RowResampler:
 
 
 def resampled(rows: Iterable[Tensor], source: tuple[int, int], target: tuple[int, int]) -> Iterator[Tensor]:
-    """Blocks (C, n, W) of successive rows through a `RowResampler`; blocks without a row are left out."""
+    """Resamples blocks (C, n, W) of successive rows through a `RowResampler`, skipping empty blocks."""
     resampler = RowResampler(source, target)
     for block in rows:
         if (done := resampler.push(block)).shape[1]:
@@ -72,7 +72,7 @@ def resampled(rows: Iterable[Tensor], source: tuple[int, int], target: tuple[int
 
 
 class _Band(NamedTuple):
-    """Successive output positions, and the input positions that they are made of."""
+    """Successive output positions, and the input positions that contribute to them."""
 
     start: int
     stop: int
@@ -82,7 +82,7 @@ class _Band(NamedTuple):
 
 def _bands(n: int, m: int) -> list[_Band]:
     factor = m / n
-    stretch = min(factor, 1.0)  # a kernel that shrinks is made wider
+    stretch = min(factor, 1.0)  # the kernel is widened when downscaling
     reach = 2 / stretch
     bands = []
     for first in range(0, m, _BLOCK):
@@ -102,26 +102,26 @@ def _bands(n: int, m: int) -> list[_Band]:
 
 
 def _mirrored(index: NDArray[np.int_], n: int) -> NDArray[np.int_]:
-    """Symmetric border: the image and its mirror image in turn."""
+    """Reflects indices symmetrically at the border."""
     index = index % (2 * n)
     return np.where(index < n, index, 2 * n - 1 - index)
 
 
 def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys' kernel with a = -0.5 (Keys 1981, eq. 15)."""
+    """Keys' cubic kernel with a = -0.5 (Keys 1981, eq. 15)."""
     x = np.abs(x)
     near, far = 1.5 * x**3 - 2.5 * x**2 + 1, -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
     return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
 
 
 def row_pieces(block: Rows) -> Iterator[Rows]:
-    """A few rows at a time."""
+    """Splits a block into pieces of a few rows."""
     for row in range(0, len(block), _AT_ONCE):
         yield block[row : row + _AT_ONCE]
 
 
 def unit_range(levels: Rows) -> Rows:
-    """Integer levels as float32 in [0, 1]; floating point as it is."""
+    """Converts integer levels to float32 in [0, 1]; floating point is returned unchanged."""
     if levels.dtype.kind == "f":
         return levels
     unit: Rows = levels.astype(np.float32) / np.float32(np.iinfo(levels.dtype).max)

@@ -1,4 +1,4 @@
-"""Image file to its own levels: every channel at full depth, upright, with its metadata."""
+"""Reading of image files at full depth: all channels, upright, with metadata."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ _TURNED = (5, 6, 7, 8)  # orientations that swap height and width
 
 @dataclass(frozen=True)
 class SourceImage:
-    """An image as its file holds it."""
+    """An image with the channels and bit depth of its file."""
 
     levels: Levels
     """(H, W, C), uint8 or uint16; C = 1: grey, 2: grey and alpha, 3: RGB, 4: RGB and alpha (not premultiplied)."""
     metadata: Metadata
     kind: str
-    """Format and Pillow's mode of the file, `PNG RGBA`."""
+    """Format of the file and Pillow's mode, such as `PNG RGBA`."""
     changes: tuple[str, ...] = ()
-    """What is another now than in the file, as parts of a sentence about such images."""
+    """What differs from the file, as phrases about such images in general."""
 
 
 def read_source(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> SourceImage:
-    """Reads an image without reducing it to 8-bit RGB as `decode` does, and refuses the same files.
+    """Reads an image without reducing it to 8-bit RGB as `decode` does; refuses the same files.
 
-    Palettes become the colours that they stand for, bilevel images grey, CMYK sRGB (through the embedded profile, by
-    its formula where there is none).
+    Palettes are expanded to their colours, bilevel images become grey, CMYK becomes sRGB (through the embedded profile,
+    or by the standard formula if there is none).
 
     Args:
         path: The file.
         max_pixels: As in `decode`.
 
     Raises:
-        BadImageError: As in `decode`; or the file has several frames.
-        UserError: The file is not there or cannot be read.
+        BadImageError: As in `decode`, or the file has several frames.
+        UserError: The file does not exist or cannot be read.
     """
     path = Path(path)
     try:
@@ -65,16 +65,16 @@ def read_source(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> SourceImag
 
 
 def source_size(path: Path) -> tuple[int, int]:
-    """(H, W) of what `read_source` gives, from the file's header.
+    """Returns the (H, W) that `read_source` would give, from the file's header.
 
     Raises:
-        BadImageError: As in `read_source`, but for damage beyond the header.
-        UserError: The file is not there or cannot be read.
+        BadImageError: As in `read_source`, except for damage beyond the header.
+        UserError: The file does not exist or cannot be read.
     """
     try:
         with opened(path) as image:
             refuse_frames(image, path)
-            # Pillow says of a TIFF what it will be upright.
+            # For a TIFF, Pillow already reports the upright size.
             is_turned = image.format != "TIFF" and image.getexif().get(274) in _TURNED
             return image.size if is_turned else image.size[::-1]
     except BadImageError:
@@ -98,15 +98,15 @@ def _read(path: Path, max_pixels: int) -> SourceImage:
             return _wide(image, path, kind)
         metadata = read_metadata(image)
         flat, metadata, changes = _plain(image, metadata)
-        levels = np.array(flat)  # a copy that may be written to, as torch wants it
+        levels = np.array(flat)  # a writable copy, as torch requires
     return SourceImage(levels if levels.ndim == 3 else levels[:, :, None], metadata, kind, changes)
 
 
 def from_pillow(image: Image.Image) -> SourceImage:
-    """The same of an image in memory, which stays as it is.
+    """Like `read_source`, for an image in memory, which is not modified.
 
     Raises:
-        UserError: It has floating-point or 32-bit values, whose range nobody knows.
+        UserError: It has floating-point or 32-bit values, whose range is undefined.
     """
     kind = f"{image.format or 'image'} {image.mode}"
     if image.mode in ("F", "I"):
@@ -121,17 +121,17 @@ def from_pillow(image: Image.Image) -> SourceImage:
 
 
 def refuse_frames(image: Image.Image, path: Path) -> None:
-    """Refuses animations and files of several pages.
+    """Refuses animations and multi-page files.
 
     Raises:
-        BadImageError: Several frames.
+        BadImageError: The file has several frames.
     """
     if (frames := count_frames(image)) > 1:
         raise BadImageError(path, f"has {frames} frames; allowed: one (each frame in a file of its own)")
 
 
 def _plain(image: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metadata, tuple[str, ...]]:
-    """In one of the modes L, LA, RGB and RGBA."""
+    """Converts an 8-bit image to one of the modes L, LA, RGB and RGBA."""
     mode = image.mode
     if mode == "CMYK":
         return _cmyk(image, metadata)
@@ -164,7 +164,7 @@ def _cmyk(image: Image.Image, metadata: Metadata) -> tuple[Image.Image, Metadata
 
 
 def _wide(image: Image.Image, path: Path, kind: str) -> SourceImage:
-    """16 bits a channel."""
+    """Reads an image with 16 bits per channel."""
     transparent = image.info.get("transparency")
     if any("LA;16" in str(tile.args) for tile in getattr(image, "tile", [])):
         levels: NDArray[np.uint16] = _grey_alpha_16(path)
@@ -177,10 +177,10 @@ def _wide(image: Image.Image, path: Path, kind: str) -> SourceImage:
 
 
 def _grey_alpha_16(path: Path) -> NDArray[np.uint16]:
-    """(H, W, 2), upright. Pillow has no reader for it: the four bytes of a pixel are read as those of an RGBA image."""
+    """Reads upright (H, W, 2); Pillow has no reader for it, so the four bytes of a pixel are read as an RGBA pixel."""
     with Image.open(path, formats=FORMATS) as image:
         image._mode = "RGBA"
         image.tile = [tile._replace(args="RGBA") for tile in image.tile]
         ImageOps.exif_transpose(image, in_place=True)
-        pairs = np.asarray(image).astype(np.uint16)  # (H, W, 4): high and low byte of grey, of alpha
+        pairs = np.asarray(image).astype(np.uint16)  # (H, W, 4): high and low byte of grey, then of alpha
     return pairs[..., ::2] * 256 + pairs[..., 1::2]

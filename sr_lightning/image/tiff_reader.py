@@ -1,4 +1,4 @@
-"""TIFF files with 16-bit grey and alpha, which Pillow does not know, by tifffile."""
+"""TIFF files with 16-bit grey and alpha, which Pillow cannot read, through tifffile."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from sr_lightning.image.decoder import BadImageError
 from sr_lightning.image.metadata import DESCRIPTIVE, HISTORY, Metadata
 
 _ORIENTATION, _XMP, _ICC = 274, 700, 34675
-# Quarter turns to the left, then a mirror, for each orientation.
+# Number of quarter turns to the left, and whether to mirror afterwards, for each orientation.
 _UPRIGHT = {2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False)}
 
 
 def read_grey_alpha_tiff(path: Path, *, max_pixels: int) -> tuple[NDArray[np.uint16], Metadata] | None:
-    """(H, W, 2), upright, and what describes it; None: another kind of file.
+    """Reads upright (H, W, 2) and the metadata; None if the file is of another kind.
 
     Raises:
-        BadImageError: It is of this kind, but too large, damaged, or compressed in a way that tifffile cannot read.
+        BadImageError: The file is of this kind, but too large, damaged, or compressed in a way that tifffile cannot
+            read.
     """
     import tifffile
 
@@ -45,7 +46,7 @@ def read_grey_alpha_tiff(path: Path, *, max_pixels: int) -> tuple[NDArray[np.uin
 
 
 def read_tiff_history(path: Path) -> str | None:
-    """As `metadata.read_history`, from any TIFF."""
+    """Like `metadata.read_history`, for any TIFF."""
     import tifffile
 
     try:

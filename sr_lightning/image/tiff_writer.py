@@ -1,4 +1,4 @@
-"""TIFF written strip by strip, by tifffile: 8 or 16 bits, any number of channels, above 4 GB too."""
+"""Strip-by-strip TIFF writer on top of tifffile: 8 or 16 bits, any number of channels, even above 4 GB."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from sr_lightning.image.source_image import Levels
 
 _STRIP_BYTES = 2**20
-_BIG = 2**31  # from here on offsets may not fit into 32 bits
+_BIG = 2**31  # from here on, offsets may not fit into 32 bits
 _ASCII, _BYTE, _LONG = 2, 1, 4
 _XMP = 700
 _RESOLUTION = (ExifTags.Base.XResolution, ExifTags.Base.YResolution, ExifTags.Base.ResolutionUnit)
 
 
 def write_tiff_rows(path: Path, rows: Iterable[Levels], layout: Layout, metadata: Metadata) -> None:
-    """Writes an image as its rows come, compressed without loss (deflate, horizontal differences).
+    """Writes an image as its rows arrive, with lossless compression (deflate, horizontal differencing).
 
     Args:
         path: The file.
         rows: Blocks (n, W, C) of successive rows.
-        layout: Of the rows.
-        metadata: Tags; the directories Exif and GPS only below 2 GB.
+        layout: Layout of the rows.
+        metadata: Written as tags; the Exif and GPS directories only below 2 GB.
     """
     import tifffile
 
@@ -67,7 +67,7 @@ def write_tiff_rows(path: Path, rows: Iterable[Levels], layout: Layout, metadata
 
 
 def _strips(rows: Iterable[Levels], layout: Layout, n: int) -> Iterator[bytes]:
-    """Of n rows each, the last of what is left."""
+    """Yields strips of n rows each; the last holds the remainder."""
     held: Any = np.empty((0, layout.width, layout.channels), layout.dtype)
     for block in rows:
         held = np.concatenate([held, block]) if len(held) else block
@@ -85,7 +85,7 @@ def _packed(strip: NDArray[Any]) -> bytes:
 
 
 def _tags(metadata: Metadata) -> Iterator[tuple[int, int, int, Any, bool]]:
-    """As tifffile takes them: number, type, count, value, written once."""
+    """Yields tags in tifffile's form: code, type, count, value, write once."""
     for tag, value in metadata.exif.items():
         if isinstance(value, str) and tag not in _RESOLUTION:
             yield int(tag), _ASCII, 0, value.encode("ascii", "replace").decode(), True
@@ -96,9 +96,9 @@ def _tags(metadata: Metadata) -> Iterator[tuple[int, int, int, Any, bool]]:
 
 
 def _append_directories(path: Path, directories: dict[int, dict[int, Any]]) -> None:
-    """Puts the directories Exif and GPS at the end of the file, and their places into the tags that name them.
+    """Appends the Exif and GPS directories to the file, and points their tags to them.
 
-    tifffile does not write these two tags, so each was written under the number before its own, which nothing uses.
+    tifffile does not write these two tags, so each was written under the preceding, unused tag number.
     """
     import tifffile
 
@@ -112,7 +112,7 @@ def _append_directories(path: Path, directories: dict[int, dict[int, Any]]) -> N
                 if not isinstance(value, dict):
                     directory[key] = value
             place = part.seek(0, 2)
-            place += part.write(b"\0" * (place % 2))  # a directory begins at an even place
+            place += part.write(b"\0" * (place % 2))  # a directory begins at an even offset
             part.write(directory.tobytes(place))
             entry, value_at = entries[tag]
             part.seek(entry)

@@ -1,1 +1,1 @@
-"""LR image to SR image: forward pass, tiles, self-ensemble, cost."""
+"""Inference from LR image to SR image: forward pass, tiles, self-ensemble, cost."""

@@ -1,4 +1,4 @@
-"""Tiles of a network that sees the whole image, faded into each other where they overlap."""
+"""Blending of overlapping tiles, for networks whose receptive field is the whole image."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sr_lightning.inference.tile_grid import Rectangle, TileGrid
 def blended_rows(
     grid: TileGrid, overlap: int, scale: int, channels: int, enlarge: Callable[[Rectangle], Tensor]
 ) -> Iterator[Tensor]:
-    """Enlarges an image tile by tile; across the overlap of two tiles the weight passes from one to the other.
+    """Enlarges an image tile by tile, cross-fading neighbouring tiles over their overlap.
 
     Args:
-        grid: Of parts that are at least twice the overlap wide, as equal parts of at most three times it are.
-        overlap: LR pixels that a tile reaches into its neighbours.
-        scale: The scale asked for.
-        channels: C.
+        grid: Tiles that are at least twice the overlap wide; equal parts of at most three times the overlap always are.
+        overlap: LR pixels by which a tile extends into its neighbours.
+        scale: The scale factor.
+        channels: Number of channels, C.
         enlarge: LR rectangle -> (C, n·s, m·s), float32.
 
     Yields:
@@ -47,7 +47,7 @@ def _reaching(part: slice, overlap: int, n: int) -> slice:
 
 
 def _weights(part: slice, overlap: int, n: int, scale: int) -> Tensor:
-    """Of a tile's SR pixels along one axis: rising over the overlap with the tile before it, falling over the next."""
+    """Blending weights of a tile's SR pixels along one axis, ramping up from the previous tile and down to the next."""
     reach = _reaching(part, overlap, n)
     weights = torch.ones((reach.stop - reach.start) * scale)
     length = 2 * overlap * scale

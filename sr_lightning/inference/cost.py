@@ -21,28 +21,28 @@ from sr_lightning.inference.forward import apply_network
 from sr_lightning.models.base import network_traits
 from sr_lightning.models.precision import float32_kind
 
-OUTPUT_SIZE = (720, 1280)  # height and width: what papers count for
+OUTPUT_SIZE = (720, 1280)  # height and width for which papers report cost
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Cost of one image for the network alone, without colour conversion and files."""
+    """Cost of one image for the network alone, without colour conversion and file I/O."""
 
     params: int
-    """As built; layers that a network merges for inference are counted as in training."""
+    """As built: layers that a network merges for inference are counted as in training."""
     multiply_adds: int | None
-    """Of convolutions, matrix products and attention; None: there are none of them."""
+    """Multiply-adds of convolutions, matrix products and attention; None if there are none."""
     latency_seconds: float | None
-    """Median of the repeats, after one that is not counted."""
+    """Median over the repeats, after one warm-up run."""
     peak_memory_bytes: int | None
-    """Peak of torch's allocator, with the weights and the input; see `measure_cost`."""
+    """Peak of torch's allocator, including the weights and the input; see `measure_cost`."""
     device: str
     precision: str
     output_size: tuple[int, int]
-    """(H, W) of the SR image: multiples of the scale, not above what was asked for."""
+    """(H, W) of the SR image: multiples of the scale, no larger than requested."""
 
     def repeated(self, n: int) -> Cost:
-        """Cost of n passes in sequence: n times the work and the time, in the same memory."""
+        """Returns the cost of n sequential passes: n times the work and the time, in the same memory."""
         return replace(
             self,
             multiply_adds=None if self.multiply_adds is None else n * self.multiply_adds,
@@ -51,31 +51,32 @@ class Cost:
 
 
 def multiply_adds(net: nn.Module, scale: int, *, output_size: tuple[int, int] = OUTPUT_SIZE) -> int | None:
-    """Counts the multiply-adds of one image with torch's own counter (two of its operations are one).
+    """Counts the multiply-adds of one image with torch's FLOP counter (two FLOPs are one multiply-add).
 
-    Nothing is computed: the network runs on torch's meta device, and only where it cannot, for real. As in papers
-    biases, activations, additions and interpolation are not counted. Attention's products are, which some leave out.
+    Nothing is computed: the network runs on torch's meta device, and is executed only if it cannot run there. As in
+    papers, biases, activations, additions and interpolation are not counted. The matrix products of attention are,
+    although some papers omit them.
 
     Args:
         net: The network.
-        scale: The scale asked for.
-        output_size: (H, W) of the SR image; the LR image has the whole part of a scale-th of it.
+        scale: The scale factor.
+        output_size: (H, W) of the SR image; the LR image is that divided by the scale, rounded down.
 
     Returns:
-        The count for one image; None where the counter sees nothing, as in interpolation alone.
+        The count for one image; None if the counter finds nothing to count, as for interpolation alone.
     """
     try:
         return _counted(copy.deepcopy(net).eval().to("meta"), scale, output_size, torch.device("meta"))
-    except (NotImplementedError, RuntimeError):  # an operation without a meta kernel, or one that looks at values
+    except (NotImplementedError, RuntimeError):  # an operation without a meta kernel, or one that depends on values
         own = copy.deepcopy(net).eval().float().cpu()
         return _counted(own, scale, output_size, torch.device("cpu"))
 
 
 def multiply_adds_on_paper(net: nn.Module, scale: int) -> int | None:
-    """As `multiply_adds`, and never for real: None where the network does not run on torch's meta device."""
+    """Like `multiply_adds`, but never executes the network: None if it does not run on torch's meta device."""
     try:
         return _counted(copy.deepcopy(net).eval().to("meta"), scale, OUTPUT_SIZE, torch.device("meta"))
-    except Exception:  # of any network; a count is no reason to end a training
+    except Exception:  # whatever a network raises: a failed count must not end a training
         return None
 
 
@@ -90,19 +91,19 @@ def measure_cost(
 ) -> Cost:
     """Counts and measures a copy of a network, in float32 and evaluation mode.
 
-    The peak of the memory comes from one run. On CUDA it is `torch.cuda.max_memory_allocated` less what was
-    allocated before, so that it does not depend on what else the process holds there. On a CPU it is the same figure
-    of torch's CPU allocator, as its profiler records it, with weights and input added: it depends neither on
-    what else the process did nor on what the C library keeps for later, unlike the resident size, whose growth in
-    a fresh process it equals to about 10 %. Elsewhere it is None.
+    Peak memory comes from a single run. On CUDA it is `torch.cuda.max_memory_allocated` minus what was allocated
+    before, so that it does not depend on what else the process holds there. On a CPU it is the same quantity for
+    torch's CPU allocator, as recorded by its profiler, plus the weights and the input. Unlike the resident set size, it
+    does not depend on what else the process did or on memory that the C library keeps for reuse; it agrees to about 10
+    % with the growth of the resident set size in a fresh process. On other devices it is None.
 
     Args:
         net: The network; not modified.
-        scale: The scale asked for.
-        device: The device that it runs on.
-        repeats: Timed runs, one or more.
+        scale: The scale factor.
+        device: Device to run on.
+        repeats: Number of timed runs, at least one.
         output_size: (H, W) of the SR image.
-        latency: False: nothing is run, time and memory are None.
+        latency: If False, the network is not run, and time and memory are None.
     """
     device = torch.device(device)
     height, width = output_size[0] // scale, output_size[1] // scale
@@ -155,8 +156,8 @@ def _latency_and_memory(
 
 
 def _cpu_peak(run: Callable[[], None]) -> int:
-    """Bytes that torch's CPU allocator holds at most while something runs, above what it held before."""
-    # Read when the profiler is first used; it would complain on the terminal that there is no GPU.
+    """Peak number of bytes that torch's CPU allocator holds while `run` executes, above what it held before."""
+    # Read when the profiler is first used; it would otherwise warn on the terminal that there is no GPU.
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
         run()
@@ -166,7 +167,7 @@ def _cpu_peak(run: Callable[[], None]) -> int:
         events = json.loads(trace.read_text())["traceEvents"]
     held = most = 0
     for event in sorted((e for e in events if e["name"] == "[memory]"), key=lambda e: e["ts"]):
-        held += event["args"]["Bytes"]  # negative where memory is given back
+        held += event["args"]["Bytes"]  # negative when memory is freed
         most = max(most, held)
     return most
 

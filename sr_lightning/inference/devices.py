@@ -1,4 +1,4 @@
-"""The devices that a user names, as far as this machine has them."""
+"""Selection of the compute devices that a user names, checked against this machine."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from sr_lightning.errors import UserError
 
 
 def choose_devices(asked: Sequence[str]) -> list[str]:
-    """Devices to compute on.
+    """Returns the devices to compute on.
 
     Args:
-        asked: `auto` alone (all GPUs, or the CPU), or `cpu`, `cuda`, `cuda:1` …
+        asked: `auto` alone (all GPUs, or else the CPU), or `cpu`, `cuda`, `cuda:1` …
 
     Raises:
         UserError: This machine has no such GPU.

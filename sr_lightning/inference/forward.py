@@ -14,10 +14,10 @@ from sr_lightning.models.base import network_traits
 
 
 def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
-    """Calls a network; a multi-scale one is given the scale.
+    """Runs a network, passing the scale to a multi-scale one.
 
     Args:
-        net: See `models.base.SRNetwork`.
+        net: A network as specified by `models.base.SRNetwork`.
         lr: (N, C, h, w).
         scale: The SR scale.
 
@@ -25,8 +25,8 @@ def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
         (N, C, h·s, w·s).
 
     Raises:
-        UserError: The image is smaller than the network takes.
-        ValueError: The network returned another size, or no floating-point tensor.
+        UserError: The image is smaller than the network's minimum size.
+        ValueError: The network returned another size, or not a floating-point tensor.
     """
     traits = network_traits(net)
     if any(side < traits.min_size for side in lr.shape[-2:]):  # not min(), which would export one orientation
@@ -39,29 +39,29 @@ def apply_network(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
         raise ValueError(f"{type(net).__name__} made {found}; expected a floating-point tensor of {expected} in [0, 1]")
     if sr.shape != expected:
         found = f"{type(net).__name__} made {tuple(sr.shape)} from {tuple(lr.shape)} at x{scale}; expected {expected}"
-        # A class of torch, chosen as the network, is no bug of torch.
+        # If a class of torch was chosen as the network, this is a wrong choice and not a bug.
         raise UserError(f"model: {found}") if type(net).__module__.startswith("torch.") else ValueError(found)
     return sr
 
 
 def compile_for_inference(net: nn.Module) -> None:
-    """Compiles a network in place, its weights as constants: for no training from now on, in this process.
+    """Compiles a network in place with its weights frozen as constants; in this process it cannot be trained any more.
 
-    Laid out for their convolutions once, they made `edsr_small_y_x4` 1.2 times as fast as eager mode on a CPU;
-    as arguments, 0.9 times. Each size of tile is compiled by itself, up to torch's limit of eight: torch 2.15 mistakes
-    the layout of frozen convolutions whose sizes are left open.
+    Freezing lays out the weights for their convolutions once. It made `edsr_small_y_x4` 1.2 times as fast as eager mode
+    on a CPU; with the weights as arguments it was 0.9 times. Each tile size is compiled separately, up to torch's limit
+    of eight: torch 2.15 gets the layout of frozen convolutions wrong with dynamic shapes.
     """
-    from torch._inductor import config  # it takes a second
+    from torch._inductor import config  # takes a second to import
 
-    config.freezing = True  # as an option of `compile` it is not heeded everywhere
+    config.freezing = True  # not honoured everywhere as an option of `compile`
     net.compile(dynamic=False)
 
 
 def apply_to_rgb(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
-    """Enlarges RGB images in float32, whatever the training's precision was.
+    """Enlarges RGB images in float32, whatever precision was used for training.
 
-    A network of one channel gets Y; the chroma is enlarged by bicubic interpolation (as in the SRCNN, FSRCNN
-    and ESPCN papers) and put back.
+    A single-channel network is given Y; the chroma is enlarged by bicubic interpolation (as in the SRCNN, FSRCNN and
+    ESPCN papers) and recombined with its output.
 
     Args:
         net: The network.
@@ -82,7 +82,7 @@ def apply_to_rgb(net: nn.Module, lr: Tensor, scale: int) -> Tensor:
 
 
 def device_of(net: nn.Module) -> torch.device | None:
-    """The device of a network's weights; None: it has none."""
+    """Returns the device of a network's weights; None if it has no weights."""
     for tensor in (*net.parameters(), *net.buffers()):
         return tensor.device
     return None

@@ -1,4 +1,4 @@
-"""Grey and RGB images through networks of one or three channels."""
+"""Enlargement of grey and RGB images by networks with one or three channels."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from sr_lightning.models.precision import exact_float32
 def apply_to_planes(net: nn.Module, lr: Tensor, scale: int, *, precision: torch.dtype = torch.float32) -> Tensor:
     """Enlarges grey or RGB images.
 
-    RGB in float32 gives what `apply_to_rgb` gives, but for rounding (below 1e-6), at less cost: Y enters R, G and B
-    with one weight, so that only what the network adds to the bicubic Y has to be added to the bicubic RGB.
+    For RGB in float32 the result equals that of `apply_to_rgb` up to rounding (below 1e-6), at lower cost: Y enters R,
+    G and B with the same weight, so only the difference between the network's Y and the bicubic Y has to be added to
+    the bicubic RGB.
 
     Args:
-        net: A network of one channel gets Y; one of three gets grey as RGB, and gives the luma of its result.
+        net: A single-channel network is given Y. A three-channel one is given grey as RGB, and the luma of its result
+            is returned.
         lr: (N, 1, h, w) grey or (N, 3, h, w) RGB, float32 in [0, 1].
-        scale: The scale asked for.
-        precision: float32, or bfloat16 for the network's own operations.
+        scale: The scale factor.
+        precision: float32, or bfloat16 for the network's operations.
 
     Returns:
         (N, 1 or 3, h·s, w·s), float32, not clamped.

@@ -1,4 +1,4 @@
-"""Plausibility of a network's output: an enlarged image, shrunk again, is the image that went in."""
+"""Plausibility check of a network's output: downscaled again, it should match the input."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from sr_lightning.models.base import network_traits
 log = logging.getLogger(__name__)
 
 PLAUSIBLE = 15.0
-"""Consistency in dB below which weights are used otherwise than they were trained."""
-_SIZE = 32  # LR pixels: enough for windows and pooling, and less than a second for the largest network
+"""Consistency in dB below which weights are likely used differently from how they were trained."""
+_SIZE = 32  # LR pixels: enough for windows and pooling, and under a second for the largest network
 
 
 def lr_consistency(net: nn.Module, scale: int) -> float:
-    """How well a network's output agrees with its input.
+    """Measures how well a network's output agrees with its input.
 
-    A trained network reaches 30 dB and more, whatever it makes of fine detail. One whose weights are used otherwise
-    than they were trained (another range of values, another mean) stays far below.
+    A trained network reaches 30 dB and more, however it renders fine detail. One whose weights are used differently
+    from how they were trained (other value range, other mean) stays far below.
 
     Args:
-        net: The network; it is left as it is.
-        scale: The scale to try.
+        net: The network; not modified.
+        scale: The scale factor to test.
 
     Returns:
-        PSNR in dB, over RGB, between an image with the spectrum of a photograph and what the network makes of it,
-        clamped to [0, 1] and shrunk by MATLAB's bicubic; -inf where it is not finite.
+        PSNR in dB, over RGB, between an image with the spectrum of a photograph and the network's output for it,
+        clamped to [0, 1] and downscaled by MATLAB's bicubic; -inf if the output is not finite.
     """
     was_training = net.training
     lr = _photograph_like(max(_SIZE, network_traits(net).min_size)).to(device_of(net) or "cpu")
@@ -48,7 +48,7 @@ def lr_consistency(net: nn.Module, scale: int) -> float:
 
 
 def warn_if_implausible(consistency: float, path: Path) -> None:
-    """Says loudly that third-party weights fit by names and shapes, but make no image of an image."""
+    """Warns that third-party weights match by names and shapes, but do not reproduce their input."""
     if consistency < PLAUSIBLE:
         log.warning(
             "%s: the weights fit, but what the network makes of an image agrees with it by %.1f dB only (%.0f and more "
@@ -61,8 +61,8 @@ def warn_if_implausible(consistency: float, path: Path) -> None:
 
 
 def _photograph_like(size: int) -> Tensor:
-    """(1, 3, size, size) in [0, 1]: noise whose amplitude falls with 1/f, nearly the same in all three colours."""
-    generator: Any = torch.Generator().manual_seed(0)  # its own: loading weights must not change later draws
+    """Noise (1, 3, size, size) in [0, 1] with a 1/f amplitude spectrum and strongly correlated channels."""
+    generator: Any = torch.Generator().manual_seed(0)  # loading must not change later draws
     grey, colours = (
         torch.randn(1, 1, size, size, generator=generator),
         torch.randn(1, 3, size, size, generator=generator),

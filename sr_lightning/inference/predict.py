@@ -1,4 +1,4 @@
-"""Super-resolution of LR images: whole, in tiles, with self-ensemble; and bicubic, the baseline."""
+"""Super-resolution of LR images: whole, in tiles, with self-ensemble; and the bicubic baseline."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def super_resolve(
     tile: int | None = None,
     overlap: int | None = None,
 ) -> Tensor:
-    """Enlarges RGB images in float32, whatever the training's precision was.
+    """Enlarges RGB images in float32, whatever precision was used for training.
 
     Args:
-        net: The network; one of a single channel gets Y, see `apply_to_rgb`.
+        net: The network; a single-channel one is given Y, see `apply_to_rgb`.
         lr: (N, 3, h, w) RGB in [0, 1].
         scale: The SR scale.
-        self_ensemble: The mean of the results for all eight dihedral transforms, each transformed back (Timofte et
-            al. 2016, section 3.5; the "+" of EDSR's tables), before clamping. Eight times the work.
-        tile: Largest side of a tile in LR pixels, without the overlap; None: the whole image at once.
+        self_ensemble: Average the results for all eight dihedral transforms, each transformed back (Timofte et al.
+            2016, section 3.5; the "+" in EDSR's tables), before clamping. Takes eight times the work.
+        tile: Largest side of a tile in LR pixels, without the overlap; None processes the whole image at once.
         overlap: As in `super_resolve_tiled`.
 
     Returns:
@@ -53,12 +53,12 @@ def super_resolve(
 
 
 def bicubic(lr: Tensor, scale: int, *, kernel: Kernel = "bicubic") -> Tensor:
-    """The baseline of every table: MATLAB's bicubic, on 8-bit levels.
+    """Returns the usual baseline: MATLAB's bicubic interpolation of 8-bit levels.
 
     Args:
         lr: (N, 3, h, w) float in [0, 1], as read from an 8-bit file.
-        scale: Factor.
-        kernel: `bicubic_double`: rounded once, as MATLAB's result for doubles.
+        scale: The scale factor.
+        kernel: `bicubic_double` rounds once, as MATLAB does for doubles.
 
     Returns:
         (N, 3, h·s, w·s) uint8.

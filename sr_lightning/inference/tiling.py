@@ -1,7 +1,7 @@
-"""Tiled inference in bounded memory, identical to the result of the whole image.
+"""Tiled inference in bounded memory, identical to whole-image inference.
 
-The overlap follows from the network's receptive field, which is measured once for each network: on a low, wide
-image, in one pass over NaN and two over noise.
+The overlap is derived from the network's receptive field, which is measured once per network on a low, wide probe
+image: one pass over NaN and two over noise.
 """
 
 from __future__ import annotations
@@ -20,36 +20,37 @@ from sr_lightning.inference.forward import apply_network, apply_to_rgb, device_o
 from sr_lightning.inference.tile_grid import TileGrid, inside, scaled
 from sr_lightning.models.base import network_traits
 
-_HEIGHT = 16  # of the probes: enough for every network that pools
-_WIDTHS = (256, 1024)  # multiples of every step
-_STEPS = (1, 8, 16, 64)  # a multiple of a window does as well
-_USUAL_WINDOW = 16  # where no step keeps the result, tiles begin at windows of up to 16 pixels all the same
-_SAME = 1e-6  # of a float64 result: above rounding, and far below a grey level
-_CHROMA = 2  # LR pixels that bicubic interpolation sees
+_HEIGHT = 16  # height of the probe images: enough for every network that pools
+_WIDTHS = (256, 1024)  # widths of the probe images: multiples of every step
+_STEPS = (1, 8, 16, 64)  # candidate steps; a multiple of the window size works as well
+_USUAL_WINDOW = 16  # where no step preserves the result, tiles still begin at multiples of this, a common window size
+_SAME = 1e-6  # relative to a float64 result: above rounding, far below one grey level
+_CHROMA = 2  # reach of bicubic interpolation in LR pixels
 
 
 def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, overlap: int | None = None) -> Tensor:
     """Enlarges RGB images tile by tile, in float32.
 
-    Each tile is given the LR pixels around it on which its SR pixels depend, and what comes of those is cut off,
-    not blended. So the result is that of the whole image, but for the rounding of sums (below 1e-6; torch's bicubic,
-    which rounds positions too, at x3 below 1e-5). Networks with windows get tiles that begin at a window.
+    Each tile is given the surrounding LR pixels on which its SR pixels depend, and the part of the result that belongs
+    to that margin is cropped rather than blended. The result therefore equals that of the whole image up to the
+    rounding of sums (below 1e-6; below 1e-5 for torch's bicubic at x3, which also rounds positions). For networks with
+    windows, tiles begin at a window boundary.
 
     Args:
-        net: The network; where it lies elsewhere than the image, tiles travel and the image stays.
+        net: The network; if it is on another device than the image, tiles are transferred and the image stays in place.
         lr: (N, 3, h, w) RGB in [0, 1].
         scale: The SR scale.
-        tile: Largest side of a tile in LR pixels, without the overlap. Tiles are as equal as can be: there
-            are no thin rests.
-        overlap: LR pixels that a tile sees beyond each side. None: as many as the network needs, which may be many
-            (RRDB: 349); the farthest matter least.
+        tile: Largest side of a tile in LR pixels, without the overlap. Tiles are as equal as possible, so that there
+            are no thin remainders.
+        overlap: LR pixels that a tile sees beyond each side; None uses as many as the network needs, which may be many
+            (RRDB: 349), although the farthest matter least.
 
     Returns:
         (N, 3, h·s, w·s) RGB on the device of `lr`, not clamped.
 
     Raises:
-        UserError: No overlap would give the whole image's result, and none is named. With one that is named the
-            result is whatever it gives.
+        UserError: `overlap` is None and no overlap would reproduce the whole image's result. With an explicit overlap,
+            no such check is made.
     """
     if tile < 1:
         raise UserError(f"tile: found {tile}, allowed: LR pixels, from 1")
@@ -70,28 +71,28 @@ def super_resolve_tiled(net: nn.Module, lr: Tensor, scale: int, *, tile: int, ov
 
 
 def receptive_radius(net: nn.Module, scale: int) -> int | None:
-    """LR pixels on each side on which an SR pixel depends.
+    """Returns the number of LR pixels on each side on which an SR pixel depends.
 
     Args:
         net: The network.
         scale: The SR scale.
 
     Returns:
-        Chebyshev distance between the LR pixel that an SR pixel lies in and the farthest that it depends on; None:
-        unbounded, as where a mean over the image is taken (or more than can be measured, about 500).
+        Chebyshev distance between the LR pixel that contains an SR pixel and the farthest LR pixel that it depends on;
+        None if unbounded, as with a mean over the image (or larger than can be measured, about 500).
     """
     return _receptive_field(net, scale).radius
 
 
 def receptive_field(net: nn.Module, scale: int) -> int | None:
-    """LR pixels of a row on which an SR pixel depends, for tables.
+    """Returns the number of LR pixels in a row on which an SR pixel depends, for tables.
 
     Args:
         net: The network.
         scale: The SR scale.
 
     Returns:
-        Counted for SR pixels that lie first in their LR pixel; of a network with windows in the middle of an image;
+        Counted for SR pixels that come first in their LR pixel; for a network with windows, in the middle of an image;
         None as in `receptive_radius`.
     """
     for width in _WIDTHS:
@@ -103,25 +104,25 @@ def receptive_field(net: nn.Module, scale: int) -> int | None:
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """Radius of a network's receptive field, and the grid of shifts that leave its result unchanged."""
+    """Radius of a network's receptive field, and the shifts to which its result is equivariant."""
 
     radius: int | None
     """As in `receptive_radius`."""
     step: int | None
-    """None: none, as where the size of the image decides how features are resampled."""
+    """None if there is no such step, as when the image size determines how features are resampled."""
 
 
-# Measured once for each network object; a network that is gone leaves nothing behind.
+# Measured once per network object; entries are dropped together with their network.
 _known: WeakKeyDictionary[nn.Module, dict[int, ReceptiveField]] = WeakKeyDictionary()
 
 
 def set_receptive_field(net: nn.Module, scale: int, field: ReceptiveField) -> None:
-    """States it for a network that does not show it when it is run."""
+    """Sets the receptive field of a network for which it cannot be measured."""
     _known.setdefault(net, {})[scale] = field
 
 
 def tile_margin(net: nn.Module, scale: int, overlap: int | None) -> tuple[int, int]:
-    """The overlap, and the number of which the tiles' first pixels have to be multiples.
+    """Returns the overlap, and the step to which tile positions have to be aligned.
 
     Raises:
         UserError: As in `super_resolve_tiled`.
@@ -160,7 +161,7 @@ def _measure(net: nn.Module, scale: int) -> ReceptiveField:
         for step in _STEPS:
             wide = radius if step == 1 else probe.radius(step)
             if wide is None or 2 * (wide + step) >= width:
-                break  # the probe is too narrow to judge
+                break  # the probe is too narrow to tell
             if probe.is_same_when_cut(step, wide):
                 return ReceptiveField(wide, step)
         else:
@@ -169,9 +170,9 @@ def _measure(net: nn.Module, scale: int) -> ReceptiveField:
 
 
 class _Probe:
-    """A low, wide image of noise, and a copy of the network that enlarges it.
+    """A low, wide noise image, and a copy of the network to run on it.
 
-    On the CPU, whose convolutions mix no neighbours that the network does not mix.
+    It runs on the CPU, whose convolutions do not mix neighbours that the network does not mix.
     """
 
     def __init__(self, net: nn.Module, scale: int, width: int) -> None:
@@ -180,10 +181,10 @@ class _Probe:
         self.noise = torch.rand(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     def dependent_columns(self, n: int) -> Tensor:
-        """Which SR columns depend on `n` LR columns from the middle on: (width · s,) bool.
+        """Returns which SR columns depend on the `n` LR columns from the middle on: (width · s,) bool.
 
-        NaN spreads through sums, products, rectifiers and maxima, also where a weight is zero or a
-        rectifier closed, so that it shows what could matter, not what happens to.
+        NaN propagates through sums, products, rectifiers and maxima, even where a weight is zero or a rectifier is
+        inactive; it therefore shows what can matter, not just what happens to.
         """
         x = self.noise.float()
         x[..., self.width // 2 : self.width // 2 + n] = math.nan
@@ -192,16 +193,16 @@ class _Probe:
         return y.isnan().any(2).flatten(0, 1).any(0)
 
     def radius(self, n: int) -> int | None:
-        """Of the SR columns that `n` LR columns touch, the farthest distance; None: the ends of the probe too."""
+        """Largest distance at which SR columns depend on the `n` LR columns; None if it reaches the probe's ends."""
         dependent = self.dependent_columns(n)
         if dependent[0] or dependent[-1]:
             return None
-        columns = dependent.nonzero().flatten() // self.scale  # in LR
+        columns = dependent.nonzero().flatten() // self.scale  # in LR pixels
         first, last = self.width // 2, self.width // 2 + n - 1
         return int(max(last - columns.min(), columns.max() - first))
 
     def is_same_when_cut(self, step: int, radius: int) -> bool:
-        """Whether the probe without its first and last `step` columns has the same result inside."""
+        """Returns whether cropping `step` columns from both ends leaves the result in the interior unchanged."""
         with torch.no_grad():
             cut = apply_network(self.net.double(), self.noise[..., step : self.width - step], self.scale)
         begin, end = (step + radius) * self.scale, (self.width - step - radius) * self.scale
@@ -211,6 +212,6 @@ class _Probe:
 
     @functools.cached_property
     def whole(self) -> Tensor:
-        """The result for the probe, in float64."""
+        """Result for the whole probe, in float64."""
         with torch.no_grad():
             return apply_network(self.net.double(), self.noise, self.scale)

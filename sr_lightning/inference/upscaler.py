@@ -1,4 +1,4 @@
-"""An image of any size and kind through a network: tile by tile, in blocks of finished rows."""
+"""Enlargement of images of any size and type: tile by tile, yielded in blocks of finished rows."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ Precision = Literal["float32", "bf16", "auto"]
 Tile = int | Literal["auto"] | None
 Image = NDArray[Any]  # uint8, uint16 or float32
 
-# Above some 300 pixels a side the buffers of small networks exceed what the C library keeps for use again (32 MB).
+# Above some 300 pixels per side, the buffers of small networks exceed what the C library keeps for reuse (32 MB).
 _TILE_CPU = 256
 _TILE_GPU = 512
 _SMALLEST_TILE = 16
-_BACK_PROJECTION = 5  # LR pixels that one step adds to what an SR pixel depends on
+_BACK_PROJECTION = 5  # LR pixels that one step adds to the receptive radius
 
 
 class Upscaler:
-    """A network together with every setting that affects its output for an image.
+    """A network together with every setting that affects its output.
 
     Args:
-        net: In evaluation mode; moved to the device.
-        scale: The scale asked for.
-        device: Where it computes.
-        tile: Largest side of a tile in LR pixels, without what it overlaps; `auto`: what suits the device, or the whole
-            image for a network that sees all of it; None: the whole image.
-        overlap: LR pixels that a tile sees beyond each side; None: as many as the network needs, so that the result is
-            the whole image's (but for rounding, below 1e-6). With one that is named, tiles of a network that sees the
-            whole image are blended, which gives another result.
+        net: A network in evaluation mode; moved to the device.
+        scale: The scale factor.
+        device: Device to compute on.
+        tile: Largest side of a tile in LR pixels, without the overlap; `auto` picks what suits the device, or the whole
+            image for a network whose receptive field is the whole image; None processes the whole image at once.
+        overlap: LR pixels that a tile sees beyond each side; None uses as many as the network needs, so that the result
+            equals the whole image's (up to rounding, below 1e-6). With an explicit overlap, tiles of a network whose
+            receptive field is the whole image are blended, which changes the result.
         self_ensemble: As in `super_resolve`.
-        precision: `bf16` for the network's operations in bfloat16, `auto` for that where the device is fast in it.
-            bfloat16 is not exact enough for results of more than 8 bits, which are computed in float32 in any case.
-        back_projection: Steps by which the result is corrected until the LR image is what it shrinks to (Irani and
-            Peleg 1991). It is right where the LR image was made by bicubic shrinking.
+        precision: `bf16` runs the network in bfloat16, `auto` does so where the device is fast at it. bfloat16 is not
+            accurate enough for results of more than 8 bits, which are always computed in float32.
+        back_projection: Number of iterative back-projection steps, which correct the result until it downscales to the
+            LR image (Irani and Peleg 1991). Appropriate where the LR image was made by bicubic downscaling.
 
     Raises:
-        UserError: A setting is none of those that are allowed.
+        UserError: A setting is not one of the allowed values.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class Upscaler:
         self.self_ensemble, self.back_projection = self_ensemble, back_projection
         self.is_bf16 = precision == "bf16" or (precision == "auto" and is_fast_in_bf16(self.device))
         self.notes: dict[str, str] = {}
-        """What the user should know of how images were enlarged, by topic."""
+        """Remarks for the user on how images were enlarged, by topic."""
         self._most: int | None = None
-        """Largest side of a tile that fits into memory, once one did not."""
+        """Largest tile side that fits into memory, set after one did not."""
 
     def on(self, device: torch.device | str) -> Upscaler:
-        """A copy of it, network included, on another device."""
+        """Returns a copy of this upscaler, network included, on another device."""
         return Upscaler(
             copy.deepcopy(self.net),
             self.scale,
@@ -97,18 +97,18 @@ class Upscaler:
         )
 
     def rows(self, lr: Image, dtype: type[Any]) -> Iterator[Image]:
-        """Enlarges an image.
+        """Enlarges an image, yielding it row block by row block.
 
         Args:
             lr: (h, w, C) uint8, uint16 or float32 in [0, 1]; C as in `image.encoder.Layout`.
-            dtype: Of the result: uint8, uint16 (both clamped and rounded half up), or float32 (neither).
+            dtype: Type of the result: uint8 or uint16 (both clamped and rounded half up), or float32 (neither).
 
         Yields:
             Blocks (n, w·s, C) of successive rows.
 
         Raises:
-            UserError: Tiles are asked for, and would change the network's result.
-            FailedError: Not even a small tile fits into memory, or the network's result is not finite.
+            UserError: Tiles are requested, and would change the network's result.
+            FailedError: Not even a small tile fits into memory, or the network's output is not finite.
         """
         height, width, channels = lr.shape
         grid, row = self._grid(height, width), 0
@@ -132,7 +132,7 @@ class Upscaler:
             row = stop
 
     def _blended(self, lr: Image, grid: TileGrid, dtype: type[Any]) -> Iterator[Image]:
-        """Of a network whose result for a tile is another than for the whole image."""
+        """Yields rows of blended tiles, for a network whose result for a tile is not that for the whole image."""
         overlap, name = self.overlap or 0, type(self.net).__name__
         self.notes["blending"] = f"{name} sees whole images: tiles of {grid.tile} LR pixels, blended over {2 * overlap}"
 
@@ -161,7 +161,7 @@ class Upscaler:
         if tile >= max(height, width):
             return whole
         if self._blends:
-            return TileGrid(height, width, max(tile, 3 * (self.overlap or 0)), 0)  # as `blended_rows` needs
+            return TileGrid(height, width, max(tile, 3 * (self.overlap or 0)), 0)  # as `blended_rows` requires
         try:
             margin, step = tile_margin(self.net, self.scale, self.overlap)
         except UserError:
@@ -170,12 +170,12 @@ class Upscaler:
             return whole
         margin += _BACK_PROJECTION * self.back_projection
         if self.tile == "auto":
-            tile = max(tile, 2 * margin)  # else most of the work would be done for margins
+            tile = max(tile, 2 * margin)  # otherwise most of the work would go into margins
         return TileGrid(height, width, min(tile, self._most or tile), margin, step)
 
     @functools.cached_property
     def _blends(self) -> bool:
-        """Whether tiles would change the network's result, and the user wants them all the same."""
+        """Whether tiles change the network's result and the user asks for them anyway."""
         if self.overlap is None:
             return False
         try:
@@ -190,7 +190,11 @@ class Upscaler:
         return False
 
     def _halved(self, grid: TileGrid) -> TileGrid:
-        """Raises FailedError where tiles cannot become smaller, or would change the result."""
+        """Returns a grid of smaller tiles.
+
+        Raises:
+            FailedError: Tiles cannot become smaller, or would change the result.
+        """
         tile = max(parts.stop - parts.start for parts in (*grid.rows(), *grid.columns())) // 2
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -206,7 +210,7 @@ class Upscaler:
         return TileGrid(grid.height, grid.width, tile, margin + _BACK_PROJECTION * self.back_projection, step)
 
     def _part(self, lr: Image, part: Rectangle, grid: TileGrid, *, is_exact: bool) -> Tensor:
-        """(C, n, m) of the SR pixels of a part, float32, on the device."""
+        """Returns the SR pixels of a tile as (C, n, m) float32 on the device."""
         channels = lr.shape[2]
         colours = channels - 1 if channels % 2 == 0 else channels
         with torch.inference_mode():
@@ -216,7 +220,7 @@ class Upscaler:
             return torch.cat([sr, self._alpha(lr[..., colours:], part, grid, is_exact=is_exact)], dim=0)
 
     def _planes(self, lr: Image, part: Rectangle, grid: TileGrid, *, is_exact: bool) -> Tensor:
-        """(C, n, m) of a part, float32; C is 1 or 3."""
+        """Returns the colour channels of a tile as (C, n, m) float32; C is 1 or 3."""
         size = lr.shape[0], lr.shape[1]
         codes = range(SYMMETRIES) if self.self_ensemble else range(1)
         total: Tensor | None = None
@@ -232,7 +236,7 @@ class Upscaler:
         return total[0] / len(codes) if len(codes) > 1 else total[0]
 
     def _alpha(self, lr: Image, part: Rectangle, grid: TileGrid, *, is_exact: bool) -> Tensor:
-        """(1, n, m): opacity as a grey image; exactly 0 or 1 where it is that around the LR pixel."""
+        """Enlarges opacity as a grey image: (1, n, m), exactly 0 or 1 where it is so all around the LR pixel."""
         window = grid.window(part)
         x = _as_tensor(lr[window], self.device)
         lowest, highest = (float(value) for value in torch.aminmax(x))
@@ -283,12 +287,12 @@ def _as_tensor(part: Image, device: torch.device) -> Tensor:
 
 
 def _is_exact(dtype: type[Any]) -> bool:
-    """Whether a result has more than the 8 bits that bfloat16 computes with."""
+    """Returns whether a result has more bits than bfloat16's 8 bits of precision."""
     return np.dtype(dtype).itemsize > 1
 
 
 def _as_levels(x: Tensor, dtype: type[Any]) -> Image:
-    """(C, n, m) -> (n, m, C), rounded half up and clamped where the type is a whole number's."""
+    """Converts (C, n, m) -> (n, m, C), rounded half up and clamped for integer types."""
     with torch.inference_mode():
         if np.dtype(dtype).kind == "u":
             highest = np.iinfo(dtype).max

@@ -1,4 +1,4 @@
-"""Loggers: `metrics.csv` always, Weights & Biases or TensorBoard beside it."""
+"""Loggers: `metrics.csv` always, optionally Weights & Biases or TensorBoard as well."""
 
 from sr_lightning.loggers.metrics_csv import MetricsCsv
 from sr_lightning.loggers.tensorboard import tensorboard_logger

@@ -15,9 +15,9 @@ from sr_lightning.files import replacing
 
 
 class MetricsCsv(Logger):
-    """One row per logged step in `metrics.csv`, appended when a run continues.
+    """One row per logged step in `metrics.csv`, appended to when a run is resumed.
 
-    Lightning's CSVLogger removes an existing file and writes all of it again at every save.
+    Lightning's CSVLogger deletes an existing file and rewrites all of it at every save.
 
     Args:
         folder: The run's folder.
@@ -36,12 +36,12 @@ class MetricsCsv(Logger):
 
     @property
     def version(self) -> str:
-        """The name of the run's folder."""
+        """Name of the run's folder."""
         return self.path.parent.name
 
     @rank_zero_only
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing: the config lies in `.hydra/`, beside the file."""
+        """Does nothing: the config is stored in `.hydra/` beside the file."""
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
@@ -58,25 +58,25 @@ class MetricsCsv(Logger):
 
     @rank_zero_only
     def truncate(self, rows: int) -> None:
-        """Keeps the first rows: a resumed run writes those after its checkpoint again."""
+        """Keeps only the first rows: a resumed run logs those after its checkpoint again."""
         self._replace(self.rows()[:rows])
 
     @rank_zero_only
     def convert(self, step: int) -> None:
-        """As `truncate`, for a file of an early version, whose rows bear the number of the step before.
+        """Like `truncate`, for a file of an early version, whose rows carry the number of the preceding step.
 
         Args:
-            step: The step of the checkpoint, of which it is not known how much was logged before it.
+            step: Step of the checkpoint, for which it is unknown how many rows were logged before it.
         """
         kept = [row for row in self.rows() if int(row["step"]) < step]
         self._replace([row | {"step": str(int(row["step"]) + 1)} for row in kept])
 
     def rows(self) -> list[dict[str, str]]:
-        """All rows, each a column -> text; empty texts are values that were not logged."""
+        """Returns all rows as column -> text; an empty text is a value that was not logged."""
         return self._read()[1]
 
     def flush(self) -> int:
-        """Waits until all rows are on the disk, and returns their number."""
+        """Flushes all rows to disk and returns their number."""
         if not self.path.exists():
             return 0
         with self.path.open("rb") as file:
@@ -98,7 +98,7 @@ class MetricsCsv(Logger):
             return [], []
         try:
             with self.path.open(newline="", encoding="utf-8") as file:
-                whole = [line for line in file if line.endswith("\n")]  # a full disk leaves half of a row
+                whole = [line for line in file if line.endswith("\n")]  # a full disk leaves partial rows
             reader = csv.DictReader(whole, strict=True)
             columns, rows = list(reader.fieldnames or []), list(reader)
         except (UnicodeDecodeError, csv.Error) as error:

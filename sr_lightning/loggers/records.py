@@ -1,4 +1,4 @@
-"""What a run tells its loggers beside the values of its steps: config, test images, weights, the pieces before."""
+"""Records for the loggers besides step values: config, test images, weights, earlier parts of a resumed run."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _FIGURES = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain")
 
 
 def begin(loggers: Iterable[Logger], settings: dict[str, Any], best: Mapping[str, bool]) -> None:
-    """Logs the config, and which validated values have a best one.
+    """Logs the config, and declares which validation metrics have a best value.
 
     Args:
-        loggers: Those of the run.
+        loggers: Loggers of the run.
         settings: The config and facts about the run, as plain data.
         best: Name -> whether higher is better.
     """
@@ -47,21 +47,21 @@ def begin(loggers: Iterable[Logger], settings: dict[str, Any], best: Mapping[str
 
 
 def log_settings(logger: Logger, settings: dict[str, Any]) -> None:
-    """Logs the config; a single scale as a number, because a list is no axis of parallel coordinates."""
+    """Logs the config; a single scale as a number, because a list cannot be an axis of parallel coordinates."""
     scales = settings["scale"]
     logger.log_hyperparams(settings | {"scale": scales[0]} if len(scales) == 1 else settings)
 
 
 def replay(loggers: Iterable[Logger], rows: Sequence[Mapping[str, str]], samples: Path) -> None:
-    """Logs the pieces before into an offline W&B run, so that its newest file shows the whole run.
+    """Replays the earlier parts of a run into an offline W&B run, so that its newest file covers the whole run.
 
-    W&B writes a file for each piece. One that continues a run online needs no repetition: the server has the rows. (It
-    has those after the checkpoint twice, under the same step and with the same values.)
+    W&B writes one file per part. A run resumed online needs no replay: the server has the rows. (It has those after the
+    checkpoint twice, at the same steps and with the same values.)
 
     Args:
-        loggers: Those of the run.
-        rows: Of `metrics.csv`, as `MetricsCsv.rows` gives them.
-        samples: Folder of the sheets that `callbacks.Pictures` has saved.
+        loggers: Loggers of the run.
+        rows: Rows of `metrics.csv`, as returned by `MetricsCsv.rows`.
+        samples: Folder of the sheets saved by `callbacks.Pictures`.
     """
     for logger in loggers:
         if not rows or not isinstance(logger, WandbRun) or logger._wandb_init.get("mode") != "offline":
@@ -72,13 +72,13 @@ def replay(loggers: Iterable[Logger], rows: Sequence[Mapping[str, str]], samples
             values = {name: float(text) for name, text in row.items() if name != "step" and text}
             logger.log_metrics(values, step=step)
             for key, file in sheets.pop(step, {}).items() if "val/psnr_y" in values else ():
-                # What is no image any more is left out.
+                # Skip files that are no longer valid images.
                 with suppress(OSError, Image.DecompressionBombError), Image.open(file) as image:
                     log_sheet([logger], key, np.asarray(image.convert("RGB")), step)
 
 
 def _sheets(samples: Path) -> dict[int, dict[str, Path]]:
-    """Step -> key of an image -> the file of its sheet."""
+    """Returns step -> image key -> file of its sheet."""
     found: dict[int, dict[str, Path]] = {}
     for file in sorted(samples.glob("step*.png")):
         if (match := _SHEET.fullmatch(file.name)) is not None and not file.is_symlink():
@@ -87,10 +87,10 @@ def _sheets(samples: Path) -> dict[int, dict[str, Path]]:
 
 
 def log_sheet(loggers: Iterable[Logger], key: str, pixels: Pixels, step: int) -> None:
-    """Shows one sheet under a key that is the same at every validation: W&B and TensorBoard give it a slider.
+    """Logs one sheet under a key that stays the same across validations, so that W&B and TensorBoard show a slider.
 
     Args:
-        loggers: Those of the run.
+        loggers: Loggers of the run.
         key: `samples/<set>_x<scale>_<image>`.
         pixels: (H, W, 3).
         step: The step.
@@ -108,13 +108,13 @@ def log_table(
     methods: Sequence[MethodId],
     images: Mapping[tuple[str, int, int], Mapping[str, Pixels]],
 ) -> None:
-    """Sends the figures of each image to W&B as the table `test/images`, the highest gain first.
+    """Logs the per-image figures to W&B as the table `test/images`, highest gain first.
 
     Args:
-        loggers: Those of the run.
-        scores: Bicubic's are among them.
-        methods: Those that the table shows.
-        images: `ImageScore.image` -> the `PANELS`, (H, W, 3) each, for the images of the first method that have some.
+        loggers: Loggers of the run.
+        scores: Scores of all methods, including bicubic.
+        methods: Methods to list.
+        images: `ImageScore.image` -> the `PANELS`, (H, W, 3) each, for those images of the first method that have any.
     """
     runs = [logger for logger in loggers if isinstance(logger, WandbLogger)]
     if not runs:
@@ -138,12 +138,12 @@ def log_table(
 
 
 def log_weights(loggers: Iterable[Logger], folder: Path, figures: Mapping[str, Any]) -> None:
-    """Keeps weights as a model artifact of W&B, where `logger.wandb.artifacts` asks for it.
+    """Logs weights as a W&B model artifact, if `logger.wandb.artifacts` requests it.
 
     Args:
-        loggers: Those of the run.
+        loggers: Loggers of the run.
         folder: The run's folder.
-        figures: The artifact's metadata.
+        figures: Metadata of the artifact.
     """
     wanted = {"best": ["checkpoints/best.ckpt"]}
     wanted["all"] = [*wanted["best"], "checkpoints/last.ckpt", ".hydra/config.yaml"]
@@ -166,14 +166,14 @@ def log_comparison(
     columns: Sequence[str],
     rows: Sequence[Sequence[Any]],
 ) -> None:
-    """Keeps the files of a comparison as an artifact of W&B, and shows its figures as the table `compare/runs`.
+    """Logs the files of a comparison as a W&B artifact, and its figures as the table `compare/runs`.
 
     Args:
-        loggers: Those of the comparison.
-        folder: Holds the files.
-        names: Of the files, relative to it.
-        columns: Of the table.
-        rows: A line for each run and set.
+        loggers: Loggers of the comparison.
+        folder: Folder of the files.
+        names: File names relative to the folder.
+        columns: Columns of the table.
+        rows: One row per run and set.
     """
     import wandb
 
@@ -182,7 +182,7 @@ def log_comparison(
         for name in names:
             artifact.add_file(str(folder / name), name=name)
         logger.experiment.log_artifact(artifact)
-        # A column may hold numbers and names, such as a setting that is off in some runs.
+        # A column may mix numbers and names, as for a setting that is off in some runs.
         table = wandb.Table(
             columns=list(columns), data=[[_figure(cell) for cell in row] for row in rows], allow_mixed_types=True
         )
@@ -190,7 +190,7 @@ def log_comparison(
 
 
 def _figure(cell: Any) -> Any:
-    """Settings are texts, which W&B could not draw against; a run lacks what is empty."""
+    """Converts numeric text, which W&B could not plot, to numbers, and empty text to None."""
     try:
         return float(cell)
     except (TypeError, ValueError):
@@ -198,11 +198,11 @@ def _figure(cell: Any) -> Any:
 
 
 def log_evaluation(loggers: Iterable[Logger], evaluation: Evaluation, settings: dict[str, Any]) -> None:
-    """Logs what training logs of its final test for the first method, and tables of all methods and images.
+    """Logs for the first method what training logs for its final test, and tables of all methods and images.
 
     Args:
-        loggers: Those of the run.
-        evaluation: Complete.
+        loggers: Loggers of the run.
+        evaluation: The complete evaluation.
         settings: The config and facts about the run, as plain data.
     """
     loggers = list(loggers)

@@ -9,14 +9,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 
 class TensorBoard(TensorBoardLogger):
-    """Lightning's logger, with the project's values in the page HPARAMS instead of a `hp_metric` of -1."""
+    """Lightning's logger, with the project's metrics on the HPARAMS page instead of a `hp_metric` of -1."""
 
     compared: tuple[str, ...] = ()
-    """Names of the values that HPARAMS compares runs by; it shows the last of each."""
+    """Names of the metrics that HPARAMS compares runs by; the last value of each is shown."""
 
     @rank_zero_only
     def log_hyperparams(self, params: dict[str, Any]) -> None:  # type: ignore[override]  # no namespaces, no metrics
-        """Writes the config, and the names of the values that belong to it."""
+        """Writes the config together with the names of the compared metrics."""
         super().log_hyperparams(params, metrics={})
         from torch.utils.tensorboard.summary import hparams
 
@@ -27,7 +27,7 @@ class TensorBoard(TensorBoardLogger):
 
 
 def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` -> `{"a/b": 1}`."""
+    """Flattens `{"a": {"b": 1}}` -> `{"a/b": 1}`."""
     flat: dict[str, Any] = {}
     for key, value in params.items():
         flat |= _flat(value, f"{prefix}{key}/") if isinstance(value, dict) else {f"{prefix}{key}": value}
@@ -35,10 +35,10 @@ def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def tensorboard_logger(*, folder: str, purge_step: int | None = None) -> TensorBoard:
-    """TensorBoard's event files in `<folder>/tensorboard`.
+    """Returns a logger that writes TensorBoard event files to `<folder>/tensorboard`.
 
     Args:
         folder: The run's folder.
-        purge_step: First step that a resumed run logs again; TensorBoard hides what was logged from there on before.
+        purge_step: First step that a resumed run logs again; TensorBoard hides earlier values from this step on.
     """
     return TensorBoard(save_dir=folder, name="", version="tensorboard", purge_step=purge_step, default_hp_metric=False)

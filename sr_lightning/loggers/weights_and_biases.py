@@ -27,14 +27,14 @@ _STEP = "trainer/global_step"
 
 
 class WandbRun(WandbLogger):
-    """Lightning's logger, whose summary holds the best validation instead of the last."""
+    """Lightning's logger, with the best instead of the last validation in the W&B summary."""
 
     artifacts: Artifacts = "none"
     """See `wandb_logger`."""
 
     @rank_zero_only
     def define_best(self, best: Mapping[str, bool]) -> None:
-        """Declares values of which the summary holds the best: `val/psnr_y` becomes `val/psnr_y.max` there.
+        """Declares metrics whose best value goes into the summary: `val/psnr_y` becomes `val/psnr_y.max` there.
 
         Args:
             best: Name -> whether higher is better.
@@ -59,7 +59,7 @@ def wandb_logger(
     artifacts: Artifacts = "none",
     code: bool = False,
 ) -> WandbRun:
-    """A run in Weights & Biases; continuing the run's folder continues the same W&B run.
+    """Creates a W&B run; resuming the run's folder resumes the same W&B run.
 
     Args:
         folder: The run's folder.
@@ -67,18 +67,18 @@ def wandb_logger(
             `disabled` writes nothing.
         project: W&B project.
         entity: W&B user or team.
-        name: Shown name; None for the folder's, with the sweep's before it.
-        group: Name that a sweep's jobs, or a study's trials, share.
+        name: Display name; None for the folder's, prefixed with the sweep's.
+        group: Name shared by the jobs of a sweep or the trials of a study.
         job_type: `train`, `evaluate`, `trial`, …
         tags: W&B tags.
         notes: W&B notes.
-        artifacts: Weights that are kept as a model artifact when the run ends: `none`; `best`, with the figures of the
-            test as its metadata; `all`, with the last checkpoint and the config beside them.
-        code: Let W&B record the working folder's repository: its address, commit and uncommitted changes, which may
-            hold secrets. The commit of this package is in the config anyway, as `run.commit`.
+        artifacts: Weights saved as a model artifact when the run ends: `none`; `best`, with the test figures as its
+            metadata; `all`, which adds the last checkpoint and the config.
+        code: Let W&B record the repository of the working folder: URL, commit and uncommitted changes, which may
+            contain secrets. The commit of this package is in the config in any case, as `run.commit`.
 
     Raises:
-        UserError: `online` was asked for without a key or a network.
+        UserError: `online` was requested without an API key or a network connection.
     """
     if mode == "online":
         _check_online()
@@ -102,42 +102,42 @@ def wandb_logger(
         settings=wandb.Settings(silent=True, console="off", init_timeout=15, disable_git=not code, disable_code=True),
     )
     logger.artifacts = artifacts
-    # Lightning passes it on even where it is unset, and W&B warns about it in every run.
+    # Lightning passes it on even if it is unset, and W&B warns about it in every run.
     logger._wandb_init.pop("anonymous", None)
     return logger
 
 
 _chosen_here: dict[str, str] = {}
-"""Environment variables of W&B that this process has set, for the run before."""
+"""W&B environment variables that this process set for an earlier run."""
 
 
 def _keep_files_in(folder: Path) -> None:
-    """Where W&B keeps what it would otherwise leave in the user's home, unless the user has named a folder."""
+    """Redirects what W&B would otherwise leave in the user's home, unless the user has set a folder."""
     for variable in ("WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ARTIFACT_DIR"):
         if os.environ.get(variable) in (None, _chosen_here.get(variable)):
             os.environ[variable] = _chosen_here[variable] = str(folder)
 
 
 def _shown_name(folder: Path, group: str | None) -> str:
-    """The folder's name; a sweep's jobs are called `0`, `1`, … in all sweeps."""
+    """Returns the folder's name, prefixed with the group for jobs of a sweep, which are `0`, `1`, … in every sweep."""
     return f"{group}/{folder.name}" if group is not None and folder.parent.name == group else folder.name
 
 
 def _run_id(file: Path) -> str:
     if ranks().rank != 0:
-        return "unused"  # only the first process logs
+        return "unused"  # only the main process logs
     file = inside(file.parent, file.name)
     if not file.exists():
         file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
     with file.open(encoding="utf-8", errors="replace") as opened:
         found = opened.read(_MAX_ID + 2).strip()
-    if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{_MAX_ID}}}", found):  # W&B makes the names of its folders from it
+    if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{_MAX_ID}}}", found):  # W&B derives folder names from it
         raise UserError(f"{file}: found {ascii(found)[:80]}, allowed: letters, digits, _ and -, {_MAX_ID} at most")
     return found
 
 
 def _check_online() -> None:
-    """Refuses at once where W&B would prompt or wait."""
+    """Fails early where W&B would prompt or wait."""
     base = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
     way_out = "allowed: logger.wandb.mode=offline (the run can be sent later with `wandb sync`), or logger=csv"
     if not _has_key(urlparse(base).hostname or ""):
@@ -148,7 +148,7 @@ def _check_online() -> None:
     try:
         urllib.request.urlopen(base, timeout=4).close()
     except urllib.error.HTTPError:
-        pass  # any answer shows that the server is there
+        pass  # any response shows that the server is reachable
     except OSError as error:
         reason = getattr(error, "reason", error)
         raise UserError(f"logger.wandb.mode: online cannot reach {base} ({reason}); {way_out}") from None
@@ -164,7 +164,7 @@ def _has_key(host: str) -> bool:
 
 
 def finish_wandb(*, exit_code: int) -> None:
-    """Ends the W&B run: the next job of a sweep would otherwise write into it."""
+    """Finishes the W&B run: the next job of a sweep would otherwise log to it."""
     if "wandb" in sys.modules:
         import wandb
 

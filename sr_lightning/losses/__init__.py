@@ -1,6 +1,6 @@
-"""Loss terms, one file for each kind, and their weighted sum.
+"""Loss terms, one file per kind, and their weighted sum.
 
-A term is a module of `(sr, hr) -> scalar`, both (N, C, H, W) in [0, 1], float32.
+A term is a module that maps `(sr, hr) -> scalar`, both (N, C, H, W) in [0, 1], float32.
 """
 
 from sr_lightning.losses.composite import CompositeLoss

@@ -1,6 +1,6 @@
-"""Adversarial losses (Goodfellow et al. 2014): one for the generator and one for the discriminator each.
+"""Adversarial losses (Goodfellow et al. 2014), each with a generator and a discriminator part.
 
-`real` and `fake` are a discriminator's raw outputs for HR and SR images, of any shape; float32.
+`real` and `fake` are a discriminator's raw outputs (logits) for HR and SR images, of any shape, in float32.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ class AdversarialLoss(nn.Module):
     """Interface of the adversarial losses below."""
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The generator's loss, a scalar; of the two only `fake` depends on the generator."""
-        raise NotImplementedError  # the classes below have it
+        """Returns the generator's loss, a scalar; of the arguments, only `fake` depends on the generator."""
+        raise NotImplementedError  # implemented by the subclasses below
 
     def discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The discriminator's loss, a scalar."""
-        raise NotImplementedError  # the classes below have it
+        """Returns the discriminator's loss, a scalar."""
+        raise NotImplementedError  # implemented by the subclasses below
 
 
 class VanillaGANLoss(AdversarialLoss):
@@ -50,10 +50,10 @@ class LeastSquaresGANLoss(AdversarialLoss):
 
 
 class RelativisticGANLoss(AdversarialLoss):
-    """Is a real image more real than the average fake one (Jolicoeur-Martineau 2018; Wang et al. 2018, eq. 1, 2)?
+    """Relativistic average loss: is real more real than the average fake (Jolicoeur-Martineau 2018; Wang et al. 2018)?
 
-    D(a, b) = sigmoid(a - E[b]). The averages are those over one process's share of the batch. The code that
-    was released with ESRGAN halves both sides; its paper, and this, do not.
+    D(a, b) = sigmoid(a - E[b]) (Wang et al. 2018, eq. 1, 2). Averages are taken over one process's share of the batch.
+    The code released with ESRGAN halves both sides; the paper and this implementation do not.
     """
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ class RelativisticGANLoss(AdversarialLoss):
 
 
 class HingeGANLoss(AdversarialLoss):
-    """Margins of 1 (Lim and Ye 2017; Miyato et al. 2018, eq. 16, 17)."""
+    """Hinge loss with margins of 1 (Lim and Ye 2017; Miyato et al. 2018, eq. 16, 17)."""
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
         """-E[fake]."""

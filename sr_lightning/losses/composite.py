@@ -18,27 +18,27 @@ _OWN_NAMES = ("total", "pixel", "perceptual")
 
 
 class CompositeLoss(nn.Module):
-    """The weighted sum of named terms.
+    """Weighted sum of named loss terms.
 
-    Terms of weight 0 are neither kept nor computed. Everything is computed in float32, also under mixed
-    precision, and gradients flow to the prediction only.
+    Terms of weight 0 are neither kept nor computed. All terms are computed in float32, even under mixed precision, and
+    gradients flow only to the prediction.
 
     Args:
         alpha: Weight of the pixel loss.
         beta: Weight of the perceptual loss.
-        pixel: `l1`, `l2`, `charbonnier`, or a module of (sr, hr) -> scalar.
-        charbonnier_eps: Only for `charbonnier`; see there.
-        perceptual: A module of (sr, hr) -> scalar such as `PerceptualLoss`.
+        pixel: `l1`, `l2`, `charbonnier`, or a module that maps (sr, hr) -> scalar.
+        charbonnier_eps: The `eps` of `CharbonnierLoss`; only used for `charbonnier`.
+        perceptual: A module that maps (sr, hr) -> scalar, such as `PerceptualLoss`.
         terms: Name -> (weight, module) of further terms.
-        warmup: Term -> [from, to], shares of the training between which its weight rises from 0; None: at once.
-            Until then the term is not computed.
+        warmup: Term -> [from, to], shares of the training between which its weight rises from 0; None for no warm-up.
+            Before `from`, the term is not computed.
 
     Attributes:
         weights: Weight of each term that is kept, after its warm-up.
-        needs_rgb: A term declares that it compares colours.
+        needs_rgb: Whether a term compares colours.
 
     Raises:
-        UserError: A weight is negative or not finite, all are 0, a term is missing, or at the start there is none.
+        UserError: A weight is negative or not finite, all are 0 (in total or at the start), or a term is missing.
     """
 
     def __init__(
@@ -83,24 +83,24 @@ class CompositeLoss(nn.Module):
         self.needs_rgb = any(getattr(term, "needs_rgb", False) for term in kept.values())
 
     def weights_at(self, progress: float) -> dict[str, float]:
-        """Weights of the terms that take part in a step.
+        """Returns the weights of the terms that are active in a step.
 
         Args:
-            progress: Done share of the training, 0 to 1.
+            progress: Completed share of the training, 0 to 1.
         """
         now = {name: weight * warmup_factor(self._warmup.get(name), progress) for name, weight in self.weights.items()}
         return {name: weight for name, weight in now.items() if weight > 0}
 
     def forward(self, sr: Tensor, hr: Tensor, progress: float = 1.0) -> dict[str, Tensor]:
-        """Every term that takes part, and their weighted sum.
+        """Computes the active terms and their weighted sum.
 
         Args:
             sr: (N, C, H, W), the prediction.
             hr: (N, C, H, W), the target; no gradient flows to it.
-            progress: Done share of the training, 0 to 1.
+            progress: Completed share of the training, 0 to 1.
 
         Returns:
-            `total`, and each term by its name, without its weight; scalars, float32.
+            `total`, and each term by name, unweighted; scalars, float32.
 
         Raises:
             ValueError: The shapes differ.
@@ -116,10 +116,10 @@ class CompositeLoss(nn.Module):
 
 
 def pixel_loss(kind: PixelLoss | nn.Module, charbonnier_eps: float) -> nn.Module:
-    """The pixel loss of a name.
+    """Returns the pixel loss for a name.
 
     Raises:
-        UserError: No such name.
+        UserError: The name is unknown.
     """
     if isinstance(kind, nn.Module):
         return kind

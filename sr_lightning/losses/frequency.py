@@ -12,19 +12,19 @@ class FrequencyLoss(nn.Module):
     """L1 between the real and imaginary parts of the orthonormal Fourier transforms (Cho et al. 2021, eq. 7)."""
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """(N, C, H, W) twice -> scalar."""
+        """Maps two (N, C, H, W) -> scalar."""
         error = torch.view_as_real(torch.fft.fft2(sr - hr, norm="ortho"))
         return error.abs().mean()
 
 
 class FocalFrequencyLoss(nn.Module):
-    """Squared spectral error, weighted by itself: what is hard counts more (Jiang et al. 2021, eq. 7 to 9).
+    """Squared spectral error weighted by itself, so that hard frequencies count more (Jiang et al. 2021, eq. 7 to 9).
 
     Args:
-        focus: Exponent of the weight; 0 gives all frequencies the same.
+        focus: Exponent of the weight; 0 weights all frequencies equally.
 
     Raises:
-        UserError: The exponent is negative.
+        UserError: `focus` is negative.
     """
 
     def __init__(self, focus: float = 1.0) -> None:
@@ -34,7 +34,7 @@ class FocalFrequencyLoss(nn.Module):
         self.focus = focus
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """(N, C, H, W) twice -> scalar."""
+        """Maps two (N, C, H, W) -> scalar."""
         error = torch.view_as_real(torch.fft.fft2(sr - hr, norm="ortho")).square().sum(-1)  # (N, C, H, W)
         weight = error.detach().sqrt() ** self.focus
         largest = weight.amax((-2, -1), keepdim=True)

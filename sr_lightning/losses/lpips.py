@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from sr_lightning.errors import UserError
 from sr_lightning.metrics.backbones import network_timeout, why_not_plain
 
-# The files that torchvision names for torchmetrics' backbones; a part of each name is its checksum.
+# Files that torchvision uses for torchmetrics' backbones; part of each name is its checksum.
 _FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth", "squeeze": "squeezenet1_1-b8a52dc0.pth"}
 
 
 class LPIPSLoss(nn.Module):
-    """Learned perceptual patch similarity (Zhang et al. 2018), torchmetrics' implementation.
+    """Learned perceptual image patch similarity (Zhang et al. 2018), in torchmetrics' implementation.
 
-    The backbone is no part of this module, as in `PerceptualLoss`.
+    As in `PerceptualLoss`, the backbone is not registered as a submodule.
 
     Args:
-        net: `alex`, `vgg` or `squeeze`; torchvision downloads its weights once.
+        net: `alex`, `vgg` or `squeeze`; torchvision downloads the weights once.
 
     Raises:
-        UserError: The weights are not to be had.
+        UserError: The weights are unavailable.
     """
 
     needs_rgb = True
@@ -53,19 +53,19 @@ class LPIPSLoss(nn.Module):
         self._net: tuple[nn.Module] = (metric.net.requires_grad_(False).eval(),)
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] twice -> scalar."""
+        """Maps two (N, 3, H, W) in [0, 1] -> scalar."""
         distance: Tensor = self._net[0](sr, hr, normalize=True)
         return distance.mean()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """The backbone follows to the device, but stays float32."""
+        """Moves the backbone to the device, but keeps it in float32."""
         result: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self._net[0].to(fn(torch.zeros(1)).device)
         return result
 
 
 def _check_plain(path: Path) -> None:
-    """Refuses a file with code in it: torchmetrics would execute that."""
+    """Refuses a file that contains code, which torchmetrics would execute."""
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

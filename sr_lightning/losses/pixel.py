@@ -13,15 +13,15 @@ class L1Loss(nn.Module):
     """Mean of |sr - hr|."""
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """(N, C, H, W) twice -> scalar."""
-        return F.l1_loss(sr, hr)  # one kernel each way, where the formula has three
+        """Maps two (N, C, H, W) -> scalar."""
+        return F.l1_loss(sr, hr)  # one kernel per direction, whereas the formula takes three
 
 
 class L2Loss(nn.Module):
-    """Mean of (sr - hr)²; what PSNR measures."""
+    """Mean of (sr - hr)², which is what PSNR measures."""
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """(N, C, H, W) twice -> scalar."""
+        """Maps two (N, C, H, W) -> scalar."""
         return F.mse_loss(sr, hr)
 
 
@@ -29,7 +29,7 @@ class CharbonnierLoss(nn.Module):
     """Mean of sqrt((sr - hr)² + eps²), an L1 that is smooth at 0 (Lai et al. 2017, section 3.2).
 
     Args:
-        eps: Errors far below it are counted as squares, far above it as absolute values.
+        eps: Errors far below it count quadratically, far above it linearly.
 
     Raises:
         UserError: `eps` is not above 0.
@@ -42,5 +42,5 @@ class CharbonnierLoss(nn.Module):
         self.eps = eps
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """(N, C, H, W) twice -> scalar."""
+        """Maps two (N, C, H, W) -> scalar."""
         return torch.sqrt((sr - hr).square() + self.eps**2).mean()

@@ -1,4 +1,4 @@
-"""Warm-up of a term: its weight rises from 0 during the training, so that pixels come first."""
+"""Warm-up of loss terms, whose weight rises from 0 during training, so that the pixel loss comes first."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from sr_lightning.errors import UserError
 
 Span = Sequence[float]
-"""[from, to] in shares of the training, 0 to 1."""
+"""[from, to] as shares of the training, 0 to 1."""
 
 
 def checked_span(span: Span, key: str) -> tuple[float, float]:
-    """The span as two numbers.
+    """Validates a span and returns it as two numbers.
 
     Args:
         span: See `Span`.
-        key: Its key in the config, for the message.
+        key: Key in the config, for the message.
 
     Raises:
-        UserError: It is none, or its end is before its start.
+        UserError: The value is not a span, or it ends before it starts.
     """
     if len(span) == 2 and all(isinstance(x, int | float) for x in span) and 0 <= span[0] <= span[1] <= 1:
         return float(span[0]), float(span[1])
@@ -28,11 +28,11 @@ def checked_span(span: Span, key: str) -> tuple[float, float]:
 
 
 def warmup_factor(span: tuple[float, float] | None, progress: float) -> float:
-    """By what a weight is multiplied: 0 up to the span's start, 1 from its end on, a straight line between them.
+    """Returns the factor of a weight: 0 until the span's start, 1 from its end on, linear in between.
 
     Args:
-        span: A checked span; None: 1 throughout.
-        progress: Done share of the training, 0 to 1.
+        span: A checked span; None for a constant factor of 1.
+        progress: Completed share of the training, 0 to 1.
     """
     if span is None or progress >= span[1]:
         return 1.0

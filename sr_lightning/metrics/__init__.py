@@ -1,1 +1,1 @@
-"""Image quality metrics: PSNR and SSIM by the papers' protocol, and the perceptual ones."""
+"""Image quality metrics: PSNR and SSIM as in the papers, and perceptual ones."""

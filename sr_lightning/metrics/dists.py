@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from sr_lightning.metrics.base import check_plain_data, find_in_hub, is_too_small, network_distance, unit_levels
 
-# The file in torch's hub folder and how its SHA-256 begins, which torchvision writes into the name.
+# File in torch's hub folder and the first digits of its SHA-256, which are part of torchvision's file name.
 VGG16 = ("vgg16-397923af.pth", "397923af")
 
 
 class DISTS:
-    """DISTS (Ding et al. 2020), torchmetrics' implementation and weights for the layers.
+    """DISTS (Ding et al. 2020), in torchmetrics' implementation and with its layer weights.
 
     Raises:
         WeightsMissingError: VGG16's weights are not in torch's hub folder.
@@ -22,7 +22,7 @@ class DISTS:
     name = "dists"
     higher_is_better = False
     protocol = "DISTS: VGG16, 8-bit RGB, whole image, not resized to 256 pixels"
-    smallest = 16  # what VGG's four poolings leave a pixel of
+    smallest = 16  # leaves one pixel after VGG's four poolings
 
     def __init__(self) -> None:
         check_plain_data(find_in_hub(VGG16, "DISTS needs torchvision's"))

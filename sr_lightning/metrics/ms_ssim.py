@@ -17,7 +17,7 @@ class MSSSIM:
     name = "ms_ssim"
     higher_is_better = True
     protocol = "MS-SSIM: Y of 8-bit RGB, not rounded, range 255, 5 levels, 11x11 gaussian 1.5 valid"
-    smallest = 176  # the window of 11 pixels, four times doubled
+    smallest = 176  # SSIM's window of 11 pixels, doubled four times
 
     def __call__(self, sr: Tensor, hr: Tensor) -> float:
         """See `QualityMetric`."""

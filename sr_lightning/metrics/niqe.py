@@ -17,15 +17,15 @@ from sr_lightning.metrics.base import find_in_hub, is_too_small, unit_levels
 
 Array = NDArray[np.float64]
 
-# The file in torch's hub folder and its SHA-256.
+# File in torch's hub folder and its SHA-256.
 PRISTINE = ("niqe_pris_params.npz", "2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296")
-BLOCK = 96  # pixels; the side of the blocks that the pristine model was made of
-_SHAPES = np.arange(0.2, 10.0005, 0.001)  # the exponents that a fit may choose
+BLOCK = 96  # side in pixels of the blocks that the pristine model was estimated from
+_SHAPES = np.arange(0.2, 10.0005, 0.001)  # candidate exponents of a fit
 _DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))
 
 
 class Pristine(NamedTuple):
-    """The multivariate Gaussian of undistorted photographs."""
+    """Multivariate Gaussian model of undistorted photographs."""
 
     mean: Array
     """(36,)"""
@@ -34,18 +34,18 @@ class Pristine(NamedTuple):
 
 
 class NIQE:
-    """NIQE (Mittal et al. 2013) of the SR image; the HR image plays no part.
+    """NIQE (Mittal et al. 2013) of the SR image; the HR image is not used.
 
-    Luma is Y of 16 to 235, as in BasicSR and in the tables of super-resolution papers. The authors' own program takes
-    MATLAB's `rgb2gray`, 0 to 255, and gives other figures: of the five distorted images of the public calibration table
-    (IQA-PyTorch, TID2013; original program 3.6549 for I04) this one's differ from it by 0.04 to 0.39 with Y (3.7932),
-    and by 0 to 0.06 (3.6549) with `rgb2gray`. That rest comes from flat regions: there the normalised coefficients
-    are rounding errors, whose signs the order of summation decides (the same filter in one pass and in two gives 9.02
-    and 8.70 for I19, a third of which is flat; the original 8.64).
+    Luma is Y of 16 to 235, as in BasicSR and in the tables of super-resolution papers. The authors' own program uses
+    MATLAB's `rgb2gray`, 0 to 255, and gives other values: on the five distorted images of the public calibration table
+    (IQA-PyTorch, TID2013; original program 3.6549 for I04) ours differs from it by 0.04 to 0.39 with Y (3.7932), and by
+    0 to 0.06 (3.6549) with `rgb2gray`. The remaining difference comes from flat regions, where the normalised
+    coefficients are rounding errors whose signs depend on the order of summation (the same filter in one pass and in
+    two gives 9.02 and 8.70 for I19, a third of which is flat; the original 8.64).
 
     Raises:
-        WeightsMissingError: The model of pristine photographs is not in torch's hub folder. One of our own would give
-            figures that compare with no paper's.
+        WeightsMissingError: The model of pristine photographs is not in torch's hub folder. A model of our own would
+            give values that are not comparable with any paper's.
     """
 
     name = "niqe"
@@ -59,7 +59,7 @@ class NIQE:
             self._pristine = Pristine(held["mu_pris_param"].ravel().astype(float), held["cov_pris_param"].astype(float))
 
     def __call__(self, sr: Tensor, hr: Tensor) -> float:
-        """See `QualityMetric`; NaN for a flat image too."""
+        """See `QualityMetric`; NaN for a flat image as well."""
         sr, hr = unit_levels(sr, hr)
         if is_too_small(hr, self):
             return math.nan
@@ -70,11 +70,11 @@ def niqe(luma: Array, pristine: Pristine) -> float:
     """Distance of an image's statistics from those of pristine photographs; lower is better.
 
     Args:
-        luma: (H, W) whole levels of 0 to 255; what is over beyond multiples of 96 is cut.
-        pristine: The model that it is compared with.
+        luma: (H, W) integer levels from 0 to 255; cropped to multiples of 96.
+        pristine: The model to compare with.
 
     Returns:
-        Equation 10; NaN where fewer than two blocks of 96 pixels are left that are not flat.
+        Equation 10; NaN if fewer than two blocks of 96 pixels are not flat.
     """
     features = block_features(luma)  # (blocks, 36)
     features = features[np.isfinite(features).all(1)]
@@ -86,9 +86,9 @@ def niqe(luma: Array, pristine: Pristine) -> float:
 
 
 def block_features(luma: Array) -> Array:
-    """18 features of each block at full size and 18 at half (section II.C): (blocks, 36).
+    """Computes 18 features of each block at full size and 18 at half size (section II.C): (blocks, 36).
 
-    Flat blocks have none: their row holds values that are not finite.
+    Rows of flat blocks contain non-finite values.
     """
     rows, columns = luma.shape[0] // BLOCK, luma.shape[1] // BLOCK
     luma = luma[: rows * BLOCK, : columns * BLOCK].astype(np.float64)
@@ -101,17 +101,17 @@ def block_features(luma: Array) -> Array:
 
 
 def fit_generalised(x: Array) -> tuple[Array, Array, Array]:
-    """Asymmetric generalised Gaussian of each row, by moments (Lasmar et al. 2009; equation 7).
+    """Fits an asymmetric generalised Gaussian to each row, by moments (Lasmar et al. 2009; equation 7).
 
     Args:
         x: (N, samples).
 
     Returns:
-        The exponent, and the widths left and right of zero, (N,) each.
+        The exponent, and the scales left and right of zero, (N,) each.
     """
     from scipy.special import gamma
 
-    with np.errstate(invalid="ignore", divide="ignore"):  # a flat block has no samples on either side
+    with np.errstate(invalid="ignore", divide="ignore"):  # flat blocks have no samples on either side
         left, right = (np.sqrt((x**2).sum(1, where=side) / side.sum(1)) for side in (x < 0, x > 0))
         ratio = left / right
         moments = np.abs(x).mean(1) ** 2 / (x**2).mean(1)
@@ -124,12 +124,12 @@ def fit_generalised(x: Array) -> tuple[Array, Array, Array]:
 
 
 def _features(blocks: Array) -> Array:
-    """Of (N, side, side): the shape and width of the coefficients, and four of each neighbours' product: (N, 18)."""
+    """Features of (N, side, side): shape and scale of the coefficients, and four per neighbour product: (N, 18)."""
     from scipy.special import gamma
 
     shape, left, right = fit_generalised(blocks.reshape(len(blocks), -1))
     found = [shape, (left + right) / 2]
-    for direction in _DIRECTIONS:  # around the block's border, as in the authors' program
+    for direction in _DIRECTIONS:  # wraps around the block's border, as in the authors' program
         product = blocks * np.roll(blocks, direction, axis=(1, 2))
         shape, left, right = fit_generalised(product.reshape(len(blocks), -1))
         found += [shape, (right - left) * gamma(2 / shape) / gamma(1 / shape), left, right]  # equation 8
@@ -137,7 +137,7 @@ def _features(blocks: Array) -> Array:
 
 
 def _normalised(luma: Array) -> Array:
-    """Mean-subtracted, contrast-normalised coefficients (equations 1 to 3), 7x7 window."""
+    """Mean-subtracted contrast-normalised (MSCN) coefficients (equations 1 to 3), 7x7 window."""
     from scipy.ndimage import gaussian_filter
 
     def blurred(x: Array) -> Array:

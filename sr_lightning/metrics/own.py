@@ -1,4 +1,4 @@
-"""Metrics of other libraries and of the user's own, torchmetrics' and piq's among them, as a `QualityMetric`."""
+"""Adapter that turns metrics of other libraries (torchmetrics, piq) and of the user into a `QualityMetric`."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from sr_lightning.errors import UserError, one_line, user_place
 from sr_lightning.metrics.base import unit_levels
 
 _PROBE = 256
-"""Side of the image that a metric is tried on; MS-SSIM of five levels needs 176."""
+"""Side of the image that a metric is tested on; MS-SSIM with five levels needs 176."""
 
 
 class OwnMetric:
-    """Calls anything that maps two images to a number.
+    """Wraps anything that maps two images to a number.
 
-    It gets what a saved 8-bit RGB file would hold, shaved, as float32 in [0, 1], (1, 3, H, W) each.
+    The metric is given the images as a saved 8-bit RGB file would hold them, shaved, as float32 in [0, 1], (1, 3, H, W)
+    each.
 
     Args:
-        name: Its name in tables and logs.
-        metric: `metric(sr, hr)` -> a number or a tensor of one value; a torchmetrics metric is reset after each image.
-        higher_is_better: None: what the metric's attribute of this name says; torch's losses, and with them piq's, are
-            better where they are lower.
+        name: Name in tables and logs.
+        metric: `metric(sr, hr)` -> a number or a one-element tensor; a torchmetrics metric is reset after each image.
+        higher_is_better: None to use the metric's attribute of this name; for losses of torch, and thus of piq, lower
+            is better.
 
     Raises:
-        UserError: Nobody says which direction is better, or the metric fails on a random image.
+        UserError: It is unknown which direction is better, or the metric fails on a random image.
     """
 
     smallest = 1
 
     def __init__(self, name: str, metric: Callable[[Tensor, Tensor], Any], *, higher_is_better: bool | None) -> None:
-        kind = getattr(metric, "func", metric)  # of a partial function
+        kind = getattr(metric, "func", metric)  # for a partial function
         self.label = getattr(kind, "__name__", type(kind).__name__)
         said = higher_is_better
         if said is None:
@@ -56,7 +57,7 @@ class OwnMetric:
         """See `QualityMetric`.
 
         Raises:
-            UserError: It fails, or gives something else than a number.
+            UserError: The metric fails, or does not return a number.
         """
         if isinstance(self._metric, nn.Module):
             self._metric.to(sr.device)
@@ -73,7 +74,7 @@ class OwnMetric:
             raise UserError(f"{self.name}: {self.label} fails on {size} pixels: {one_line(error)}{place}") from None
         if isinstance(value, Tensor) and value.numel() == 1:
             return float(value)
-        if isinstance(value, Real):  # numpy's scalars, too
+        if isinstance(value, Real):  # including numpy scalars
             return float(value)
         found = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise UserError(f"{self.name}: {self.label} gave {found}, allowed: a number")

@@ -19,17 +19,17 @@ TEXTURE_WINDOW = 8
 
 
 class PerceptualDistance:
-    """`FeatureDistance` of 8-bit images: 0 for equal ones; bicubic x4 of photographs has 0.3 to 1.4.
+    """`FeatureDistance` of 8-bit images: 0 for equal ones; 0.3 to 1.4 for bicubic x4 of photographs.
 
-    A network that was trained on the features of one backbone is to be judged by those of another.
+    A network trained on the features of one backbone should be judged by those of another.
 
     Args:
-        backbone: One of three; its usual layers, before the activation, L1.
-        texture: Compare the features as sorted in windows of `TEXTURE_WINDOW` positions a side: whether as much
-            texture is there. Otherwise each at its place, which prefers a blur to a texture whose grains lie elsewhere.
+        backbone: One of three; with its default layers, before the activation, L1.
+        texture: Compare features sorted within windows of `TEXTURE_WINDOW` positions per side, that is, the amount of
+            texture. Otherwise they are compared position by position, which prefers a blur to a displaced texture.
 
     Raises:
-        WeightsMissingError: The backbone's weights are not at hand.
+        WeightsMissingError: The backbone's weights are not available.
     """
 
     name = "perceptual"

@@ -1,4 +1,4 @@
-"""PSNR and SSIM as super-resolution papers report them: per image, on Y, on what a saved file would hold."""
+"""PSNR and SSIM as reported in super-resolution papers: per image, on Y, of the 8-bit image that would be saved."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROTOCOL = {
 }
 _WINDOW, _SIGMA = 11, 1.5
 _BAND = 128
-"""Rows that are worked on at a time: their maps stay in the processor's cache."""
+"""Rows processed at a time, so that their maps stay in the CPU cache."""
 _EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 
 
@@ -30,9 +30,9 @@ def psnr(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tenso
     """Peak signal-to-noise ratio of each image in dB, for a range of 255.
 
     Args:
-        sr: (N, 3, H, W), uint8, or floating point in [0, 1] that is clamped and rounded to 8 bit first.
+        sr: (N, 3, H, W), uint8, or floating point in [0, 1] that is first clamped and rounded to 8 bits.
         hr: Like `sr`.
-        shave: Pixels cut off each side.
+        shave: Pixels cropped from each side.
         channel: `Y` (not rounded), or `RGB` for the mean over all three.
 
     Returns:
@@ -45,9 +45,9 @@ def psnr(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tenso
 
 
 def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tensor:
-    """Structural similarity of each image (Wang et al. 2004), valid region of an 11x11 Gaussian window.
+    """Structural similarity of each image (Wang et al. 2004), over the valid region of an 11x11 Gaussian window.
 
-    Args and errors as in `psnr`; images have to hold the window after shaving.
+    Arguments and errors as in `psnr`; images have to hold the window after shaving.
 
     Returns:
         (N,) float64.
@@ -56,9 +56,9 @@ def ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> Tenso
 
 
 def psnr_and_ssim(sr: Tensor, hr: Tensor, *, shave: int, channel: Channel = "Y") -> tuple[Tensor, Tensor]:
-    """Both, for less than what each of them takes: most of that is the way from levels to Y.
+    """PSNR and SSIM together; cheaper than two calls, because the conversion to Y dominates.
 
-    Args, result and errors as in `psnr` and `ssim`.
+    Arguments, result and errors as in `psnr` and `ssim`.
     """
     a, b = _compared(sr, hr, shave, channel)
     return _psnr(a, b), _ssim(a, b, shave)
@@ -78,7 +78,7 @@ def similarity(a: Tensor, b: Tensor, *, data_range: float) -> tuple[Tensor, Tens
     """SSIM (Wang et al. 2004, eq. 13) over the valid region, differentiable.
 
     Args:
-        a: (N, C, H, W), 11 pixels and more on each side.
+        a: (N, C, H, W), at least 11 pixels on each side.
         b: Like `a`.
         data_range: Largest possible difference of two values.
 
@@ -102,8 +102,8 @@ def similarity(a: Tensor, b: Tensor, *, data_range: float) -> tuple[Tensor, Tens
 
 
 def _similarity_of_rows(a: Tensor, b: Tensor, c1: float, c2: float) -> tuple[Tensor, Tensor]:
-    """Mean of each row of the two maps of `similarity`: (NC, 1, H, W) twice -> (NC, 1, H - 10) twice."""
-    # Half of each fraction's two sides: the variances are only needed as their mean, which saves one of five maps.
+    """Row means of the two maps of `similarity`: two (NC, 1, H, W) -> two (NC, 1, H - 10)."""
+    # Both sides of each fraction are halved: only the mean of the variances is needed, which saves one of five maps.
     maps = _blurred(torch.cat([a, b, (a * a).addcmul_(b, b).mul_(0.5), a * b]))  # (4NC, 1, H - 10, W - 10)
     mean_a, mean_b, squares, product = maps.reshape(4, -1, *maps.shape[1:]).unbind()
     means, means_squared = mean_a * mean_b, (mean_a * mean_a).addcmul_(mean_b, mean_b).mul_(0.5)
@@ -114,22 +114,22 @@ def _similarity_of_rows(a: Tensor, b: Tensor, c1: float, c2: float) -> tuple[Ten
 def multiscale_similarity(a: Tensor, b: Tensor, *, data_range: float, levels: int = 5) -> Tensor:
     """MS-SSIM (Wang, Simoncelli and Bovik 2003, eq. 7), differentiable.
 
-    Each level is the mean over 2x2 pixels of the one before. An odd last row or column is averaged with its mirror
-    image, as in the authors' program (`imfilter(…, 'symmetric')`, then every second pixel). Elsewhere the rule for odd
-    sides is another: piq pads at the top and left, which shifts the sampling by a pixel and changes the figure by up to
-    2 % (5 levels, heavily distorted images); pytorch-msssim pads zeros. At sides divisible by 16 all agree.
+    Each level averages 2x2 pixels of the previous one. An odd last row or column is averaged with its mirror image, as
+    in the authors' program (`imfilter(…, 'symmetric')`, then every second pixel). Other implementations treat odd sizes
+    differently: piq pads at the top and left, which shifts the sampling by one pixel and changes the value by up to 2 %
+    (5 levels, heavily distorted images); pytorch-msssim pads with zeros. All agree for sizes divisible by 16.
 
     Args:
-        a: (N, C, H, W); each level halves it, and the last must hold the window of 11 pixels.
+        a: (N, C, H, W); each level halves the size, and the last must hold the window of 11 pixels.
         b: Like `a`.
         data_range: Largest possible difference of two values.
-        levels: 1 to 5. With fewer than 5 the paper's exponents are divided by their sum.
+        levels: 1 to 5. With fewer than 5, the paper's exponents are divided by their sum.
 
     Returns:
         (N, C).
 
     Raises:
-        ValueError: The images are too small, or there is no such number of levels.
+        ValueError: The images are too small, or the number of levels is not allowed.
     """
     if not 1 <= levels <= len(_EXPONENTS):
         raise ValueError(f"MS-SSIM has 1 to {len(_EXPONENTS)} levels, found {levels}")
@@ -147,7 +147,7 @@ def multiscale_similarity(a: Tensor, b: Tensor, *, data_range: float, levels: in
 
 
 def _halved(x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, ⌈H/2⌉, ⌈W/2⌉)."""
+    """Halves the size by averaging: (N, C, H, W) -> (N, C, ⌈H/2⌉, ⌈W/2⌉)."""
     height, width = x.shape[-2:]
     if height % 2 or width % 2:
         x = F.pad(x, (0, width % 2, 0, height % 2), mode="replicate")
@@ -155,20 +155,20 @@ def _halved(x: Tensor) -> Tensor:
 
 
 def _means(x: Tensor) -> Tensor:
-    """(…, H, W) -> (…): first along each row, because one sum over all is split among threads, and its last bit too."""
+    """Averages (…, H, W) -> (…), rows first: one sum over everything would depend on the number of threads."""
     return x.mean(-1).mean(-1)
 
 
 def _is_shifted(*inputs: Tensor) -> bool:
-    """Whether to blur by sums of shifted images: torch's convolution in float64 on the CPU takes ten times as long.
+    """Returns whether to blur by sums of shifted images: ten times as fast as torch's float64 convolution on a CPU.
 
-    With gradients it is the other way round.
+    With gradients it is the reverse.
     """
     return not any(x.device.type != "cpu" or (x.requires_grad and torch.is_grad_enabled()) for x in inputs)
 
 
 def _blurred(x: Tensor) -> Tensor:
-    """(N, 1, H, W) -> (N, 1, H - 10, W - 10)."""
+    """Applies the Gaussian window: (N, 1, H, W) -> (N, 1, H - 10, W - 10)."""
     window = _gaussian()
     if not _is_shifted(x):
         window = window.to(x)
@@ -185,7 +185,7 @@ def _blurred(x: Tensor) -> Tensor:
 
 @functools.cache
 def _gaussian() -> Tensor:
-    # A validation may be the first to ask for it, and autograd refuses what inference mode has made.
+    # A validation may be the first caller, and autograd rejects tensors created in inference mode.
     with torch.inference_mode(mode=False):
         distance = torch.arange(_WINDOW, dtype=torch.float64) - _WINDOW // 2
         window = torch.exp(-(distance**2) / (2 * _SIGMA**2))
@@ -193,7 +193,7 @@ def _gaussian() -> Tensor:
 
 
 def _compared(sr: Tensor, hr: Tensor, border: int, channel: Channel) -> tuple[Tensor, Tensor]:
-    """Both as float64 levels of the compared channels, shaved."""
+    """Returns both images as shaved float64 levels of the compared channels."""
     if sr.shape != hr.shape or sr.ndim != 4 or sr.shape[1] != 3:
         raise ValueError(f"expected two (N, 3, H, W), found {tuple(sr.shape)} and {tuple(hr.shape)}")
     if min(sr.shape[-2:]) <= 2 * border:
@@ -202,5 +202,5 @@ def _compared(sr: Tensor, hr: Tensor, border: int, channel: Channel) -> tuple[Te
 
 
 def _levels(x: Tensor, channel: Channel) -> Tensor:
-    x = (x if x.dtype == torch.uint8 else to_uint8(x)).contiguous()  # the order in memory is that of the sums
+    x = (x if x.dtype == torch.uint8 else to_uint8(x)).contiguous()  # memory order determines the order of summation
     return levels_to_y(x) if channel == "Y" else x.to(torch.float64)

@@ -1,4 +1,4 @@
-"""Metrics that `evaluate metrics=[…]` offers beside PSNR and SSIM: one table."""
+"""Registry of the metrics that `evaluate metrics=[…]` offers besides PSNR and SSIM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sr_lightning.text import nearest
 
 __all__ = ["METRICS", "QualityMetric", "UnavailableMetric", "build_metrics"]
 
-# A further metric: its file, a row here. The check of the config reads the names from this file's text.
+# To add a metric: a file of its own and a row here. The config check reads the names from this file's text.
 METRICS: dict[str, Callable[[], QualityMetric]] = {
     "ms_ssim": MSSSIM,
     "lpips": LPIPS,
@@ -36,23 +36,23 @@ METRICS: dict[str, Callable[[], QualityMetric]] = {
 
 @dataclass(frozen=True)
 class UnavailableMetric:
-    """Stands in for a metric whose weights are not at hand."""
+    """Placeholder for a metric whose weights are not available."""
 
     metric: str
     reason: str
 
 
 def build_metrics(names: Sequence[str]) -> dict[str, QualityMetric | UnavailableMetric]:
-    """Builds metrics by their names.
+    """Builds metrics by name.
 
     Args:
         names: Keys of `METRICS`.
 
     Returns:
-        For each name the metric, or the reason why it is unavailable.
+        Each name with its metric, or the reason why it is unavailable.
 
     Raises:
-        UserError: There is no such metric.
+        UserError: A metric does not exist.
     """
     unknown = [f"metrics: there is no {name!r}; {nearest(name, METRICS)}" for name in names if name not in METRICS]
     if unknown:

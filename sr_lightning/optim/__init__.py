@@ -1,4 +1,4 @@
-"""Optimizers and learning rate schedules beside those of torch."""
+"""Optimizers and learning-rate schedules that torch does not have."""
 
 from sr_lightning.optim.optimizers import soap
 from sr_lightning.optim.schedulers import constant, cosine, multistep, one_cycle

@@ -1,4 +1,4 @@
-"""Optimizers that torch does not have, with arguments that are checked by name."""
+"""Optimizers that torch does not have, with explicit arguments."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def soap(
     weight_decay: float = 0.0,
     precondition_frequency: int = 10,
 ) -> Optimizer:
-    """SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024), by pytorch_optimizer.
+    """SOAP: Adam in the eigenbasis of Shampoo's preconditioner (Vyas et al. 2024), from pytorch_optimizer.
 
     Args:
-        params: Weights, or groups of them.
+        params: Weights, or parameter groups.
         lr: Learning rate.
         betas: Decay of the averages of the gradient and of its square; the second also of the preconditioner's.
         weight_decay: Decoupled weight decay: each step subtracts `lr * weight_decay` times the weights.
@@ -29,7 +29,7 @@ def soap(
     Raises:
         ValueError: A value is out of its range.
     """
-    from pytorch_optimizer import SOAP  # it takes a second
+    from pytorch_optimizer import SOAP  # takes a second to import
 
     first, second = betas
     made: Optimizer = SOAP(
@@ -44,7 +44,7 @@ def soap(
 
 
 def _copy_group_settings(optimizer: Optimizer) -> None:
-    """Copies two settings into each weight's state, where old values would outlive the new ones of a resumed run."""
+    """Copies two settings into each weight's state, where the old values would otherwise persist in a resumed run."""
     for group in optimizer.param_groups:
         for state in (optimizer.state[p] for p in group["params"] if p in optimizer.state):
             state.update(precondition_frequency=group["precondition_frequency"], shampoo_beta=group["betas"][1])

@@ -1,6 +1,6 @@
-"""Learning-rate schedules in optimizer steps; their length is the training's, `trainer.max_steps`.
+"""Learning-rate schedules in optimizer steps, with the length of the training, `trainer.max_steps`.
 
-Each takes the optimizer and the number of steps and scales the optimizer's `lr`, the peak learning rate.
+Each takes the optimizer and the number of steps, and scales the optimizer's `lr`, the peak learning rate.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from sr_lightning.errors import UserError
 
 
 def constant(optimizer: Optimizer, max_steps: int, *, warmup_steps: int = 0) -> LambdaLR:
-    """A constant learning rate.
+    """Constant learning rate.
 
     Args:
-        optimizer: Its `lr` is the learning rate.
+        optimizer: The optimizer, whose `lr` is the learning rate.
         max_steps: Length of the training.
         warmup_steps: Steps over which the learning rate first rises linearly.
     """
@@ -31,7 +31,7 @@ def cosine(optimizer: Optimizer, max_steps: int, *, warmup_steps: int = 0, final
     """Half a cosine from `lr` down to `final * lr` (Loshchilov and Hutter 2017, SGDR, eq. 5, one period).
 
     Args:
-        optimizer: Its `lr` is the peak learning rate.
+        optimizer: The optimizer, whose `lr` is the peak learning rate.
         max_steps: Length of the training.
         warmup_steps: Steps over which the learning rate first rises linearly.
         final: Final learning rate as a share of `lr`.
@@ -43,12 +43,12 @@ def cosine(optimizer: Optimizer, max_steps: int, *, warmup_steps: int = 0, final
 def one_cycle(
     optimizer: Optimizer, max_steps: int, *, rise: float = 0.3, initial: float = 0.04, final: float = 4e-6
 ) -> LambdaLR:
-    """Up and down in two half cosines (Smith and Topin 2018, super-convergence; torch's OneCycleLR).
+    """Rise and fall in two half cosines (Smith and Topin 2018, super-convergence; torch's OneCycleLR).
 
     Args:
-        optimizer: Its `lr` is the peak learning rate.
+        optimizer: The optimizer, whose `lr` is the peak learning rate.
         max_steps: Length of the training.
-        rise: Share of the steps on the way up.
+        rise: Share of the steps in which the learning rate rises.
         initial: Initial learning rate as a share of `lr`.
         final: Final learning rate as a share of `lr`.
     """
@@ -67,10 +67,10 @@ def multistep(
     gamma: float = 0.5,
     warmup_steps: int = 0,
 ) -> LambdaLR:
-    """The learning rate multiplied by `gamma` at each milestone.
+    """Learning rate that is multiplied by `gamma` at each milestone.
 
     Args:
-        optimizer: Its `lr` is the initial learning rate.
+        optimizer: The optimizer, whose `lr` is the initial learning rate.
         max_steps: Length of the training.
         milestones: Shares of the training, so that a longer run needs no new numbers.
         gamma: Factor at each milestone.
@@ -83,7 +83,7 @@ def multistep(
     return LambdaLR(optimizer, functools.partial(_multistep, milestones=steps, gamma=gamma, warmup=warmup_steps))
 
 
-# LambdaLR saves no plain function in a checkpoint, so the schedule of a resumed run follows from its config alone.
+# LambdaLR does not save plain functions in a checkpoint, so a resumed run's schedule follows from its config alone.
 
 
 def _warmed(step: int, warmup: int) -> float:

@@ -1,1 +1,1 @@
-"""Compares runs: groups that may be ranked, differences with their intervals, tables, plots and one HTML page."""
+"""Comparison of runs: rankable groups, differences with confidence intervals, tables, plots and one HTML page."""

@@ -1,4 +1,4 @@
-"""A comparison of runs as a whole: groups with their ranking, names, what differs, what is incomplete, notes."""
+"""Complete comparison of runs: ranked groups, names, differing settings, unfinished runs, notes."""
 
 from __future__ import annotations
 
@@ -18,46 +18,46 @@ from sr_lightning.text import single_line
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything that tables, plots and the page show."""
+    """All data shown in tables, plots and the page."""
 
     entries: Sequence[Entry]
     labels: dict[int, str]
-    """`id` of an entry -> its name."""
+    """`id` of an entry -> its display name."""
     groups: Sequence[Group]
     metric: str
     findings: Sequence[str] = ()
-    """What was torn, missing or unsafe in the runs' files."""
+    """Problems with the runs' files: torn, missing or unsafe content."""
     command: str = ""
-    """That repeats it."""
+    """Command line that repeats the comparison."""
     own_metrics: Mapping[str, bool] = field(default_factory=dict)
     """See `entries.own_metrics`."""
 
     @property
     def unfinished(self) -> list[Entry]:
-        """Runs that have no results."""
+        """Runs without results."""
         return [entry for entry in self.entries if entry.status != "done" or not entry.figures]
 
     @functools.cached_property
     def keys(self) -> list[str]:
-        """Dotted keys in which the trainings differ."""
+        """Dotted config keys in which the trainings differ."""
         return differing(self.entries)
 
     @functools.cached_property
     def names(self) -> dict[str, str]:
-        """Dotted key -> its short name."""
+        """Dotted key -> short name."""
         return short_names(self.keys)
 
     def label(self, entry: Entry) -> str:
-        """Of a run, or of a method of an evaluation."""
+        """Returns the display name of a run, or of a method of an evaluation."""
         return self.labels[id(entry)]
 
     def settings(self, entry: Entry, keys: Sequence[str] | None = None) -> str:
-        """What tells it from others: `beta=0.01 lr=0.001`; `keys`: those that differ among the others."""
+        """Settings that distinguish an entry, `beta=0.01 lr=0.001`; `keys` restricts which are listed."""
         found = ((self.names[key], shown_value(entry.settings, key)) for key in (self.keys if keys is None else keys))
         return " ".join(value if name == "model" else f"{name}={value}" for name, value in found if value)
 
     def group_names(self, group: Group) -> list[str]:
-        """The name of each of its contenders: what differs within the group, and how many seeds; else the label."""
+        """Names of a group's contenders: what differs within the group and the number of seeds, or else the label."""
         keys = [key for key in differing([r.contender.first for r in group.ranked]) if key in self.names]
         texts = [self.settings(r.contender.first, keys) or r.contender.label for r in group.ranked]
         texts = [
@@ -69,17 +69,17 @@ class Comparison:
 
     @property
     def metrics(self) -> list[str]:
-        """Further metrics that some run has recorded."""
+        """Further metrics that at least one run has recorded."""
         found = {name for entry in self.entries for figures in entry.figures.values() for name in figures.more}
         return [name for name in METRICS if name in found] + sorted(found.difference(METRICS))
 
     def is_higher_better(self, metric: str) -> bool:
-        """Of any metric."""
+        """Returns whether higher is better for any metric."""
         return is_higher_better(metric, self.own_metrics)
 
     @property
     def notes(self) -> list[str]:
-        """Below the table: what is ranked how, and what it can show."""
+        """Notes below the table: how methods are ranked, and what the figures can show."""
         holds: dict[str, list[Group]] = {}
         for group in self.groups:
             for text in _group_notes(group):
@@ -97,13 +97,13 @@ class Comparison:
 
 
 def compare_records(records: Sequence[RunRecord], *, metric: str, command: str = "", seed: int = 0) -> Comparison:
-    """Reads the methods out of the runs and ranks them.
+    """Extracts the methods from the runs and ranks them.
 
     Args:
         records: The runs.
-        metric: What ranks: `psnr_y`, `ssim_y`, or a further metric.
-        command: The command line that repeats it.
-        seed: Of the bootstrap.
+        metric: Metric to rank by: `psnr_y`, `ssim_y`, or a further metric.
+        command: Command line that repeats the comparison.
+        seed: Seed of the bootstrap.
     """
     own = own_metrics(records)
     entries = [entry for record in records for entry in entries_of(record, own)]
@@ -114,13 +114,13 @@ def compare_records(records: Sequence[RunRecord], *, metric: str, command: str =
 
 
 def _labels(entries: Sequence[Entry]) -> dict[int, str]:
-    """The end of its folder's path that no other has; of a method of an evaluation its name, if no other has it."""
+    """Labels entries by the shortest unique end of the folder's path; methods of an evaluation by name, if unique."""
     folders = list(dict.fromkeys(os.path.abspath(entry.folder) for entry in entries))
     lengths = {folder: _unique_length(folder, folders) for folder in folders}
     parents: dict[str, int] = {}
     several = len({os.path.dirname(folder) for folder in folders}) > 1
-    for folder, length in lengths.items():  # the jobs of a sweep are called alike
-        least = 2 if several and os.path.basename(folder).isdecimal() else 1  # a bare number says nothing elsewhere
+    for folder, length in lengths.items():  # sibling jobs of a sweep are named alike
+        least = 2 if several and os.path.basename(folder).isdecimal() else 1  # a bare number is ambiguous on its own
         parents[os.path.dirname(folder)] = max(length, least, parents.get(os.path.dirname(folder), 1))
     ends = {folder: "/".join(folder.split(os.sep)[-parents[os.path.dirname(folder)] :]) for folder in folders}
     methods = [entry.method for entry in entries if not entry.is_training]
@@ -139,7 +139,7 @@ def _labels(entries: Sequence[Entry]) -> dict[int, str]:
 
 
 def _unique_length(folder: str, folders: Sequence[str]) -> int:
-    """So many parts at the end of a path no other has."""
+    """Number of trailing path components needed to tell a folder from all others."""
     parts = folder.split(os.sep)
     rest = [other.split(os.sep) for other in folders if other != folder]
     return next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in rest)), len(parts))
@@ -173,7 +173,7 @@ def _group_notes(group: Group) -> list[str]:
 
 
 def _set_notes(groups: Sequence[Group]) -> list[str]:
-    """What the columns mean, and sets that are too small."""
+    """Notes on what the columns mean, and on sets that are too small."""
     if all(len(group.ranked) < 2 for group in groups):
         return []
     texts = ["better on: images on which a method is better than the best one."]

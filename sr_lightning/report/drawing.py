@@ -1,4 +1,4 @@
-"""How plots look: colours, figures without a display, the front, points whose numbers cover nothing."""
+"""Plot style and primitives: colours, headless figures, the Pareto front, numbered points without overlaps."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito 2008: told apart by every kind of colour vision. Yellow, which white paper swallows, is left out.
+# Okabe and Ito 2008: distinguishable with every kind of colour vision. Yellow is left out, as it is invisible on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY = "#888888"
-MOST = 20  # lines of a plot
-STYLE: dict[Any, Any] = {  # its keys are a type of their own in newer releases
-    "text.parse_math": False,  # names are shown as they are
-    "svg.hashsalt": "sr_lightning",  # the same plot is the same file
+MOST = 20  # maximum number of lines in a plot
+STYLE: dict[Any, Any] = {  # newer releases have a special type for its keys
+    "text.parse_math": False,  # names are shown literally
+    "svg.hashsalt": "sr_lightning",  # makes SVG files reproducible
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.spines.top": False,
@@ -30,7 +30,7 @@ STYLE: dict[Any, Any] = {  # its keys are a type of their own in newer releases
 
 
 def new_figure() -> tuple[Figure, Axes]:
-    """A figure with room for a legend beside it; no display and no global state of pyplot's is touched."""
+    """Returns a figure with room for a legend beside it, without a display and without pyplot's global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -40,7 +40,7 @@ def new_figure() -> tuple[Figure, Axes]:
 
 
 def new_panels(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
-    """A figure of panels with one scale of values, row by row."""
+    """Returns a figure with a grid of panels that share the y-axis, row by row."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -50,24 +50,24 @@ def new_panels(rows: int, columns: int) -> tuple[Figure, list[Axes]]:
 
 
 def draw_legend(axes: Axes) -> None:
-    """Beside the plot, where it hides nothing."""
+    """Draws the legend beside the plot, where it hides nothing."""
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
 
 
 def draw_front(axes: Axes, points: Sequence[tuple[float, float] | None], *, lower_x: bool, sign: int) -> None:
-    """Joins what no other beats in both."""
+    """Draws the Pareto front of the points."""
     front = pareto_front([p for p in points if p is not None], lower_x=lower_x, lower_y=sign < 0)
     if len(front) > 1:
         axes.plot(*zip(*front, strict=True), color=GREY, linewidth=1.2, linestyle="--", zorder=1, label="front")
 
 
 def pareto_front(points: Sequence[tuple[float, float]], *, lower_x: bool, lower_y: bool) -> list[tuple[float, float]]:
-    """The points that no other beats in one figure without losing in the other, by x.
+    """Returns the Pareto-optimal points, sorted by x.
 
     Args:
         points: (x, y).
-        lower_x: Less of x is better.
-        lower_y: Less of y is better.
+        lower_x: Whether lower x is better.
+        lower_y: Whether lower y is better.
     """
     a, b = (1 if lower_x else -1), (1 if lower_y else -1)
     found: list[tuple[float, float]] = []
@@ -78,7 +78,7 @@ def pareto_front(points: Sequence[tuple[float, float]], *, lower_x: bool, lower_
 
 
 def draw_numbered(axes: Axes, points: Sequence[tuple[float, float] | None], names: Sequence[str]) -> None:
-    """Points with their ranks beside them, where they cover no other, and what they are in the legend."""
+    """Draws points numbered by rank, with labels placed to avoid overlaps, and names in the legend."""
     figure = axes.figure
     for i, (point, name) in enumerate(list(zip(points, names, strict=True))[:MOST]):
         if point is not None:
@@ -111,5 +111,5 @@ def draw_numbered(axes: Axes, points: Sequence[tuple[float, float] | None], name
 
 
 def _room(offset: tuple[float, float], x: float, y: float, taken: Sequence[tuple[float, float]]) -> float:
-    """Pixels to the nearest thing that is drawn."""
+    """Distance in pixels to the nearest drawn element."""
     return min(math.hypot(x + offset[0] - a, y + offset[1] - b) for a, b in taken)

@@ -1,4 +1,4 @@
-"""What is compared: the methods of each run with their figures, whatever the run's files claim."""
+"""Entries of a comparison: the methods of each run and their figures, robust to arbitrary file content."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ LOWER_IS_BETTER = (
     *("lpips", "dists", "niqe"),
     *("perceptual", "perceptual_lite2", "perceptual_hed", "texture", "texture_lite2", "texture_hed"),
 )
-"""Further metrics of which less is better, those of perception; of all others more is."""
+"""Further metrics for which lower is better: the perceptual ones. For all others, higher is better."""
 METRICS = (*LOWER_IS_BETTER, "ms_ssim", "lr_psnr")
-"""Further metrics that a run may have recorded: those of `metrics.quality`."""
-_LONGEST = 80  # characters of a name
+"""Further metrics that a run may have recorded, as in `metrics.quality`."""
+_LONGEST = 80  # maximum characters of a name
 _LARGEST_SCALE = 64
-_ALIKE = 0.02  # dB by which bicubic's PSNR of the same image differs between machines at most
+_ALIKE = 0.02  # dB by which bicubic's PSNR of the same image differs at most between machines
 NO_PROTOCOL = {"hardware", "tile", "self_ensemble", "precision", "lr_ready_made"}
-"""What results.json states beside the protocol: of the method and of the machine."""
+"""Protocol entries of results.json that describe the method or the machine rather than the protocol."""
 
 
 class At(NamedTuple):
-    """A test set at a scale."""
+    """A test set at one scale."""
 
     set: str
     scale: int
 
 
 class Image(NamedTuple):
-    """An image of a test set: its number there, and its name."""
+    """An image of a test set: its index and its name."""
 
     key: int
     name: str
@@ -43,61 +43,61 @@ class Image(NamedTuple):
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one method on one set at one scale."""
+    """Figures of one method on one set at one scale."""
 
     psnr_y: float
-    """Mean; infinite where an image is reproduced exactly."""
+    """Mean; infinite if an image is reproduced exactly."""
     ssim_y: float
     images: int
     more: Mapping[str, float] = field(default_factory=dict)
     seconds: float | None = None
-    """Per image."""
+    """Seconds per image."""
     multiply_adds: float | None = None
     latency: float | None = None
-    """Seconds for an image of 1280x720."""
+    """Seconds for an SR image of 1280x720."""
 
     def value(self, metric: str) -> float:
-        """A figure by its name; NaN where it was not recorded."""
+        """Returns a figure by name; NaN if it was not recorded."""
         own = {"psnr_y": self.psnr_y, "ssim_y": self.ssim_y}
         return own[metric] if metric in own else self.more.get(metric, math.nan)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One trained network, or the images of one program, with what is known of it."""
+    """One trained network, or the images of one program, with all that is known about it."""
 
     folder: Path
-    """Of the run that holds its figures."""
+    """Folder of the run that holds the figures."""
     method: str
     checkpoint: str | None
     is_training: bool
-    """The run trained it; False: it was evaluated."""
+    """Whether the run trained the network; False if it only evaluated it."""
     status: Status
     reason: str
     settings: Mapping[str, Any]
-    """Of its training; empty where unknown."""
+    """Settings of the training; empty if unknown."""
     seed: int | None = None
     figures: Mapping[At, Figures] = field(default_factory=dict)
     images: Mapping[At, Mapping[Image, Mapping[str, float]]] = field(default_factory=dict)
-    """Set -> image -> figure by its name, `bicubic_psnr_y` and `bicubic_ssim_y` among them."""
+    """Set -> image -> figure by name, including `bicubic_psnr_y` and `bicubic_ssim_y`."""
     bicubic: Mapping[At, Figures] = field(default_factory=dict)
     protocol: Mapping[str, Any] = field(default_factory=dict)
     params: float | None = None
     minutes: float | None = None
-    """Of the training."""
+    """Duration of the training."""
     steps: float | None = None
     gain: float | None = None
-    """Over bicubic at the best validation, in dB."""
+    """Gain over bicubic at the best validation, in dB."""
     command: str = ""
     split: str = "test"
     predictions: str | None = None
-    """Folder of the images that another program made."""
+    """Folder of images made by another program."""
     curve: Sequence[tuple[float, float]] = ()
     """See `learning_curve`."""
 
 
 def own_metrics(records: Iterable[RunRecord]) -> dict[str, bool]:
-    """Metrics of the user's, by safe names, and whether higher is better: as the first run says that knows them."""
+    """The user's own metrics with safe names, and whether higher is better, as the first run that has them states."""
     found: dict[str, bool] = {}
     for record in records:
         said = record.results.get("higher_is_better")
@@ -108,12 +108,12 @@ def own_metrics(records: Iterable[RunRecord]) -> dict[str, bool]:
 
 
 def is_higher_better(metric: str, own: Mapping[str, bool]) -> bool:
-    """Of any metric; `own`: see `own_metrics`."""
+    """Returns whether higher is better for any metric; `own` is the result of `own_metrics`."""
     return own.get(metric, metric not in LOWER_IS_BETTER)
 
 
 def entries_of(record: RunRecord, further: Iterable[str] = ()) -> list[Entry]:
-    """The methods of a run besides bicubic: one of a training, any number of an evaluation; `further`: own metrics."""
+    """A run's methods except bicubic: one for a training, any number for an evaluation; `further`: own metrics."""
     results, common = record.results, _common(record)
     metrics = (*METRICS, *further)
     rows = [row for row in results.get("rows", []) if _at(row) is not None]
@@ -145,12 +145,12 @@ def entries_of(record: RunRecord, further: Iterable[str] = ()) -> list[Entry]:
 
 
 def same_images(a: Entry, b: Entry, at: At) -> bool:
-    """Whether two methods were scored on the same images, made small in the same way.
+    """Returns whether two methods were scored on the same images, downscaled in the same way.
 
-    Bicubic's PSNR of each image tells: it depends on the image and its LR, and on no network.
+    Compares bicubic's PSNR of each image, which depends on the image and its LR but not on a network.
     """
     first, second = a.images.get(at), b.images.get(at)
-    if first is None or second is None:  # no figures of single images: the means must do
+    if first is None or second is None:  # no per-image figures: compare the means
         one, other = a.bicubic.get(at), b.bicubic.get(at)
         return one is not None and other is not None and one.images == other.images and _close(one.psnr_y, other.psnr_y)
     return first.keys() == second.keys() and all(
@@ -159,7 +159,7 @@ def same_images(a: Entry, b: Entry, at: At) -> bool:
 
 
 def same_protocol(a: Entry, b: Entry) -> list[str]:
-    """What differs between two protocols; what only one of them states, as older runs state less, is no difference."""
+    """Keys in which two protocols differ; keys that only one of them has are ignored, as older runs have fewer."""
     both = (a.protocol.keys() & b.protocol.keys()) - NO_PROTOCOL
     return sorted(key for key in both if a.protocol[key] != b.protocol[key])
 
@@ -169,7 +169,7 @@ def _close(a: float, b: float) -> bool:
 
 
 def _common(record: RunRecord) -> dict[str, Any]:
-    """What all methods of a run share."""
+    """Returns the fields that all methods of a run share."""
     results = record.results
     protocol, run = results.get("protocol"), results.get("run")
     command = run.get("command") if isinstance(run, dict) else None
@@ -190,18 +190,18 @@ def _common(record: RunRecord) -> dict[str, Any]:
 
 
 def learning_curve(record: RunRecord) -> list[tuple[float, float]]:
-    """(step, val/gain in dB) of each validation."""
+    """Returns (step, val/gain in dB) for each validation."""
     points = [(number(row.get("step")), number(row.get("val/gain"))) for row in record.metrics]
     return [(step, gain) for step, gain in points if step is not None and gain is not None]
 
 
 def _network(record: RunRecord) -> str:
-    """The class that the config names."""
+    """Returns the network class named in the config."""
     return plain_name(str(record.config.get("model._target_", "unknown")).rpartition(".")[2])
 
 
 def plain_name(value: object) -> str:
-    """A name out of a file: in one line, without signs that a terminal obeys, and not too long."""
+    """Sanitises a name from a file: single line, no terminal control characters, limited length."""
     text = single_line(str(value))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
@@ -221,7 +221,7 @@ def _figures(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[
             psnr = math.inf if row.get("exact_images") else math.nan
         more = {name: value for name in metrics if (value := number(row.get(name))) is not None}
         at = _at(row)
-        assert at is not None  # the caller has looked
+        assert at is not None  # checked by the caller
         found[at] = Figures(
             psnr_y=psnr,
             ssim_y=_or_nan(number(row.get("ssim_y"))),

@@ -1,4 +1,4 @@
-"""A comparison's tables on the terminal, in Markdown, LaTeX and CSV."""
+"""Tables of a comparison for the terminal, and in Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sr_lightning.text import Table, spreadsheet_cell
 
 
 def show(comparison: Comparison) -> None:
-    """Prints the tables and the notes, for 80 columns."""
+    """Prints the tables and the notes, 80 columns wide."""
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
@@ -33,7 +33,7 @@ def show(comparison: Comparison) -> None:
 
 
 def markdown(comparison: Comparison) -> str:
-    """All tables in GitHub-flavoured Markdown."""
+    """Returns all tables in GitHub-flavoured Markdown."""
     parts = []
     for block in blocks(comparison, narrow=False):
         rules = ["---" if name in block.texts else "---:" for name in block.columns]
@@ -46,7 +46,7 @@ def markdown(comparison: Comparison) -> str:
 
 
 def latex(comparison: Comparison) -> str:
-    r"""A `tabular` of the package booktabs for each table; the best in bold."""
+    r"""Returns a booktabs `tabular` for each table, with the best method in bold."""
     parts = [r"% \usepackage{booktabs}"]
     for block in blocks(comparison, narrow=False):
         lines = [
@@ -67,7 +67,7 @@ def latex(comparison: Comparison) -> str:
 
 
 def spreadsheet(comparison: Comparison) -> str:
-    """`rows` as a CSV file."""
+    """Returns `rows` as CSV."""
     columns, lines = rows(comparison)
     text = io.StringIO(newline="")
     writer = csv.writer(text)
@@ -77,7 +77,9 @@ def spreadsheet(comparison: Comparison) -> str:
 
 
 def rows(comparison: Comparison) -> tuple[list[str], list[list[Any]]]:
-    """Columns, and a line for each run and set, in full precision, and one for each run without results.
+    """Returns the columns, and one line per run and set in full precision, plus one per run without results.
+
+    Texts are safe to open in a spreadsheet; missing values are None.
 
     Texts are safe in a spreadsheet; what a run does not have is None.
     """

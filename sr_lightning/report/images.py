@@ -1,4 +1,4 @@
-"""Which test images a page shows, which part of each, and their bytes under a budget; never with losses."""
+"""Selection, cropping and lossless encoding of test images for the page, within a size budget."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ from sr_lightning.report.ranking import Group, per_image
 Pixels = NDArray[np.uint8]
 """(H, W, 3)."""
 MOST_METHODS = 8
-"""Besides HR and bicubic: the number keys are ten."""
+"""Maximum number of methods shown besides HR and bicubic, because there are ten number keys."""
 MEDIA_TYPE = "image/webp"
-_SIDES = (512, 448, 384, 320, 288, 256, 224, 192, 160, 128)  # of crops in HR pixels, the first that fits
+_SIDES = (512, 448, 384, 320, 288, 256, 224, 192, 160, 128)  # crop sides in HR pixels; the first that fits is used
 _SPOTS = 3
 _BASE64 = 4 / 3
 
 
 @dataclass(frozen=True)
 class Versions:
-    """One test image as every method has made it."""
+    """One test image in all its versions: HR, bicubic, and each method's result."""
 
     at: At
     image: Image
     hr: Pixels
     bicubic: Pixels
     methods: Mapping[int, Pixels]
-    """Number of the contender in its group, from 0 -> its SR image."""
+    """Index of a contender in its group -> its SR image."""
 
     def all(self) -> list[Pixels]:
-        """HR, bicubic, and the methods in their order."""
+        """Returns HR, bicubic, and the methods in order."""
         return [self.hr, self.bicubic, *(self.methods[i] for i in sorted(self.methods))]
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the page holds of one image."""
+    """The part of an image that is embedded in the page, encoded."""
 
     versions: Versions
     left: int
@@ -50,22 +50,22 @@ class Encoded:
     width: int
     height: int
     files: Sequence[bytes]
-    """As `Versions.all`."""
+    """In the order of `Versions.all`."""
     spots: Sequence[tuple[int, int, int]]
-    """(x, y, side) inside of what is held: where the methods differ most."""
+    """(x, y, side) within the crop: where the methods differ most."""
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing was cut off."""
+        """Whether the image is not cropped."""
         return (self.height, self.width) == self.versions.hr.shape[:2]
 
 
 def choose_images(group: Group, most: int) -> list[tuple[At, Image]]:
-    """The images of a group in which its methods differ most by their PSNR; of a single method, from bicubic.
+    """Selects the images on which a group's methods differ most in PSNR; for a single method, differ from bicubic.
 
     Args:
         group: The group.
-        most: So many at most.
+        most: Maximum number of images.
     """
     found: list[tuple[float, int, At, Image]] = []
     for at in group.sets:
@@ -81,14 +81,14 @@ def choose_images(group: Group, most: int) -> list[tuple[At, Image]]:
 
 
 def fit(images: Sequence[Versions], budget: int) -> list[Encoded]:
-    """Encodes images so that together they take at most so many bytes as base64.
+    """Encodes images so that together they take at most `budget` bytes as base64.
 
-    Whole images where they fit; else crops of one size around the place where the methods differ most; and where even
-    the smallest are too many, the first images only.
+    Whole images if they fit; else crops of one size around the place where the methods differ most; and if even the
+    smallest crops do not fit, only the first images.
 
     Args:
-        images: In the order of their importance.
-        budget: Bytes of the page.
+        images: Images in descending order of importance.
+        budget: Available bytes.
     """
     for side in (None, *_SIDES):
         if images and _estimate(images, side) <= budget:
@@ -105,21 +105,21 @@ def fit(images: Sequence[Versions], budget: int) -> list[Encoded]:
 
 
 def difference_map(versions: Versions) -> NDArray[np.float32]:
-    """(H, W): how far the methods lie apart; a single one, from bicubic."""
+    """Range of the methods' results at each pixel, (H, W); for a single method, its distance from bicubic."""
     own = list(versions.methods.values())
     own = own if len(own) > 1 else [versions.bicubic, *own]
-    # (N, H, W): the mean over channels
+    # (N, H, W): means over channels
     grey = np.stack([pixels.mean(-1, dtype=np.float32) for pixels in own])
     return np.asarray(grey.max(0) - grey.min(0), np.float32)
 
 
 def places(values: NDArray[np.float32], side: int, count: int) -> list[tuple[int, int]]:
-    """(top, left) of the windows with the largest means, the largest first, none over another.
+    """Returns (top, left) of the non-overlapping windows with the largest means, in descending order.
 
     Args:
         values: (H, W).
-        side: Of the windows, which is not above H and W.
-        count: So many at most.
+        side: Side of the windows, not larger than H and W.
+        count: Maximum number of windows.
     """
     height, width = values.shape
     sums = np.zeros((height + 1, width + 1))
@@ -150,7 +150,7 @@ def _encoded(versions: Versions, side: int | None) -> Encoded:
 
 
 def _webp(pixels: Pixels) -> bytes:
-    """Without losses: three quarters of a PNG."""
+    """Encodes losslessly; about three quarters of the size of a PNG."""
     file = io.BytesIO()
     PillowImage.fromarray(np.ascontiguousarray(pixels)).save(file, "WEBP", lossless=True, quality=40, method=2)
     return file.getvalue()
@@ -161,7 +161,7 @@ def _size(images: Sequence[Encoded]) -> int:
 
 
 def _estimate(images: Sequence[Versions], side: int | None) -> float:
-    """Bytes of all, from a middle part of some."""
+    """Estimates the total bytes from the centres of a few images."""
     density = []
     for versions in images[:: max(1, len(images) // 5)]:
         height, width = versions.hr.shape[:2]

@@ -1,4 +1,4 @@
-"""The folder that a comparison writes into: its own files are replaced, anybody else's never."""
+"""Output folder of a comparison, which replaces its own files but never anyone else's."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _NAMES = ("table.md", "table.tex", "table.csv", "compare.html")
 
 
 class Output:
-    """Writes files into a folder and remembers them by their checksums, in `compare.json`.
+    """Writes files into a folder and records their checksums in `compare.json`.
 
     Args:
-        folder: Created by `locked`, or with the first file.
+        folder: The output folder; created by `locked`, or with the first file.
 
     Raises:
-        UserError: It is no folder, holds links that lead out of it, or files of the names that are written, which no
-            comparison has made or which were changed since.
+        UserError: The path is not a folder, the folder contains links that lead out of it, or it contains files with
+            the names to be written that no comparison has made or that were changed since.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,10 +44,10 @@ class Output:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Creates the folder and keeps other comparisons out of it while this one writes.
+        """Creates the folder and locks it against other comparisons while this one writes.
 
         Raises:
-            UserError: Another one writes into it, or it cannot be created.
+            UserError: Another comparison is writing into the folder, or it cannot be created.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -57,16 +57,16 @@ class Output:
         try:
             if not _locks(descriptor):
                 raise UserError(f"output: another compare writes into {shown(self.folder)}; allowed: another folder")
-            self._look()  # another one may have been here since
+            self._look()  # another comparison may have written since
             yield
         finally:
             os.close(descriptor)
 
     def write(self, name: str, content: str | bytes) -> Path:
-        """Writes one file, whole or not at all.
+        """Writes one file atomically.
 
         Raises:
-            UserError: A file of another origin has this name.
+            UserError: A file that is not ours has this name.
         """
         path = inside(self.folder, name)
         if name not in self.written and path.exists():
@@ -78,11 +78,11 @@ class Output:
         except OSError as error:
             raise _cannot_write(path, error) from None
         self.written[name] = sha256(path)
-        self._record({**self._own, **self.written})  # at once: this process may be ended before the next file
+        self._record({**self._own, **self.written})  # immediately: the process may be killed before the next file
         return path
 
     def finish(self) -> None:
-        """Removes what an earlier comparison wrote and this one did not."""
+        """Removes files of an earlier comparison that this one did not write."""
         for name in self._own.keys() - self.written.keys():
             (self.folder / name).unlink(missing_ok=True)
         self._record(self.written)
@@ -92,7 +92,7 @@ class Output:
         write_atomically(self.folder / MANIFEST, text)
 
     def _manifest(self) -> dict[str, str]:
-        """The files of an earlier comparison with their checksums; names that lead elsewhere do not count."""
+        """Reads the files of an earlier comparison and their checksums; ignores names that lead out of the folder."""
         path = self.folder / MANIFEST
         try:
             found = json.loads(path.read_text(encoding="utf-8"))["files"] if path.is_file() else {}
@@ -118,7 +118,7 @@ class Output:
 def _locks(descriptor: int) -> bool:
     try:
         return take_lock(descriptor)
-    except OSError:  # network file systems lock no folders
+    except OSError:  # network file systems do not lock folders
         return True
 
 
@@ -127,7 +127,7 @@ def _cannot_write(path: Path, error: OSError) -> UserError:
 
 
 def _is_plain(folder: Path, name: str) -> bool:
-    """`table.md` or `plots/curves.svg`, in the folder itself."""
+    """Returns whether a name is like `table.md` or `plots/curves.svg`, and the file is in the folder itself."""
     parts = Path(name).parts
     inside = len(parts) == 1 or (len(parts) == 2 and parts[0] == "plots" and not (folder / "plots").is_symlink())
     return inside and ".." not in parts and not name.startswith("/") and (folder / name).exists()

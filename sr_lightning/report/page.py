@@ -1,4 +1,4 @@
-"""One HTML page of a comparison: self-contained, and nothing in it that comes from a run is ever markup or script."""
+"""Self-contained HTML page of a comparison; run content is never interpreted as markup or script."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ HOW_TO_GET_IMAGES = (
 def page(
     comparison: Comparison, plots: Sequence[Plot], images: Sequence[Sequence[Versions]], *, megabytes: float
 ) -> str:
-    """The page as HTML.
+    """Renders the page as HTML.
 
     Args:
-        comparison: The whole.
-        plots: Shown as they are.
-        images: Of each group of the comparison, in the order of the page.
-        megabytes: What the page may take; images are cropped until it does.
+        comparison: The comparison.
+        plots: Plots to embed.
+        images: Images for each group of the comparison, in the order of the page.
+        megabytes: Maximum size of the page; images are cropped to fit.
     """
     document = _document(comparison, plots)
     budget = int(megabytes * _MB) - len(_rendered(comparison, document)) - 1000 * sum(map(len, images))
@@ -53,7 +53,7 @@ def page(
 
 
 def _alternating(images: Sequence[Sequence[Versions]]) -> list[list[Versions]]:
-    """The first of each group, the second of each group, …: none goes without where the budget ends."""
+    """Interleaves the groups' images, so that every group is represented when the budget runs out."""
     most = max(map(len, images), default=0)
     return [[group[i] for group in images if i < len(group)] for i in range(most)]
 
@@ -77,7 +77,7 @@ def _hash(text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """JSON inside of an HTML element: no sign in it ends the element or begins another."""
+    """Serialises JSON for embedding in HTML: no character can close the element or open another."""
     text = json.dumps(_finite(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
@@ -91,7 +91,7 @@ def _finite(value: Any) -> Any:
 
 
 def _title(comparison: Comparison) -> str:
-    """The number of runs; of one run, or of an evaluation of several methods, their names."""
+    """Title with the number of runs; for one run, or one evaluation of several methods, their names."""
     count = len({entry.folder for entry in comparison.entries})
     if count > 1:
         return f"Comparison of {count} runs"
@@ -100,7 +100,7 @@ def _title(comparison: Comparison) -> str:
 
 
 def _document(comparison: Comparison, plots: Sequence[Plot]) -> dict[str, Any]:
-    """What the script shows, without the images."""
+    """Data for the page's script, without the images."""
     return {
         "title": single_line(_title(comparison)),
         "blocks": [_block(block) for block in blocks(comparison, narrow=False)],
@@ -169,7 +169,7 @@ def _image(group: Group, encoded: Encoded) -> dict[str, Any]:
 
 
 def _figures(contenders: Sequence[Contender], at: At, image: Image) -> list[str]:
-    """Of bicubic and of the first run of each: that run's image is shown."""
+    """Figures of bicubic and of each contender's first run, whose image is shown."""
     first = contenders[0].first.images.get(at, {}).get(image, {})
     own = [contender.first.images.get(at, {}).get(image, {}) for contender in contenders]
     pairs = [(first.get("bicubic_psnr_y"), first.get("bicubic_ssim_y"))]
@@ -178,7 +178,7 @@ def _figures(contenders: Sequence[Contender], at: At, image: Image) -> list[str]
 
 
 def _settings(comparison: Comparison) -> dict[str, Any]:
-    """The keys that differ, a row each."""
+    """Table of the differing keys, one per row."""
     runs = [entry for entry in comparison.entries if entry.settings]
     rows = [[single_line(key), *(shown_value(run.settings, key) for run in runs)] for key in (*comparison.keys, "seed")]
     rows = rows if len(runs) > 1 else []
@@ -191,7 +191,7 @@ def _settings(comparison: Comparison) -> dict[str, Any]:
 
 
 def _commands(comparison: Comparison) -> list[tuple[str, str]]:
-    """The jobs of a sweep have one command."""
+    """Commands with the labels of their runs; the jobs of a sweep share one command."""
     own = [("this comparison", comparison.command)] if comparison.command else []
     found: dict[str, list[str]] = {}
     for entry in comparison.entries:

@@ -1,4 +1,4 @@
-"""Plots of a comparison: learning curves, effects of keys, quality against cost, perception against distortion."""
+"""Plots of a comparison: learning curves, effects of config keys, quality vs. cost, perception vs. distortion."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _LINES = ("-", "--", ":", "-.")
 _MOST_PANELS = 12
-_LONGEST = 34  # characters of a legend's entry
+_LONGEST = 34  # maximum characters of a legend entry
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Plot:
     """A finished plot."""
 
     name: str
-    """Of its files, without suffix."""
+    """File name without suffix."""
     title: str
     png: bytes
     svg: bytes
 
 
 def draw_plots(comparison: Comparison) -> Iterator[Plot]:
-    """All plots for which the runs have figures."""
+    """Draws every plot for which the runs have figures."""
     from matplotlib import rc_context
 
     with rc_context(STYLE):
@@ -122,7 +122,7 @@ def _curves(group: Group, names: Sequence[str]) -> Figure:
 
 
 def _floor(gains: Sequence[float]) -> float:
-    """Where the axis ends: one bad beginning would flatten all curves."""
+    """Lower end of the axis, so that one bad start does not flatten all curves."""
     ordered = sorted(gains)
     middle, high = ordered[len(ordered) // 2], ordered[-1]
     return min(0.0, max(ordered[0], middle - 4 * max(high - middle, 0.25)))
@@ -134,7 +134,7 @@ def _has_several(group: Group, key: str) -> bool:
 
 
 def _effects(comparison: Comparison, group: Group, keys: Sequence[str]) -> Figure:
-    """A panel for each key: every run a point, the mean for each value a line; the other keys vary as they do."""
+    """One panel per key: a point for each run, a line through the means per value; the other keys vary freely."""
     columns = min(len(keys), 3)
     rows = -(-len(keys) // columns)
     figure, grid = new_panels(rows, columns)
@@ -200,7 +200,7 @@ def _quality_and_cost(group: Group, names: Sequence[str], costs: Sequence[float 
 
 
 def _perception(group: Group, names: Sequence[str], values: Sequence[float | None], metric: str) -> Figure:
-    """The plane of Blau and Michaeli 2018; both axes so that better is to the lower left of the front."""
+    """Perception-distortion plane of Blau and Michaeli 2018; axes oriented so that better is towards the lower left."""
     figure, axes = new_figure()
     distortion = [_mean_of(r.contender, group, "psnr_y") for r in group.ranked]
     points = [(x, y) if x is not None and y is not None else None for x, y in zip(distortion, values, strict=True)]

@@ -1,4 +1,4 @@
-"""Groups of methods that may be ranked against each other, and the ranking of each with its intervals."""
+"""Grouping of methods that can be ranked against each other, and their ranking with confidence intervals."""
 
 from __future__ import annotations
 
@@ -23,71 +23,71 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Contender:
-    """A method of a ranking: one run, or several that differ in their seed alone."""
+    """A contender in a ranking: one run, or several that differ only in their seed."""
 
     label: str
     runs: Sequence[Entry]
 
     @property
     def first(self) -> Entry:
-        """Stands for all where they do not differ."""
+        """First run; represents all of them where they do not differ."""
         return self.runs[0]
 
     def mean(self, value: Callable[[Entry], float | None]) -> float | None:
-        """Of a figure over the runs; None where no run has it."""
+        """Returns the mean of a figure over the runs; None if no run has it."""
         known = [found for run in self.runs if (found := value(run)) is not None and not math.isnan(found)]
         return statistics.fmean(known) if known else None
 
     def figure(self, at: At, metric: str) -> float | None:
-        """The mean over the runs on a set."""
+        """Returns the mean of a metric over the runs, on one set."""
         return self.mean(lambda run: run.figures[at].value(metric) if at in run.figures else None)
 
 
 @dataclass(frozen=True)
 class Ranked:
-    """A contender in its place."""
+    """A contender with its rank."""
 
     contender: Contender
     rank: int
     score: float
-    """Mean over the sets of the figure that ranks; NaN where there is none."""
+    """Mean of the ranking metric over the sets; NaN if there is none."""
     to_best: Difference | None = None
-    """Its figure less the best's; None for the best itself, and where no figures of single images are there."""
+    """Difference to the best contender; None for the best itself, and without per-image figures."""
     p: float = math.nan
-    """Of `to_best`, adjusted for the number of comparisons (Holm)."""
+    """p-value of `to_best`, adjusted for multiple comparisons (Holm)."""
     better: int = 0
-    """Images on which it is better than the best, of `images`."""
+    """Number of images, out of `images`, on which it is better than the best."""
     images: int = 0
 
     @property
     def is_significant(self) -> bool:
-        """Whether it differs from the best by more than chance explains, all comparisons considered."""
+        """Whether it differs significantly from the best, adjusted for multiple comparisons."""
         return self.p < SIGNIFICANT
 
 
 @dataclass(frozen=True)
 class Group:
-    """Methods that were scored by one protocol on the same images, in their order."""
+    """Methods scored with the same protocol on the same images, in ranking order."""
 
     scale: int
     sets: Sequence[At]
-    """Those that all members have: on them they are ranked."""
+    """Sets that all members have, on which they are ranked."""
     metric: str
     is_higher_better: bool
     ranked: Sequence[Ranked]
     reason: str = ""
-    """Why its members are not in an earlier group."""
+    """Why the members are not in an earlier group."""
     extra_sets: Sequence[At] = ()
-    """Those that only some members have."""
+    """Sets that only some members have."""
 
     @property
     def title(self) -> str:
-        """`x4: Set5, Set14`."""
+        """Title, `x4: Set5, Set14`."""
         return f"x{self.scale}: {', '.join(at.set for at in self.sets)}"
 
     @property
     def bicubic(self) -> Mapping[At, Figures]:
-        """The baseline's figures."""
+        """Figures of the bicubic baseline."""
         return self.ranked[0].contender.first.bicubic
 
 
@@ -103,17 +103,17 @@ class _Draft:
 def rank(
     entries: Sequence[Entry], labels: Mapping[int, str], metric: str, *, is_higher_better: bool, seed: int = 0
 ) -> list[Group]:
-    """Groups and ranks what is finished.
+    """Groups and ranks the finished entries.
 
     Args:
-        entries: All of them.
-        labels: `id` of an entry -> its name.
-        metric: `psnr_y`, `ssim_y` or a further metric.
-        is_higher_better: Of that metric.
-        seed: Of the bootstrap.
+        entries: All entries.
+        labels: `id` of an entry -> its display name.
+        metric: Metric to rank by: `psnr_y`, `ssim_y` or a further metric.
+        is_higher_better: Whether higher is better for that metric.
+        seed: Seed of the bootstrap.
 
     Returns:
-        The groups in the order of the entries, smaller scales first.
+        The groups in the order of their entries, smaller scales first.
     """
     finished = [entry for entry in entries if entry.status == "done" and entry.figures]
     drafts: list[_Draft] = []
@@ -131,7 +131,7 @@ def _label(group: Sequence[Entry], labels: Mapping[int, str]) -> str:
 
 
 def _place(contender: Contender, scale: int, drafts: list[_Draft]) -> None:
-    """Puts it into the first group of its scale whose images and protocol it shares, or into a new one."""
+    """Adds a contender to the first group of its scale with the same images and protocol, or to a new group."""
     own = [at for at in contender.first.figures if at.scale == scale]
     reason = ""
     for draft in (draft for draft in drafts if draft.scale == scale):
@@ -182,7 +182,7 @@ def _score(contender: Contender, sets: Iterable[At], metric: str) -> float:
 
 
 def matrix(contender: Contender, sets: Sequence[At], metric: str) -> list[list[list[float]]] | None:
-    """Sets x runs x images of a figure; None where a run has none of single images, or other images."""
+    """Returns figures as sets x runs x images; None if a run has no per-image figures, or other images."""
     found: list[list[list[float]]] = []
     for at in sets:
         images = contender.first.images.get(at, {}).keys()
@@ -193,7 +193,7 @@ def matrix(contender: Contender, sets: Sequence[At], metric: str) -> list[list[l
 
 
 def per_image(contender: Contender, at: At, metric: str) -> dict[Image, float]:
-    """Each image's figure, the mean over the runs."""
+    """Returns each image's figure, averaged over the runs."""
     tables = [run.images[at] for run in contender.runs if at in run.images]
     if not tables:
         return {}
@@ -212,7 +212,7 @@ def _difference(a: Contender, b: Contender, sets: Sequence[At], metric: str, see
 
 
 def _better(a: Contender, b: Contender, sets: Sequence[At], metric: str, sign: int) -> tuple[int, int]:
-    """Images on which a is better than b, and those that both have."""
+    """Counts the images on which `a` is better than `b`, and the images that both have."""
     pairs = []
     for at in sets:
         best = per_image(b, at, metric)

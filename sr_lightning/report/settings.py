@@ -1,4 +1,4 @@
-"""What differs between the configs of trainings, under short names; repeats that differ in their seed alone."""
+"""Differences between training configs, under short names, and grouping of runs that differ only in their seed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from sr_lightning.report.entries import NO_PROTOCOL, Entry
 from sr_lightning.text import single_line
 
-# Where files lie, how often something is shown, what else is logged: none of it changes the network that comes out.
+# File locations, display intervals, logging: none of these affect the trained network.
 _ASIDE = ("paths", "logger", "callbacks", "ckpt_path", "allow_change", "compile", "seed", "data.seed", "experiment")
 _ASIDE_ENDS = (
     ".num_workers",
@@ -20,13 +20,13 @@ _ASIDE_ENDS = (
     ".log_every_n_steps",
     ".val_check_interval",
 )
-_LONGEST = 40  # characters of a value
+_LONGEST = 40  # maximum characters of a value
 
 
 def differing(entries: Sequence[Entry]) -> list[str]:
-    """The dotted keys in which these trainings differ, in the order of their configs.
+    """Returns the dotted keys in which trainings differ, in the order of their configs.
 
-    Of a section that is another class in some of them only the class counts: its other keys differ of course.
+    Where a section has different classes, only the class counts: its other keys differ necessarily.
     """
     known = [entry.settings for entry in entries if entry.settings]
     keys = [key for key in dict.fromkeys(key for settings in known for key in settings) if not _is_aside(key)]
@@ -36,7 +36,7 @@ def differing(entries: Sequence[Entry]) -> list[str]:
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """`loss.beta` -> `beta`, with as much of what stands before as tells it from the others."""
+    """Shortens `loss.beta` -> `beta`, keeping as many leading parts as needed for uniqueness."""
     parts = {key: key.removesuffix("._target_").split(".") for key in keys}
     names = {}
     for key, own in parts.items():
@@ -47,26 +47,26 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def shown_value(settings: Mapping[str, Any], key: str) -> str:
-    """A value as a table shows it: a class without its package, a long text cut."""
+    """Formats a value for a table: classes without their package, long texts truncated."""
     if key not in settings:
         return ""
     value = settings[key]
     if isinstance(value, str) and "${" in value:
-        return "default"  # it follows another key
+        return "default"  # it refers to another key
     text = value.rpartition(".")[2] if key.endswith("_target_") and isinstance(value, str) else _plain(value)
     text = single_line(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def repeats(entries: Sequence[Entry]) -> list[list[Entry]]:
-    """Entries together that differ in their seed alone; all others by themselves, in their order."""
+    """Groups entries that differ only in their seed; all others stay alone; in the original order."""
     groups: dict[Any, list[Entry]] = {}
     for i, entry in enumerate(entries):
         groups.setdefault(_identity(entry, i), []).append(entry)
     found: list[list[Entry]] = []
     for group in groups.values():
         seeds = {entry.seed for entry in group}
-        # The same seed twice is the same training twice, and no second draw.
+        # The same seed twice is a repeated training, not an independent draw.
         found += [group] if len(seeds) == len(group) and None not in seeds else [[entry] for entry in group]
     return found
 
@@ -85,7 +85,7 @@ def _is_aside(key: str) -> bool:
 
 
 def _plain(value: Any) -> str:
-    """Values as texts: equal ones alike, whether a config says 0 or 0.0."""
+    """Normalises values to text, so that equal values compare equal, whether written 0 or 0.0."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, int | float):

@@ -1,4 +1,4 @@
-"""The tables of a comparison as blocks of texts: ranking, further metrics, cost, runs that are not finished."""
+"""Tables of a comparison as blocks of text: ranking, further metrics, cost, unfinished runs."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from sr_lightning.report.ranking import Group, Ranked
 
 TITLES = {"psnr_y": "PSNR-Y", "ssim_y": "SSIM-Y", "lpips": "LPIPS", "dists": "DISTS", "niqe": "NIQE"}
 TITLES |= {"ms_ssim": "MS-SSIM", "lr_psnr": "LR-PSNR"}
-_WIDE = 2  # sets beside which SSIM still fits 80 columns
+_WIDE = 2  # number of sets with which SSIM still fits into 80 columns
 
 
 @dataclass(frozen=True)
 class Block:
-    """One table: its title, its columns, and a row of texts for each method."""
+    """One table: title, columns, and a row of text cells per method."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
     texts: Sequence[str] = ("method", "runs", "status")
-    """Those of the columns that are no figures."""
+    """Names of the columns that are not numeric."""
 
 
 def metric_title(name: str) -> str:
@@ -33,12 +33,12 @@ def metric_title(name: str) -> str:
 
 
 def quality(comparison: Comparison, group: Group, *, narrow: bool) -> Block:
-    """The ranking of a group, bicubic at its end.
+    """Returns the ranking of a group, with bicubic last.
 
     Args:
-        comparison: The whole.
+        comparison: The comparison.
         group: One of its groups.
-        narrow: For 80 columns: SSIM only beside few sets.
+        narrow: Limit to 80 columns: SSIM only with few sets.
     """
     with_ssim = not narrow or len(group.sets) <= _WIDE
     is_several = len(group.ranked) > 1
@@ -56,7 +56,7 @@ def quality(comparison: Comparison, group: Group, *, narrow: bool) -> Block:
 
 
 def further(comparison: Comparison, group: Group) -> Block | None:
-    """Perceptual and other metrics; None where no run has recorded one."""
+    """Returns the table of perceptual and other metrics; None if no run has recorded any."""
     found = [(at, m) for m in comparison.metrics for at in group.sets]
     found = [(at, m) for at, m in found if any(r.contender.figure(at, m) is not None for r in group.ranked)]
     if not found:
@@ -76,7 +76,7 @@ def further(comparison: Comparison, group: Group) -> Block | None:
 
 
 def cost(comparison: Comparison, group: Group) -> Block:
-    """What each method of a group costs, and where its run lies."""
+    """Returns the table of what each method of a group costs, and the locations of its runs."""
     columns = ["#", "runs", "val gain", "params", "mult-adds", "ms/img", "min", "steps"]
     rows = []
     first = group.sets[0]
@@ -102,12 +102,12 @@ def cost(comparison: Comparison, group: Group) -> Block:
 
 
 def multiply_adds(figures: Any, scale: int) -> float | None:
-    """Of a method at a scale: the same on each set."""
+    """Returns the multiply-adds of a method at a scale, which are the same for each set."""
     return next((f.multiply_adds for at, f in figures.items() if at.scale == scale and f.multiply_adds), None)
 
 
 def unfinished(comparison: Comparison) -> Block:
-    """Runs without results."""
+    """Returns the table of runs without results."""
     rows = []
     for entry in comparison.unfinished:
         reason = entry.reason.partition(". ")[0]
@@ -117,7 +117,7 @@ def unfinished(comparison: Comparison) -> Block:
 
 
 def blocks(comparison: Comparison, *, narrow: bool) -> Iterator[Block]:
-    """All tables in their order."""
+    """Yields all tables in order."""
     for group in comparison.groups:
         yield quality(comparison, group, narrow=narrow)
         if (block := further(comparison, group)) is not None:
@@ -128,7 +128,7 @@ def blocks(comparison: Comparison, *, narrow: bool) -> Iterator[Block]:
 
 
 def difference(ranked: Ranked, group: Group) -> str:
-    """`-0.12 [-0.20, -0.03] *`; `best` of the best of several."""
+    """Formats the difference to the best, `-0.12 [-0.20, -0.03] *`; `best` for the best of several."""
     if ranked.rank == 1:
         return "best" if len(group.ranked) > 1 else ""
     found = ranked.to_best
@@ -162,7 +162,7 @@ def _number(value: float, name: str) -> str:
 
 
 def count(n: float | None) -> str:
-    """`28.3 K`."""
+    """Formats a count, `28.3 K`."""
     if n is None:
         return ""
     for factor, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):

@@ -1,4 +1,4 @@
-"""Memory allocator of glibc: large buffers are reused instead of mapped anew."""
+"""Tuning of glibc's memory allocator, so that large buffers are reused instead of being mapped anew."""
 
 from __future__ import annotations
 
@@ -9,40 +9,40 @@ import sys
 from sr_lightning.errors import UserError
 
 VARIABLE = "SR_MALLOC"
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # the numbers of malloc.h
-_LARGEST = 2**31 - 1  # what an int of mallopt holds; bytes
-# Whoever has set these has chosen already.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # constants from malloc.h
+_LARGEST = 2**31 - 1  # bytes; maximum int for mallopt
+# If any of these is set, the user has already chosen.
 _CHOSEN = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TOP_PAD_")
 
 _setting = "default"
 
 
 def malloc_setting() -> str:
-    """How this process allocates, for a run's records: `default` or `large buffers kept`."""
+    """Returns how this process allocates, for a run's records: `default` or `large buffers kept`."""
     return _setting
 
 
 def keep_large_buffers(accelerator: str) -> None:
-    """Lets glibc keep freed buffers of up to 2 GiB, for runs on the CPU; to be called before the first is allocated.
+    """Lets glibc keep freed buffers of up to 2 GiB for runs on a CPU; call it before the first is allocated.
 
-    By default glibc maps each buffer above 32 MB anew and unmaps it when it is freed. The feature maps of each step are
-    such buffers, and the kernel clears every page of them again. No value that is computed depends on it.
+    By default glibc maps each buffer above 32 MB anew and unmaps it when freed. The feature maps of every step are such
+    buffers, and the kernel has to zero each of their pages again. No computed value is affected.
 
-    `SR_MALLOC=default` leaves glibc as it is, as do its own variables (`MALLOC_MMAP_THRESHOLD_`, `GLIBC_TUNABLES`), a
-    preloaded allocator, another C library, and a run on a GPU.
+    glibc is left unchanged by `SR_MALLOC=default`, by its own variables (`MALLOC_MMAP_THRESHOLD_`, `GLIBC_TUNABLES`),
+    by a preloaded allocator, with another C library, and for a run on a GPU.
 
     Args:
-        accelerator: Of the run: `cpu`, `gpu`, `cuda`, `auto` …
+        accelerator: Accelerator of the run: `cpu`, `gpu`, `cuda`, `auto` …
 
     Raises:
-        UserError: The variable holds something else.
+        UserError: `SR_MALLOC` has another value.
     """
-    global _setting  # of the process, as glibc's own is
+    global _setting  # per process, as glibc's own setting is
     if (found := os.environ.get(VARIABLE, "")) not in ("", "default"):
         raise UserError(f"{VARIABLE}: found {found!r}, allowed: default (glibc's own thresholds), or not set")
     if found or not _is_cpu(accelerator) or _is_chosen() or (libc := _glibc()) is None:
         return
-    # Both or none. Versions that refuse more than 32 MiB return 0.
+    # Both or neither. Versions that refuse more than 32 MiB return 0.
     if libc.mallopt(_MMAP_THRESHOLD, _LARGEST) and libc.mallopt(_TRIM_THRESHOLD, _LARGEST):
         _setting = "large buffers kept"
 
@@ -62,7 +62,7 @@ def _is_chosen() -> bool:
 
 
 def _glibc() -> ctypes.CDLL | None:
-    """The C library of this process, if it is glibc."""
+    """Returns the C library of this process if it is glibc."""
     if not sys.platform.startswith("linux"):
         return None
     libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Config keys that may change when a run is resumed, and what each change means for its state."""
+"""Config keys that may change when a run is resumed, and the effect of each change on its state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
 
-# Keys that may change freely: length, logging, hardware. Every other key decides what the figures mean, and an
+# Keys that may change freely: length, logging, hardware. Every other key affects the meaning of the figures, and an
 # optimizer restored from a checkpoint would silently keep its old settings.
 _TRAINER = (
     *("max_steps", "val_check_interval", "log_every_n_steps", "limit_val_batches", "limit_test_batches"),
@@ -28,52 +28,52 @@ CHANGEABLE = (
     *("callbacks", "logger", "paths", "data.test", "data.num_workers", "data.worker_timeout", "data.store_limit_gb"),
     *("data.shards.max_cache_gb", "compile"),
 )
-# Exceptions below `CHANGEABLE`, which decide what is validated and which checkpoint is best.
+# Exceptions within `CHANGEABLE`, which affect what is validated and which checkpoint is best.
 _DECIDING = ("callbacks.ema", "callbacks.checkpoints")
-# Locations, which differ between machines. The content of the images counts, and the checkpoint holds its
-# fingerprint; the files of weights do not count, because the checkpoint holds its own weights.
+# Locations, which differ between machines. What counts is the content of the images, whose fingerprint is in the
+# checkpoint; weights files do not count, because the checkpoint holds its own weights.
 _PLACES = (
     *("data.train_dir", "data.train_lr_dir", "data.cache_dir", "data.shards.folder", "data.shards.cache_dir"),
     *("model.weights", "loss.perceptual.weights"),
 )
-_STATELESS = ("callbacks.gradient_norm",)  # younger than some runs, and without a state that could not fit
+_STATELESS = ("callbacks.gradient_norm",)  # newer than some runs, and without state that could mismatch
 _LOGGING = ("logger", *_STATELESS)
 OWN = ("ckpt_path", "allow_change")
-# Keys that are younger than some runs, with the values that do what was done before there was the key; others: null.
+# Keys that are newer than some runs, with the values that reproduce the earlier behaviour; null for all others.
 _AS_BEFORE: dict[str, tuple[Any, ...]] = {
     f"loss.{section}.{key}": (value, f"${{loss.perceptual.{key}}}")
     for section in ("perceptual", "terms.style")
     for key, value in (("unit_norm", False), ("window", None), ("shift", 0), ("precision", "float32"))
 }
-# The checkpoint's state fits no other network or class.
+# The checkpoint's state does not fit any other network or class.
 _NEVER = ("scale", "model", "adversarial.discriminator")
-# Prefixes of the keys that decide what `best` means, of those that set up the optimizers and their schedules, and of
-# those that decide which samples are drawn.
+# Prefixes of the keys that define `best`, of those that configure the optimizers and their schedules, and of those that
+# determine which samples are drawn.
 _BEST = ("callbacks.checkpoints", "data.val", "data.kernel", "data.degradation")
 _OPTIMIZERS = ("optimizer", "scheduler", "adversarial.optimizer", "trainer.max_steps")
 _SAMPLES = ("data", "seed")
-_IMPLIED = "._partial_"  # which the builder knows for itself
+_IMPLIED = "._partial_"  # implied by the builder
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 @dataclass(frozen=True)
 class ResumePolicy:
-    """State of a checkpoint that gives way to the config when a run is resumed; by default none does."""
+    """Parts of a checkpoint's state that the config overrides when a run is resumed; none by default."""
 
     resets_best: bool = False
-    """The best score so far was measured differently and does not count."""
+    """The best score was measured differently and does not count."""
     resets_optimizers: bool = False
-    """Learning rates, schedules and other settings come from the config; the moments of the gradients stay."""
+    """Learning rates, schedules and other settings come from the config; the gradient moments are kept."""
     accepts_other_data: bool = False
     """Other images, or other crops of them, are accepted."""
 
     @classmethod
     def of(cls, differing: Iterable[str], allowed: Iterable[str]) -> ResumePolicy:
-        """The policy that follows from changed keys.
+        """Derives the policy from the changed keys.
 
         Args:
             differing: Keys in which the run differs from its checkpoint.
-            allowed: Keys and sections that the user lets differ.
+            allowed: Keys and sections that the user permits to differ.
         """
         return cls(
             resets_best=any(key.startswith(_BEST) for key in differing),
@@ -86,15 +86,15 @@ def apply_changes(config: DictConfig, typed: list[str], allowed: Sequence[str]) 
     """Applies overrides to a run's saved config.
 
     Args:
-        config: Changed in place.
-        typed: The overrides.
-        allowed: Keys and sections that may change beside `CHANGEABLE`.
+        config: The saved config, modified in place.
+        typed: Overrides from the command line.
+        allowed: Keys and sections that may change in addition to `CHANGEABLE`.
 
     Returns:
-        What changed, for the log.
+        Descriptions of the changes, for the log.
 
     Raises:
-        UserError: A key may not change; the message lists all of them and the way out.
+        UserError: A key may not change; the message lists all such keys and what to do instead.
     """
     changes: list[str] = []
     findings: list[str] = []
@@ -132,7 +132,7 @@ def apply_changes(config: DictConfig, typed: list[str], allowed: Sequence[str]) 
 
 
 def _differences(key: str, old: Any, value: Any) -> list[tuple[str, Any, Any]]:
-    """Each key that an override changes, with its values before and after; a section is looked into."""
+    """Returns each key that an override changes, with its old and new values; sections are expanded."""
     if not isinstance(old, DictConfig) or not isinstance(value, dict | None):
         return [(key, _plain(old), value)] if _plain(old) != value else []
     before = _flat(OmegaConf.to_container(old), f"{key}.")  # type: ignore[arg-type]  # of a DictConfig it is a dict
@@ -146,14 +146,14 @@ def _differences(key: str, old: Any, value: Any) -> list[tuple[str, Any, Any]]:
 
 
 def _without_consequences(keys: Iterable[str]) -> list[str]:
-    """Keys that differ, without those of a section whose `_target_` differs: they follow from it."""
+    """Drops differing keys in sections whose `_target_` differs, as they follow from it."""
     keys = list(keys)
     replaced = [key.removesuffix("_target_") for key in keys if key.endswith("._target_")]
     return [key for key in keys if key.endswith("._target_") or not key.startswith(tuple(replaced))]
 
 
 def _update(config: DictConfig, override: Override, *, is_known: bool) -> list[str]:
-    """Applies one override; where it will be refused, whether or not there is such a key."""
+    """Applies an override; one that will be refused is applied even if its key does not exist."""
     key, value = override.key_or_group, override.value()
     try:
         old = OmegaConf.select(config, key)
@@ -168,7 +168,7 @@ def _update(config: DictConfig, override: Override, *, is_known: bool) -> list[s
 
 
 def _unknown_keys(config: DictConfig, refused: Collection[str]) -> dict[str, str]:
-    """Those of the refused keys that the run's classes do not have, whoever permits them, each with its message."""
+    """Returns the refused keys that do not exist in the run's classes, permitted or not, with their messages."""
     if not refused:
         return {}
     try:
@@ -184,11 +184,11 @@ def _plain(value: object) -> object:
 
 
 def differing_keys(before: dict[str, Any], now: dict[str, Any], allowed: Sequence[str]) -> tuple[str, ...]:
-    """The keys in which two resolved configs differ, where all of them may.
+    """Returns the keys in which two resolved configs differ, if all of them may.
 
     Args:
-        before: The checkpoint's.
-        now: The run's, as plain as that.
+        before: Config of the checkpoint.
+        now: Config of the run, likewise as plain data.
         allowed: As in `apply_changes`.
 
     Raises:
@@ -203,10 +203,10 @@ def differing_keys(before: dict[str, Any], now: dict[str, Any], allowed: Sequenc
 
 
 def following_keys(config: DictConfig, sources: Sequence[str]) -> tuple[str, ...]:
-    """The keys whose values a config takes from others, such as `data.seed: ${seed}`: they change with them.
+    """Returns keys whose values are interpolated from others, such as `data.seed: ${seed}`, and change with them.
 
     Args:
-        config: With its interpolations.
+        config: The config, with its interpolations.
         sources: Keys and sections that may change.
     """
     plain: Any = OmegaConf.to_container(config, resolve=False)
@@ -222,7 +222,7 @@ def following_keys(config: DictConfig, sources: Sequence[str]) -> tuple[str, ...
 
 
 def unequal_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The keys in which two configs differ; a key that one of them lacks, because it is younger, see `_AS_BEFORE`."""
+    """Returns the keys in which two configs differ; for newer keys that one of them lacks, see `_AS_BEFORE`."""
     before, now = _flat(before), _flat(now)
     return [key for key in sorted({*before, *now}) if not key.endswith(_IMPLIED) and not _is_equal(key, before, now)]
 
@@ -234,7 +234,7 @@ def _is_equal(key: str, before: dict[str, Any], now: dict[str, Any]) -> bool:
 
 
 def deciding_differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """As `unequal_keys`, without what is only logged: a job of a sweep is the same with newer keys of a logger."""
+    """Like `unequal_keys`, but ignores logging, as newer logger keys do not change a sweep's job."""
     return [key for key in unequal_keys(before, now) if not _is_under(key, _LOGGING)]
 
 
@@ -258,7 +258,7 @@ def _may_change(key: str, allowed: Sequence[str]) -> bool:
 
 
 def _way_out(refused: Sequence[str]) -> str:
-    """How to change the keys all the same."""
+    """Explains how to change the keys anyway."""
     message = "A run continues with what it was started with"
     free = [key for key in refused if not _is_fixed(key)]
     message += f"; to change it all the same: allow_change=[{','.join(free)}]" if free else ""
@@ -268,7 +268,7 @@ def _way_out(refused: Sequence[str]) -> str:
 
 
 def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` -> `{"a.b": 1}`; lists are values."""
+    """Flattens `{"a": {"b": 1}}` -> `{"a.b": 1}`; lists are kept as values."""
     flat: dict[str, Any] = {}
     for key, value in config.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}

@@ -1,4 +1,4 @@
-"""Versions, hardware and size of the network for a run's records; filters for noisy warnings."""
+"""Versions, hardware and network size for a run's records; filters for irrelevant warnings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PACKAGES = ("torch", "lightning", "hydra-core", "numpy", "pillow")
 
 
 def describe(trainer: pl.Trainer, net: nn.Module, command: str, *, scale: int) -> dict[str, Any]:
-    """Plain facts for the log, W&B and `results.json`; no environment variables, so no secrets."""
+    """Collects plain facts for the log, W&B and `results.json`; no environment variables, hence no secrets."""
     from sr_lightning.inference.cost import multiply_adds_on_paper
 
     return environment(command) | {
@@ -33,7 +33,7 @@ def describe(trainer: pl.Trainer, net: nn.Module, command: str, *, scale: int) -
 
 
 def hardware(device: torch.device, world_size: int) -> str:
-    """The devices of a run, in words."""
+    """Describes the devices of a run in words."""
     import torch
 
     if device.type == "cuda":
@@ -44,7 +44,7 @@ def hardware(device: torch.device, world_size: int) -> str:
 
 
 def environment(command: str) -> dict[str, Any]:
-    """The command line, the versions of the packages, and how memory is allocated."""
+    """Returns the command line, package versions, and the memory allocation mode."""
     return {
         "command": command,
         "python": platform.python_version(),
@@ -55,7 +55,7 @@ def environment(command: str) -> dict[str, Any]:
 
 
 def _commit() -> str | None:
-    """The checkout's commit, with a `+` where files differ from it; None outside a checkout."""
+    """Returns the checkout's commit, with a `+` if files differ from it; None outside a checkout."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
@@ -73,10 +73,10 @@ def _commit() -> str | None:
 
 
 def quiet() -> None:
-    """Silences messages of Lightning that do not concern the user."""
+    """Silences Lightning messages that are irrelevant to the user."""
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    # The data path is a copy out of a memory map: more workers would not help.
+    # The data path copies from a memory map: more workers would not help.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
     # Lightning 2.6.6 with torch 2.15, in its own pytree helper.
     warnings.filterwarnings("ignore", ".*LeafSpec.*", FutureWarning)
@@ -87,6 +87,6 @@ def quiet() -> None:
     # A single process without srun is intended.
     warnings.filterwarnings("ignore", ".*`srun` command is available.*")
     warnings.filterwarnings("ignore", ".*Checkpoint directory .* exists and is not empty.*")
-    # The code of other groups' networks, in spandrel.
+    # From the code of third-party networks in spandrel.
     warnings.filterwarnings("ignore", "torch.meshgrid: in an upcoming release.*")
     warnings.filterwarnings("ignore", "'saved_variables' is deprecated.*", DeprecationWarning)

@@ -1,4 +1,4 @@
-"""Folders of runs below what a user names: runs, sweeps, evaluations, globs."""
+"""Search for run folders: runs, sweeps, evaluations, globs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from sr_lightning.errors import UserError
 from sr_lightning.text import natural_key
 
 _MARKS = ("results.json", "metrics.csv", ".hydra/config.yaml")
-_DEEPEST = 3  # `runs` holds `sweep`, which holds sweeps, which hold jobs
+_DEEPEST = 3  # `runs` contains `sweep`, which contains sweeps, which contain jobs
 _MOST = 500
 
 
 def find_runs(patterns: Sequence[str]) -> list[Path]:
-    """The folders of all runs that are named, each once.
+    """Returns the folders of all matching runs, each once.
 
     Args:
         patterns: Folders of runs, sweeps and evaluations, folders of these, or globs.
 
     Returns:
-        In the order of the patterns; below each in their natural order (`2` before `10`).
+        In the order of the patterns, and within each in natural order (`2` before `10`).
 
     Raises:
-        UserError: A pattern names nothing, or no runs; or they are too many. All patterns in one message.
+        UserError: A pattern matches nothing or no runs, or there are too many; one message covers all patterns.
     """
     found: dict[str, Path] = {}
     findings = []
@@ -47,12 +47,12 @@ def find_runs(patterns: Sequence[str]) -> list[Path]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a run, of any command that leaves a folder, has begun there."""
+    """Returns whether a folder contains a run of any command that creates one."""
     return any((folder / mark).is_file() for mark in _MARKS)
 
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:
-    """Links to folders are not followed below the one that is named: they may lead anywhere, and in circles."""
+    """Yields the runs below a folder; symlinks inside it are not followed: they may lead anywhere, even in circles."""
     if is_run(folder):
         yield folder
     elif depth:

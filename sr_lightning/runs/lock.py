@@ -1,4 +1,4 @@
-"""Lock of a run's folder: one run at a time."""
+"""Lock of a run's folder, which allows one run at a time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _held: set[int] = set()
 
 @contextmanager
 def locked(folder: Path, key: str) -> Iterator[None]:
-    """Holds a folder's lock for as long as the block runs; creates the folder where it is missing.
+    """Holds a folder's lock while the block runs; creates the folder if it is missing.
 
     Args:
-        folder: The folder of a run or a sweep.
-        key: The config key that names the folder, for the messages.
+        folder: Folder of a run or a sweep.
+        key: Config key that names the folder, for the messages.
 
     Raises:
-        UserError: Another process holds it, or nothing can be written into it.
+        UserError: Another process holds the lock, or the folder is not writable.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,19 +56,19 @@ def _take(lock: int, folder: Path, key: str) -> None:
 
 
 def held_locks() -> list[int]:
-    """File descriptors of the locks of this process, for a process that it starts to share them."""
+    """Returns the file descriptors of this process's locks, to be shared with a process that it starts."""
     return sorted(_held)
 
 
 def inherit_locks(descriptors: Iterable[int]) -> None:
-    """Shares the locks of the process that has started this one, until this one ends."""
+    """Shares the locks of the parent process until this one ends."""
     for descriptor in descriptors:
         os.set_inheritable(descriptor, False)
         _held.add(descriptor)
 
 
 def _close_in_fork() -> None:
-    """A loader's worker outlives a killed run for seconds; with its copy of the lock the next run would be refused."""
+    """Drops the locks in forked loader workers: they outlive a killed run for seconds, and would block the next one."""
     for lock in _held:
         os.close(lock)
     _held.clear()

@@ -1,4 +1,4 @@
-"""What a run's folder holds, read without trust: its results, figures of images, validations, config and state."""
+"""Content of a run's folder, read as untrusted data: results, per-image figures, validations, config and state."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from sr_lightning.runs.saved_config import load_plain_yaml
 from sr_lightning.text import shown, single_line
 
 Status = Literal["done", "running", "failed", "incomplete"]
-_LARGEST = 64 * 2**20  # bytes; the results of Urban100 at three scales take one
+_LARGEST = 64 * 2**20  # bytes; the results of Urban100 at three scales take 1 MB
 _LARGEST_CONFIG = 2**20
-_MOST_KEYS = 2000  # of a config; ours have some hundred, and each is compared with each
-_LARGEST_NUMBER = 1e18  # multiply-adds of a very large image; sums of larger ones overflow
-_TAIL = 2**16  # bytes of a log, in which a failure stands at the end
+_MOST_KEYS = 2000  # keys of a config; ours have some hundreds, and all pairs are compared
+_LARGEST_NUMBER = 1e18  # multiply-adds of a very large image; sums of larger ones would overflow
+_TAIL = 2**16  # bytes at the end of a log, where a failure is reported
 _FAILURE = re.compile(r"failed: (.+)|^(\w*(?:Error|Exception)\b.*)", re.MULTILINE)
-_LONGEST = 200  # characters of what is shown of a file
+_LONGEST = 200  # maximum characters shown from a file
 
 
 @dataclass
 class RunRecord:
-    """One run's folder. What was missing, torn or unsafe is empty here and named in `findings`."""
+    """Content of a run's folder; missing, torn or unsafe parts are empty here and listed in `findings`."""
 
     folder: Path
     status: Status = "incomplete"
     reason: str = ""
-    """Why it failed, or how far it came."""
+    """Why the run failed, or how far it got."""
     config: dict[str, Any] = field(default_factory=dict)
-    """Dotted key -> the value as it was saved, interpolations unresolved; lists are values."""
+    """Dotted key -> value as saved, with interpolations unresolved; lists are values."""
     results: dict[str, Any] = field(default_factory=dict)
     images: list[dict[str, str]] = field(default_factory=list)
     """Rows of `per_image.csv`."""
@@ -50,12 +50,12 @@ class RunRecord:
 
     @property
     def is_training(self) -> bool:
-        """Whether `train` made it, not `evaluate`."""
+        """Whether the folder was made by `train` rather than `evaluate`."""
         return "trainer.max_steps" in self.config or "steps" in self.results or bool(self.metrics)
 
 
 def read_run(folder: Path) -> RunRecord:
-    """Reads a run's folder, which may come from anyone: nothing in it is executed, and no link out of it followed."""
+    """Reads an untrusted run folder: nothing in it is executed, and no link out of it is followed."""
     record = RunRecord(folder)
     record.config = _config(record)
     record.results = _results(record)
@@ -66,7 +66,7 @@ def read_run(folder: Path) -> RunRecord:
 
 
 def number(value: Any) -> float | None:
-    """A number of a size that can be measured; None for anything else."""
+    """Converts a value to a number of plausible size; None for anything else."""
     try:
         found = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
@@ -75,7 +75,7 @@ def number(value: Any) -> float | None:
 
 
 def _text(record: RunRecord, name: str, limit: int) -> str | None:
-    """The text of a file; None, with a finding, where it is too large, leads out of the folder or is no text."""
+    """Reads a text file; None, with a finding, if it is too large, leads out of the folder or is not text."""
     path = record.folder / name
     if not path.exists() and not path.is_symlink():
         return None
@@ -103,7 +103,7 @@ def _results(record: RunRecord) -> dict[str, Any]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         record.findings.append(f"{shown(record.folder)}/results.json: holds no rows; allowed: what a run has written")
         return {}
-    return found  # type: ignore[no-any-return]  # a mapping: it has rows
+    return found  # a mapping, as it has rows
 
 
 def _table(record: RunRecord, name: str) -> list[dict[str, str]]:
@@ -163,7 +163,7 @@ def _is_locked(folder: Path) -> bool:
 
 
 def _failure(folder: Path) -> str:
-    """The last failure that a run's log speaks of; empty without one."""
+    """Returns the last failure reported in a run's log; empty if there is none."""
     for name in ("train.log", "evaluate.log"):
         try:
             with _regular(folder, name).open("rb") as file:
@@ -177,7 +177,7 @@ def _failure(folder: Path) -> str:
 
 
 def _regular(folder: Path, name: str) -> Path:
-    """A plain file of the folder: reading a pipe would never end."""
+    """Returns the path of a regular file in the folder; reading a pipe would never end."""
     path = inside(folder, name)
     if not path.is_file():
         raise UserError(f"{name} is no file")

@@ -1,4 +1,4 @@
-"""Resume of a run in its own folder (`ckpt_path=<run folder | checkpoint | last>`)."""
+"""Resuming of a run in its own folder (`ckpt_path=<run folder | checkpoint | last>`)."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from sr_lightning.text import natural_key
 
 @dataclass(frozen=True)
 class Resume:
-    """A run that is resumed."""
+    """A run to be resumed."""
 
     folder: Path
     checkpoint: Path | None
-    """None where the run was interrupted before its first checkpoint: it begins again."""
+    """None if the run was interrupted before its first checkpoint, so that it starts over."""
     config: DictConfig
-    """The config saved with the run, with the overrides typed now."""
+    """Config saved with the run, with the overrides typed now."""
     changes: list[str]
-    """Differences to the saved config, for the log."""
+    """Differences from the saved config, for the log."""
     trailer: Trailer | None = None
     damaged: dict[Path, str] = field(default_factory=dict)
-    """Damaged checkpoints that were passed over, each with the reason."""
+    """Damaged checkpoints that were skipped, with the reasons."""
     allowed: tuple[str, ...] = ()
-    """Keys and sections that the user lets differ."""
+    """Keys and sections that the user permits to differ."""
     differing: tuple[str, ...] = ()
-    """The keys in which the run differs from the checkpoint's config."""
+    """Keys in which the run differs from the checkpoint's config."""
 
     def composed(self) -> DictConfig:
-        """The config to run with; the weights that it once started from may be gone, and the checkpoint has its own."""
+        """Returns the config to run with, without initial weights, which may be gone; the checkpoint has its own."""
         config = self.config.copy()
         if self.checkpoint is not None and OmegaConf.select(config, "model.weights") is not None:
             config.model.weights, config.model.fresh = None, []
@@ -55,16 +55,16 @@ class Resume:
 
     @property
     def step(self) -> int | None:
-        """The step of the checkpoint; None where its trailer does not tell it."""
+        """Step of the checkpoint; None if it has no trailer."""
         return self.trailer.step if self.trailer else None
 
     @property
     def policy(self) -> ResumePolicy:
-        """The state that gives way to the config."""
+        """Parts of the checkpoint's state that the config overrides."""
         return ResumePolicy.of(self.differing, self.allowed)
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain data from which another process restores this with `from_plain`; without the config, which it has."""
+        """Converts to plain data for `from_plain` in another process, without the config, which that process has."""
         return {
             "folder": str(self.folder),
             "checkpoint": self.checkpoint and str(self.checkpoint),
@@ -77,7 +77,7 @@ class Resume:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Resume:
-        """The counterpart of `to_plain`."""
+        """Reverses `to_plain`."""
         return cls(
             Path(plain["folder"]),
             plain["checkpoint"] and Path(plain["checkpoint"]),
@@ -90,14 +90,14 @@ class Resume:
 
 
 def find_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
-    """The folder of the run that the command line asks to resume, or None; nothing in it is read.
+    """Returns the folder of the run to be resumed, or None; nothing in it is read.
 
     Args:
-        overrides: As typed, paths quoted.
+        overrides: Overrides as typed, with paths quoted.
         is_sweep: Whether `-m` was given; a sweep cannot resume a run.
 
     Raises:
-        UserError: The run is not there.
+        UserError: The run does not exist.
     """
     value, allowed = _typed(overrides, "ckpt_path"), _allowed(overrides)
     if value is None and allowed:
@@ -126,11 +126,11 @@ def find_folder(overrides: list[str], *, is_sweep: bool) -> Path | None:
 
 
 def find_resume(folder: Path, overrides: list[str]) -> Resume:
-    """The run that is resumed in a folder.
+    """Returns the run to be resumed in a folder.
 
     Args:
-        folder: See `find_folder`.
-        overrides: As typed, paths quoted.
+        folder: Folder returned by `find_folder`.
+        overrides: Overrides as typed, with paths quoted.
 
     Raises:
         UserError: All of its checkpoints are damaged, or a key typed now may not change.
@@ -150,22 +150,23 @@ def find_resume(folder: Path, overrides: list[str]) -> Resume:
 
 
 def accept_differences(resume: Resume, config: TrainConfig) -> tuple[str, ...]:
-    """The keys in which a run differs from its checkpoint, where all of them may.
+    """Returns the keys in which a run differs from its checkpoint, if all of them may.
 
-    The files beside the checkpoint may have been edited, an environment variable may be another, an earlier
-    change may not have reached a checkpoint: what counts is the config that the checkpoint was made with.
+    The files beside the checkpoint may have been edited, environment variables may have changed, and an earlier change
+    may not have reached a checkpoint: what counts is the config stored in the checkpoint.
 
     Args:
-        resume: The run.
-        config: Checked.
+        resume: The run to be resumed.
+        config: The checked config.
 
     Raises:
-        UserError: A key differs that may not; the message lists all of them.
+        UserError: A key differs that may not; the message lists all such keys.
     """
     if resume.trailer is None or resume.trailer.config is None:
         return ()
     before = with_current_names(resume.trailer.config)
-    # Not among what the user allows, which lets the images differ: where they lie may change, their content may not.
+    # Kept out of the keys that the user permits, which would let the images differ: their location may change, their
+    # content may not.
     following = following_keys(resume.config, [*resume.allowed, "paths"])
     return differing_keys(before, json.loads(json.dumps(asdict(config))), [*resume.allowed, *following])
 
@@ -174,8 +175,8 @@ def prepare(folder: Path, resume: Resume | None) -> list[str]:
     """Prepares a run's folder for writing; the caller holds its lock.
 
     Args:
-        folder: The run's.
-        resume: The run that is resumed there; None for a new one.
+        folder: The run's folder.
+        resume: The run to be resumed there; None for a new one.
 
     Returns:
         Messages for the user.
@@ -199,7 +200,7 @@ def prepare(folder: Path, resume: Resume | None) -> list[str]:
 
 
 def _last_run(runs: Path) -> Path:
-    """By the folders' names: files' times follow the clock, which may be set back."""
+    """Returns the last unfinished run by folder name; modification times depend on the clock, which may be set back."""
     begun = {path.parent.parent for name in (LAST, PREVIOUS) for path in runs.glob(f"*/checkpoints/{name}")}
     unfinished = [folder for folder in begun if not (folder / "results.json").exists()]
     if not unfinished:
@@ -216,7 +217,7 @@ def _resumable_file(path: Path) -> Resumable:
 
 
 def refuse_all_damaged(folder: Path, found: Resumable, key: str) -> Resumable:
-    """`found`, where an intact checkpoint is among what was found in `<folder>/checkpoints`, or none is there at all.
+    """Returns `found`, unless there are checkpoints in `<folder>/checkpoints` but none of them is intact.
 
     Raises:
         UserError: All checkpoints are damaged; `key` is the setting that names the run.
@@ -239,7 +240,7 @@ def _typed(overrides: list[str], key: str) -> Any:
 
 
 def _literal(value: str, key: str) -> str:
-    """A typed path with its environment variables; other keys are not known before the run's config is read."""
+    """Resolves environment variables in a typed path; other keys are unknown before the run's config is read."""
     try:
         return str(OmegaConf.create({"value": value})["value"])
     except OmegaConfBaseException:

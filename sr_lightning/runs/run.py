@@ -1,4 +1,4 @@
-"""The run that a command works on: its folder, its command line, what it resumes."""
+"""The run of a command: its folder, its command line, what it resumes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sr_lightning.runs.resume import Resume
 
 @dataclass(frozen=True)
 class Run:
-    """A run.
+    """A run of a command.
 
     Args:
-        folder: Its folder.
-        command: The command line, for the records.
-        group: Name that the jobs of a sweep share.
-        resume: The run that is resumed; None for a new one.
+        folder: The run's folder.
+        command: Command line, for the records.
+        group: Name shared by the jobs of a sweep.
+        resume: The run to be resumed; None for a new one.
     """
 
     folder: Path
@@ -28,11 +28,11 @@ class Run:
 
     @property
     def policy(self) -> ResumePolicy:
-        """The state of the checkpoint that gives way to the config."""
+        """Parts of the checkpoint's state that the config overrides."""
         return self.resume.policy if self.resume else ResumePolicy()
 
     def to_plain(self) -> dict[str, Any]:
-        """Plain data from which another process restores this with `from_plain`."""
+        """Converts to plain data for `from_plain` in another process."""
         return {
             "folder": str(self.folder),
             "command": self.command,
@@ -42,6 +42,6 @@ class Run:
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> Run:
-        """The counterpart of `to_plain`."""
+        """Reverses `to_plain`."""
         resume = plain["resume"] and Resume.from_plain(plain["resume"])
         return cls(Path(plain["folder"]), plain["command"], plain["group"], resume)

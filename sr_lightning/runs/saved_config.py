@@ -1,8 +1,7 @@
-"""Validates a run's saved config before anything in it is instantiated, and updates names of older versions.
+"""Validation of a run's saved config before anything in it is instantiated, and renaming of outdated names.
 
-The file may come from a stranger, and instantiating a `_target_` runs its code. So it may name the classes that our
-`conf/` names, and others only where the user types them again. Likewise it may read the environment variables that
-`conf/` reads, and no others.
+The file is untrusted, and instantiating a `_target_` runs its code. It may therefore only name classes that our `conf/`
+names, unless the user types others again. Likewise it may only read the environment variables that `conf/` reads.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from sr_lightning.config.conf_files import conf_dir, describe_yaml_error
 from sr_lightning.config.schema import ADVERSARY, LOSS, PERCEPTUAL
 from sr_lightning.errors import UserError
 
-# Names that older versions have written into saved configs and checkpoints, and what they are called now. Renaming
-# anything that a config can name needs a line here.
+# Names that older versions have written to saved configs and checkpoints, with their current names. Renaming anything
+# that a config can name needs an entry here.
 RENAMED = {
     "sr_lightning.schedule.constant": "sr_lightning.optim.constant",
     "sr_lightning.schedule.cosine": "sr_lightning.optim.cosine",
@@ -34,32 +33,32 @@ RENAMED = {
     "sr_lightning.data.streaming.Shards": "sr_lightning.data.Shards",
     "sr_lightning.adversarial.Adversary": "sr_lightning.training.adversarial.Adversary",
 }
-# Families of names that only stand for parts of networks, losses, optimizers and schedules, and those of Lightning's
+# Families of names that only denote parts of networks, losses, optimizers and schedules, and those of Lightning's
 # callbacks that write no files.
 _HARMLESS = re.compile(
     r"torch\.(optim|optim\.lr_scheduler|nn)\.[A-Z]\w*"
     r"|lightning\.pytorch\.callbacks\.(EarlyStopping|LearningRateMonitor|ModelSummary|Timer)"
 )
-_DEEPEST = 32  # levels of a config
+_DEEPEST = 32  # maximum nesting levels of a config
 _TARGET = re.compile(r"_target_: *([\w.]+)")
 _REFERENCE = re.compile(r"\$\{[\w.]+\}")
 
 
 def config_file(folder: Path) -> Path:
-    """Where the config of a run is saved in its folder."""
+    """Returns the path of a run's saved config in its folder."""
     return folder / ".hydra" / "config.yaml"
 
 
 def read_saved_config(path: Path, typed: Sequence[str], *, sections: Sequence[str] | None = None) -> DictConfig:
-    """Reads the config of a run that is to be resumed, or a part of it.
+    """Reads the config of a run to be resumed, or a part of it.
 
     Args:
         path: `<run folder>/.hydra/config.yaml`.
-        typed: The overrides of this call.
-        sections: The only sections that are read, beside single values; None: all.
+        typed: Overrides of this call.
+        sections: The only sections to read, besides single values; None for all.
 
     Raises:
-        UserError: It is no plain YAML, names a third-party class that was not typed again, or reads the environment.
+        UserError: It is not plain YAML, names a third-party class that was not typed again, or reads the environment.
     """
     run = path.parent.parent
     if not (path.parent / "overrides.yaml").is_file() and not (run / "checkpoints").exists():  # Hydra writes it last
@@ -70,7 +69,7 @@ def read_saved_config(path: Path, typed: Sequence[str], *, sections: Sequence[st
     except (YAMLError, OSError, ValueError, OmegaConfBaseException) as error:
         reason = describe_yaml_error(error) if isinstance(error, YAMLError) else f"{path}: {error}"
         raise UserError(f"ckpt_path: the run's config cannot be read: {reason}") from None
-    if not raw:  # Hydra opens the file, and a moment later fills it
+    if not raw:  # Hydra first creates the file, and fills it a moment later
         raise _never_began(path)
     if not isinstance(config, DictConfig):
         raise UserError(f"ckpt_path: {path} holds no config; allowed: the folder of a run")
@@ -104,12 +103,12 @@ def _never_began(path: Path) -> UserError:
 
 
 def load_plain_yaml(path: Path) -> DictConfig | ListConfig:
-    """Loads a YAML file of a finite size; no config that Hydra writes repeats or nests without end.
+    """Loads a YAML file of bounded size; no config that Hydra writes has aliases or endless nesting.
 
     Raises:
-        ValueError: It has aliases, which may unfold a kilobyte without end, or is nested deeper than any config.
-        YAMLError: It is no YAML.
-        OmegaConfBaseException: It is no config.
+        ValueError: It has aliases, which may expand a kilobyte endlessly, or is nested deeper than any config.
+        YAMLError: It is not valid YAML.
+        OmegaConfBaseException: It is not a config.
         OSError: It cannot be read.
     """
     depth = 0
@@ -122,7 +121,7 @@ def load_plain_yaml(path: Path) -> DictConfig | ListConfig:
 
 
 def with_current_names(node: Any) -> Any:
-    """A copy of a plain config in which each `_target_` of an older version has its present name."""
+    """Copies a plain config, replacing each outdated `_target_` by its current name."""
     if isinstance(node, dict):
         return {
             key: RENAMED.get(value, value)
@@ -134,7 +133,7 @@ def with_current_names(node: Any) -> Any:
 
 
 def required_overrides(config: dict[str, Any]) -> list[str]:
-    """The overrides that have to be repeated with `ckpt_path=` when a run of this config is resumed."""
+    """Returns the overrides that must be repeated with `ckpt_path=` to resume a run with this config."""
     return [f"{key}={target}" for key, target in _third_party_targets(config, "")]
 
 
@@ -147,7 +146,7 @@ def _third_party_targets(node: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 
 def _lookups(node: Any, key: str) -> Iterator[tuple[str, str]]:
-    """Interpolations that call a resolver, except those of `conf/`."""
+    """Yields interpolations that call a resolver, except those in `conf/`."""
     for child, value in _children(node, key):
         for text in (child, value):
             if isinstance(text, str) and "${" in text and not _is_harmless(text):
@@ -169,7 +168,7 @@ def _children(node: Any, key: str) -> Iterator[tuple[str, Any]]:
 
 @functools.cache
 def own_targets() -> frozenset[str]:
-    """The classes that `conf/` names outside of comments, and those of the sections that name none."""
+    """Returns the classes that `conf/` names outside comments, and those of the sections that name none."""
     named = (target for text in _own_texts() for target in _TARGET.findall(text))
     return frozenset(named) | {LOSS, PERCEPTUAL, ADVERSARY}
 

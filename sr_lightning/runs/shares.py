@@ -1,4 +1,4 @@
-"""The share of a machine's processor cores and GPUs that each of several runs beside each other gets."""
+"""Division of a machine's CPU cores and GPUs among concurrent runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sr_lightning.files import take_lock
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Number of CPU cores available to this process."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them."""
+    """GPUs available to this process, named as in `CUDA_VISIBLE_DEVICES`."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     if named is not None:
         return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
@@ -27,13 +27,13 @@ def visible_gpus() -> list[str]:
 
 
 def share(slot: int, slots: int, *, gpus: list[str], threads: str | None = None) -> dict[str, str]:
-    """Environment variables that keep a run to its share.
+    """Returns environment variables that limit a run to its share.
 
     Args:
-        slot: Its number among the runs beside each other, from 0.
-        slots: How many run at once.
-        gpus: To be shared out; where there are fewer than runs, several runs share one. Empty on a CPU.
-        threads: As many as the user wants; None: the share of the cores.
+        slot: Index among the concurrent runs.
+        slots: Number of concurrent runs.
+        gpus: GPUs to divide; if there are fewer than runs, several runs share one. Empty on a CPU.
+        threads: Number of threads requested by the user; None for the share of the cores.
 
     Returns:
         `OMP_NUM_THREADS`, and with GPUs `CUDA_VISIBLE_DEVICES`.
@@ -48,11 +48,11 @@ def share(slot: int, slots: int, *, gpus: list[str], threads: str | None = None)
 
 @contextmanager
 def held_slot(folder: Path, slots: int) -> Iterator[int]:
-    """A number below `slots` that no other process holds, until the block ends or the process dies.
+    """Holds a number below `slots` that no other process holds, until the block ends or the process dies.
 
     Args:
-        folder: Where the processes meet.
-        slots: How many run at once; where all numbers are taken, or the file system has no locks, it is number 0.
+        folder: Folder through which the processes coordinate.
+        slots: Number of concurrent runs; if all numbers are taken, or the file system has no locks, 0 is used.
     """
     for slot in range(slots):
         descriptor = os.open(folder / f".slot{slot}", os.O_RDWR | os.O_CREAT, 0o666)

@@ -1,4 +1,4 @@
-"""Jobs that an earlier call of the same sweep has left in its folder: done, or to be resumed."""
+"""Jobs left by an earlier call of the same sweep: finished, or to be resumed."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Finished:
 
 
 def find_jobs(folder: Path, jobs: Sequence[tuple[str, DictConfig]]) -> dict[str, Resume | Finished]:
-    """What an earlier call of the same sweep has left: job number -> a run to resume, or its result.
+    """Maps job numbers -> what an earlier call of the same sweep left: a run to resume, or a result.
 
     Args:
-        folder: The sweep's folder; may be new.
-        jobs: Folder in that of the sweep, and config, of each job in their order.
+        folder: The sweep's folder, which may be new.
+        jobs: Sub-folder and config of each job, in order.
 
     Raises:
         UserError: A job in the folder had another config, or all of its checkpoints are damaged.
@@ -62,7 +62,7 @@ def find_jobs(folder: Path, jobs: Sequence[tuple[str, DictConfig]]) -> dict[str,
 
 
 def _job_config(job: Path) -> DictConfig | None:
-    """The config saved with a sweep's job; None where it is torn, or Hydra had not yet written its last file."""
+    """Returns a job's saved config; None if it is torn, or Hydra had not yet written its last file."""
     if not (job / ".hydra" / "overrides.yaml").is_file():
         return None
     try:
@@ -73,7 +73,7 @@ def _job_config(job: Path) -> DictConfig | None:
 
 
 def _job_results(job: Path) -> dict[str, Any] | None:
-    """The content of a job's `results.json`; empty where there is none, None where it is torn."""
+    """Returns a job's `results.json`; empty if there is none, None if it is torn."""
     try:
         found = json.loads((job / "results.json").read_text(encoding="utf-8"))
     except FileNotFoundError:

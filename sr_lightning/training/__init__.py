@@ -1,1 +1,1 @@
-"""LightningModules of training, plain and adversarial, and the final test."""
+"""LightningModules for plain and adversarial training, and the final test."""

@@ -1,4 +1,4 @@
-"""LightningModule of adversarial training: a network against a discriminator, each with its optimizer."""
+"""LightningModule for adversarial training: a network against a discriminator, each with its own optimizer."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Adversary:
     """A discriminator with its loss and its optimizer.
 
     Args:
-        discriminator: (N, 3, H, W) in [0, 1] -> raw outputs of any shape, high for images it takes for real.
-            Its attribute `min_size`, where it has one, is the least H and W.
-        loss: Its two sides, for the discriminator and for the network.
+        discriminator: Maps (N, 3, H, W) in [0, 1] -> raw outputs of any shape, high for images judged real. Its
+            attribute `min_size`, if present, is the minimum H and W.
+        loss: Adversarial loss, with its parts for the discriminator and for the network.
         optimizer: Builds the discriminator's optimizer from its parameters.
-        weight: Weight of the generator's side of `loss` beside the other terms.
-        warmup: [from, to], shares of the training between which the weight rises from 0; None: at once. The
+        weight: Weight of the generator loss relative to the other terms.
+        warmup: [from, to], shares of the training between which the weight rises from 0; None for no warm-up. The
             discriminator learns from the first step on.
 
     Raises:
-        UserError: The weight is negative or not finite, or the warm-up is no span.
+        UserError: The weight is negative or not finite, or the warm-up is invalid.
     """
 
     def __init__(
@@ -53,25 +53,25 @@ class Adversary:
         self._warmup = None if warmup is None else checked_span(warmup, "adversarial.warmup")
 
     def weight_at(self, progress: float) -> float:
-        """The weight when a share of the training, 0 to 1, is done."""
+        """Returns the weight after a share of the training, 0 to 1."""
         return self.weight * warmup_factor(self._warmup, progress)
 
     def judge(self, image: Tensor) -> Tensor:
-        """The discriminator's raw outputs in float32."""
+        """Returns the discriminator's raw outputs in float32."""
         output: Tensor = self.discriminator(image)
         return output.float()
 
 
 class AdversarialModule(SRModule):
-    """`SRModule` whose training also plays against a discriminator (Goodfellow et al. 2014; Ledig et al. 2017).
+    """`SRModule` that also trains against a discriminator (Goodfellow et al. 2014; Ledig et al. 2017).
 
-    total = the composite loss + weight x the generator's side of the adversarial loss. At each step the
-    network is stepped first; then the discriminator, which sees the same SR images. A step of both is one
-    `global_step`. Logged beside the terms: the discriminator's loss, and its mean raw outputs for HR and SR as
-    `train/discriminator/real` and `fake`. Everything else is as in `SRModule`.
+    total = composite loss + weight x generator loss. Each step first updates the network, then the discriminator, which
+    sees the same SR images; both together count as one `global_step`. Besides the terms, the discriminator's loss is
+    logged, and its mean raw outputs for HR and SR as `train/discriminator/real` and `fake`. Everything else is as in
+    `SRModule`.
 
-    The discriminator is no part of this module: it does not appear in `parameters()`, `state_dict()`, averages
-    of weights or exports. A checkpoint holds it beside the network, as `discriminator`.
+    The discriminator is not registered as a submodule: it does not appear in `parameters()`, `state_dict()`, weight
+    averages or exports. A checkpoint holds it separately, as `discriminator`.
 
     Args:
         net: As in `SRModule`.
@@ -82,8 +82,8 @@ class AdversarialModule(SRModule):
         config: As in `SRModule`.
         metrics: As in `SRModule`.
         resets_optimizers: As in `SRModule`.
-        gradient_clip_val: Norm to which the gradients of each of the two are clipped; None: they are not. (The
-            Trainer refuses its own argument of this name where a module steps by itself.)
+        gradient_clip_val: Norm to which the gradients of each of the two are clipped; None for no clipping. (The
+            Trainer rejects its own argument of this name with manual optimization.)
     """
 
     needs_rgb = True
@@ -116,10 +116,10 @@ class AdversarialModule(SRModule):
         self.gradient_clip_val = gradient_clip_val
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
-        """One step of the network, one of the discriminator, and every n steps the log."""
-        is_logged, progress = self.is_logged_step, self.progress  # asked before the step that they count
+        """Updates the network, then the discriminator, and logs every n steps."""
+        is_logged, progress = self.is_logged_step, self.progress  # read before the step, which changes them
         sr, hr = self.enlarged(batch)
-        real = self.adversary.judge(hr)  # serves both: the discriminator does not change before its own step
+        real = self.adversary.judge(hr)  # used for both: the discriminator does not change before its own step
         total, terms = self._step_network(sr, hr, real.detach(), progress)
         fake = self.adversary.judge(sr.detach())
         terms["discriminator"] = self._step_discriminator(real, fake)
@@ -132,7 +132,7 @@ class AdversarialModule(SRModule):
         return {"loss": total, "terms": terms}
 
     def _step_network(self, sr: Tensor, hr: Tensor, real: Tensor, progress: float) -> tuple[Tensor, dict[str, Tensor]]:
-        """Total and terms, detached."""
+        """Updates the network; returns total and terms, detached."""
         assert self.loss is not None
         optimizers = self.optimizers()
         assert isinstance(optimizers, list)
@@ -144,12 +144,12 @@ class AdversarialModule(SRModule):
             total = total + weight * terms["adversarial"]
         optimizers[0].zero_grad()
         self.manual_backward(total)
-        optimizers[0].step()  # counts as the step
+        optimizers[0].step()  # counts as the global step
         self.adversary.discriminator.requires_grad_(True)
         return total.detach(), {name: term.detach() for name, term in terms.items()}
 
     def _step_discriminator(self, real: Tensor, fake: Tensor) -> Tensor:
-        """The discriminator's loss, detached. Lightning is not told of the step, so that it is not counted."""
+        """Updates the discriminator; returns its loss, detached. Bypasses Lightning so that the step is not counted."""
         strategy, precision = self.trainer.strategy, self.trainer.precision_plugin
         optimizer = self.trainer.optimizers[1]
         loss = self.adversary.loss.discriminator(real, fake)
@@ -161,7 +161,7 @@ class AdversarialModule(SRModule):
         return loss.detach()
 
     def _share_gradients(self) -> None:
-        """Means of the discriminator's gradients over the processes."""
+        """Averages the discriminator's gradients over the processes."""
         if self.trainer.world_size == 1:
             return
         gradients = [p.grad for p in self.adversary.discriminator.parameters() if p.grad is not None]
@@ -171,17 +171,17 @@ class AdversarialModule(SRModule):
             gradient.copy_(part.view(gradient.shape))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
-        """Clips, for either optimizer; the gradients are unscaled by now."""
+        """Clips the gradients of either optimizer, which are unscaled by now."""
         if self.gradient_clip_val:
             self.clip_gradients(optimizer, self.gradient_clip_val)
 
     def weights_at(self, progress: float) -> dict[str, float]:
-        """With the adversarial term."""
+        """Adds the adversarial term to the weights."""
         weight = self.adversary.weight_at(progress)
         return super().weights_at(progress) | ({"adversarial": weight} if weight else {})
 
     def build_optimizers(self) -> list[Optimizer]:
-        """The network's, then the discriminator's."""
+        """Builds the network's optimizer, then the discriminator's."""
         return [*super().build_optimizers(), self.adversary.optimizer(self.adversary.discriminator.parameters())]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -190,12 +190,12 @@ class AdversarialModule(SRModule):
         checkpoint["discriminator"] = self.adversary.discriminator.state_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores it; Lightning restores its optimizer."""
+        """Restores the discriminator; Lightning restores its optimizer."""
         super().on_load_checkpoint(checkpoint)
         self.adversary.discriminator.load_state_dict(checkpoint["discriminator"])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Moves the discriminator too; `.to()`, `.cuda()` and the like end here."""
+        """Moves the discriminator as well; called by `.to()`, `.cuda()` and the like."""
         result: Self = super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         self.adversary.discriminator._apply(fn)  # type: ignore[no-untyped-call]  # likewise
         return result

@@ -1,4 +1,4 @@
-"""Dry pass before a run: forward, loss, backward and one validation image, on copies and small random images."""
+"""Dry run before training: forward, loss, backward and one validation image, on copies and small random images."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from sr_lightning.training.failures import explain
 from sr_lightning.training.logged_names import monitorable, validated
 from sr_lightning.training.module import SRModule
 
-_EVAL_SIZE = 24  # LR pixels of the validation image
+_EVAL_SIZE = 24  # LR pixels per side of the validation image
 T = TypeVar("T")
 _OURS = ("sr_lightning", "torch", "lightning")
 
 
 def dry_run(module: SRModule, data: SRDataModule, trainer: pl.Trainer) -> None:
-    """Finds mistakes in classes of the user's own before anything is written.
+    """Finds mistakes in the user's own classes before anything is written.
 
-    One pass over two samples for each scale, on the trainer's device. It leaves weights, statistics and random
-    numbers as they were.
+    Runs one pass over two samples per scale, on the trainer's device. Weights, statistics and random states are left
+    unchanged.
 
     Args:
-        module: About to be trained.
-        data: Set up for training.
-        trainer: About to train it.
+        module: The module to be trained.
+        data: Data module, set up for training.
+        trainer: The trainer that will train it.
 
     Raises:
-        UserError: A part fails or breaks its contract; the message names the key, the file and the line. What fails
-            in this package alone is raised as it is: it is a bug.
+        UserError: A part fails or breaks its contract; the message names the key, the file and the line. Failures
+            within this package alone are raised unchanged, as they are bugs.
     """
     _check_monitors(module, data, trainer)
     _check_degradation(data.degrade)
@@ -52,23 +52,23 @@ def dry_run(module: SRModule, data: SRDataModule, trainer: pl.Trainer) -> None:
         try:
             probe = copy.deepcopy(module).to(trainer.strategy.root_device)
         except (RuntimeError, TypeError):
-            return  # a network that cannot be copied is not tried
+            return  # a network that cannot be copied is not tested
         try:
             for scale in data.scales:
                 _train_once(probe, data, trainer, scale)
             _build_optimizers(probe, trainer)
             _validate_once(probe, data, data.scales[-1])
         except Exception as error:
-            if not explain(error, Path()):  # the machine's failures are explained where training meets them
+            if not explain(error, Path()):  # machine failures are explained where training encounters them
                 raise
 
 
 def _check_monitors(module: SRModule, data: SRDataModule, trainer: pl.Trainer) -> None:
-    """Lightning finds a value that nobody logs only after the first validation, and a wrong direction never."""
+    """Checks what callbacks monitor: Lightning finds an unlogged value only after a validation, a wrong mode never."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]  # set by a connector
     better, known = validated(module, data), monitorable(module, data)
     if not data.val_sets or any(not _is_ours(callback) for callback in callbacks):
-        known = set()  # a callback of the user's may log what it likes
+        known = set()  # a user's callback may log anything
     for callback in callbacks:
         name, monitor = type(callback).__name__, getattr(callback, "monitor", None)
         if known and isinstance(monitor, str) and monitor not in known:
@@ -145,7 +145,7 @@ def _adversaries(probe: AdversarialModule) -> list[object]:
 
 
 def _play(probe: AdversarialModule, sr: Tensor, hr: Tensor) -> Tensor:
-    """Both sides of the adversarial loss, added."""
+    """Returns the sum of both parts of the adversarial loss."""
     adversary = probe.adversary
     real, fake = adversary.judge(hr), adversary.judge(sr)
     return adversary.loss.generator(real, fake) + adversary.loss.discriminator(real, fake)
@@ -170,7 +170,7 @@ def _validate_once(probe: SRModule, data: SRDataModule, scale: int) -> None:
 
 
 def _attempt(key: str, parts: Iterable[object], step: Callable[[], T]) -> T:
-    """Runs a step; what goes wrong in classes of the user's own is told in one line with its place."""
+    """Runs a step; errors in the user's own classes are reported in one line with their location."""
     try:
         return step()
     except UserError:
@@ -191,7 +191,7 @@ def _is_ours(part: object) -> bool:
 
 
 def _defined(part: object) -> str:
-    """Where a class is written: `mynet.py:5, class Net`."""
+    """Returns where a class is defined: `mynet.py:5, class Net`."""
     kind = type(part)
     try:
         return f"{shown(Path(inspect.getfile(kind)))}:{inspect.getsourcelines(kind)[1]}, class {kind.__name__}"

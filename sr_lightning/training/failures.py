@@ -1,4 +1,4 @@
-"""Messages for failures of the machine: disks, memory, the loader's processes."""
+"""Messages for machine failures: disks, memory, data loader processes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _GONE = (errno.ENOENT, errno.ENOTDIR, errno.EROFS, errno.EACCES, errno.EPERM, er
 
 
 def explain(error: Exception, folder: Path, *, saves_memory: str = _SAVES_MEMORY) -> str | None:
-    """A message for the user, or None where the cause is not the machine and the traceback says more.
+    """Returns a message for the user; None if the cause is not the machine and the traceback is more informative.
 
     Args:
-        error: The failure that ended the run.
+        error: The exception that ended the run.
         folder: The run's folder.
-        saves_memory: What the user can do when there is not enough memory.
+        saves_memory: Advice for when there is not enough memory.
     """
     if (full := _full_disk(error)) is not None:
         return f"{full.filename or folder}: no space is left to write ({full.strerror})"
@@ -36,7 +36,7 @@ def explain(error: Exception, folder: Path, *, saves_memory: str = _SAVES_MEMORY
 
 
 def _full_disk(error: BaseException | None) -> OSError | None:
-    """The system's own error; torch raises another one while it closes the file that it could not write."""
+    """Finds the system's own error; torch raises another one while closing the file that it could not write."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _FULL:
             return error

@@ -1,4 +1,4 @@
-"""Final test of a training run: its best weights on the test (or validation) sets, as files and as a table."""
+"""Final test of a training run: the best weights on the test (or validation) sets, as files and as a table."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ log = logging.getLogger(__name__)
 def final_test(
     trainer: pl.Trainer, module: SRModule, data: SRDataModule, folder: Path, *, info: dict[str, Any]
 ) -> float:
-    """Tests the best weights, writes the results into the run's folder and prints their table.
+    """Tests the best weights, writes the results to the run's folder and prints a table.
 
     Args:
-        trainer: Has trained the module.
-        module: The network; it gets the best weights.
+        trainer: The trainer that has trained the module.
+        module: The module, into which the best weights are loaded.
         data: The test sets.
         folder: The run's folder.
-        info: The run's records, as `runs.environment.describe` gives them.
+        info: Records of the run, as returned by `runs.environment.describe`.
 
     Returns:
-        The objective: see `objective`.
+        The objective; see `objective`.
     """
     reached = objective(trainer, module)
     best = folder / "checkpoints" / "best.ckpt"
@@ -88,13 +88,13 @@ def final_test(
 
 
 def objective(trainer: pl.Trainer, module: SRModule) -> float:
-    """Gain over bicubic (dB) at the best validation, or at the last one where `best` watches another value.
+    """Gain over bicubic (dB) at the best validation, or at the last one if `best` monitors another value.
 
-    Bicubic's PSNR is the same at every validation. NaN where nothing has been validated.
+    Bicubic's PSNR is the same at every validation. NaN if nothing has been validated.
     """
     if module.validation is None:
         return float("nan")
     kept = next((c for c in trainer.callbacks if isinstance(c, Checkpoints)), None)  # type: ignore[attr-defined]  # set by a connector
-    is_psnr = kept is not None and kept.monitor == "val/psnr_y"  # the score of another value is no PSNR
+    is_psnr = kept is not None and kept.monitor == "val/psnr_y"  # the score of another value is not a PSNR
     score = kept.best_model_score if kept is not None and is_psnr else None
     return (module.validation["psnr_y"] if score is None else float(score)) - module.validation["bicubic_psnr_y"]

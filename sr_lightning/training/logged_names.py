@@ -1,4 +1,4 @@
-"""Names of the values that a run logs: what a callback may monitor, and which of them have a best one."""
+"""Names of the values that a run logs: which ones a callback can monitor, and which have a best value."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sr_lightning.training.module import SRModule
 
 
 def validated(module: SRModule, data: SRDataModule) -> dict[str, bool]:
-    """The network's values at a validation: name -> whether higher is better. Empty without validation images."""
+    """Returns the network's validation metrics: name -> whether higher is better; empty without validation images."""
     if not data.val_sets:
         return {}
     directions = {"psnr_y": True, "ssim_y": True}
@@ -19,11 +19,11 @@ def validated(module: SRModule, data: SRDataModule) -> dict[str, bool]:
 
 
 def monitorable(module: SRModule, data: SRDataModule) -> set[str]:
-    """All names that a callback finds among the logged values."""
+    """Returns all names that a callback finds among the logged values."""
     of_bicubic = {f"{head}/bicubic_{tail}" for head, _, tail in (n.rpartition("/") for n in validated(module, data))}
     known = {*validated(module, data), *(name for name in of_bicubic if name.count("/") > 1)}
     known |= {"train/loss", "train/grad_norm", "step", "epoch", "lr", "time/data_wait", "time/samples_per_s"}
-    terms = module.weights_at(1.0)  # after every warm-up
+    terms = module.weights_at(1.0)  # after all warm-ups
     known |= {f"train/loss/{name}" for name in terms}
     known |= {f"train/share/{name}" for name in terms if len(terms) > 1}
     if isinstance(module, AdversarialModule):

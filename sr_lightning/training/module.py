@@ -1,4 +1,4 @@
-"""LightningModule of a network, its loss, its metrics and its optimizer."""
+"""LightningModule of a network with its loss, metrics and optimizer."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class SRModule(pl.LightningModule):
     """Trains and evaluates one super-resolution network.
 
     Args:
-        net: See `models.base.SRNetwork`.
-        loss: Gives the total and every term.
+        net: A network as specified by `models.base.SRNetwork`.
+        loss: Computes the total and every term.
         optimizer: Builds the optimizer from the parameters.
-        scheduler: Builds the schedule from the optimizer and the number of steps; None: a constant learning rate.
-        config: The resolved config as plain data; goes into every checkpoint.
-        metrics: Metrics of validations and tests beside PSNR and SSIM, by name.
-        resets_optimizers: When a run is resumed, take learning rates, schedules and other settings of the optimizers
-            from the arguments, not from the checkpoint; the moments of the gradients stay.
+        scheduler: Builds the schedule from the optimizer and the number of steps; None for a constant learning rate.
+        config: The resolved config as plain data; saved in every checkpoint.
+        metrics: Metrics for validation and test besides PSNR and SSIM, by name.
+        resets_optimizers: When a run is resumed, take learning rates, schedules and other optimizer settings from the
+            arguments instead of the checkpoint; the gradient moments are kept.
     """
 
     def __init__(
@@ -72,17 +72,17 @@ class SRModule(pl.LightningModule):
         self.resets_optimizers = resets_optimizers
         self.channels = network_traits(net).channels
         self.method = MethodId(type(net).__name__)
-        """Its name in results."""
+        """Name in results."""
         self.results: list[ImageScore] = []
-        """The network's and bicubic's score of each image of the last evaluation, complete on every rank."""
+        """Scores of the network and of bicubic for each image of the last evaluation, complete on every rank."""
         self.validation: dict[str, float] | None = None
-        """Mean PSNR on Y of the last validation, `psnr_y`, and bicubic's, `bicubic_psnr_y`."""
+        """Mean PSNR on Y at the last validation, of the network (`psnr_y`) and of bicubic (`bicubic_psnr_y`)."""
         self._exact: list[str] = []
         self._accumulated: list[dict[str, Tensor]] = []
         self._baseline: dict[tuple[object, ...], ImageScore] = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Sets `_current_fx_name`, as Lightning does 40 times a step, without torch's search for layers."""
+        """Sets `_current_fx_name`, as Lightning does 40 times per step, without torch's search for submodules."""
         if name == "_current_fx_name":
             self.__dict__[name] = value
         else:
@@ -91,7 +91,7 @@ class SRModule(pl.LightningModule):
     # -- training ------------------------------------------------------------------------------------
 
     def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
-        """Forward pass, loss, and every n steps the log."""
+        """Computes the loss, and logs every n steps."""
         assert self.loss is not None
         terms = self.loss(*self.enlarged(batch), self.progress)
         total = terms.pop("total")
@@ -102,33 +102,33 @@ class SRModule(pl.LightningModule):
 
     @property
     def progress(self) -> float:
-        """Done share of the training, 0 to 1."""
+        """Completed share of the training, 0 to 1."""
         return min(self.global_step / self.trainer.max_steps, 1.0) if self.trainer.max_steps > 0 else 1.0
 
     def weights_at(self, progress: float) -> dict[str, float]:
-        """The terms that make up the total when a share of the training is done, and their weights in it."""
+        """Returns the active terms and their weights after a share of the training."""
         return self.loss.weights_at(progress) if self.loss is not None else {}
 
     def log_terms(self, total: Tensor, terms: dict[str, Tensor], weights: dict[str, float]) -> None:
-        """The loss, its terms without their weights, and each one's share of the loss with its weight.
+        """Logs the loss, its unweighted terms, and each weighted term's share of the loss.
 
-        All are means over the batches that a step accumulates.
+        All are means over the batches accumulated in a step.
         """
         self._accumulated.append({"train/loss": total, **{f"train/loss/{name}": term for name, term in terms.items()}})
         if len(self._accumulated) < self.trainer.accumulate_grad_batches:
             return
         parts, self._accumulated = self._accumulated, []
         means = {name: sum(part[name] for part in parts) / len(parts) for name in parts[0]}
-        if len(self.weights_at(1.0)) > 1:  # of a single term it is always 1
+        if len(self.weights_at(1.0)) > 1:  # for a single term it is always 1
             loss = means["train/loss"]
             means |= {f"train/share/{name}": w * means[f"train/loss/{name}"] / loss for name, w in weights.items()}
         self.log_dict(means, sync_dist=True)
 
     def enlarged(self, batch: TrainBatch) -> tuple[Tensor, Tensor]:
-        """SR and HR of a batch, (N, C, h·s, w·s) each, as the loss wants them.
+        """Returns SR and HR of a batch, (N, C, h·s, w·s) each, in the form that the loss needs.
 
-        They are in the colours that the network works on. Where it works on Y and the loss compares colours, SR is
-        its luma with HR's chroma: what can differ is what the network makes.
+        They are in the network's colour space. If it works on Y and the loss compares colours, SR is the network's luma
+        with HR's chroma, so that they differ only in what the network produces.
         """
         lr, hr = batch.lr, batch.hr
         if self.channels == 1:
@@ -145,11 +145,11 @@ class SRModule(pl.LightningModule):
 
     @property
     def is_logged_step(self) -> bool:
-        """Whether the values of the coming optimizer step are written: logging costs 2 ms a step."""
+        """Whether the upcoming optimizer step is logged: logging costs 2 ms per step."""
         return is_logged(self.trainer, self.global_step + 1)
 
     def build_optimizers(self) -> list[Optimizer]:
-        """One over the network's weights (the loss has none)."""
+        """Builds one optimizer over the network's weights (the loss has none)."""
         assert self.optimizer is not None
         parameters = [p for p in self.net.parameters() if p.requires_grad]
         if not parameters:
@@ -157,7 +157,7 @@ class SRModule(pl.LightningModule):
         return [self.optimizer(parameters)]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """The optimizers, each with the schedule in steps."""
+        """Returns the optimizers, each with its schedule in steps."""
         optimizers = self.build_optimizers()
         for optimizer in optimizers:
             # A fused optimizer offers to undo the scaling of fp16 itself, and Lightning then refuses to clip gradients.
@@ -168,14 +168,14 @@ class SRModule(pl.LightningModule):
         return optimizers, [{"scheduler": schedule, "interval": "step"} for schedule in schedules]  # type: ignore[return-value]  # dicts, not the TypedDict
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the config, as plain data, from which the network can be built again."""
+        """Adds the config, as plain data, from which the network can be rebuilt."""
         checkpoint["sr_lightning"] = {"format": FORMAT, "config": self.config, "validation": self.validation}
 
     def check_state(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint that is no state of this training, before anything of it is restored.
+        """Refuses a checkpoint that is not a state of this training, before any of it is restored.
 
         Raises:
-            UserError: The file holds weights only, or those of another network.
+            UserError: The file contains only weights, or a state of another network.
         """
         parts = ("state_dict", "optimizer_states", "lr_schedulers", "loops")
         if missing := [part for part in parts if part not in checkpoint]:
@@ -187,30 +187,30 @@ class SRModule(pl.LightningModule):
             raise UserError("\n  ".join(["ckpt_path: does not fit the network of the config", *map(str, findings)]))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restores the state that Lightning does not."""
+        """Restores the state that Lightning does not restore."""
         self.check_state(checkpoint)
         self.validation = checkpoint.get("sr_lightning", {}).get("validation")
         if self.resets_optimizers:
             self._reset_optimizers(checkpoint)
 
     def _reset_optimizers(self, checkpoint: dict[str, Any]) -> None:
-        """Keeps the moments of the gradients, and replaces every setting as if it had been so from the start."""
+        """Keeps the gradient moments, and sets every setting as if it had been used from the start."""
         built: Any = self.configure_optimizers()
         optimizers, schedules = built if isinstance(built, tuple) else (built, [])
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch misses the optimizer's steps
+            warnings.simplefilter("ignore")  # torch warns because the optimizer has not been stepped
             for schedule, saved in zip(schedules, checkpoint["lr_schedulers"], strict=True):
                 for _ in range(saved["last_epoch"]):
                     schedule["scheduler"].step()
         checkpoint["lr_schedulers"] = [schedule["scheduler"].state_dict() for schedule in schedules]
         for optimizer, saved in zip(optimizers, checkpoint["optimizer_states"], strict=True):
-            new = optimizer.state_dict()["param_groups"]  # some, such as SOAP, count their steps in the old ones
+            new = optimizer.state_dict()["param_groups"]  # some, such as SOAP, keep their step count in the old ones
             saved["param_groups"] = [before | group for before, group in zip(saved["param_groups"], new, strict=True)]
 
     # -- evaluation ----------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets the scores of the previous evaluation."""
+        """Clears the scores of the previous evaluation."""
         self.results = []
 
     on_test_epoch_start = on_validation_epoch_start
@@ -219,9 +219,9 @@ class SRModule(pl.LightningModule):
         """Scores one image; returns the SR image for callbacks."""
         if isinstance(batch, NoImage):
             return None
-        with exact_float32(batch.lr.device):  # as `evaluate` computes
+        with exact_float32(batch.lr.device):  # as computed by `evaluate`
             sr, seconds = measure_time(lambda: super_resolve(self.net, batch.lr, batch.scale))
-            # Bicubic never changes; an image is validated as a crop and tested whole.
+            # Bicubic never changes; an image is validated as a crop, but tested as a whole.
             key = (batch.set, batch.scale, batch.key, batch.hr.shape)
             if key not in self._baseline:
                 self._baseline[key] = bicubic_score(batch, self.metrics)
@@ -232,10 +232,10 @@ class SRModule(pl.LightningModule):
     test_step = validation_step
 
     def on_validation_epoch_end(self) -> None:
-        """Means over the images of each set, the same on every rank.
+        """Averages over the images of each set, with the same result on every rank.
 
-        Images for which the network or bicubic is exact are left out: a mean with an infinite PSNR says nothing of
-        the others, and no later validation could be better.
+        Images for which the network or bicubic is exact are left out: an infinite mean PSNR would say nothing about the
+        other images, and no later validation could improve on it.
 
         Raises:
             UserError: Bicubic is exact for all images.
@@ -260,7 +260,7 @@ class SRModule(pl.LightningModule):
         self.validation = {"psnr_y": mean, "bicubic_psnr_y": mean - gain}
 
     def _name_exact(self, names: list[str]) -> None:
-        """Names the images that are left out of the means, whenever they are others than before."""
+        """Logs which images are left out of the means, whenever these change."""
         if names != self._exact and self.trainer.is_global_zero:
             log.warning("validation without the images that come out exactly: %s", enumerated(names) or "none any more")
         self._exact = names

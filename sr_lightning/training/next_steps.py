@@ -1,4 +1,4 @@
-"""Hints printed when a training run stops or ends: how to resume it, where its files lie, what to try next."""
+"""Hints printed when a training run stops or ends: how to resume it, where its files are, what to try next."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sr_lightning.text import shell_lines, shown
 
 
 def resume_command(run: Run, config: dict[str, Any]) -> str:
-    """The command line that resumes a run.
+    """Returns the command line that resumes a run.
 
     Args:
         run: The run.
-        config: Its resolved config as plain data.
+        config: The run's resolved config as plain data.
     """
     if run.group is not None:
         return f"the same command and hydra.sweep.dir={shown(run.folder.parent)}"
@@ -27,7 +27,7 @@ def resume_command(run: Run, config: dict[str, Any]) -> str:
 
 
 def print_next_steps(run: Run, config: TrainConfig) -> None:
-    """Prints where the files of a finished run lie, and commands to try next."""
+    """Prints the location of a finished run's files, and commands to try next."""
     folder = shown(run.folder)
     print(f"\nrun folder  {folder}")
     print("figures     metrics.csv, results.json, per_image.csv in it")
@@ -50,7 +50,7 @@ def print_next_steps(run: Run, config: TrainConfig) -> None:
 
 
 def _test_sets(config: TrainConfig) -> list[str]:
-    """Overrides that let `evaluate` use the sets that the run was tested on."""
+    """Returns overrides that let `evaluate` use the sets that the run was tested on."""
     root = f"{config.paths.data}/test"
     sets = config.data.get("test") or {}
     if not sets or list(sets) == ["sample_test"]:
@@ -65,5 +65,5 @@ def _test_sets(config: TrainConfig) -> list[str]:
 
 
 def _typed(key: str, value: object) -> str:
-    """An override as it is typed into a shell."""
+    """Quotes an override for the shell."""
     return shlex.quote(f"{key}={value}")

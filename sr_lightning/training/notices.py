@@ -1,4 +1,4 @@
-"""Remarks on a run that its user should know when it starts."""
+"""Notices shown when a run starts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 _LOOKS = 5
-_PAUSE = 0.02  # seconds between them
+_PAUSE = 0.02  # seconds between samples
 
 
 def busy_notice(trainer: pl.Trainer) -> str | None:
-    """What to do where other programs use the cores that a training on the CPU counts on; None where they are free.
+    """Advises what to do if other programs use the cores that training on a CPU relies on; None if they are free.
 
-    The threads of a step wait for each other, and on a core that is shared the one that is not running keeps all
-    others waiting: with two cores, and two to four other processes, two threads took 0.2 to 0.5 steps a second and
-    one thread nine.
+    The threads of a step wait for each other, so on a shared core the thread that is not running stalls all others:
+    with two cores and two to four other processes, two threads achieved 0.2 to 0.5 steps per second, and one thread
+    nine.
     """
     n_threads = torch.get_num_threads()
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
@@ -37,14 +37,14 @@ def busy_notice(trainer: pl.Trainer) -> str | None:
 
 
 def _running_elsewhere() -> int:
-    """Threads of other programs that want a core, the least of several looks; 0 where the system does not tell."""
+    """Counts the running threads of other programs, as the minimum of several samples; 0 if unknown."""
     least = n_cores = os.cpu_count() or 1
     for _ in range(_LOOKS):
         try:
             running = int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0])
         except (OSError, ValueError, IndexError):
             return 0
-        least = min(least, running - 1)  # one is this
+        least = min(least, running - 1)  # one of them is this thread
         time.sleep(_PAUSE)
     return max(min(least, n_cores), 0)
 
@@ -52,13 +52,13 @@ def _running_elsewhere() -> int:
 def batch_norm_notice(
     net: nn.Module, trainer: pl.Trainer, batch_size: int, *, is_synchronised: bool = False
 ) -> str | None:
-    """What batch normalisation sees where a batch is divided over processes or accumulated; None where it sees all.
+    """Describes the share of a batch that batch normalisation sees, if it is split or accumulated; None otherwise.
 
     Args:
         net: The network.
-        trainer: Says how a batch is divided.
-        batch_size: Samples of an optimizer step, over all processes.
-        is_synchronised: Statistics are shared by all processes (`trainer.sync_batchnorm`).
+        trainer: The trainer, which determines how a batch is split.
+        batch_size: Samples per optimizer step, over all processes.
+        is_synchronised: Whether statistics are shared by all processes (`trainer.sync_batchnorm`).
     """
     processes = 1 if is_synchronised else trainer.world_size
     parts = processes * trainer.accumulate_grad_batches

@@ -1,4 +1,4 @@
-"""Profiler that costs nothing, for runs that are not profiled."""
+"""Profiler without overhead, for runs that are not profiled."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _NOTHING = contextlib.nullcontext()
 
 
 class NoProfiler(PassThroughProfiler):
-    """Does nothing: Lightning's own creates and enters a generator at each of the 140 places of a step."""
+    """Does nothing: Lightning's own creates and enters a generator at each of 140 places per step."""
 
     def profile(self, action_name: str) -> contextlib.nullcontext[None]:  # type: ignore[override]  # one for all
-        """A context that does nothing."""
+        """Returns a context that does nothing."""
         return _NOTHING

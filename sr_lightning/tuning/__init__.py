@@ -1,1 +1,1 @@
-"""A search for the best values of config keys: the study, its trials, what came of them."""
+"""Hyperparameter search over config keys: the study, its trials and their results."""

@@ -1,4 +1,4 @@
-"""What came of a study: the table of its trials, what mattered, the front, and the command line of the best."""
+"""Results of a study: table of trials, importance of keys, Pareto front, command line of the best trial."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _WORDS = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
 }
-_ENOUGH = 4  # finished trials from which importance is told
+_ENOUGH = 4  # number of finished trials from which importance is reported
 UNITS = {"gain": "gain dB", "perceptual": "perceptual", "multiply_adds": "multiply-adds", "parameters": "parameters"}
 
 
 def print_study(study: Study, fixed: Sequence[str]) -> None:
-    """Prints the table and what follows from it.
+    """Prints the table of trials and the conclusions.
 
     Args:
         study: The study.
-        fixed: The arguments that all trials have.
+        fixed: Arguments shared by all trials.
     """
     trials, objectives = ranked(study), study.config.objectives
     best = best_trials(study)
@@ -59,18 +59,18 @@ def print_study(study: Study, fixed: Sequence[str]) -> None:
 
 
 def _words(study: Study) -> dict[TrialState, str]:
-    """At the end of a call nothing of this study runs, unless on other machines."""
+    """At the end of a call no trial of this study is running any more, except on other machines."""
     return _WORDS if study.is_shared else {**_WORDS, TrialState.RUNNING: "stopped"}
 
 
 def command(study: Study, trial: FrozenTrial, fixed: Sequence[str]) -> str:
-    """The command line that trains what a trial has trained."""
+    """Returns the command line that repeats a trial's training."""
     tried = study.config.as_overrides(study.values(trial.params))
     return shlex.join(["python", "-m", "sr_lightning.train", *fixed, *tried])
 
 
 def ranked(study: Study) -> list[FrozenTrial]:
-    """The trials with the largest gain first; then pruned, failed and running ones."""
+    """Returns the trials, largest gain first, followed by pruned, failed and running ones."""
     places = {TrialState.COMPLETE: 0, TrialState.PRUNED: 1}
 
     def key(trial: FrozenTrial) -> tuple[int, float, int]:
@@ -81,7 +81,7 @@ def ranked(study: Study) -> list[FrozenTrial]:
 
 
 def gain(trial: FrozenTrial) -> float | None:
-    """What a trial has reached: of a pruned one at its last validation."""
+    """Returns the gain of a trial; for a pruned one, at its last validation."""
     if trial.state == TrialState.COMPLETE:
         return float(trial.values[0])
     last = trial.last_step
@@ -89,14 +89,14 @@ def gain(trial: FrozenTrial) -> float | None:
 
 
 def best_trials(study: Study) -> list[FrozenTrial]:
-    """The best trial, or with two objectives those of the front, the largest gain first."""
+    """Returns the best trial or, with two objectives, the Pareto front, largest gain first."""
     if not any(trial.state == TrialState.COMPLETE for trial in study.trials()):
         return []
     return sorted(study.optuna.best_trials, key=lambda trial: -trial.values[0])[: 1 if _is_single(study) else None]
 
 
 def study_table(study: Study, trials: Sequence[FrozenTrial], best: Sequence[FrozenTrial]) -> Table:
-    """The table for a terminal."""
+    """Returns the table for the terminal."""
     keys, heads = list(study.config.space), [UNITS[name] for name in study.config.objectives]
     table = Table(["trial", *short_keys(keys), *heads, "min", "status"], ["trial", *heads, "min"])
     marked = {trial.number for trial in best}
@@ -121,7 +121,7 @@ def study_table(study: Study, trials: Sequence[FrozenTrial], best: Sequence[Froz
 
 
 def trials_csv(study: Study) -> str:
-    """All trials in full precision, for a spreadsheet."""
+    """Returns all trials in full precision as CSV, for a spreadsheet."""
     keys, names = list(study.config.space), study.config.objectives
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
@@ -141,7 +141,7 @@ def trials_csv(study: Study) -> str:
 
 
 def importance_lines(study: Study) -> list[str]:
-    """For each objective which keys mattered, as shares of one."""
+    """Lists for each objective which keys mattered, as shares that sum to one."""
     done = [trial for trial in study.trials() if trial.state == TrialState.COMPLETE]
     if len(study.config.space) < 2 or len(done) < _ENOUGH:
         return []
@@ -172,7 +172,7 @@ def _text(value: object) -> str:
 
 
 def figure(name: str, value: float | None) -> str:
-    """An objective's value as it is shown; None: unknown."""
+    """Formats an objective's value; empty if it is None."""
     if value is None:
         return ""
     return f"{value:+.3f}" if name == "gain" else f"{value:,.0f}" if value > 1000 else f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""The search: starts trials, prunes those that fall behind, and records how each ended."""
+"""Search loop that starts trials, prunes those that fall behind, and records their outcomes."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ from sr_lightning.tuning.trial_run import TrialRun, results, validations
 
 log = logging.getLogger(__name__)
 
-_LOOKS = 0.5  # seconds between two looks at the trials
-_BEATS = 10.0  # seconds between two heartbeats
-_HOPELESS = 3  # failures before the first success after which the study ends
+_LOOKS = 0.5  # seconds between polls of the trials
+_BEATS = 10.0  # seconds between heartbeats
+_HOPELESS = 3  # number of failures without any success after which the study ends
 
 
 @dataclass
 class _Running:
-    """A trial that runs."""
+    """A running trial."""
 
     trial: optuna.Trial
     run: TrialRun
     slot: int
     reported: int = -1
-    """Step of the last validation that the study knows."""
+    """Step of the last validation reported to the study."""
     is_pruned: bool = False
 
 
 @dataclass
 class Search:
-    """Works on a study until it has its trials, its time is over, or a signal comes.
+    """Works on a study until all trials are done, the time limit is reached, or a signal arrives.
 
     Args:
-        study: Where trials are recorded.
-        arguments: The arguments of `train` that all trials have.
-        cost: Further objectives of a trial, of its overrides: those that need no training.
+        study: The study in which trials are recorded.
+        arguments: Arguments of `train` shared by all trials.
+        cost: Maps a trial's overrides to those further objectives that need no training.
     """
 
     study: Study
@@ -57,13 +57,13 @@ class Search:
     running: list[_Running] = field(default_factory=list)
     stopped_by: int | None = None
     failures: list[str] = field(default_factory=list)
-    """Why trials of this call have failed."""
+    """Reasons for the failures of this call."""
 
     def go_on(self) -> None:
         """Runs trials.
 
         Raises:
-            InterruptedRun: A signal came; the trials have saved their state, and the study can be continued.
+            InterruptedRun: A signal arrived; the trials have saved their state, and the study can be resumed.
             FailedError: No trial succeeds.
         """
         config, began, beaten = self.study.config, time.monotonic(), 0.0
@@ -106,7 +106,7 @@ class Search:
         study = self.study
         slot = next(number for number in range(study.config.n_jobs) if number not in {r.slot for r in self.running})
         folder = study.trial_folder(trial.number)
-        if (folder / "results.json").is_file():  # it was finished, and the study killed before it knew
+        if (folder / "results.json").is_file():  # it had finished, but the study was killed before recording it
             self._complete(trial, self._overrides(trial))
             self._write()
             return
@@ -128,7 +128,7 @@ class Search:
         study.beat(trial)
 
     def _look_at(self, running: _Running) -> None:
-        """Reports new validations, prunes, and records the end."""
+        """Reports new validations, prunes the trial if it falls behind, and records its end."""
         if self.study.is_taken_away(running.trial):
             running.run.process.kill()
             running.run.process.wait()
@@ -165,7 +165,7 @@ class Search:
         self._write()
 
     def _write(self) -> None:
-        """The table of all trials, up to date after each."""
+        """Writes the table of all trials, which is kept up to date after each one."""
         write_atomically(self.study.folder / "trials.csv", trials_csv(self.study), is_shared=True)
 
     def _complete(self, trial: optuna.Trial, tried: list[str]) -> None:
@@ -197,7 +197,7 @@ class Search:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """The first signal lets the trials save their state, a second Ctrl-C ends them at once."""
+        """Handles signals: the first one lets the trials save their state, a second Ctrl-C kills them."""
 
         def note(number: int, _: object) -> None:
             if self.stopped_by is not None and number == signal.SIGINT:
@@ -211,7 +211,7 @@ class Search:
         try:
             yield
         finally:
-            for running in self.running:  # after an error of ours
+            for running in self.running:  # after an error in the search itself
                 running.run.process.terminate()
             for number, handler in before.items():
                 signal.signal(number, handler)

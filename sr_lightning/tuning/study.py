@@ -1,4 +1,4 @@
-"""The study: where its trials are recorded, what it searches, and which sampler and pruner choose."""
+"""The study: storage of its trials, search space, sampler and pruner."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from sr_lightning.runs.allowed_changes import unequal_keys
 from sr_lightning.text import short_keys
 
 _HEARTBEAT = 15  # seconds
-_PATIENCE = 120  # seconds without one after which a trial of another machine is done again
+_PATIENCE = 120  # seconds without a heartbeat after which another machine's trial is retried
 _RETRIES = 3
-# Keys that do not change what the figures mean.
+# Keys that do not affect the meaning of the figures.
 _FREE: tuple[str, ...] = ("paths.", "logger.", "callbacks.progress.", "callbacks.pictures.", "callbacks.throughput.")
 _FREE += ("data.num_workers", "data.train_dir", "data.train_lr_dir", "data.cache_dir", "trainer.devices")
 _MAXIMISED, _MINIMISED = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
-_WAITS = {"connect_args": {"timeout": 60}}  # seconds, for a file that another process writes to
+_WAITS = {"connect_args": {"timeout": 60}}  # seconds to wait for a file that another process is writing to
 
 
 class Study:
-    """A study of optuna's, and what belongs to it here.
+    """An Optuna study together with its config, folder and search space.
 
     Args:
-        config: Checked.
-        name: See `study_name`.
-        folder: The study's; holds its trials' folders and, without a server, their records.
+        config: The checked config.
+        name: Name of the study; see `study_name`.
+        folder: Folder of the study; holds its trials' folders and, without a database server, their records.
 
     Raises:
-        UserError: The database cannot be used, or holds a study of that name that searches something else.
+        UserError: The database cannot be used, or holds a study of that name with another search.
     """
 
     def __init__(self, config: TuneConfig, name: str, folder: Path) -> None:
@@ -75,24 +75,24 @@ class Study:
         self.distributions = {key: _distribution(entry) for key, entry in config.space.items()}
 
     def trials(self) -> list[FrozenTrial]:
-        """All, in their order."""
+        """Returns all trials in order."""
         return self.optuna.get_trials(deepcopy=False)
 
     def begun(self) -> list[FrozenTrial]:
-        """Those that count: neither waiting to be done again, nor done again by another."""
+        """Returns the trials that count: not waiting for a retry, and not retried by another trial."""
         trials = self.trials()
         again = {number for trial in trials for number in trial.system_attrs.get("retry_history", ())}
         return [trial for trial in trials if trial.state != TrialState.WAITING and trial.number not in again]
 
     def ask(self) -> optuna.Trial:
-        """The next trial: one of a machine that has died, or new values."""
+        """Returns the next trial: a retry of one whose machine has died, or one with new values."""
         with _quiet():
             if self.is_shared:
                 optuna.storages.fail_stale_trials(self.optuna)
             return self.optuna.ask(self.distributions)
 
     def interrupted(self) -> list[optuna.Trial]:
-        """The trials that an earlier call has left; only where no other process can be running them."""
+        """Returns trials that an earlier call left unfinished; none if another process may be running them."""
         if self.is_shared:
             return []
         with _quiet():
@@ -100,21 +100,21 @@ class Study:
             return [optuna.Trial(self.optuna, trial._trial_id) for trial in running]
 
     def beat(self, trial: optuna.Trial) -> None:
-        """Tells other machines that the trial is being worked on."""
+        """Records a heartbeat, so that other machines know that the trial is alive."""
         self.storage.record_heartbeat(trial._trial_id)
 
     def twin(self, trial: optuna.Trial) -> FrozenTrial | None:
-        """A finished trial of the same values: with the same seed it would come out the same."""
+        """Returns a finished trial with the same values: with the same seed the result would be identical."""
         tried = self.values(trial.params)
         done = (other for other in self.trials() if other.state == TrialState.COMPLETE)
         return next((other for other in done if self.values(other.params) == tried), None)
 
     def is_taken_away(self, trial: optuna.Trial) -> bool:
-        """Whether another machine has taken this one for dead, and the trial for failed."""
+        """Returns whether another machine has declared this trial stale, and thus failed."""
         return self.is_shared and self.storage.get_trial(trial._trial_id).state.is_finished()
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Value]:
-        """Key -> the value that is tried, of the parameters of a trial."""
+        """Converts a trial's parameters to the values that are tried, by key."""
         space = self.config.space
         return {
             key: entry.rounded(params[key]) if isinstance(entry := space[key], Range) else params[key]
@@ -123,11 +123,11 @@ class Study:
         }
 
     def trial_folder(self, number: int) -> Path:
-        """The folder of a trial's run."""
+        """Returns the folder of a trial's run."""
         return self.folder / str(number)
 
     def _check_same(self) -> None:
-        """Compares with what the study was begun with, or writes that down."""
+        """Checks that the study was begun with the same search, or records the search if it is new."""
         now = {
             "search": space_as_plain(self.config.space),
             "objectives": self.config.objectives,
@@ -136,7 +136,7 @@ class Study:
         now = json.loads(json.dumps(now))
         before = self.optuna.user_attrs.get("sr_lightning")
         if before is None and not self.trials():
-            if left := sorted(path.name for path in self.folder.glob("[0-9]*"))[:1]:  # another study's results
+            if left := sorted(path.name for path in self.folder.glob("[0-9]*"))[:1]:  # results of another study
                 raise UserError(
                     f"study: {self.folder / left[0]} is a trial of a study whose records are gone; "
                     "allowed: another name, or the folder moved away"
@@ -154,7 +154,7 @@ class Study:
 
 
 def study_name(config: TuneConfig) -> str:
-    """The name that the user gives, or one that the same command always gets."""
+    """Returns the name given by the user, or one derived deterministically from the search."""
     if config.study is not None:
         return config.study
     content = [space_as_plain(config.space), config.objectives, fixed_config(config)]
@@ -164,14 +164,14 @@ def study_name(config: TuneConfig) -> str:
 
 
 def fixed_config(config: TuneConfig) -> dict[str, Any]:
-    """Of the config that all trials share, what the figures depend on: dotted key -> value, as JSON holds it."""
+    """Part of the shared config that affects the figures: dotted key -> JSON value."""
     plain = json.loads(json.dumps(asdict(config.train), default=str))
     flat = {key: value for key, value in _flat(plain) if not key.startswith(_FREE) and key not in config.space}
     return {key: value for key, value in flat.items() if key not in ("ckpt_path", "allow_change")}
 
 
 def shown_storage(config: TuneConfig) -> str | None:
-    """The database's URL without its password; None for the file in the study's folder."""
+    """Returns the database URL without its password; None for the file in the study's folder."""
     if config.storage is None:
         return None
     with _database_errors(config.storage):
@@ -187,9 +187,9 @@ def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _sampler(config: TuneConfig, n_known: int) -> optuna.samplers.BaseSampler:
-    """TPE. A seed that did not count the trials would draw the first points again whenever a study continues."""
+    """Creates the TPE sampler; without the trial count in its seed, a resumed study would repeat its first draws."""
     beside = config.n_jobs > 1 or config.storage is not None
-    mixed = os.getpid() if config.storage is not None else 0  # machines that begin together draw different points
+    mixed = os.getpid() if config.storage is not None else 0  # machines that start together draw different points
     return optuna.samplers.TPESampler(seed=config.train.seed + n_known + mixed, constant_liar=beside)
 
 
@@ -214,7 +214,7 @@ def _distribution(entry: Range | Choice) -> BaseDistribution:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without optuna's notes that heartbeats may change, and that they are ours to give where trials are asked for."""
+    """Suppresses Optuna's warnings that heartbeats are experimental and have to be recorded by the caller of `ask`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Heartbeat of storage", category=UserWarning)
         warnings.simplefilter("ignore", ExperimentalWarning)
@@ -223,13 +223,13 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _database_errors(url: str) -> Iterator[None]:
-    """A database that cannot be used is told without the password in its URL."""
+    """Reports a database that cannot be used, without the password in its URL."""
     key = "storage" if os.environ.get(STORAGE) != url else f"storage (${STORAGE})"
     try:
         yield
     except ImportError as error:
         raise UserError(f"{key}: its driver is not installed: {error.__cause__ or error}") from None
-    except (ArgumentError, ValueError):  # its message may hold a part of the password
+    except (ArgumentError, ValueError):  # its message may contain part of the password
         raise UserError(f"{key}: is no URL of a database; allowed: postgresql://host/name, mysql+pymysql://…") from None
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         said = str(error.__cause__ or error).splitlines()[0]

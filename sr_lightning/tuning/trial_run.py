@@ -1,4 +1,4 @@
-"""One trial while it runs: an ordinary training run in a process and a folder of its own, watched from outside."""
+"""One running trial: an ordinary training run in its own process and folder, monitored from outside."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from sr_lightning.text import single_line
 
 PROGRAM = (sys.executable, "-m", "sr_lightning.tuning.trial_process")
 _OUTPUT = "output.log"
-_GRACE = 120.0  # seconds in which a run that is asked to stop saves its state
+_GRACE = 120.0  # seconds in which a run has to save its state after being asked to stop
 _COLUMNS = {"gain": "val/gain", "perceptual": "val/perceptual"}
 
 
 @dataclass
 class TrialRun:
-    """A training run that tries some values.
+    """A training run with the values of one trial.
 
     Args:
-        folder: The run's.
-        arguments: Of `train`.
-        environment: Variables beside those of this process.
+        folder: Folder of the run.
+        arguments: Arguments of `train`.
+        environment: Environment variables in addition to those of this process.
     """
 
     folder: Path
@@ -45,7 +45,7 @@ class TrialRun:
         self.folder.mkdir(parents=True, exist_ok=True)
         variables = {key: value for key, value in os.environ.items() if key != STORAGE} | dict(self.environment)
         with (self.folder / _OUTPUT).open("ab") as output:
-            # A session of its own: a terminal's Ctrl-C reaches the study, which asks its trials to stop.
+            # A separate session: a terminal's Ctrl-C reaches only the study, which then asks its trials to stop.
             self.process = subprocess.Popen(
                 [*PROGRAM, str(os.getpid()), *self.arguments],
                 stdin=subprocess.DEVNULL,
@@ -57,16 +57,16 @@ class TrialRun:
 
     @property
     def status(self) -> int | None:
-        """The exit status; None while it runs."""
+        """Exit status; None while the process is running."""
         return self.process.poll()
 
     @property
     def minutes(self) -> float:
-        """Since it began."""
+        """Minutes since the start."""
         return (time.monotonic() - self.started) / 60
 
     def stop(self) -> None:
-        """Asks it to save its state and end; may be called again and again, and after a while ends it by force."""
+        """Asks the run to save its state and end; call it repeatedly, as after a while it kills the process."""
         if self._asked_to_stop is None:
             self._asked_to_stop = time.monotonic()
             self.process.send_signal(signal.SIGTERM)
@@ -74,7 +74,7 @@ class TrialRun:
             self.process.kill()
 
     def failure(self) -> str:
-        """Why it failed, in a line."""
+        """Returns the reason of a failure, in one line."""
         if self.process.returncode < 0:
             name = signal.Signals(-self.process.returncode).name
             return f"ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
@@ -89,7 +89,7 @@ class TrialRun:
 
 
 def validations(folder: Path) -> list[tuple[int, dict[str, float]]]:
-    """The validations of a run so far: step, and objective -> value where it is finite."""
+    """Returns the validations of a run so far: step, and objective -> value if finite."""
     try:
         with (folder / "metrics.csv").open(newline="", encoding="utf-8", errors="replace") as file:
             rows = list(csv.DictReader(line for line in file if line.endswith("\n")))
@@ -104,7 +104,7 @@ def validations(folder: Path) -> list[tuple[int, dict[str, float]]]:
 
 
 def results(folder: Path) -> dict[str, float] | None:
-    """The objectives that a finished run has reached, and its `minutes`; None where it is not finished."""
+    """Returns the objectives of a finished run and its `minutes`; None if it is not finished."""
     try:
         document: Any = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         own = next(row for row in document["rows"] if row["method"] != "bicubic")

@@ -1,1 +1,1 @@
-"""Image files enlarged to image files: which, to what size, written how, and what came of it."""
+"""Batch upscaling of image files: inputs and outputs, target sizes, writing, and the summary of a run."""

@@ -1,4 +1,4 @@
-"""An array through the network to any size, as blocks of rows."""
+"""Enlargement of an array to any size, yielded as blocks of rows."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from sr_lightning.upscaling.size import Target
 
 
 def enlarged_rows(upscaler: Upscaler, lr: Image, target: Target, dtype: type[Any]) -> Iterator[Image]:
-    """Blocks (n, W, C) of successive rows of the image at its final size.
+    """Yields blocks (n, W, C) of successive rows of the image at its final size.
 
-    Between two passes of the network an image is held whole, with 16 bits a channel (floating point: as it is).
+    Between two passes of the network the whole image is held in memory, at 16 bits per channel (floating point is kept
+    as floating point).
 
     Args:
         upscaler: The network.
-        lr: (h, w, C), transparent colours spread (`image.alpha`).
-        target: The size.
-        dtype: As in `Upscaler.rows`; floating point is clamped to [0, 1], too.
+        lr: (h, w, C), with the colours of transparent pixels filled in (`image.alpha`).
+        target: Target size.
+        dtype: As in `Upscaler.rows`, except that floating point is clamped to [0, 1] too.
     """
     between: type[Any] = np.float32 if lr.dtype.kind == "f" else np.uint16
     for _ in range(target.passes - 1):

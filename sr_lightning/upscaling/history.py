@@ -1,4 +1,4 @@
-"""The record of what was done to an image: written into the output, and read back by a rerun."""
+"""Provenance record of an output: written into the file, and read back by a rerun."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from typing import Any
 from sr_lightning import __version__
 from sr_lightning.files import sha256
 
-_ANY_VERSION = {"program": "", "source_id": ""}  # nor does it matter where the same image lies
+_ANY_VERSION = {"program": "", "source_id": ""}  # neither the version nor the place of the image matters
 PROGRAM = f"sr_lightning {__version__}"
 
 
 @dataclass(frozen=True)
 class Work:
-    """The network, and all options that decide what an output holds."""
+    """The network and every option that affects the content of an output."""
 
     network: str
-    """Its class."""
+    """Class name of the network."""
     weights: str
-    """The file's name, or that of pretrained weights."""
+    """Name of the weights file or of the pretrained weights."""
     sha256: str
-    """Of the weights file."""
+    """SHA-256 of the weights file."""
     scale: int
     options: dict[str, Any] = field(default_factory=dict)
-    """Those that differ from their defaults."""
+    """Options that differ from their defaults."""
 
     def record(self, source: Path) -> str:
-        """The record of an image, JSON in ASCII; equal records mean equal outputs.
+        """Returns the record for an image as ASCII JSON; equal records mean equal outputs.
 
         Raises:
             OSError: The image cannot be read.
@@ -49,12 +49,12 @@ class Work:
 
 
 def weights_name(file: Path) -> str:
-    """What a record calls a file of weights."""
+    """Returns the name under which a record lists a weights file."""
     return file.stem if file.suffix == ".safetensors" else file.name
 
 
 def is_same_source(found: str, source: Path) -> bool:
-    """Whether a record is of that image: of the same file, which may have changed, or of the same content.
+    """Returns whether a record belongs to this image: same file (its content may have changed) or same content.
 
     Raises:
         OSError: The image cannot be read.
@@ -69,7 +69,7 @@ def is_same_source(found: str, source: Path) -> bool:
 
 
 def is_same_work(found: str, wanted: str) -> bool:
-    """Whether two records are of the same work, by whatever version of the program."""
+    """Returns whether two records describe the same work, regardless of the program version."""
     try:
         records = [json.loads(record) for record in (found, wanted)]
     except ValueError:
@@ -80,5 +80,5 @@ def is_same_work(found: str, wanted: str) -> bool:
 
 
 def _source_id(source: Path) -> str:
-    """Stands for the place of an image; the path itself is nobody's business."""
+    """Hash that stands for an image's location; the path itself is not recorded."""
     return hashlib.sha256(os.fsencode(source.resolve())).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""One image file through the network into its output file."""
+"""Upscaling of one image file into its output file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from sr_lightning.upscaling.sources import Task
 
 @dataclass(frozen=True)
 class Writing:
-    """How outputs are written."""
+    """Options for writing outputs."""
 
     quality: Quality = None
     keep_metadata: bool = True
@@ -30,20 +30,20 @@ class Writing:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of one image."""
+    """Result for one image."""
 
     task: Task
     source_size: tuple[int, int]
     size: tuple[int, int]
     seconds: float
     lr_psnr: float | None
-    """See `Consistency`; None where the image was only shrunken."""
+    """See `Consistency`; None if the image was only downscaled."""
     changes: tuple[str, ...] = field(default=())
-    """What the output does not keep of its input."""
+    """What the output does not preserve of its input."""
 
     @property
     def megapixels(self) -> float:
-        """Of the output."""
+        """Size of the output in megapixels."""
         return self.size[0] * self.size[1] / 1e6
 
 
@@ -59,12 +59,12 @@ def upscale_file(
     """Reads, enlarges and writes one image.
 
     Args:
-        task: Input and output.
+        task: Input and output files.
         upscaler: The network.
-        sizing: To what size.
-        work: For the record in the output.
-        writing: How it is written.
-        progress: Told of the output megapixels of each block of rows.
+        sizing: Requested size.
+        work: Recorded in the output.
+        writing: Options for writing the output.
+        progress: Called with the output megapixels of each block of rows.
 
     Raises:
         UserError: The image cannot be read.

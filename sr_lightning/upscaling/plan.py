@@ -1,4 +1,4 @@
-"""What there is to do, from the images' headers and what lies in their outputs' places; all without torch."""
+"""Plan of a run, made from image headers and existing outputs, without torch."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ class Plan:
 
     sizing: Sizing
     wanted: dict[Task, str | None] = field(default_factory=dict)
-    """Each with the record of the output that is there already; None where there is none to compare."""
+    """Each task with the record of its existing output; None if there is no record to compare with."""
     large_enough: int = 0
     refused: dict[Task, str] = field(default_factory=dict)
-    """Those that cannot be worked on, with the reason."""
+    """Tasks that cannot be processed, with the reasons."""
 
     @property
     def count(self) -> int:
-        """Of the images that are to be there in the end."""
+        """Number of outputs that should exist at the end."""
         return len(self.wanted) + len(self.refused)
 
 
 def make_plan(tasks: Sequence[Task], sizing: Sizing, *, overwrite: bool) -> Plan:
-    """Looks at every image's header and at its output's place, before any work.
+    """Checks every image's header and output path before any work begins.
 
     Args:
-        tasks: Inputs and outputs.
-        sizing: The size that is asked for.
-        overwrite: Files that this program has not made may be replaced.
+        tasks: Input and output files.
+        sizing: Requested size.
+        overwrite: Whether files that were not made by this program may be replaced.
 
     Raises:
-        UserError: None of the images can be worked on.
+        UserError: None of the images can be processed.
     """
     plan = Plan(sizing)
     places: dict[Path, str | None] = {}
@@ -67,11 +67,11 @@ def make_plan(tasks: Sequence[Task], sizing: Sizing, *, overwrite: bool) -> Plan
 
 
 def _is_large_enough(task: Task, sizing: Sizing) -> bool:
-    """Otherwise it may be enlarged.
+    """Returns whether the image is already large enough to be skipped.
 
     Raises:
-        UserError: The file is no image or has several frames; or its output would be too large, for the network or the
-            format.
+        UserError: The file is not an image or has several frames, or its output would be too large for the network or
+            the format.
     """
     size = source_size(task.source)
     if sizing.is_large_enough(*size):
@@ -86,10 +86,11 @@ def _is_large_enough(task: Task, sizing: Sizing) -> bool:
 
 
 def _found(task: Task, *, overwrite: bool) -> str | None:
-    """The record of what lies in the output's place; None: nothing, or what may be replaced.
+    """Returns the record of an existing output; None if nothing is there or the file may be replaced.
 
     Raises:
-        UserError: Something else does: no file, a file of somebody else, or what was made from another image.
+        UserError: Something else is there: not a regular file, a file not made by this program, or an output of another
+            image.
     """
     if not os.path.lexists(task.output):
         return None
@@ -105,14 +106,14 @@ def _found(task: Task, *, overwrite: bool) -> str | None:
 
 
 def _check_place(task: Task, known: dict[Path, str | None]) -> None:
-    """Tries, without leaving anything, whether a file can be written into the output's folder.
+    """Checks that a file can be written into the output's folder, without leaving anything behind.
 
     Args:
         task: The image.
-        known: Findings of folders that were tried before.
+        known: Results for folders that have already been checked.
 
     Raises:
-        UserError: It cannot.
+        UserError: The folder cannot be written to.
     """
     folder = task.output.parent
     if folder not in known:

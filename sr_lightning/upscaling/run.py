@@ -1,4 +1,4 @@
-"""All images of a run, on one device or shared by several; a bad one does not stop the others."""
+"""Upscaling of all images of a run, on one or several devices; one failure does not stop the others."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def upscale_files(
     failed: Callable[[str], None],
     progress: Callable[[float], None] = lambda _: None,
 ) -> Outcome:
-    """Enlarges all images that are not done yet.
+    """Upscales all images that are not done yet.
 
     Args:
-        plan: The images.
-        upscalers: One for each device; an image is worked on by one of them.
-        job: What is done.
-        told: Called after each image.
-        failed: Called with the reason after each image that failed.
+        plan: The planned images.
+        upscalers: One per device; each image is processed by one of them.
+        job: The work, and how outputs are written.
+        told: Called with the result after each image.
+        failed: Called with the reason for each image that failed.
         progress: As in `upscale_file`.
     """
     outcome = Outcome(large_enough=plan.large_enough)
@@ -100,13 +100,13 @@ def _results(
     pool = ThreadPoolExecutor(len(upscalers))
     try:
         futures: dict[Future[Done | Exception], Task] = {
-            # With the settings of this thread, some of which torch keeps for each.
+            # In a copy of this thread's context, because torch keeps some settings per thread.
             pool.submit(contextvars.copy_context().run, work, task): task
             for task in tasks
         }
         for future in as_completed(futures):
             yield futures[future], future.result()
-    finally:  # an interruption: what is half done is given up, and its part file removed
+    finally:  # after an interruption: unfinished work is abandoned and its part file removed
         stopped.set()
         pool.shutdown(cancel_futures=True)
 
@@ -140,7 +140,7 @@ def _result(
 
 
 def _reason(task: Task, error: Exception) -> str:
-    """In one message that names the file; a bug shows its traceback besides."""
+    """Returns a single message that names the file; for a bug, the traceback is printed as well."""
     if isinstance(error, UserError | FailedError):
         return _named(task, str(error))
     if isinstance(error, OSError):

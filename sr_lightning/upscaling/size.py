@@ -1,4 +1,4 @@
-"""The size that an image is enlarged to, and how often a network has to enlarge it for that."""
+"""Target size of an image, and the number of network passes that it takes."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from sr_lightning.errors import UserError
 
 @dataclass(frozen=True)
 class Sizing:
-    """What the user asks for; at most one of `outscale`, `width` and `height`, `longest`, `shortest` is given."""
+    """Requested size; at most one of `outscale`, `width` and `height`, `longest`, `shortest` is given."""
 
     scale: int
-    """Of the network."""
+    """Scale factor of the network."""
     outscale: float | None = None
     width: int | None = None
     height: int | None = None
     longest: int | None = None
     shortest: int | None = None
     skip_larger: int | None = None
-    """Images with so many pixels on a side are left alone."""
+    """Images with at least this many pixels on their longer side are skipped."""
 
     @property
     def name(self) -> str:
-        """The part of an output's name: `x4`, `x3.5`, `w1920`, `1920x1080`, `l2000`, `s1080`."""
+        """Suffix for the output's name: `x4`, `x3.5`, `w1920`, `1920x1080`, `l2000`, `s1080`."""
         if self.outscale is not None:
             return f"x{self.outscale:g}"
         if self.width and self.height:
@@ -36,10 +36,10 @@ class Sizing:
         return f"x{self.scale}"
 
     def target(self, height: int, width: int) -> Target:
-        """For an image of that size.
+        """Returns the target for an image of the given size.
 
         Raises:
-            UserError: The network does not enlarge, or more than two passes of the network would be needed.
+            UserError: The network does not enlarge, or more than two passes would be needed.
         """
         size = self._size(height, width)
         factor = max(size[0] / height, size[1] / width)
@@ -56,7 +56,7 @@ class Sizing:
         return Target(size, self.scale, passes)
 
     def is_large_enough(self, height: int, width: int) -> bool:
-        """Whether `skip_larger` leaves an image of that size alone."""
+        """Returns whether `skip_larger` excludes an image of this size."""
         return self.skip_larger is not None and max(height, width) >= self.skip_larger
 
     def _size(self, height: int, width: int) -> tuple[int, int]:
@@ -79,10 +79,10 @@ class Sizing:
 
 @dataclass(frozen=True)
 class Target:
-    """What is made of one image."""
+    """Target of one image."""
 
     size: tuple[int, int]
     """(H, W)."""
     scale: int
     passes: int
-    """Of the network; 0: the image is only shrunken."""
+    """Number of passes through the network; 0 if the image is only downscaled."""

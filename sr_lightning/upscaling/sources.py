@@ -1,4 +1,4 @@
-"""Input files from files, folders and globs, and the output file of each."""
+"""Input files found from files, folders and globs, and the output file of each."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class Source:
 
     path: Path
     folder: Path
-    """Its place below the folder or glob that names it, `.` for a file named alone; kept below an output folder."""
+    """Folder relative to the named folder or glob (`.` for a file named directly); kept below an output folder."""
     is_named: bool
-    """The user named this very file, not a folder or a glob that holds it."""
+    """Whether the user named this file itself rather than a folder or glob that contains it."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """An input file and the output file that is made of it."""
+    """An input file and its output file."""
 
     source: Path
     output: Path
@@ -43,17 +43,17 @@ class Task:
 
 
 def find_sources(inputs: Sequence[str]) -> tuple[list[Source], list[Path]]:
-    """The images that the user means, each real file once, in the order in which they are named.
+    """Returns the images that the user means, each real file once, in the order in which they are named.
 
     Args:
-        inputs: Files, folders (searched with their sub-folders) and globs (`**` for any sub-folders). What exists
-            under its very name is no glob.
+        inputs: Files, folders (searched recursively) and globs (`**` matches any sub-folders). An entry that exists
+            under its literal name is not treated as a glob.
 
     Returns:
-        The images, and those files of folders and globs that are left out since `upscale` made them.
+        The images, and the files from folders and globs that are left out because `upscale` made them.
 
     Raises:
-        UserError: Something is not there, or holds no image.
+        UserError: An entry does not exist or contains no image.
     """
     found: dict[str, Source] = {}
     findings, made = [], []
@@ -93,7 +93,7 @@ def _images(paths: Iterable[Path], root: Path) -> list[Source]:
 
 
 def history(path: Path) -> str | None:
-    """What a file says that this program did to make it; None for any other file."""
+    """Returns the record that this program left in a file; None for any other file."""
     try:
         with opened(path) as image:
             found = read_history(image)
@@ -105,17 +105,18 @@ def history(path: Path) -> str | None:
 def plan_outputs(
     sources: Sequence[Source], output: str | None, *, size_name: str, format: FormatName | None
 ) -> list[Task]:
-    """Gives each image its output file.
+    """Assigns an output file to each image.
 
     Args:
         sources: The images.
-        output: A folder (what exists as one, ends with a slash, or has no suffix of an image); a file, for a single
-            image; or None: beside each image.
+        output: A folder (an existing one, or a path that ends with a slash or has no image suffix); a file, for a
+            single image; or None to write beside each image.
         size_name: `x4` in `photo_x4.png`.
-        format: None: that of the suffix of `output`, else PNG.
+        format: Output format; None takes it from the suffix of `output`, else PNG.
 
     Raises:
-        UserError: Two images would be written to one file, one over an input, or in a format that is not written.
+        UserError: Two images would be written to one file, an output would overwrite an input, or the format cannot be
+            written.
     """
     named = None if output is None else _named_format(output)
     if output is not None and named is not None:
@@ -139,10 +140,10 @@ def plan_outputs(
 
 
 def _named_format(output: str) -> FormatName | None:
-    """The format of the file that `output` names; None where it names a folder.
+    """Returns the format of the file that `output` names; None if it names a folder.
 
     Raises:
-        UserError: It names a file of a format that is not written.
+        UserError: It names a file in a format that cannot be written.
     """
     path = Path(output)
     if output.endswith("/") or path.is_dir():
@@ -157,7 +158,7 @@ def _named_format(output: str) -> FormatName | None:
 
 
 def _not_written() -> set[str]:
-    """Suffixes of images, few of which Pillow knows but cannot read."""
+    """Suffixes of images, a few of which Pillow knows but cannot read."""
     Image.init()
     return {*_READ, *Image.EXTENSION, ".heic", ".heif", ".jxl", ".svg", ".raw", ".dng", ".exr"}
 

@@ -1,4 +1,4 @@
-"""What upscale prints: a line for each image, and what came of all."""
+"""Terminal output of `upscale`: a line for each image, and a summary of the run."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from rich.cells import cell_len, set_cell_size
 from sr_lightning.text import listed, single_line
 from sr_lightning.upscaling.image_job import Done
 
-_NAME = 27  # columns of an image's name, so that a line stays below 80
+_NAME = 27  # columns for an image's name, so that a line stays below 80
 
 
 @dataclass
 class Outcome:
-    """What became of all images."""
+    """Outcome of a run."""
 
     done: list[Done] = field(default_factory=list)
     done_before: int = 0
     large_enough: int = 0
     made_by_us: int = 0
-    """Outputs of earlier runs that lie among the inputs."""
+    """Outputs of earlier runs found among the inputs."""
     failed: dict[Path, str] = field(default_factory=dict)
-    """Input -> what is wrong."""
+    """Input -> reason."""
 
 
 def image_line(done: Done) -> str:
@@ -41,13 +41,13 @@ def image_line(done: Done) -> str:
 
 
 def summary(outcome: Outcome, seconds: float, *, network: str = "", notes: Sequence[str] = ()) -> str:
-    """Several lines: where the results lie, the network, speed, consistency, what outputs do not keep, what failed.
+    """Summary in several lines: where the results are, network, speed, consistency, what outputs do not keep, failures.
 
     Args:
-        outcome: What became of all images.
-        seconds: From the first image to the last.
+        outcome: Outcome of the run.
+        seconds: Time from the first image to the last.
         network: The network and its weights.
-        notes: How the network was used.
+        notes: Remarks on how the network was used.
     """
     done = outcome.done
     lines = []
@@ -103,7 +103,7 @@ def _size(size: tuple[int, int]) -> str:
 
 
 def _figure(value: float) -> str:
-    """Three digits."""
+    """Formats a value with three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 

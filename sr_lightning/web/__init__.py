@@ -1,1 +1,1 @@
-"""The demo's page in the browser: what it looks like, and what stands behind it."""
+"""Web page of the demo, and the code behind it."""

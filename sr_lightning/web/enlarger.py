@@ -1,4 +1,4 @@
-"""What stands behind the demo's page: a file that came in, enlarged as by `upscale`, beside its bicubic enlargement."""
+"""Backend of the demo: upscales an uploaded file like `upscale`, along with a bicubic version."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from sr_lightning.upscaling.size import Sizing
 from sr_lightning.upscaling.sources import Task
 from sr_lightning.weights.pretrained import DEFAULT_WEIGHTS, pretrained_names, pretrained_scale
 
-_KEPT = 4  # results; the page keeps a copy of those that are looked at
+_KEPT = 4  # number of results; the page keeps its own copy of those on display
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Weights that can be chosen."""
+    """Weights on offer."""
 
     label: str
     sources: dict[int, str]
-    """Scale -> what `load_network` takes."""
+    """Scale -> source, as accepted by `load_network`."""
 
     @property
     def scales(self) -> tuple[int, ...]:
-        """Those that can be chosen."""
+        """Available scales."""
         return tuple(sorted(self.sources))
 
 
 @dataclass(frozen=True)
 class Enlarged:
-    """What came of a file."""
+    """Result for a file."""
 
     bicubic: Path
     result: Path
     done: Done
     network: str
-    """Its name, its scale and its weights."""
+    """Name, scale and weights of the network."""
 
 
 def pretrained_weights() -> list[Weights]:
-    """Those of the package, the default first."""
+    """Returns the weights in the package, the default first."""
     found: dict[str, dict[int, str]] = {}
     for name in pretrained_names():
         found.setdefault(name.rpartition("_x")[0], {})[pretrained_scale(name)] = name
@@ -62,13 +62,13 @@ def pretrained_weights() -> list[Weights]:
 
 
 class Enlarger:
-    """Networks, loaded when they are asked for, and a folder for what they make.
+    """Networks that are loaded on demand, and a folder for their results.
 
     Args:
-        weights: What can be chosen.
-        folder: Where results lie, the latest few.
-        device: Where the networks compute.
-        max_megapixels: Of an input.
+        weights: The weights on offer.
+        folder: Folder for the results, of which only the latest few are kept.
+        device: Device of the networks.
+        max_megapixels: Maximum size of an input.
     """
 
     def __init__(self, weights: Sequence[Weights], folder: Path, *, device: str, max_megapixels: float) -> None:
@@ -79,10 +79,10 @@ class Enlarger:
         self._results: deque[Path] = deque()
 
     def load(self, label: str, scale: int) -> tuple[Upscaler, Work]:
-        """The network for a choice, loaded at most once.
+        """Returns the network for a choice, loaded at most once.
 
         Raises:
-            UserError: There is no such choice, or the network cannot be loaded.
+            UserError: The choice does not exist, or the network cannot be loaded.
         """
         entry = self.weights.get(label)
         if entry is None:
@@ -105,10 +105,10 @@ class Enlarger:
             source: The file.
             label: One of `weights`.
             scale: One of its scales.
-            progress: Told the share of the work that is done.
+            progress: Called with the fraction of the work that is done.
 
         Raises:
-            UserError: The file is no image, or too large; or the choice is none.
+            UserError: The file is not an image or is too large, or the choice does not exist.
             FailedError: See `Upscaler.rows`.
         """
         self._check_size(source)
@@ -152,10 +152,10 @@ class Enlarger:
 
 
 def checkpoint_weights(checkpoint: str, network: LoadedNetwork, scale: int | None) -> Weights:
-    """The user's own, as a choice.
+    """Offers the user's own checkpoint as a choice.
 
     Raises:
-        UserError: Its network is not made for that scale, or does not say for which.
+        UserError: The network does not support this scale, or does not state its scale.
     """
     scales = network.scales or (network.choose_scale(scale),)
     return Weights(single_line(checkpoint), dict.fromkeys(scales, checkpoint))

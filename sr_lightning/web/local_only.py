@@ -1,4 +1,4 @@
-"""Answers only what the page of this machine asks: no other name of it, and no other page in the same browser."""
+"""Middleware that answers only requests from this machine's own page: no other host name, no other origin."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:\d{1,5})?")
 
 
 class LocalOnly:
-    """Middleware that refuses requests by the name that they call this machine by, and by the page they come from.
+    """Refuses requests whose Host or Origin header is not this machine's own page.
 
-    A name that its owner lets point to 127.0.0.1 (DNS rebinding) would let a stranger's page read this one; a form on
-    that page could send files to it without such a name.
+    A domain that its owner points to 127.0.0.1 (DNS rebinding) would otherwise let a stranger's page read this one;
+    even without that, a form on another page could send files to it.
 
     Args:
-        app: Answers the rest.
+        app: The application to protect.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
+        """ASGI entry point."""
         if scope["type"] in ("http", "websocket") and (reason := _refusal(Headers(scope=scope))):
             await PlainTextResponse(f"{reason}\n", status_code=403)(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""What the demo's page looks like: a file goes in on the left, on the right bicubic and result under one slider."""
+"""Layout of the demo's page: upload on the left; bicubic and result under one slider on the right."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from sr_lightning.text import single_line
 from sr_lightning.web.enlarger import Enlarged, Enlarger
 
 _TITLE = "sr_lightning"
-_FORGOTTEN = (600, 3600)  # seconds: how often the copies of uploads are looked at, and how old they may become
-FONT = ("system-ui", "sans-serif")  # the user's own: none is fetched
+_FORGOTTEN = (600, 3600)  # seconds: how often copies of uploads are checked, and their maximum age
+FONT = ("system-ui", "sans-serif")  # system fonts only: nothing is downloaded
 CSS = """
 .gradio-container { width: 100%; max-width: 1180px !important; margin: 0 auto !important; }
 #head h1 { font-size: 1.6rem; font-weight: 600; margin: 0.6rem 0 0.1rem; }
@@ -26,16 +26,16 @@ CSS = """
 
 
 def theme() -> Any:
-    """Quiet, and without fonts of others."""
+    """Returns a plain theme without external fonts."""
     return gr.themes.Soft(primary_hue="slate", neutral_hue="slate", font=FONT, font_mono=("ui-monospace", "monospace"))
 
 
 def build_page(enlarger: Enlarger, *, scale: int | None) -> Any:
-    """The page.
+    """Builds the page.
 
     Args:
-        enlarger: Does the work.
-        scale: Chosen at first; None: 4, or the largest of the first weights.
+        enlarger: The backend.
+        scale: Initial scale; None for 4, or the largest of the first weights.
     """
     first = next(iter(enlarger.weights.values()))
     chosen = scale if scale in first.scales else 4 if 4 in first.scales else first.scales[-1]
@@ -55,7 +55,7 @@ def build_page(enlarger: Enlarger, *, scale: int | None) -> Any:
                 slider = gr.ImageSlider(
                     label="Bicubic | result",
                     type="filepath",
-                    format="png",  # else the browser is sent lossy WebP
+                    format="png",  # otherwise the browser is sent lossy WebP
                     interactive=False,
                     buttons=["fullscreen"],
                     max_height=620,
@@ -99,7 +99,7 @@ def _choices(scales: tuple[int, ...]) -> list[tuple[str, int]]:
 
 
 def _shown(message: str) -> gr.Error:
-    """In a corner of the page, which would take a file's name for HTML."""
+    """Error for a corner of the page, escaped because the page would interpret a file name as HTML."""
     return gr.Error(html.escape(single_line(message)), title="Not enlarged", print_exception=False)
 
 

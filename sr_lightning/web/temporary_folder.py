@@ -1,4 +1,4 @@
-"""A temporary folder that is gone when its process is: at once, or, after SIGKILL, when the next one begins."""
+"""Temporary folder that is removed with its process or, after SIGKILL, when the next one starts."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _LOCK = ".lock"
 
 @contextmanager
 def temporary_folder(prefix: str) -> Iterator[Path]:
-    """A folder that only this user may read; those of the same prefix whose process was killed are removed.
+    """Creates a folder that only this user can read; removes folders of the same prefix whose process was killed.
 
     Args:
-        prefix: Of its name.
+        prefix: Prefix of the folder's name.
     """
     _remove_abandoned(prefix)
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
@@ -28,7 +28,7 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
         lock = os.open(folder / f"{_LOCK}.new", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             take_lock(lock)
-            (folder / f"{_LOCK}.new").rename(folder / _LOCK)  # what has the name is held as long as its process lives
+            (folder / f"{_LOCK}.new").rename(folder / _LOCK)  # this name is locked while the process lives
             yield folder
         finally:
             os.close(lock)
@@ -36,13 +36,13 @@ def temporary_folder(prefix: str) -> Iterator[Path]:
 
 def _remove_abandoned(prefix: str) -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        with suppress(OSError):  # another removes it, too, or its file system has no locks: it stays
+        with suppress(OSError):  # another process removes it as well, or the file system has no locks: then it stays
             if _is_own_folder(folder) and _is_abandoned(folder / _LOCK):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_own_folder(path: Path) -> bool:
-    """The temporary folder is everybody's: no links, and nothing of another user's."""
+    """Returns whether the path is a real folder of this user, since the temporary directory is shared by all users."""
     found = path.lstat()
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
 
