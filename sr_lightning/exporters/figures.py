@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_lightning.metrics.psnr_ssim import PROTOCOL
-from sr_lightning.runs.record import number, read_run
+from sr_lightning.runs.record import as_number, read_run
 from sr_lightning.text import single_line
 from sr_lightning.weights.pretrained import pretrained_figures, pretrained_file
 
@@ -38,12 +38,12 @@ def known_figures(checkpoint: Path, sha256: str, scale: int) -> dict[str, str]:
 
 
 def _is_of(row: dict[str, Any], sha256: str, scale: int) -> bool:
-    return row.get("checkpoint_sha256") == sha256 and number(row.get("scale")) == scale
+    return row.get("checkpoint_sha256") == sha256 and as_number(row.get("scale")) == scale
 
 
 def _figure(row: dict[str, Any]) -> tuple[str, str] | None:
     """Returns (set, text); None if figures are missing or infinite."""
-    name, psnr, ssim = row.get("set"), number(row.get("psnr_y")), number(row.get("ssim_y"))
+    name, psnr, ssim = row.get("set"), as_number(row.get("psnr_y")), as_number(row.get("ssim_y"))
     if not isinstance(name, str) or psnr is None or ssim is None or not (abs(psnr) < 1000 and abs(ssim) <= 1):
         return None
     return single_line(name)[:_LONGEST], f"{psnr:.2f} / {ssim:.4f}".replace("/ 0.", "/ .")

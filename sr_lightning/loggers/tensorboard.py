@@ -7,6 +7,8 @@ from typing import Any
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from sr_lightning.config.flatten import flattened
+
 
 class TensorBoard(TensorBoardLogger):
     """Lightning's logger, with the project's metrics on the HPARAMS page instead of a `hp_metric` of -1."""
@@ -20,18 +22,10 @@ class TensorBoard(TensorBoardLogger):
         super().log_hyperparams(params, metrics={})
         from torch.utils.tensorboard.summary import hparams
 
-        flat = self._sanitize_params(_flat(params))
+        flat = self._sanitize_params(flattened(params, "/"))
         writer = self.experiment._get_file_writer()
         for summary in hparams(flat, dict.fromkeys(self.compared, 0.0)):  # type: ignore[no-untyped-call]  # torch
             writer.add_summary(summary)
-
-
-def _flat(params: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flattens `{"a": {"b": 1}}` -> `{"a/b": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in params.items():
-        flat |= _flat(value, f"{prefix}{key}/") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def tensorboard_logger(*, folder: str, purge_step: int | None = None) -> TensorBoard:

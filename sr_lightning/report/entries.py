@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sr_lightning.config.metrics_check import is_metric_name
-from sr_lightning.runs.record import RunRecord, Status, number
+from sr_lightning.runs.record import RunRecord, Status, as_number
 from sr_lightning.text import single_line, spreadsheet_cell
 
 BICUBIC = "bicubic"
@@ -136,7 +136,7 @@ def entries_of(record: RunRecord, further: Iterable[str] = ()) -> list[Entry]:
                 figures=_figures(members, metrics),
                 images=_images(record, method, checkpoint, metrics),
                 bicubic=_figures([row for row in rows if row.get("method") == BICUBIC], metrics),
-                params=number(first.get("params")),
+                params=as_number(first.get("params")),
                 predictions=plain_name(first["predictions"]) if isinstance(first.get("predictions"), str) else None,
                 **common,
             )
@@ -180,9 +180,9 @@ def _common(record: RunRecord) -> dict[str, Any]:
         "reason": record.reason,
         "settings": record.config if record.is_training else {},
         "protocol": {str(k): str(v) for k, v in protocol.items()} if isinstance(protocol, dict) else {},
-        "minutes": number(results.get("minutes")) if record.is_training else None,
-        "steps": number(results.get("steps")),
-        "gain": number(results.get("objective")) if record.is_training else None,
+        "minutes": as_number(results.get("minutes")) if record.is_training else None,
+        "steps": as_number(results.get("steps")),
+        "gain": as_number(results.get("objective")) if record.is_training else None,
         "command": command if isinstance(command, str) else "",
         "split": plain_name(results.get("split", "test")),
         "curve": learning_curve(record),
@@ -191,7 +191,7 @@ def _common(record: RunRecord) -> dict[str, Any]:
 
 def learning_curve(record: RunRecord) -> list[tuple[float, float]]:
     """Returns (step, val/gain in dB) for each validation."""
-    points = [(number(row.get("step")), number(row.get("val/gain"))) for row in record.metrics]
+    points = [(as_number(row.get("step")), as_number(row.get("val/gain"))) for row in record.metrics]
     return [(step, gain) for step, gain in points if step is not None and gain is not None]
 
 
@@ -207,7 +207,7 @@ def plain_name(value: object) -> str:
 
 
 def _at(row: Mapping[str, Any]) -> At | None:
-    name, scale = row.get("set"), number(row.get("scale"))
+    name, scale = row.get("set"), as_number(row.get("scale"))
     if not isinstance(name, str) or scale is None or not scale.is_integer() or not 1 <= scale <= _LARGEST_SCALE:
         return None
     return At(plain_name(name), int(scale))
@@ -216,20 +216,20 @@ def _at(row: Mapping[str, Any]) -> At | None:
 def _figures(rows: Sequence[Mapping[str, Any]], metrics: Sequence[str]) -> dict[At, Figures]:
     found = {}
     for row in rows:
-        psnr, count = number(row.get("psnr_y")), number(row.get("images"))
+        psnr, count = as_number(row.get("psnr_y")), as_number(row.get("images"))
         if psnr is None:
             psnr = math.inf if row.get("exact_images") else math.nan
-        more = {name: value for name in metrics if (value := number(row.get(name))) is not None}
+        more = {name: value for name in metrics if (value := as_number(row.get(name))) is not None}
         at = _at(row)
         assert at is not None  # checked by the caller
         found[at] = Figures(
             psnr_y=psnr,
-            ssim_y=_or_nan(number(row.get("ssim_y"))),
+            ssim_y=_or_nan(as_number(row.get("ssim_y"))),
             images=int(count or 0),
             more=more,
-            seconds=number(row.get("seconds_per_image")),
-            multiply_adds=number(row.get("multiply_adds")),
-            latency=number(row.get("latency_seconds")),
+            seconds=as_number(row.get("seconds_per_image")),
+            multiply_adds=as_number(row.get("multiply_adds")),
+            latency=as_number(row.get("latency_seconds")),
         )
     return found
 
@@ -241,7 +241,7 @@ def _images(
     own = (spreadsheet_cell(method), spreadsheet_cell(checkpoint))
     columns = ("psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain", *metrics)
     for row in record.images:
-        at, key = _at(row), number(row.get("key"))
+        at, key = _at(row), as_number(row.get("key"))
         if at is None or key is None or (plain_name(row.get("method", "")), row.get("checkpoint", "")) != own:
             continue
         values = {name: _figure(row[name]) for name in columns if name in row}
@@ -250,7 +250,7 @@ def _images(
 
 
 def _figure(text: str) -> float:
-    return math.inf if text == "inf" else _or_nan(number(text))
+    return math.inf if text == "inf" else _or_nan(as_number(text))
 
 
 def _or_nan(value: float | None) -> float:

@@ -25,6 +25,7 @@ from sr_lightning.report.entries import LOWER_IS_BETTER, Entry
 from sr_lightning.report.ranking import Contender, Group
 from sr_lightning.report.settings import differing, shown_value
 from sr_lightning.report.table import metric_title, multiply_adds
+from sr_lightning.runs.record import as_number
 from sr_lightning.text import natural_key, single_line
 
 if TYPE_CHECKING:
@@ -154,7 +155,7 @@ def _effects(comparison: Comparison, group: Group, keys: Sequence[str]) -> Figur
 
 
 def _effect(axes: Axes, points: dict[str, list[float]]) -> None:
-    numbers = {value: _number(value) for value in points}
+    numbers = {value: as_number(value) for value in points}
     values = sorted(points, key=natural_key)
     if all(x is not None for x in numbers.values()):
         places = {value: float(x) for value, x in numbers.items() if x is not None}
@@ -231,14 +232,6 @@ def _saved(name: str, title: str, figure: Figure) -> Plot:
         figure.savefig(file, format=kind, metadata={"Software": None} if kind == "png" else {"Date": None})
         files[kind] = file.getvalue()
     return Plot(name, title, files["png"], files["svg"])
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
 
 
 def _cut(text: str, longest: int = _LONGEST) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sr_lightning.report.entries import NO_PROTOCOL, Entry
-from sr_lightning.text import single_line
+from sr_lightning.text import short_keys, single_line
 
 # File locations, display intervals, logging: none of these affect the trained network.
 _ASIDE = ("paths", "logger", "callbacks", "ckpt_path", "allow_change", "compile", "seed", "data.seed", "experiment")
@@ -37,13 +37,8 @@ def differing(entries: Sequence[Entry]) -> list[str]:
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Shortens `loss.beta` -> `beta`, keeping as many leading parts as needed for uniqueness."""
-    parts = {key: key.removesuffix("._target_").split(".") for key in keys}
-    names = {}
-    for key, own in parts.items():
-        others = [other for name, other in parts.items() if name != key]
-        length = next((n for n in range(1, len(own)) if all(own[-n:] != other[-n:] for other in others)), len(own))
-        names[key] = single_line(".".join(own[-length:]))
-    return names
+    short = short_keys([key.removesuffix("._target_") for key in keys])
+    return {key: single_line(name) for key, name in zip(keys, short, strict=True)}
 
 
 def shown_value(settings: Mapping[str, Any], key: str) -> str:

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sr_lightning.config.compose import only_sets
+from sr_lightning.config.flatten import flattened
 from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
@@ -135,8 +136,9 @@ def _differences(key: str, old: Any, value: Any) -> list[tuple[str, Any, Any]]:
     """Returns each key that an override changes, with its old and new values; sections are expanded."""
     if not isinstance(old, DictConfig) or not isinstance(value, dict | None):
         return [(key, _plain(old), value)] if _plain(old) != value else []
-    before = _flat(OmegaConf.to_container(old), f"{key}.")  # type: ignore[arg-type]  # of a DictConfig it is a dict
-    after = _flat(value or {}, f"{key}.")
+    plain: Any = OmegaConf.to_container(old)  # a dict, as it is of a DictConfig
+    before = {f"{key}.{name}": item for name, item in flattened(plain).items()}
+    after = {f"{key}.{name}": item for name, item in flattened(value or {}).items()}
     names = after if only_sets(value or {}, old) else {**before, **after}
     return [
         (name, before.get(name), after.get(name))
@@ -196,7 +198,7 @@ def differing_keys(before: dict[str, Any], now: dict[str, Any], allowed: Sequenc
     """
     keys = [key for key in unequal_keys(before, now) if not _is_under(key, OWN) and not _is_under(key, _PLACES)]
     if refused := _without_consequences(key for key in keys if not _may_change(key, allowed)):
-        before, now = _flat(before), _flat(now)
+        before, now = flattened(before), flattened(now)
         lines = [f"{key}: the checkpoint was made with {before.get(key)!r}, found {now.get(key)!r}" for key in refused]
         raise UserError("\n".join([*lines, _way_out(refused)]))
     return tuple(keys)
@@ -210,7 +212,7 @@ def following_keys(config: DictConfig, sources: Sequence[str]) -> tuple[str, ...
         sources: Keys and sections that may change.
     """
     plain: Any = OmegaConf.to_container(config, resolve=False)
-    references = {key: _REFERENCE.findall(str(value)) for key, value in _flat(plain).items()}
+    references = {key: _REFERENCE.findall(str(value)) for key, value in flattened(plain).items()}
     found: list[str] = []
     while new := [
         key
@@ -223,7 +225,7 @@ def following_keys(config: DictConfig, sources: Sequence[str]) -> tuple[str, ...
 
 def unequal_keys(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Returns the keys in which two configs differ; for newer keys that one of them lacks, see `_AS_BEFORE`."""
-    before, now = _flat(before), _flat(now)
+    before, now = flattened(before), flattened(now)
     return [key for key in sorted({*before, *now}) if not key.endswith(_IMPLIED) and not _is_equal(key, before, now)]
 
 
@@ -265,11 +267,3 @@ def _way_out(refused: Sequence[str]) -> str:
     fixed = [key for key in refused if _is_fixed(key)]
     message += f"; its state fits no other {', '.join(fixed)}" if fixed else ""
     return f"{message}. A new run starts from its weights with model.weights=<checkpoint>"
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flattens `{"a": {"b": 1}}` -> `{"a.b": 1}`; lists are kept as values."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {f"{prefix}{key}": value}
-    return flat

@@ -6,7 +6,6 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # it ships no types
 
+from sr_lightning.config.flatten import flattened
 from sr_lightning.errors import UserError
 from sr_lightning.files import inside, take_lock
 from sr_lightning.runs.lock import LOCK
@@ -65,7 +65,7 @@ def read_run(folder: Path) -> RunRecord:
     return record
 
 
-def number(value: Any) -> float | None:
+def as_number(value: Any) -> float | None:
     """Converts a value to a number of plausible size; None for anything else."""
     try:
         found = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
@@ -103,7 +103,7 @@ def _results(record: RunRecord) -> dict[str, Any]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         record.findings.append(f"{shown(record.folder)}/results.json: holds no rows; allowed: what a run has written")
         return {}
-    return found  # a mapping, as it has rows
+    return found  # type: ignore[no-any-return]  # a mapping, as it has rows
 
 
 def _table(record: RunRecord, name: str) -> list[dict[str, str]]:
@@ -127,26 +127,18 @@ def _config(record: RunRecord) -> dict[str, Any]:
     except (YAMLError, OSError, ValueError, RecursionError, OmegaConfBaseException) as error:
         record.findings.append(f"{shown(record.folder)}/{name}: {str(error).splitlines()[0][:_LONGEST]}")
         return {}
-    found = dict(_flat(raw, ""))
+    found = flattened(raw) if isinstance(raw, dict) else {}
     if len(found) > _MOST_KEYS:
         record.findings.append(f"{shown(record.folder)}/{name}: has {len(found)} keys, allowed: up to {_MOST_KEYS}")
         return {}
     return found
 
 
-def _flat(node: Any, key: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(node, dict) and node:
-        for name, value in node.items():
-            yield from _flat(value, f"{key}.{name}" if key else str(name))
-    elif key:
-        yield key, node
-
-
 def _status(record: RunRecord) -> tuple[Status, str]:
     if record.results:
         return "done", ""
-    steps = [step for row in record.metrics if (step := number(row.get("step"))) is not None]
-    most = number(record.config.get("trainer.max_steps"))
+    steps = [step for row in record.metrics if (step := as_number(row.get("step"))) is not None]
+    most = as_number(record.config.get("trainer.max_steps"))
     reached = f"step {max(steps, default=0):.0f}" + ("" if most is None else f" of {most:.0f}")
     if _is_locked(record.folder):
         return "running", reached

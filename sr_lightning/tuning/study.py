@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from sr_lightning.config.flatten import flattened
 from sr_lightning.config.overrides import Value
 from sr_lightning.config.search_space import Choice, Range, space_as_plain
 from sr_lightning.config.tune import STORAGE, TuneConfig
@@ -34,7 +35,6 @@ _RETRIES = 3
 _FREE: tuple[str, ...] = ("paths.", "logger.", "callbacks.progress.", "callbacks.pictures.", "callbacks.throughput.")
 _FREE += ("data.num_workers", "data.train_dir", "data.train_lr_dir", "data.cache_dir", "trainer.devices")
 _MAXIMISED, _MINIMISED = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
-_WAITS = {"connect_args": {"timeout": 60}}  # seconds to wait for a file that another process is writing to
 
 
 class Study:
@@ -57,6 +57,7 @@ class Study:
         with _database_errors(url), _quiet():
             self.storage = RDBStorage(
                 url,
+                # Seconds to wait for a file that another process is writing to.
                 engine_kwargs={"connect_args": {"timeout": 60}}
                 if url.startswith("sqlite")
                 else {"pool_pre_ping": True},
@@ -166,8 +167,8 @@ def study_name(config: TuneConfig) -> str:
 def fixed_config(config: TuneConfig) -> dict[str, Any]:
     """Part of the shared config that affects the figures: dotted key -> JSON value."""
     plain = json.loads(json.dumps(asdict(config.train), default=str))
-    flat = {key: value for key, value in _flat(plain) if not key.startswith(_FREE) and key not in config.space}
-    return {key: value for key, value in flat.items() if key not in ("ckpt_path", "allow_change")}
+    left_out = {*config.space, "ckpt_path", "allow_change"}
+    return {k: value for k, value in flattened(plain).items() if not k.startswith(_FREE) and k not in left_out}
 
 
 def shown_storage(config: TuneConfig) -> str | None:
@@ -176,14 +177,6 @@ def shown_storage(config: TuneConfig) -> str | None:
         return None
     with _database_errors(config.storage):
         return make_url(config.storage).render_as_string(hide_password=True)
-
-
-def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict) and value:
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _sampler(config: TuneConfig, n_known: int) -> optuna.samplers.BaseSampler:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 import re
 import signal
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_lightning.config.tune import STORAGE
+from sr_lightning.runs.record import as_number
 from sr_lightning.text import single_line
 
 PROGRAM = (sys.executable, "-m", "sr_lightning.tuning.trial_process")
@@ -97,7 +97,9 @@ def validations(folder: Path) -> list[tuple[int, dict[str, float]]]:
         return []
     found = []
     for row in rows:
-        values = {name: number for name, column in _COLUMNS.items() if (number := _number(row.get(column))) is not None}
+        values = {
+            name: number for name, column in _COLUMNS.items() if (number := as_number(row.get(column))) is not None
+        }
         if "gain" in values and (row.get("step") or "").isdigit():
             found.append((int(row["step"]), values))
     return found
@@ -108,19 +110,11 @@ def results(folder: Path) -> dict[str, float] | None:
     try:
         document: Any = json.loads((folder / "results.json").read_text(encoding="utf-8"))
         own = next(row for row in document["rows"] if row["method"] != "bicubic")
-        found = {"gain": _number(document["objective"]), "parameters": _number(own.get("params"))}
-        found["minutes"] = _number(document.get("minutes"))
+        found = {"gain": as_number(document["objective"]), "parameters": as_number(own.get("params"))}
+        found["minutes"] = as_number(document.get("minutes"))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
         return None
     measured = [values for _, values in validations(folder) if "perceptual" in values]
     if measured:  # of the weights that are kept
         found["perceptual"] = max(measured, key=lambda values: values["gain"])["perceptual"]
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _number(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None

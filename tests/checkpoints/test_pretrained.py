@@ -36,7 +36,12 @@ def test_a_file_knows_its_network_and_nothing_of_the_machine(name):
     assert set(note["config"]) == {"model", "scale", "seed", "data"}
 
 
-@pytest.mark.parametrize("name", pretrained_names())
+QUICK = {"edsr_tiny_y_x4", "edsr_small_y_gan_x4", "edsr_recursive_y_x2"}  # the others run with `-m slow`
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in pretrained_names()]
+)
 def test_they_reach_what_the_card_says(sr_data, monkeypatch, name):
     monkeypatch.setenv("SR_DATA", str(sr_data))
     assert evaluate.main([f"checkpoint={name}", "cost=false", "accelerator=cpu", "sets=[Set5]"]) == 0

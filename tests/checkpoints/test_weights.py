@@ -70,9 +70,8 @@ def test_weights_that_do_not_fit_change_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("forced", [False, True])
-@pytest.mark.parametrize("place", list(PLACES))
+@pytest.mark.parametrize(("place", "suffix"), [*((place, ".ckpt") for place in PLACES), ("value", ".safetensors")])
 @pytest.mark.parametrize("write", [zipped, legacy, bare, tarred])
-@pytest.mark.parametrize("suffix", [".ckpt", ".safetensors"])
 @pytest.mark.fault("S1", "nothing is executed, by any reader")
 def test_code_in_a_file_is_not_executed(tmp_path, monkeypatch, write, place, forced, suffix):
     """Wherever it stands, in every format of torch's, whatever the environment and the file's name say."""

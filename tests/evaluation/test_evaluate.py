@@ -17,37 +17,33 @@ from safetensors.torch import load_file
 
 from helpers.evaluations import QUICK, by_scikit_image, document, mine, only_run, per_image, rows, save_network, table
 from helpers.wandb_offline import wandb_records
+from sr_lightning.builders.load_network import load_network
 from sr_lightning.data.benchmarks.reference import published_rows
 from sr_lightning.evaluate import main
 from sr_lightning.evaluation import benchmark_check as self_check
 from sr_lightning.image.color import read_rgb
 from sr_lightning.image.resize import resize
+from sr_lightning.inference.cost import multiply_adds
 from sr_lightning.models import IMDN
 from sr_lightning.weights.pretrained import pretrained_file
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
-# DESIGN 4, measured with an independent implementation; test_metrics has the other scales of Set14.
-BICUBIC = {
-    ("Set5", 2): (33.673, 0.9303),
-    ("Set5", 3): (30.403, 0.8689),
-    ("Set5", 4): (28.429, 0.8111),
-    ("Set14", 4): (26.088, 0.7048),
-}
+# DESIGN 4, of Set5 by scale, measured with an independent implementation; test_psnr_ssim has Set14.
+BICUBIC = {2: (33.673, 0.9303), 3: (30.403, 0.8689), 4: (28.429, 0.8111)}
 
 
 def test_bicubics_rows_are_those_of_the_design(sr_data, monkeypatch, capsys):
     monkeypatch.setenv("SR_DATA", str(sr_data))
-    assert main(["model=bicubic", "scale=[2,3,4]", "sets=[Set5]", "hydra.run.dir=all", *QUICK]) == 0
+    assert main(["model=bicubic", "scale=[2,3,4]", "sets=[Set5]", *QUICK]) == 0
     out = table(capsys)
-    assert main(["model=bicubic", "scale=4", "sets=[Set14]", "hydra.run.dir=x4", *QUICK]) == 0
-    found = rows(Path("all")) | rows(Path("x4"))
+    found = rows()
     assert len(found) == len(BICUBIC)
-    for (name, scale), (psnr, ssim) in BICUBIC.items():
-        row = found[name, scale, "bicubic", None]
+    for scale, (psnr, ssim) in BICUBIC.items():
+        row = found["Set5", scale, "bicubic", None]
         assert row["psnr_y"] == pytest.approx(psnr, abs=0.005)
         assert row["ssim_y"] == pytest.approx(ssim, abs=0.0005)
-        assert row["images"] == {"Set5": 5, "Set14": 14}[name]
+        assert row["images"] == 5
     assert max(map(len, out.splitlines())) <= 80
     for part in ("Set5 x3", "Protocol: Y (BT.601) of 8-bit RGB", "28.43", "published"):
         assert part in out
@@ -116,7 +112,11 @@ def test_ready_made_pairs_and_images_of_the_same_name_in_sub_folders(image, tmp_
     one = [f"+data.test.A={{hr: {tmp_path}/hr/a, lr: {tmp_path}/lr/a}}", f"+data.test.B={tmp_path}/hr"]
     assert main(["model=bicubic", "scale=4", "sets=[A,B]", "save_pictures=true", *one, *QUICK]) == 0
     a, b, c = per_image()
-    assert (a["set"], b["set"], c["set"]) == ("A", "B", "B")
+    assert [(row["set"], row["name"], row["key"]) for row in (a, b, c)] == [
+        ("A", "same.png", "0"),
+        ("B", "same.png", "0"),
+        ("B", "same.png", "1"),
+    ]
     assert a["psnr_y"] == b["psnr_y"] != c["psnr_y"]
     assert document()["protocol"]["lr_ready_made"] == ["A"]
     saved = {str(p.relative_to(only_run() / "pictures/bicubic")) for p in only_run().rglob("*.png")}
@@ -176,8 +176,6 @@ def test_no_two_methods_share_a_name(tmp_path):
 def test_names_for_the_table_and_what_may_stand_in_a_file_name(folder, tmp_path):
     odd = save_network(tmp_path / "a b,c=[d].ckpt")
     other = save_network(tmp_path / "other.ckpt", seed=2)
-    assert main([f"checkpoint={odd}", *mine(folder), *QUICK]) == 0
-    shutil.rmtree("runs")
     assert main([f"checkpoint={{first: '{odd}', second: {other}}}", *mine(folder), *QUICK]) == 0
     assert [key[2] for key in rows()] == ["bicubic", "first", "second"]
     assert (only_run() / "results.json").exists()
@@ -248,6 +246,7 @@ def test_tiles_and_self_ensemble_are_what_the_network_is_run_with(folder, tmp_pa
     assert (protocol["self_ensemble"], protocol["tile"]) == (True, 16)
 
 
+@pytest.mark.slow
 @pytest.mark.fault("P3", "the same bits")
 def test_the_same_bits_on_two_processes_each_image_once(folder, tmp_path):
     path = save_network(tmp_path / "a.ckpt")
@@ -316,10 +315,10 @@ def test_a_sweeps_job_without_a_row_fails_and_is_not_done(folder, tmp_path):
     state = torch.load(path, weights_only=True)
     state["state_dict"] = {key: value * 1e30 for key, value in state["state_dict"].items()}
     torch.save(state, path)
-    settings = ["-m", f"checkpoint={path}", "seed=1,2", *mine(folder), *QUICK, "hydra.sweep.dir=sweep"]
+    settings = ["-m", f"checkpoint={path}", "seed=1", *mine(folder), *QUICK, "hydra.sweep.dir=sweep"]
     assert main(settings) == 1
     assert main(settings) == 1
-    assert json.loads(Path("sweep/1/results.json").read_text())["objective"] is None
+    assert json.loads(Path("sweep/0/results.json").read_text())["objective"] is None
 
 
 def test_a_sweep_and_its_objective(folder, tmp_path, capsys):
@@ -518,14 +517,6 @@ def test_a_root_set_to_nothing_is_not_set(monkeypatch, capsys):
     assert "data.test.Set5.hr: data/test/Set5 is not there" in capsys.readouterr().err
 
 
-def test_images_of_one_name_are_told_apart(folder, tmp_path):
-    for sub in ("a", "b"):
-        (tmp_path / f"nested/{sub}").mkdir(parents=True)
-        Image.open(folder / "img_4.png").save(tmp_path / f"nested/{sub}/x.png")
-    assert main(["model=bicubic", "scale=4", f"+data.test.N={tmp_path / 'nested'}", "sets=[N]", *QUICK]) == 0
-    assert [(row["name"], row["key"]) for row in per_image()] == [("x.png", "0"), ("x.png", "1")]
-
-
 def test_the_spreadsheet_holds_figures_only(folder, tmp_path):
     assert main([f"checkpoint={save_network(tmp_path / 'a.ckpt')}", *mine(folder), *QUICK, "metrics=[ms_ssim]"]) == 0
     with (only_run() / "results.csv").open() as file:
@@ -536,11 +527,9 @@ def test_the_spreadsheet_holds_figures_only(folder, tmp_path):
 
 
 def test_what_eight_passes_cost(folder, tmp_path):
-    settings = [f"checkpoint={save_network(tmp_path / 'a.ckpt')}", *mine(folder), "accelerator=cpu"]
-    assert main([*settings, "hydra.run.dir=once"]) == 0
-    assert main([*settings, "self_ensemble=true", "hydra.run.dir=eight"]) == 0
-    once, eight = (document(Path(name))["rows"][1] for name in ("once", "eight"))
-    assert eight["multiply_adds"] == 8 * once["multiply_adds"]
+    path = save_network(tmp_path / "a.ckpt")
+    assert main([f"checkpoint={path}", *mine(folder), "accelerator=cpu", "self_ensemble=true"]) == 0
+    assert document()["rows"][1]["multiply_adds"] == 8 * multiply_adds(load_network(path).net, 4)
 
 
 def test_sample_needs_no_data_set(capsys):
@@ -571,8 +560,8 @@ def test_a_bare_file_of_weights_is_given_the_network_that_it_fits(folder, tmp_pa
 
 def test_evaluations_that_start_in_the_same_second_get_folders_of_their_own(folder, monkeypatch):
     monkeypatch.setattr("time.strftime", lambda *_: "2026-01-01_00-00-00")
-    for _ in range(2):
-        assert main(["model=bicubic", "scale=4", *mine(folder), *QUICK]) == 0
+    Path("runs/evaluate/2026-01-01_00-00-00").mkdir(parents=True)  # the first one's
+    assert main(["model=bicubic", "scale=4", *mine(folder), *QUICK]) == 0
     assert {path.name for path in Path("runs/evaluate").iterdir()} == {"2026-01-01_00-00-00", "2026-01-01_00-00-00_2"}
 
 

@@ -9,7 +9,13 @@ import pytest
 from PIL import Image
 
 from helpers.evaluations import QUICK, by_scikit_image, document, mine, only_run, per_image, rows, save_network, table
+from sr_lightning.data.cache.store import ImageStore
+from sr_lightning.data.datasets import EvalImages
+from sr_lightning.data.files import find_images
+from sr_lightning.data.images import Images
+from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main
+from sr_lightning.evaluation.saved_predictions import match_saved_images
 from sr_lightning.image.color import read_rgb
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -32,6 +38,12 @@ def theirs(folder, tmp_path):
 def scored(given, folder, *more):
     """The exit status of an evaluation of images."""
     return main([f"predictions={given}", "scale=4", *mine(folder), *QUICK, *more])
+
+
+def matched(given, folder, tmp_path):
+    """The first step of such an evaluation, which goes by names and sizes alone."""
+    images = EvalImages([Images("Mine", ImageStore(find_images(folder), tmp_path / "cache"))], [4])
+    return match_saved_images("theirs", str(given), images)
 
 
 def rename(folder, pattern):
@@ -82,13 +94,19 @@ def test_figures_are_scikit_images_and_bicubic_stands_beside(folder, theirs, cap
         "mine/4/{}.bmp",
     ],
 )
-def test_names_that_programs_write(pattern, folder, theirs):
-    assert scored(theirs, folder, "hydra.run.dir=plain") == 0
+def test_names_that_programs_write(pattern, folder, theirs, tmp_path):
     if pattern.endswith("bmp"):
         for path in list(theirs.iterdir()):
             Image.open(path).save(path.with_suffix(".bmp"))
             path.unlink()
     rename(theirs, pattern)
+    found = matched(theirs, folder, tmp_path).files
+    assert found == {("Mine", 4, i): theirs / pattern.format(f"img_{i}") for i in range(6)}
+
+
+def test_renamed_images_have_the_figures_of_the_others(folder, theirs):
+    assert scored(theirs, folder, "hydra.run.dir=plain") == 0
+    rename(theirs, "x4/{}.png")
     assert scored(theirs, folder, "hydra.run.dir=renamed") == 0
     assert document(Path("plain"))["rows"][1]["psnr_y"] == document(Path("renamed"))["rows"][1]["psnr_y"]
 
@@ -158,10 +176,6 @@ def damaged(theirs):
     ("change", "said"),
     [
         (missing, "Mine x4: no image for img_2, img_4, though there is img_0.png"),
-        (of_another_size, "img_3.png: is 129x96, allowed: 128x96"),
-        (twice, "several files fit img_3: "),
-        (two_suffixes, "several files fit img_0: "),
-        (of_another_scale, "no file is named after a test image; expected img_0.png, img_0_x4.png and the like"),
         (transparent, "img_3.png: is partly transparent"),
         (grey, "img_3.png: is grey, but img_3.png has colours"),
         (damaged, "img_3.png: cannot be decoded"),
@@ -175,6 +189,23 @@ def test_images_that_cannot_be_scored_are_refused_by_name(change, said, folder, 
     assert said in err
     assert "Traceback" not in err
     assert list(Path("runs/evaluate").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (of_another_size, "img_3.png: is 129x96, allowed: 128x96"),
+        (twice, "several files fit img_3: "),
+        (two_suffixes, "several files fit img_0: "),
+        (of_another_scale, "no file is named after a test image; expected img_0.png, img_0_x4.png and the like"),
+    ],
+)
+@pytest.mark.fault("I12", "refused, the file is named")
+def test_images_that_cannot_be_matched_are_named(change, said, folder, theirs, tmp_path):
+    change(theirs)
+    with pytest.raises(UserError) as caught:
+        matched(theirs, folder, tmp_path)
+    assert said in str(caught.value)
 
 
 def test_copies_of_lr_and_hr_beside_the_results_are_passed_over(folder, theirs):

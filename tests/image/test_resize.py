@@ -51,9 +51,11 @@ def matlab_on_bytes(image, scale, kernel="bicubic"):
     return image
 
 
-@pytest.mark.parametrize("kernel", ["bicubic", "bilinear", "lanczos3"])
-@pytest.mark.parametrize("factor", [2, 3, 4, 8])
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("size", "factor", "kernel"),
+    [((25, 31), factor, kernel) for factor in (2, 3, 4, 8) for kernel in ("bicubic", "bilinear", "lanczos3")]
+    + [(size, *case) for size in SIZES if size != (25, 31) for case in ((3, "bicubic"), (2, "lanczos3"))],
+)
 def test_bytes_are_rounded_half_up_after_each_pass(size, factor, kernel):
     """Noise of all levels, and of few: at even factors many sums then lie exactly between two levels."""
     generator = np.random.default_rng(1)
@@ -109,7 +111,7 @@ def in_fractions(column, scale):
 @pytest.mark.parametrize("scale", ["1/2", "1/3", "1/4", "1/6", "3/5", "4/5", "2", "3", "4", "6"])
 def test_ties_and_their_neighbours_are_rounded_exactly(scale):
     """Few levels make many sums that are ties, or as near to one as whole weights allow."""
-    x = np.random.default_rng(4).integers(0, 3, (17, 14)) * 127
+    x = np.random.default_rng(4).integers(0, 3, (9, 8) if scale in ("4", "6") else (17, 14)) * 127
     rows = np.array([list(in_fractions(column.tolist(), Fraction(scale))) for column in x.T]).T
     both = np.array([list(in_fractions(row.tolist(), Fraction(scale))) for row in rows])
     ours = resize(torch.from_numpy(x.astype(np.uint8)), Fraction(scale))

@@ -1,23 +1,14 @@
-"""LR-PSNR against an independent imresize, closed forms, and in evaluations and validations."""
+"""LR-PSNR against an independent imresize and closed forms; test_own has it in evaluations and validations."""
 
-import csv
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from helpers.evaluations import QUICK, document, mine, only_run, per_image, save_network
 from helpers.imresize import imresize
-from sr_lightning.evaluate import main as evaluate
 from sr_lightning.image.resize import resize
 from sr_lightning.metrics.lr_psnr import LRPSNR, lr_psnr
-from sr_lightning.train import main
-
-pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
 
 def by_definition(sr, lr):
@@ -51,33 +42,6 @@ def test_flat_images():
 def test_hr_itself_reaches_what_the_rounding_of_lr_leaves(image):
     hr = torch.from_numpy(image(96, 128, seed=0)).permute(2, 0, 1)[None]
     assert 56 < lr_psnr(hr, resize(hr, 1 / 4)) < 60
-
-
-def test_in_an_evaluation_it_is_that_of_the_saved_image(folder, tmp_path, capsys):
-    """Nothing is shaved, LR is what the set has, and other metrics get HR as before."""
-    path = save_network(tmp_path / "a.ckpt")
-    arguments = [*QUICK, f"checkpoint={path}", *mine(folder), "metrics=[lr_psnr,ms_ssim]", "save_pictures=true"]
-    assert evaluate(arguments) == 0
-    assert "lr_psnr (higher is better): LR-PSNR in dB: 8-bit RGB shrunk" in capsys.readouterr().out
-    row = next(row for row in per_image() if (row["name"], row["method"]) == ("img_0.png", "EDSR"))
-    (picture,) = only_run().glob("pictures/EDSR*/Mine/x4/img_0.png")
-    hr = np.array(Image.open(folder / "img_0.png"))
-    hr = hr[: hr.shape[0] // 4 * 4, : hr.shape[1] // 4 * 4]
-    lr = resize(torch.from_numpy(hr).permute(2, 0, 1), 1 / 4).permute(1, 2, 0).numpy()
-    assert float(row["lr_psnr"]) == pytest.approx(by_definition(np.asarray(Image.open(picture)), lr), abs=1e-3)
-    assert all(20 < row["lr_psnr"] < 60 for row in document()["rows"])
-
-
-def test_at_validations_it_chooses_the_best(tiny):
-    watch = ["val_metrics=[lr_psnr]", "callbacks.checkpoints.monitor=val/lr_psnr"]
-    assert main([*tiny, *watch, "hydra.run.dir=a"]) == 0
-    with Path("a/metrics.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["val/lr_psnr"]]
-    assert len(rows) == 2
-    assert all(float(row["val/heldout/x4/bicubic_lr_psnr"]) > 20 for row in rows)
-    best = torch.load("a/checkpoints/best.ckpt", weights_only=True)["global_step"]
-    assert best == max((float(row["val/lr_psnr"]), int(row["step"])) for row in rows)[1]
-    assert all("lr_psnr" in row for row in json.loads(Path("a/results.json").read_text())["rows"])
 
 
 def test_what_is_scored_is_what_a_file_would_hold(image):

@@ -1,4 +1,4 @@
-"""Metrics of one's own and of torchmetrics, in evaluations and validations."""
+"""Metrics of one's own, of torchmetrics and LR-PSNR, in evaluations and validations."""
 
 import csv
 import json
@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 
 from helpers.evaluations import QUICK, document, mine, only_run, per_image, save_network
+from helpers.imresize import imresize
 from sr_lightning.compare import main as compare
 from sr_lightning.config.metrics_check import checked_metrics, is_metric_name
 from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate
+from sr_lightning.image.resize import resize
 from sr_lightning.metrics.own import OwnMetric
 from sr_lightning.train import main
 
@@ -49,34 +51,43 @@ def header(path):
 
 
 @pytest.mark.usefixtures("_own")
-def test_own_classes_and_torchmetrics_in_an_evaluation(folder, tmp_path, capsys):
-    """Their figures are those of the saved images, shaved, in [0, 1]; ours stand beside them."""
+def test_own_classes_torchmetrics_and_lr_psnr_in_an_evaluation(folder, tmp_path, capsys):
+    """Their figures are those of the saved images, shaved, in [0, 1]; ours stand beside them.
+
+    For LR-PSNR nothing is shaved, and LR is what the set has.
+    """
     path = save_network(tmp_path / "a.ckpt")
     own = [
         "+metrics.mae={_target_: own_metrics.MeanError}",
         f"+metrics.rgb={{_target_: {TORCHMETRICS}, data_range: 1.0}}",
     ]
-    assert (
-        evaluate([*QUICK, f"checkpoint={path}", *mine(folder), *own, "+metrics.ms_ssim=true", "save_pictures=true"])
-        == 0
-    )
+    ours = ["+metrics.ms_ssim=true", "+metrics.lr_psnr=true"]
+    assert evaluate([*QUICK, f"checkpoint={path}", *mine(folder), *own, *ours, "save_pictures=true"]) == 0
     said = capsys.readouterr().out
     assert "mae (lower is better): MeanError" in said
     assert "rgb (higher is better): PeakSignalNoiseRatio" in said
+    assert "lr_psnr (higher is better): LR-PSNR in dB: 8-bit RGB shrunk" in said
     row = next(row for row in per_image() if (row["name"], row["method"]) == ("img_0.png", "EDSR"))
     (picture,) = only_run().glob("pictures/EDSR*/Mine/x4/img_0.png")
     a, b = (np.asarray(Image.open(file), np.float64) / 255 for file in (picture, folder / "img_0.png"))
     a, b = (x[: 96 - 4, : 112 - 4][4:, 4:] for x in (a, b))
     assert float(row["mae"]) == pytest.approx(np.abs(a - b).mean(), rel=1e-4)
     assert float(row["rgb"]) == pytest.approx(-10 * np.log10(((a - b) ** 2).mean()), rel=1e-4)
+    hr = torch.from_numpy(np.array(Image.open(folder / "img_0.png"))).permute(2, 0, 1)  # 96 x 112
+    lr = resize(hr, 1 / 4).permute(1, 2, 0).numpy() / 255
+    sr = np.asarray(Image.open(picture)) / 255
+    shrunken = np.stack([imresize(sr[..., c], 1 / 4) for c in range(3)], axis=-1).clip(0, 1)
+    assert float(row["lr_psnr"]) == pytest.approx(-10 * np.log10(((shrunken - lr) ** 2).mean()), abs=1e-3)
+    assert all(20 < row["lr_psnr"] < 60 for row in document()["rows"])
     columns = set().union(*document()["rows"], row, header(only_run() / "results.csv"))
-    assert {name for name in columns if is_metric_name(name)} == {"mae", "rgb", "ms_ssim"}
+    assert {name for name in columns if is_metric_name(name)} == {"mae", "rgb", "ms_ssim", "lr_psnr"}
 
 
 @pytest.mark.usefixtures("_own")
 def test_own_metrics_at_validations_choose_the_best(tiny, capsys):
-    """By a value of which less is better; bicubic's stands beside it, and `compare` shows it."""
+    """By a value of which less is better; bicubic's stands beside it as beside ours, and `compare` shows it."""
     watch = ["+val_metrics.mae={_target_: own_metrics.MeanError}", "callbacks.checkpoints.monitor=val/mae"]
+    watch += ["+val_metrics.lr_psnr=true"]
     assert main([*tiny, *watch, "hydra.run.dir=a"]) == 2  # mode=max is the other way round
     assert main([*tiny, *watch, "callbacks.checkpoints.mode=min", "hydra.run.dir=a"]) == 0
     with Path("a/metrics.csv").open() as file:
@@ -85,8 +96,9 @@ def test_own_metrics_at_validations_choose_the_best(tiny, capsys):
     best = torch.load("a/checkpoints/best.ckpt", weights_only=True)["global_step"]
     assert best == min((float(row["val/mae"]), int(row["step"])) for row in rows)[1]
     assert all(float(row["val/heldout/x4/bicubic_mae"]) > 0 for row in rows)
+    assert all(row["val/lr_psnr"] and float(row["val/heldout/x4/bicubic_lr_psnr"]) > 20 for row in rows)
     found = json.loads(Path("a/results.json").read_text())
-    assert all("mae" in row for row in found["rows"])
+    assert all("mae" in row and "lr_psnr" in row for row in found["rows"])
     capsys.readouterr()
     assert compare(["runs=a", "page=false", "plots=false", "rank_by=mae", "output=compared"]) == 0
     assert "mae: less is better" in " ".join(capsys.readouterr().out.split())
@@ -94,7 +106,7 @@ def test_own_metrics_at_validations_choose_the_best(tiny, capsys):
     for file in ("a/per_image.csv", "compared/table.csv"):
         columns |= header(file)
     # What is left are metrics, and settings of the training that are named `section.key` or are no single word.
-    assert {name for name in columns if is_metric_name(name)} == {"mae"}
+    assert {name for name in columns if is_metric_name(name)} == {"mae", "lr_psnr"}
 
 
 @pytest.mark.usefixtures("_own")

@@ -3,7 +3,7 @@
 import h5py
 import pytest
 import torch
-from torchvision.models import vgg16
+from torchvision.models import vgg
 
 from sr_lightning.errors import UserError
 from sr_lightning.metrics.backbones import VGGFeatures
@@ -15,7 +15,7 @@ BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    return vgg16(weights=None).features.eval()
+    return vgg.make_layers(vgg.cfgs["D"]).eval()
 
 
 def write(path, network, change=None):

@@ -51,13 +51,12 @@ def test_padding_is_cut_again():
     assert seen == [(16, 24)]
 
 
-def test_a_preset_is_trained_continued_and_evaluated(tiny, folder):
+def test_a_preset_is_trained_and_evaluated(tiny, folder):
     """A checkpoint names one of these classes, and no other: it is loaded without typing them again."""
     pytest.importorskip("spandrel", reason="needs the optional extra spandrel")
     settings = [a for a in tiny if not a.startswith("model.")]
     small = ["model=safmn", "model.dim=8", "model.n_blocks=1", "trainer.max_steps=2"]
     assert main([*settings, *small, "hydra.run.dir=a"]) == 0
-    assert main(["ckpt_path=a", "trainer.max_steps=3", "allow_change=[trainer]"]) == 0
     assert evaluate([*QUICK, "checkpoint=a", *mine(folder)]) == 0
     assert [row["method"] for row in document()["rows"]] == ["bicubic", "SAFMN"]
 

@@ -25,10 +25,13 @@ def test_early_stopping_counts_validations_and_the_run_can_be_continued(tiny):
     assert Path("a/results.json").is_file()
 
 
-def test_a_checkpoint_callback_beside_ours_keeps_its_files_in_the_runs_folder(tiny):
+def test_callbacks_beside_ours_keep_their_files_in_the_runs_folder_and_log_into_its_table(tiny):
     every = f"+callbacks.every={{_target_: {LIGHTNINGS}.ModelCheckpoint, every_n_train_steps: 2, save_top_k: -1}}"
     average = f"+callbacks.average={{_target_: {LIGHTNINGS}.EMAWeightAveraging, decay: 0.9}}"
-    assert main([*tiny, "hydra.run.dir=a", every, average]) == 0
+    rates = f"+callbacks.rates={{_target_: {LIGHTNINGS}.LearningRateMonitor}}"
+    assert main([*tiny, "hydra.run.dir=a", every, average, rates]) == 0
+    with Path("a/metrics.csv").open() as file:
+        assert any(name.startswith("lr-") for row in csv.DictReader(file) for name, value in row.items() if value)
     names = {path.name for path in Path("a/checkpoints").iterdir()}
     assert names == {"best.ckpt", "last.ckpt", "previous.ckpt", "epoch=0-step=2.ckpt", "epoch=0-step=4.ckpt"}
     again = f"callbacks.every._target_={LIGHTNINGS}.ModelCheckpoint"  # it writes files

@@ -219,6 +219,7 @@ def made(tmp_path):
 @pytest.mark.parametrize("settings", [{}, {"patch_size": 40, "on_small": "mirror"}], ids=["inside", "mirrored"])
 def test_lr_images_made_once_give_the_samples_that_windows_would(folder, tmp_path, kernel, settings):
     """Sizes are no multiples of the scales; a patch of 40 at x4 reaches over every image's border."""
+    with_workers = kernel == "bicubic" and not settings
     settings = {
         "scale": [2, 3, 4],
         "kernel": kernel,
@@ -232,8 +233,9 @@ def test_lr_images_made_once_give_the_samples_that_windows_would(folder, tmp_pat
     assert not made(tmp_path / "other")
     assert {batch.scale for batch in with_lr} == {2, 3, 4}
     assert equal(with_lr, from_windows)
-    again, _ = samples(folder, tmp_path, num_workers=2, **settings)
-    assert equal(with_lr, again)
+    if with_workers:  # they read the same files, whatever the kernel
+        again, _ = samples(folder, tmp_path, num_workers=2, **settings)
+        assert equal(with_lr, again)
 
 
 class Darker(Downscale):

@@ -30,12 +30,14 @@ def test_lr_patches_are_cut_from_the_whole_images_lr_bit_for_bit(folder, tmp_pat
     batch = to_train_batch(data[BatchRequest(range(60), scale, 60)], data.degrade)
     assert batch.lr.shape == (60, 3, 9, 9)
     assert batch.hr.shape == (60, 3, 9 * scale, 9 * scale)
-    at_border = 0
-    for k in range(60):
-        crop = data.plan.crop(k, scale)
-        hr = data.images.hr[crop.image]
+    wholes = []
+    for hr in (data.images.hr[i] for i in range(6)):
         hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale]
-        whole = resize(torch.from_numpy(hr.transpose(2, 0, 1).copy()), Fraction(1, scale), kernel=kernel)
+        lr = resize(torch.from_numpy(hr.transpose(2, 0, 1).copy()), Fraction(1, scale), kernel=kernel)
+        wholes.append((hr, lr))
+    at_border = 0
+    for k, crop in enumerate(data.plan.crops(range(60), scale)):
+        hr, whole = wholes[crop.image]
         top, left = crop.top, crop.left
         assert torch.equal(batch.lr[k] * 255, whole[:, top : top + 9, left : left + 9].float())
         expected = hr[top * scale : (top + 9) * scale, left * scale : (left + 9) * scale]

@@ -152,6 +152,7 @@ def test_perceptual_hashes_agree_over_encodings_only(photographs):
     assert (distances + 1000 * np.eye(len(NAMES))).min() > 1.5 * HASH_RADIUS
 
 
+@pytest.mark.slow
 def test_no_false_alarm_on_the_classic_sets(sr_data):
     def prints(*folders: str) -> dict[str, Fingerprint]:
         paths = [path for folder in folders for path in sorted((sr_data / folder).iterdir())]

@@ -102,8 +102,19 @@ def measured(photographs, scale, shrink, down=0, right=0):
     return found
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("shrink", ALIGNED | CONVENTIONS)
+def at_all_scales(values, *, quick):
+    """At x2 and x3 those that are not `quick` run with `-m slow`."""
+    return [
+        pytest.param(scale, value, marks=[] if scale == 4 or value in quick else pytest.mark.slow)
+        for scale in (2, 3, 4)
+        for value in values
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scale", "shrink"),
+    at_all_scales(ALIGNED | CONVENTIONS, quick=["bicubic", "area", "JPEG 30", "nearest", "blur, first"]),
+)
 @pytest.mark.fault("D24", "no false alarm")
 def test_D24_no_downscaler_is_a_false_alarm(photographs, scale, shrink):
     found = measured(photographs, scale, (ALIGNED | CONVENTIONS)[shrink])
@@ -112,8 +123,10 @@ def test_D24_no_downscaler_is_a_false_alarm(photographs, scale, shrink):
         assert common_shift(found) is None
 
 
-@pytest.mark.parametrize("shift", [(1, 0), (0, -1), (1, -1), (2, 0), (3, 3), (-6, 5), (0, 12), (12, -12)])
-@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize(
+    ("scale", "shift"),
+    at_all_scales([(1, 0), (0, -1), (1, -1), (2, 0), (3, 3), (-6, 5), (0, 12), (12, -12)], quick=[(1, -1), (12, -12)]),
+)
 @pytest.mark.fault("D24", "found, and measured to a tenth of an HR pixel")
 def test_D24_each_shifted_pair_is_found(photographs, scale, shift):
     for found in measured(photographs, scale, bicubic, *shift):

@@ -36,13 +36,13 @@ def test_successive_samples_are_those_asked_for_one_by_one():
 def test_windows_lie_inside_and_reach_every_position(scale):
     plan = CropPlan([(60, 47)], patch_size=9, seed=0)
     rows, columns = 60 // scale - 9 + 1, 47 // scale - 9 + 1
-    seen = {(c.top, c.left) for c in (plan.crop(k, scale) for k in range(6000))}
+    seen = {(c.top, c.left) for c in plan.crops(range(6000), scale)}
     assert seen == set(itertools.product(range(rows), range(columns)))
 
 
 def test_positions_and_turns_are_uniform():
     plan = CropPlan([(41, 41)], patch_size=32, seed=0)
-    crops = [plan.crop(k, 1) for k in range(20000)]
+    crops = plan.crops(range(20000), 1)
     for values, n in (([c.top for c in crops], 10), ([c.dihedral for c in crops], 8)):
         counts = np.bincount(values, minlength=n)
         expected = len(values) / n

@@ -1,0 +1,20 @@
+"""Nested sections as dotted keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def flattened(section: Mapping[Any, Any], separator: str = ".") -> dict[str, Any]:
+    """Flattens nested sections: `{"a": {"b": 1}}` -> `{"a.b": 1}`.
+
+    Lists and empty sections are values.
+    """
+    flat: dict[str, Any] = {}
+    for key, value in section.items():
+        if isinstance(value, Mapping) and value:
+            flat |= {f"{key}{separator}{name}": item for name, item in flattened(value, separator).items()}
+        else:
+            flat[str(key)] = value
+    return flat
