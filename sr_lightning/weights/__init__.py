@@ -1,1 +1,1 @@
-"""Pretrained weights that come with the package, by name."""
+"""Pretrained weights included in the package, by name."""

@@ -1,4 +1,4 @@
-"""The one rule for texts that name weights: a file, a run's folder, a sweep's folder, or a pretrained name."""
+"""Resolution of weights given as text: a file, a run's folder, a sweep's folder, or a pretrained name."""
 
 from __future__ import annotations
 
@@ -12,17 +12,16 @@ from sr_lightning.weights.pretrained import pretrained_file, pretrained_names
 
 
 def find_weights_file(text: str) -> Path:
-    """Finds the file that a user means, wherever weights are asked for.
+    """Finds the weights file that a user means, wherever weights may be given.
 
-    What is on the disk comes before pretrained weights of the same name.
+    Existing paths take precedence over pretrained weights of the same name.
 
     Args:
-        text: A file; the folder of a run, which stands for its best checkpoint, or its last where nothing was
-            validated; the folder of a sweep, which stands for its job of the highest objective; or one of
-            `pretrained_names`.
+        text: A file; a run's folder, for its best checkpoint, or its last one if nothing was validated; a sweep's
+            folder, for its job with the highest objective; or one of `pretrained_names`.
 
     Raises:
-        UserError: It names nothing of these; the message has no key.
+        UserError: It is none of these; the message does not name a config key.
     """
     path = Path(text)
     if path.is_file():
@@ -52,7 +51,7 @@ def _best_of_sweep(folder: Path) -> Path | None:
 
 
 def _objective(job: Path) -> float | None:
-    """What a finished job has reached; None where its results are missing, torn or without a number."""
+    """Returns a finished job's objective; None if its results are missing, truncated or have no finite number."""
     try:
         objective = json.loads((job / "results.json").read_text(encoding="utf-8"))["objective"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
