@@ -1,6 +1,6 @@
 """Image super-resolution with PyTorch Lightning and Hydra.
 
-Three lines from a photograph to its enlargement, with weights that come with the package:
+Three lines upscale a photograph with weights included in the package:
 
     from sr_lightning import load, upscale_image
 
@@ -9,13 +9,13 @@ Three lines from a photograph to its enlargement, with weights that come with th
 
 | name | |
 | --- | --- |
-| `load`, `list_pretrained` | a network with its weights; the names of those in the package |
-| `upscale_image` | a file, a Pillow image, an array or a tensor through a network; the same kind comes back |
+| `load`, `list_pretrained` | a network with its weights; the names of the included weights |
+| `upscale_image` | upscales a file, a Pillow image, an array or a tensor; returns the same kind |
 | `SRModule`, `SRDataModule`, `CompositeLoss` | training with a plain `lightning.Trainer`, as in `scripts/examples/` |
-| `psnr`, `ssim` | as the papers measure them, on Y |
-| `imresize` | MATLAB's, to the last bit |
+| `psnr`, `ssim` | as measured in papers, on Y |
+| `imresize` | MATLAB's, bit for bit |
 
-Names are imported when they are asked for: `import sr_lightning` alone costs nothing.
+Names are imported lazily: `import sr_lightning` alone costs nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Command table: `python -m sr_lightning` prints a line for each command, without importing any of them."""
+"""Command table: `python -m sr_lightning` lists all commands, without importing any of them."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _PROGRAM = "python -m sr_lightning"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the table.
+    """Prints the command table.
 
     Args:
-        argv: What the user typed, without the program's name; None for `sys.argv`.
+        argv: Command line without the program's name; None for `sys.argv`.
 
     Returns:
-        The exit status: 2 where something else than help was asked for.
+        The exit status: 2 if anything other than help was requested.
     """
     typed = list(sys.argv[1:] if argv is None else argv)
     found = dict(command_summaries())

@@ -1,4 +1,4 @@
-"""For programs: a network from whatever names its weights, and any image through it."""
+"""Python API: loads a network from anything that names its weights, and upscales images with it."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def load(
     Args:
         weights: The name of pretrained weights (`list_pretrained()`), a run's folder (its best checkpoint), a
             checkpoint, another project's file of weights, or an ONNX file (run by onnxruntime, on the CPU).
-        scale: Refuse a network that is not made for it.
-        model: For a file that does not say how to build its network: `{"_target_": "my_package.Net", "scale": 4}`.
-        device: Where it is to compute.
+        scale: Required scale; a network that does not support it is refused.
+        model: Network config for files that do not contain one: `{"_target_": "my_package.Net", "scale": 4}`.
+        device: Device to compute on.
 
     Returns:
-        An ordinary module in evaluation mode: (N, C, h, w) in [0, 1] -> (N, C, h·s, w·s). `scales` has the factors
-        that it is made for, `scale` the largest of them, and `channels` is 1 where it works on Y; `upscale_image`
-        takes care of colour.
+        A plain module in evaluation mode: (N, C, h, w) in [0, 1] -> (N, C, h·s, w·s). `scales` holds the supported
+        scale factors, `scale` the largest of them, and `channels` is 1 if it works on Y; `upscale_image` handles
+        colour.
 
     Raises:
-        UserError: There is no such file, it is damaged, no network fits it, or the network is not made for `scale`.
+        UserError: There is no such file, it is damaged, no network fits it, or the network does not support `scale`.
     """
     network = load_network(weights, model=model)
     net = network.net.to(device)
@@ -82,26 +82,26 @@ def upscale_image(
     precision: Precision = "float32",
     back_projection: int = 0,
 ) -> Image.Image | NDArray[Any] | Tensor:
-    """Enlarges an image, tile by tile where it is large, where the network lies.
+    """Upscales an image on the network's device, in tiles if it is large.
 
     Args:
-        net: From `load`, or any network of `sr_lightning.models`.
+        net: Network from `load`, or any network of `sr_lightning.models`.
         image: A file or a Pillow image (grey, RGB, either with alpha, a palette, CMYK; 8 bit, or 16-bit grey); an array
             (H, W) or (H, W, C), uint8, uint16, or floating point in [0, 1]; a tensor (N, C, h, w), floating point in
             [0, 1] or uint8. C is 1 for grey, 3 for RGB, and one more with alpha (not premultiplied).
         scale: One of the network's scales; None: the only one, or the largest.
-        tile: As all that follow, see `inference.upscaler.Upscaler`.
-        overlap: LR pixels that a tile sees beyond its sides.
-        self_ensemble: The mean over the eight flips and turns.
+        tile: Tile size; for this and the following arguments, see `inference.upscaler.Upscaler`.
+        overlap: LR pixels of context beyond each side of a tile.
+        self_ensemble: Average over the eight flips and rotations.
         precision: `float32`, `bf16`, or `auto`.
-        back_projection: Steps that make the result shrink to its input.
+        back_projection: Number of steps that make the downscaled result match the input.
 
     Returns:
-        The same kind, type and number of channels; a Pillow image for a file, with its colour profile and EXIF.
+        The same kind, type and number of channels; for a file a Pillow image, with its colour profile and EXIF data.
 
     Raises:
-        UserError: The image cannot be read or is not an image, the network has no such scale, or a setting is none of
-            those that are allowed.
+        UserError: The image cannot be read or is not an image, the network does not support the scale, or a setting has
+            an invalid value.
         FailedError: There is not enough memory even for small tiles, or the network's output is not finite.
 
     >>> import numpy as np
@@ -146,7 +146,7 @@ def _scale(net: nn.Module, asked: int | None) -> int:
 
 
 def _enlarged(upscaler: Upscaler, levels: NDArray[Any]) -> NDArray[Any]:
-    """(h, w, C) -> (h·s, w·s, C) of the same type."""
+    """Maps (h, w, C) -> (h·s, w·s, C) of the same type."""
     lr = spread_colours(levels) if levels.shape[2] % 2 == 0 else levels
     size = levels.shape[0] * upscaler.scale, levels.shape[1] * upscaler.scale
     return np.concatenate(list(enlarged_rows(upscaler, lr, Target(size, upscaler.scale, 1), lr.dtype.type)))

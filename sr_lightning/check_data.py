@@ -1,4 +1,4 @@
-"""Command `check_data`: finds everything that is wrong with the images before a run begins."""
+"""Command `check_data`: finds everything that is wrong with the images before a run starts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sr_lightning.text import Table, printable
 if TYPE_CHECKING:
     from sr_lightning.data.inspection.report import Report, SetSpec
 
-_SHOWN = 20  # findings of a kind; the file has all
+_SHOWN = 20  # findings shown of each kind; the file lists all
 
 
 def check_data(config: CheckDataConfig) -> None:
-    """Checks the data sets of a config, or any folders instead; shows the findings and writes all into a file.
+    """Checks the data sets of a config, or any other folders; shows the findings and writes all of them to a file.
 
     Args:
-        config: Validated.
+        config: The validated config.
 
     Raises:
         UserError: Something is wrong with the images.
@@ -114,7 +114,7 @@ def _show(report: Report) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status: 0 nothing is wrong, 2 something is."""
+    """Runs the command; returns its exit status: 0 if nothing is wrong, otherwise 2."""
     return run_command("check_data", check_data, argv)
 
 

@@ -1,4 +1,4 @@
-"""Command `compare`: ranks runs against each other, in a table, plots and one page with their images."""
+"""Command `compare`: ranks runs against each other, in a table, plots and a page with their images."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 
 def compare(config: CompareConfig) -> None:
-    """Prints the table, and writes tables, plots and the page into one folder.
+    """Prints the table, and writes tables, plots and the page to one folder.
 
     Args:
-        config: Checked.
+        config: The validated config.
 
     Raises:
-        UserError: Nothing can be read of the runs, or the folder holds files that compare has not made.
+        UserError: Nothing can be read from the runs, or the folder contains files not created by compare.
     """
     from sr_lightning.report import formats
     from sr_lightning.report.comparison import compare_records
@@ -59,7 +59,7 @@ def compare(config: CompareConfig) -> None:
 
 
 def _write(found: Comparison, output: Output, config: CompareConfig) -> list[str]:
-    """All files; returns what of them is printed."""
+    """Writes all files; returns the names of those to print."""
     from sr_lightning.report import formats
 
     output.write("table.md", formats.markdown(found))
@@ -81,7 +81,7 @@ def _write(found: Comparison, output: Output, config: CompareConfig) -> list[str
 def _log(
     config: CompareConfig, folder: Path
 ) -> Callable[[Sequence[str], Sequence[str], Sequence[Sequence[Any]]], None]:
-    """What keeps the files in Weights & Biases where it is asked for."""
+    """Returns a function that logs the files to Weights & Biases, if requested."""
     if not config.logger:  # the builders need torch
         return lambda names, columns, rows: None
     from sr_lightning.builders.loggers import build_comparison_log
@@ -108,7 +108,7 @@ def _write_page(found: Comparison, plots: Sequence[Plot], output: Output, config
 
 
 def _images(found: Comparison, config: CompareConfig) -> tuple[list[Sequence[Versions]], list[str]]:
-    """The images of each group, and what could not be had."""
+    """Returns the images of each group, and notes on those that are unavailable."""
     from sr_lightning.report.images import choose_images
 
     print("making images with the runs' networks …", flush=True)
@@ -126,7 +126,7 @@ def _images(found: Comparison, config: CompareConfig) -> tuple[list[Sequence[Ver
 
 
 def _folder(config: CompareConfig) -> Path:
-    """Where the files go."""
+    """Returns the output folder."""
     if config.output is not None:
         return Path(config.output)
     if len(config.runs) == 1 and os.path.isdir(config.runs[0]):
@@ -135,14 +135,14 @@ def _folder(config: CompareConfig) -> Path:
 
 
 def _command(config: CompareConfig) -> str:
-    """The command line that makes the same comparison."""
+    """Returns the command line that makes the same comparison."""
     runs = config.runs[0] if len(config.runs) == 1 else f"[{','.join(config.runs)}]"
     ranking = [] if config.rank_by == "psnr_y" else [f"rank_by={config.rank_by}"]
     return shlex.join(["python", "-m", "sr_lightning.compare", f"runs={runs}", *ranking])
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     return run_command("compare", compare, argv)
 
 

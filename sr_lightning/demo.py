@@ -1,4 +1,4 @@
-"""Command `demo`: a page in the browser that enlarges images, for this machine alone."""
+"""Command `demo`: a page in the browser that upscales images, for this machine only."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 
 def demo(config: DemoConfig) -> None:
-    """Shows the page until the user stops it.
+    """Serves the page until the user stops it.
 
     Args:
-        config: Checked.
+        config: The validated config.
 
     Raises:
         UserError: The network cannot be loaded, or the port is taken.
     """
     keep_large_buffers(config.device)
-    # The images of others are on this page: nobody but this user may read what it leaves, and it leaves nothing.
+    # The page may hold other people's images: only this user may read its files, and none are left behind.
     with terminable(), temporary_folder("sr_lightning_demo_") as folder:
         enlarger = _enlarger(config, folder)
         with _served(enlarger, config, folder) as address:
@@ -60,12 +60,12 @@ def _enlarger(config: DemoConfig, folder: Path) -> Enlarger:
 
 @contextmanager
 def _served(enlarger: Enlarger, config: DemoConfig, folder: Path) -> Iterator[str]:
-    """The page's address; nothing leaves this machine."""
+    """Serves the page and yields its address; nothing leaves this machine."""
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=str(folder / "uploads"))
-    os.environ.pop("GRADIO_ALLOWED_PATHS", None)  # set for another page of gradio's, it would open folders to this one
+    os.environ.pop("GRADIO_ALLOWED_PATHS", None)  # if set for another gradio app, it would expose folders to this one
     import gradio
 
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio calls its own page to see that it is there
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # gradio requests its own page to check that it is up
     from starlette.middleware import Middleware
 
     from sr_lightning.web.local_only import LocalOnly
@@ -80,7 +80,7 @@ def _served(enlarger: Enlarger, config: DemoConfig, folder: Path) -> Iterator[st
             inbrowser=config.browser,
             prevent_thread_lock=True,
             quiet=True,
-            max_file_size=round((config.max_megapixels + 1) * 8e6),  # bytes: RGB with alpha has up to 8 a pixel
+            max_file_size=round((config.max_megapixels + 1) * 8e6),  # bytes: RGB with alpha takes up to 8 per pixel
             footer_links=[],
             ssr_mode=False,
             enable_monitoring=False,
@@ -98,7 +98,7 @@ def _served(enlarger: Enlarger, config: DemoConfig, folder: Path) -> Iterator[st
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     return run_command("demo", demo, argv)
 
 

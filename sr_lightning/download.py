@@ -1,4 +1,4 @@
-"""Command `download`: fetches data sets to where the configs expect them."""
+"""Command `download`: downloads data sets to the locations expected by the configs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sr_lightning.data.download.fetcher import Fetcher, RemoteFile, RemoteSet
 
 PROGRAM = "python -m sr_lightning.download"
-_SHOWN = 5  # files of a set that are named one by one
+_SHOWN = 5  # files of a set that are named individually
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,10 @@ def download(sets: Sequence[RemoteSet], root: Path, *, jobs: int) -> list[Outcom
         jobs: Number of concurrent downloads.
 
     Returns:
-        One outcome for each file, in the order of the sets.
+        One outcome per file, in the order of the sets.
 
     Raises:
-        KeyboardInterrupt: The user stopped it; the next call resumes.
+        KeyboardInterrupt: The user stopped the command; the next call resumes.
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
@@ -85,7 +85,7 @@ def _outcome(fetcher: Fetcher, file: RemoteFile, folder: Path, advance: Callable
             raise FetchError(f"{target} is there and is not what the archive holds; it is kept, move it away")
         fetched = fetcher.fetch(file, folder, advance)
         extract(folder / file.name, target, digest=file.hash)
-        if fetched:  # an archive that the user put there stays
+        if fetched:  # an archive placed there by the user is kept
             (folder / file.name).unlink()
         return Outcome(file, True)
     except (FetchError, ArchiveError) as error:
@@ -155,11 +155,11 @@ def _report_failed(chosen: RemoteSet, failed: Sequence[Outcome], root: Path) -> 
         lines.append(f"    {outcome.file.name}\n      {outcome.file.hash_text}\n      {outcome.file.url}")
     if len(failed) > _SHOWN:
         lines.append(f"    … and {len(failed) - _SHOWN} more: {PROGRAM} --list {chosen.name.lower()}")
-    print(printable("\n".join(lines)), file=sys.stderr, flush=True)  # a server's own words are among them
+    print(printable("\n".join(lines)), file=sys.stderr, flush=True)  # it includes text sent by servers
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status: 0, 1 a file could not be fetched, 2 no such set, 130 stopped."""
+    """Runs the command; returns its exit status: 0, 1 if a file failed, 2 for an unknown set, 130 if stopped."""
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Fetches data sets to where the configs expect them.")
     parser.add_argument("sets", nargs="*", help="names such as set5; none: they are listed")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Exceptions that end a run with a message or a status; any other is a bug and shows its traceback."""
+"""Exceptions that end a run with a message or an exit status; any other is a bug and shows its traceback."""
 
 import sysconfig
 import traceback
@@ -10,7 +10,7 @@ _NOT_THE_USERS = (Path(__file__).resolve().parent, Path(sysconfig.get_paths()["s
 
 
 class _MessageError(Exception):
-    """An exception whose message is safe to print on a terminal."""
+    """An exception whose message is safe to print to a terminal."""
 
     def __str__(self) -> str:
         return printable(super().__str__())
@@ -24,7 +24,7 @@ class UserError(_MessageError):
 
 
 class FailedError(_MessageError, RuntimeError):
-    """A run cannot deliver what was asked for; the message explains why. Exit status 1, no traceback."""
+    """A run cannot deliver what was requested; the message explains why. Exit status 1, no traceback."""
 
 
 class TrainingFailedError(FailedError):
@@ -32,7 +32,7 @@ class TrainingFailedError(FailedError):
 
 
 class InterruptedRun(BaseException):
-    """A signal stopped the run after its state was saved; Hydra, which catches Exception only, lets it pass."""
+    """A signal stopped the run after its state was saved; Hydra only catches Exception, so it passes through."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(signal_number)
@@ -40,21 +40,21 @@ class InterruptedRun(BaseException):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the machine or the GPU had no memory left; torch says so in several ways."""
-    if isinstance(error, FailedError):  # whose message may speak of it, and says all there is to say
+    """Whether the machine or the GPU ran out of memory, which torch reports in several ways."""
+    if isinstance(error, FailedError):  # its message may mention memory, but needs no further explanation
         return False
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, which is not imported
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # without importing torch
         return True
     signs = ("can't allocate memory", "out of memory", "Cannot allocate memory", "_STATUS_ALLOC_FAILED")
     return any(sign in str(error) for sign in signs)
 
 
 def user_place(error: BaseException) -> str | None:
-    """Finds the innermost line of the user's own code that an error came through.
+    """Finds the innermost line of the user's own code that an error passed through.
 
     Returns:
-        `mynet.py:12, in forward`; None where only this package, Python and installed packages took part: then it is
-        no mistake of the user's.
+        `mynet.py:12, in forward`; None if only this package, Python and installed packages were involved, so that the
+        error is not the user's mistake.
     """
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
@@ -65,6 +65,6 @@ def user_place(error: BaseException) -> str | None:
 
 
 def one_line(error: BaseException) -> str:
-    """`KeyError: 'width'`: an error's kind and the first line of its message."""
+    """Formats an error as its type and the first line of its message: `KeyError: 'width'`."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""Command `evaluate`: scores networks on test sets, beside bicubic and the published rows."""
+"""Command `evaluate`: scores networks on test sets, alongside bicubic and published results."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 def evaluate(config: EvaluateConfig, run: Run) -> float | None:
-    """Scores every method on every set, writes and prints the results.
+    """Scores every method on every set; writes and prints the results.
 
     Args:
-        config: Checked.
-        run: The run's folder and command.
+        config: The validated config.
+        run: Folder and command of the run.
 
     Returns:
-        The objective: dB above bicubic of the first method, the mean over its sets and scales; None without one.
+        The objective: the first method's gain over bicubic in dB, averaged over sets and scales; None without one.
 
     Raises:
-        UserError: Among others, where a set is not the benchmark that it looks like.
-        FailedError: A network's output is not finite; all other results are written and printed before. Or a disk is
-            full, or there is not enough memory.
+        UserError: Among others, if a set is not the benchmark that it resembles.
+        FailedError: A network's output is not finite (all other results are written and printed first), a disk is full,
+            or there is not enough memory.
     """
     try:
         return _evaluate(config, run)
@@ -47,7 +47,7 @@ def evaluate(config: EvaluateConfig, run: Run) -> float | None:
 
 def _evaluate(config: EvaluateConfig, run: Run) -> float | None:
     started = time.perf_counter()
-    # Imported here: torch takes seconds, and a mistyped key is answered before that.
+    # Imported here, as torch takes seconds, and a mistyped key should be reported before that.
     with importing("torch"):
         import torch
 
@@ -98,7 +98,7 @@ def _evaluate(config: EvaluateConfig, run: Run) -> float | None:
 
 
 def _protocol(config: EvaluateConfig, degrade: Degradation, device: torch.device, world_size: int) -> dict[str, Any]:
-    """The protocol besides its fixed part."""
+    """Returns the protocol except for its fixed part."""
     from sr_lightning.data.degradations.base import lr_protocol
     from sr_lightning.runs.environment import hardware
 
@@ -113,7 +113,7 @@ def _protocol(config: EvaluateConfig, degrade: Degradation, device: torch.device
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     return run_command("evaluate", evaluate, argv)
 
 

@@ -1,4 +1,4 @@
-"""Command `export`: writes a trained network as a file for other programs, and proves that it computes the same."""
+"""Command `export`: writes a trained network to a file for other programs, and verifies that the outputs match."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _RUNNER = "upscale_onnx.py"
 
 
 def export(config: ExportConfig) -> None:
-    """Writes the file, once it is proven, and prints the proof.
+    """Verifies the exported network, writes the file, and prints the comparison.
 
     Args:
-        config: Checked.
+        config: The validated config.
 
     Raises:
-        UserError: The network cannot be loaded, has no such format, or a file is in the way.
-        FailedError: The network cannot be exported, or the file computes something else; nothing is left.
+        UserError: The network cannot be loaded or does not support the format, or a file is in the way.
+        FailedError: The network cannot be exported, or the file's outputs differ; nothing is left behind.
     """
     from sr_lightning.builders.load_network import load_network
     from sr_lightning.exporters.card import Card
@@ -66,7 +66,7 @@ def export(config: ExportConfig) -> None:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[Path]:
-    """As `replacing`; where nothing can be written is known before the work."""
+    """Like `replacing`, but reports an unwritable location before the work begins."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as part:
@@ -108,7 +108,7 @@ def _write(export: Export, network: LoadedNetwork, path: Path, config: ExportCon
 
 
 def _output(network: LoadedNetwork, scale: int, config: ExportConfig) -> Path:
-    """By default named after the weights, or the run that they are from, and what else tells two exports apart."""
+    """Returns the output path, by default named after the weights or their run, and distinguishing settings."""
     given = Path(config.output or ".")
     if given.suffix == SUFFIXES[config.format] and not given.is_dir():
         return given
@@ -149,7 +149,7 @@ def _summary(output: Path, proof: list[Comparison], precision: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     return run_command("export", export, argv)
 
 

@@ -1,4 +1,4 @@
-"""Atomic writes, checksums, locks, and the check of file names that come from untrusted files."""
+"""Atomic writes, checksums, locks, and validation of file names from untrusted files."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from pathlib import Path, PurePosixPath
 from sr_lightning.errors import UserError
 
 _MAX_PART = 255
-"""Bytes of one component of a path on the usual file systems."""
+"""Maximum bytes of a path component on common file systems."""
 
 
 class UnsafeNameError(UserError):
-    """A name from an untrusted file would lead out of its folder, or is no name."""
+    """A name from an untrusted file would escape its folder, or is not a valid name."""
 
 
 @contextmanager
 def replacing(path: Path, *, is_shared: bool = False) -> Iterator[Path]:
-    """A part file beside `path`: renamed to it when the block ends well, removed when it does not.
+    """Yields a part file beside `path`, which is renamed to it if the block succeeds, and removed otherwise.
 
-    So a reader sees the whole file or none, whatever happens to the writer.
+    A reader thus sees either the complete file or none, whatever happens to the writer.
 
     Args:
         path: The final name.
-        is_shared: Several processes may write the same content at once, each into a part file of its own.
+        is_shared: Several processes may write the same content at once, each to its own part file.
 
     Yields:
-        `<name>.part`, or `<name>.<process>.part` where the file is shared; on the same file system as `path`.
+        `<name>.part`, or `<name>.<process>.part` if the file is shared; on the same file system as `path`.
     """
     part = path.with_name(f"{path.name}.{os.getpid()}.part" if is_shared else f"{path.name}.part")
     try:
@@ -50,10 +50,10 @@ def write_atomically(path: Path, text: str, *, is_shared: bool = False) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The file's SHA-256 checksum, 64 hexadecimal digits.
+    """Returns the file's SHA-256 checksum as 64 hexadecimal digits.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -63,11 +63,11 @@ def take_lock(descriptor: int, *, waits: bool = False) -> bool:
     """Takes the exclusive lock of an open file. The kernel releases it when its holder ends, however that happens.
 
     Args:
-        descriptor: Of the open file; processes that inherit it share the lock.
-        waits: Wait for another holder to release it.
+        descriptor: Descriptor of the open file; processes that inherit it share the lock.
+        waits: Whether to wait for another holder to release it.
 
     Returns:
-        Whether the lock is taken; False where another process holds it.
+        Whether the lock was taken; False if another process holds it.
 
     Raises:
         OSError: The file system has no locks.
@@ -82,19 +82,19 @@ def take_lock(descriptor: int, *, waits: bool = False) -> bool:
 
 
 def inside(root: Path, name: object, pattern: str | None = None) -> Path:
-    """The path of an untrusted name below a folder.
+    """Returns the path of an untrusted name below a folder.
 
-    Every name that was read from a file (an index, archive, manifest, checkpoint, saved run) becomes a path here and
+    Every name read from a file (an index, archive, manifest, checkpoint, saved run) is converted to a path here and
     nowhere else.
 
     Args:
         root: The folder that the path must not leave.
-        name: The name as it was read, of any type.
+        name: The name as read, of any type.
         pattern: Regular expression for the whole name; None: any relative path with `/`.
 
     Raises:
-        UnsafeNameError: The name is no text, does not match, is absolute, holds `..`, a backslash, a colon or
-            unprintable characters, is too long for a file system, or leads out of the folder through a link.
+        UnsafeNameError: The name is not text, does not match, is absolute, contains `..`, a backslash, a colon or
+            unprintable characters, is too long for a file system, or escapes the folder through a link.
     """
     if reason := _unsafe(name, pattern):
         raise UnsafeNameError(f"{ascii(name)[:80]} {reason}")
@@ -105,9 +105,9 @@ def inside(root: Path, name: object, pattern: str | None = None) -> Path:
 
 
 def outward_links(folder: Path) -> list[Path]:
-    """Links below a folder to files outside of it: what is written to them would be written there.
+    """Finds links below a folder to files outside it, since anything written to them would be written there.
 
-    Links to folders are not among them: what is written into those has names that we give.
+    Links to folders are not included: the names written into those are chosen by us.
     """
     found = [Path(root, name) for root, _, names in os.walk(folder) for name in names]
     return sorted(path for path in found if path.is_symlink() and not _is_below(path, folder))

@@ -36,7 +36,7 @@ def pack(arguments: dict[str, Any]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     return run_command("pack", pack, argv)
 
 

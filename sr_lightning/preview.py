@@ -14,7 +14,7 @@ def preview(config: PreviewConfig) -> None:
     """Draws the first training samples, each LR (its pixels enlarged) beside its HR.
 
     Args:
-        config: Checked.
+        config: The validated config.
     """
     import numpy as np
 
@@ -35,7 +35,7 @@ def preview(config: PreviewConfig) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     return run_command("preview", preview, argv)
 
 

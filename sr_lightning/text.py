@@ -1,4 +1,4 @@
-"""Text for people: printable names, paths as typed, nearest names, short lists, natural order, tables that fit."""
+"""Text output: printable names, paths as typed, nearest names, short lists, natural order, tables that fit."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
-_NARROWEST = 8  # cells that a column of names keeps
-_BETWEEN = 2  # cells between two columns
-# Control characters but for line ends and tabs; those that turn the direction of writing; bytes that are no text.
+_NARROWEST = 8  # minimum width of a column of names, in cells
+_BETWEEN = 2  # cells between columns
+# Control characters except line ends and tabs; bidirectional controls; surrogates, which are not valid text.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 _FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # and their full-width forms
 
-# What stands for characters that an encoding lacks: …, ±, x, dashes, arrows, lines and bars.
+# Replacements for characters missing from an encoding: …, ±, x, dashes, arrows, lines and bars.
 _ASCII = {
     "\u2026": "...",
     "\u00b1": "+-",
@@ -45,19 +45,19 @@ _HANDLER = "sr_lightning.ascii"
 
 
 def printable(text: str) -> str:
-    r"""Writes characters that a terminal would obey as their escapes, `\x1b`; lines stay lines."""
+    r"""Escapes characters that would control a terminal, as in `\x1b`; line breaks are kept."""
     return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def single_line(text: str | Path) -> str:
-    r"""As `printable`, with line ends and tabs as their escapes: a name cannot begin a line or a cell of its own."""
+    r"""Like `printable`, but also escapes line breaks and tabs, so that a name cannot start a new line or cell."""
     return re.sub("[\n\t\u2028\u2029]", lambda found: ascii(found[0])[1:-1], printable(str(text)))
 
 
 def spreadsheet_cell(value: Any) -> Any:
-    """A value of a CSV file that no spreadsheet takes for a formula: such a text begins with an apostrophe.
+    """Returns a CSV value that spreadsheets do not interpret as a formula, by prefixing an apostrophe if needed.
 
-    Names of files, runs and training sets come from others, and a cell `=cmd|…` is run when the file is opened.
+    Names of files, runs and training sets come from others, and a cell `=cmd|…` would be run when the file is opened.
     """
     if not isinstance(value, str):
         return value
@@ -66,7 +66,7 @@ def spreadsheet_cell(value: Any) -> Any:
 
 
 def short_keys(keys: Sequence[str]) -> list[str]:
-    """Dotted keys without the sections that are not needed to tell them apart: `beta` for `loss.beta`."""
+    """Shortens dotted keys by the sections not needed to tell them apart: `loss.beta` becomes `beta`."""
     parts = [key.split(".") for key in keys]
     found = []
     for own in parts:
@@ -78,23 +78,23 @@ def short_keys(keys: Sequence[str]) -> list[str]:
 
 
 def nearest(name: str, allowed: Collection[str]) -> str:
-    """What the writer of a mistyped name may have meant, as the end of a sentence."""
+    """Suggests what a mistyped name may have meant, as the end of a sentence."""
     close = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(sorted(allowed)) or 'nothing'}"
 
 
 def shown(path: Path) -> str:
-    """A path as the user would type it: relative where it lies below the working folder."""
+    """Returns a path as the user would type it: relative if it is below the working folder."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
 
 
 def shell_lines(command: str, width: int | None = None) -> list[str]:
-    """A command line, indented, and folded where a shell takes it on: between words, never inside quotes.
+    """Returns a command line as indented lines, folded with shell continuations between words, never inside quotes.
 
     Args:
-        command: As it is typed.
-        width: Cells; None for those of the terminal, and without one (a log file, a pipe) it is not folded.
+        command: The command line, as typed.
+        width: Width in cells; None for the terminal's; without a terminal (a log file, a pipe) it is not folded.
     """
     if width is None:
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
@@ -108,46 +108,46 @@ def shell_lines(command: str, width: int | None = None) -> list[str]:
 
 
 def enumerated(names: Sequence[str], *, most: int = 10) -> str:
-    """`a, b, c and 4 more`."""
+    """Formats names as `a, b, c and 4 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
 
 
 def listed(lines: Sequence[str], *, most: int = 10, indent: str = "") -> str:
-    """The first lines, each indented, and below them how many more there are."""
+    """Formats the first lines, indented, followed by the number of remaining ones."""
     more = [f"… and {len(lines) - most} more"] if len(lines) > most else []
     return "\n".join(f"{indent}{line}" for line in [*lines[:most], *more])
 
 
 def natural_key(text: str) -> list[tuple[int, str]]:
-    """Sorts numbers inside names by their value: `Set5` before `Set14`, `…_2` before `…_10`."""
+    """Returns a sort key that orders numbers in names by value: `Set5` before `Set14`, `…_2` before `…_10`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", text)]
 
 
 LOG_ONLY = {"is_for_log": True}
-"""`log.info(…, extra=LOG_ONLY)`: for the run's log, not for the screen."""
+"""`log.info(…, extra=LOG_ONLY)`: written to the run's log, but not to the screen."""
 
 
 def is_for_screen(record: logging.LogRecord) -> bool:
-    """The filter of handlers that write to the screen."""
+    """Filters the records of handlers that write to the screen."""
     return not getattr(record, "is_for_log", False)
 
 
 def screen_filter() -> Callable[[logging.LogRecord], bool]:
-    """`is_for_screen`, as `logging.config` asks for it."""
+    """Returns `is_for_screen`, in the form required by `logging.config`."""
     return is_for_screen
 
 
 class Formatter(logging.Formatter):
-    """Log lines whose names of files cannot steer a terminal."""
+    """Log formatter that prevents file names from controlling a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """As everywhere, and printable."""
+        """Formats a record as usual, then makes it printable."""
         return printable(super().format(record))
 
 
 def tolerate_encodings() -> None:
-    """Replaces what the encoding of the terminal lacks (…, ±, lines of tables), where Python would raise an error."""
+    """Replaces characters missing from the terminal's encoding (…, ±, table lines), instead of raising an error."""
     codecs.register_error(_HANDLER, _replace_in_error)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -160,7 +160,7 @@ def _replace_in_error(error: UnicodeError) -> tuple[str, int]:
 
 
 def _encodable(text: str, encoding: str) -> str:
-    """What a stream of this encoding shows of a text."""
+    """Returns a text as shown on a stream with this encoding."""
     kept = {character for character in text if character.encode(encoding, "ignore")}
     return "".join(character if character in kept else _as_ascii(character) for character in text)
 
@@ -179,7 +179,7 @@ class Row:
 
 
 def fold(text: str, width: int) -> list[str]:
-    """Breaks a text into lines of at most `width` cells, after spaces and slashes where that is possible."""
+    """Breaks a text into lines of at most `width` cells, after spaces and slashes if possible."""
     from rich.cells import cell_len, chop_cells
 
     lines = [""]
@@ -195,14 +195,14 @@ def fold(text: str, width: int) -> list[str]:
 
 @dataclass
 class Table:
-    """A table for the terminal, a rich renderable: figures are never cut, names continue on further lines.
+    """A table for the terminal, as a rich renderable: figures are never cut off, names continue on further lines.
 
-    Where the terminal is too narrow for its columns, each row becomes a paragraph. Cells are shown as they are: neither
-    markup nor control characters in them mean anything.
+    If the terminal is too narrow for its columns, each row becomes a paragraph. Cells are shown verbatim: neither
+    markup nor control characters are interpreted.
 
     Args:
-        columns: Their heads.
-        figures: Those of them that hold figures, which stand on the right.
+        columns: Column headers.
+        figures: The columns that contain figures, which are right-aligned.
     """
 
     columns: Sequence[str]
@@ -213,33 +213,33 @@ class Table:
         """Adds a row.
 
         Args:
-            cells: One text for each column.
-            style: Rich's, such as `dim italic`.
-            ends_section: An empty line follows.
+            cells: One text per column.
+            style: Rich style, such as `dim italic`.
+            ends_section: Whether an empty line follows.
         """
         self.rows.append(Row([printable(cell) for cell in cells], style, ends_section))
 
     def show(self) -> None:
-        """Prints it."""
+        """Prints the table."""
         from rich.console import Console
 
         Console().print(self)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        """Draws it, as a table or as paragraphs."""
+        """Renders the table, or paragraphs if it is too wide."""
         table = self if options.encoding.startswith("utf") else self._in_encoding(options.encoding)
         widths = table._widths(options.max_width)
         yield from table._paragraphs(options.max_width) if widths is None else table._table(widths)
 
     def _in_encoding(self, encoding: str) -> Table:
-        """Without the characters that the terminal lacks: what stands for them is wider, and counts for the columns."""
+        """Replaces characters that the terminal lacks, before measuring columns, as the replacements may be wider."""
         rows = [
             Row([_encodable(cell, encoding) for cell in row.cells], row.style, row.ends_section) for row in self.rows
         ]
         return Table(self.columns, self.figures, rows)
 
     def _widths(self, available: int) -> list[int] | None:
-        """Cells for each column; None where there are too few."""
+        """Returns the width of each column in cells; None if there is not enough space."""
         from rich.cells import cell_len
 
         widths = [
@@ -282,7 +282,7 @@ class Table:
                 if line and cell_len(f"  {line}, {item},") > width:
                     lines.append(f"  {line},")
                     line = ""
-                if cell_len(f"  {item},") > width:  # its head on a line of its own, rather than a figure cut
+                if cell_len(f"  {item},") > width:  # header on a line of its own, rather than a figure cut off
                     lines.append(f"  {name}")
                     item = cell
                 line = f"{line}, {item}" if line else item

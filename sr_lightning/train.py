@@ -31,19 +31,19 @@ def train(config: TrainConfig, run: Run) -> float:
     """Trains, tests and writes the results of one run.
 
     Args:
-        config: Checked.
-        run: Its folder, and what it resumes.
+        config: The validated config.
+        run: The run's folder, and what it resumes from.
 
     Returns:
-        The objective: dB above bicubic at the best validation.
+        The objective: gain over bicubic in dB at the best validation.
 
     Raises:
-        UserError: A part cannot be built, or the data does not fit.
-        TrainingFailedError: The machine failed, or the numbers are not finite.
-        InterruptedRun: A signal came, and the state is saved.
+        UserError: A component cannot be built, or the data does not fit.
+        TrainingFailedError: The machine failed, or values are not finite.
+        InterruptedRun: A signal stopped the run after its state was saved.
     """
     started = time.perf_counter()
-    with importing("lightning"):  # takes seconds, so a mistyped key is answered before it
+    with importing("lightning"):  # takes seconds, so a mistyped key is reported before it
         import lightning.pytorch as pl
 
         from sr_lightning.builders.components import build_offering
@@ -66,16 +66,16 @@ def train(config: TrainConfig, run: Run) -> float:
     # Build.
     pl.seed_everything(config.seed, workers=True, verbose=False)
     data = build_offering(config.data, "data", accepts_other_data=policy.accepts_other_data)
-    data.setup("fit")  # before W&B starts: a bad image should not leave a run there
+    data.setup("fit")  # before W&B starts, so that a bad image does not leave a run there
     net = build_network(config.model)
     module = build_module(config, net, resets_optimizers=policy.resets_optimizers)
     csv = MetricsCsv(run.folder)
     callbacks = build_callbacks(config, run, csv=csv, started=started)
     loggers = build_loggers(config.logger, run, job_type="train", tags=run_tags(type(net).__name__, config))
     trainer = build_trainer(config, run.folder, callbacks=callbacks, loggers=[csv, *loggers])
-    dry_run(module, data, trainer)  # a mistake in a class of the user's own is told before anything is written
+    dry_run(module, data, trainer)  # reports mistakes in the user's own classes before anything is written
     if config.compile:
-        net.compile()  # in place: the names of the weights stay as they are
+        net.compile()  # in place, so the names of the weights do not change
     info = describe(trainer, net, run.command, scale=config.scale[-1])
     info["train_data"] = "+".join(training_sets(asdict(config)))
     scales = "/x".join(map(str, config.scale))
@@ -106,16 +106,16 @@ def train(config: TrainConfig, run: Run) -> float:
 
 
 def _rewind_folder(run: Run, csv: MetricsCsv, module: SRModule, trainer: pl.Trainer) -> None:
-    """Removes from the run's folder what was logged after the checkpoint, which the resumed run writes again.
+    """Removes everything logged after the checkpoint from the run's folder, as the resumed run writes it again.
 
     Raises:
-        UserError: The checkpoint is no state of this training.
+        UserError: The checkpoint is not a state of this training.
     """
     from sr_lightning.checkpoints.plain_data import read_checkpoint
 
     resume = run.resume
     if resume is None or resume.checkpoint is None:
-        csv.truncate(0)  # a first try may have ended before its first checkpoint
+        csv.truncate(0)  # a first attempt may have ended before its first checkpoint
         return
     step = resume.step
     if step is None:  # written by an early version, without a trailer
@@ -128,16 +128,16 @@ def _rewind_folder(run: Run, csv: MetricsCsv, module: SRModule, trainer: pl.Trai
         csv.truncate(rows)
     results = run.folder / "results.json"
     if trainer.is_global_zero and results.is_file() and step < trainer.max_steps:
-        results.replace(results.with_name(f"results_step{step}.json"))  # its presence says that a run is finished
+        results.replace(results.with_name(f"results_step{step}.json"))  # its presence marks a run as finished
     changes = [*resume.changes, *(key for key in resume.differing if not any(key in line for line in resume.changes))]
     log.info("continuing from step %d; %s", step, "; ".join(changes) or "nothing in the config has changed")
 
 
 def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) -> None:
-    """Trains, from the checkpoint where there is one.
+    """Trains, resuming from the checkpoint if there is one.
 
     Raises:
-        InterruptedRun: A signal came, and the state is saved.
+        InterruptedRun: A signal stopped the run after its state was saved.
     """
     from sr_lightning.callbacks import SafeStop
 
@@ -157,7 +157,7 @@ def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) ->
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     return run_command("train", train, argv)
 
 

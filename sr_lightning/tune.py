@@ -1,4 +1,4 @@
-"""Command `tune`: searches for the best values of config keys; every trial is an ordinary training run."""
+"""Command `tune`: searches for the best values of config keys; every trial is a regular training run."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from sr_lightning.text import shown
 
 
 def tune(config: TuneConfig, arguments: Arguments) -> None:
-    """Begins or continues a study and prints what came of it.
+    """Starts or continues a study, and prints its results.
 
     Args:
-        config: Checked.
-        arguments: As typed: what is not the study's own goes to every trial.
+        config: The validated config.
+        arguments: Arguments as typed; those that do not belong to the study are passed to every trial.
 
     Raises:
-        UserError: A value that is searched cannot be trained with, or the study was begun with something else.
+        UserError: A searched value cannot be used for training, or the study was started with other settings.
         FailedError: No trial succeeds.
-        InterruptedRun: A signal came; the same command continues the study.
+        InterruptedRun: A signal stopped the study; the same command continues it.
     """
     if arguments.config_name:
         raise UserError("--config-name: trials have the config train; allowed: --config-dir=… experiment=…")
@@ -64,10 +64,10 @@ def tune(config: TuneConfig, arguments: Arguments) -> None:
 
 
 def _own_overrides(config: TuneConfig, name: str) -> list[str]:
-    """What a trial has beside that which the user types: its place in Weights & Biases, and what is measured."""
+    """Returns a trial's overrides besides the user's: its group in Weights & Biases, and the metrics to measure."""
     measured, own = config.train.val_metrics or {}, []
     if "perceptual" in config.objectives and "perceptual" not in measured:
-        are_ours = not any(measured.values())  # a list of names takes no further key
+        are_ours = not any(measured.values())  # a list of names accepts no further keys
         own = [f"val_metrics=[{','.join([*measured, 'perceptual'])}]" if are_ours else "++val_metrics.perceptual=true"]
     if "wandb" in config.train.logger:
         own += [f"++logger.wandb.group={name}", "++logger.wandb.job_type=trial"]
@@ -75,7 +75,7 @@ def _own_overrides(config: TuneConfig, name: str) -> list[str]:
 
 
 def _cost(overrides: list[str], config_dir: str | None) -> dict[str, float]:
-    """Multiply-adds of an image of 1280x720 at the (first) scale."""
+    """Counts the multiply-adds for a 1280x720 SR image at the (first) scale."""
     from sr_lightning.builders.network import build_network
     from sr_lightning.inference.cost import multiply_adds
 
@@ -86,7 +86,7 @@ def _cost(overrides: list[str], config_dir: str | None) -> dict[str, float]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     return run_command("tune", tune, argv)
 
 

@@ -1,4 +1,4 @@
-"""Command `upscale`: enlarges image files with a trained network, to files of any format and size."""
+"""Command `upscale`: upscales image files of any format and size with a trained network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sr_lightning.upscaling.plan import Plan
     from sr_lightning.upscaling.sources import Source
 
-# Options that change what an output holds, and the values with which they change nothing.
+# Options that affect the output, with the values at which they have no effect.
 _PLAIN = {
     **dict.fromkeys(("outscale", "width", "height", "longest", "shortest", "quality", "overlap")),
     "metadata": "keep",
@@ -32,14 +32,14 @@ _PLAIN = {
 
 
 def upscale(config: UpscaleConfig) -> None:
-    """Enlarges the images and prints what came of them.
+    """Upscales the images and prints the results.
 
     Args:
-        config: Checked.
+        config: The validated config.
 
     Raises:
-        UserError: An input is not there, the network cannot be loaded, or no image can be worked on.
-        FailedError: An image failed; the others are done.
+        UserError: An input is missing, the network cannot be loaded, or no image can be processed.
+        FailedError: An image failed; the others are finished.
     """
     from sr_lightning.upscaling.sources import find_sources
 
@@ -57,7 +57,7 @@ def upscale(config: UpscaleConfig) -> None:
     plan = plan or _plan(sources, config, scale)
     upscalers = _upscalers(network, scale, config)
     job = Job(_work(network, scale, config), Writing(config.quality, keep_metadata=config.metadata == "keep"))
-    is_alone = plan.count == 1  # the summary says all about it
+    is_alone = plan.count == 1  # the summary covers it
     began = time.perf_counter()
     with terminable(), _progress(plan.count) as (say, advance):
         outcome = upscale_files(
@@ -76,7 +76,7 @@ def upscale(config: UpscaleConfig) -> None:
 
 
 def _plan(sources: list[Source], config: UpscaleConfig, scale: int) -> Plan:
-    """Raises UserError where none of the images can be enlarged as asked for."""
+    """Plans the tasks; raises UserError if none of the images can be upscaled as requested."""
     from sr_lightning.image.encoder import check_quality
     from sr_lightning.upscaling.plan import make_plan
     from sr_lightning.upscaling.size import Sizing
@@ -91,7 +91,7 @@ def _plan(sources: list[Source], config: UpscaleConfig, scale: int) -> Plan:
 
 
 def _upscalers(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> list[Upscaler]:
-    """One for each device."""
+    """Creates one upscaler per device."""
     from sr_lightning.inference.devices import choose_devices
     from sr_lightning.inference.forward import compile_for_inference
     from sr_lightning.inference.upscaler import Upscaler
@@ -122,7 +122,7 @@ def _work(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> Work:
 
 @contextmanager
 def _progress(count: int) -> Iterator[tuple[Callable[[str], None], Callable[[float], None]]]:
-    """Prints lines above a bar that counts images and megapixels; without a terminal only the lines."""
+    """Prints lines above a progress bar of images and megapixels; without a terminal, only the lines."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -148,12 +148,12 @@ def _progress(count: int) -> Iterator[tuple[Callable[[str], None], Callable[[flo
 
 
 def _notes(upscalers: list[Upscaler]) -> list[str]:
-    """How the network was used, where that is another way than the usual one."""
+    """Returns notes on how the network was used, if it differs from the default."""
     return sorted({note for upscaler in upscalers for note in upscaler.notes.values()})
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command; returns its exit status."""
+    """Runs the command; returns its exit status."""
     return run_command("upscale", upscale, argv)
 
 

@@ -1,9 +1,9 @@
-"""From image files to batches on the device.
+"""Data pipeline from image files to batches on the device.
 
-Read in this order: `files` and `image.decoder` (file -> array), `cache` (arrays decoded once), `images` (a set of
-them), `image_sets` and `sources` (config -> checked sets), `sampling` (which window is sample k), `datasets` (windows
-and whole images), `degradations` (HR -> LR), `datamodule` (all of it, for Lightning). Names are imported when they are
-asked for: only the data module needs lightning, and the modules that look at files need not even torch.
+Suggested reading order: `files` and `image.decoder` (file -> array), `cache` (arrays decoded once), `images` (a set
+of them), `image_sets` and `sources` (config -> checked sets), `sampling` (which window is sample k), `datasets`
+(windows and whole images), `degradations` (HR -> LR), `datamodule` (all of it, for Lightning). Names are imported
+lazily: only the data module needs lightning, and the modules that inspect files do not even need torch.
 """
 
 from __future__ import annotations

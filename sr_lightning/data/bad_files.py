@@ -1,4 +1,4 @@
-"""Files that cannot be decoded: the error that names all of them, and the record of skipped ones."""
+"""Files that cannot be decoded: the error that names all of them, and the record of those skipped."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sr_lightning.text import listed, printable
 
 
 class BadImagesError(UserError):
-    """Some files cannot be decoded; `reasons` has all of them."""
+    """Some files cannot be decoded; `reasons` lists all of them."""
 
     def __init__(self, reasons: Mapping[Path, str]) -> None:
         self.reasons = dict(reasons)
@@ -29,21 +29,21 @@ class BadImagesError(UserError):
 
 
 class Findings:
-    """Collects what is wrong with the parts of a run, so that one message names all of it."""
+    """Collects the errors found in the parts of a run, so that one message names all of them."""
 
     def __init__(self) -> None:
         self._errors: list[UserError] = []
 
     @contextmanager
     def collected(self) -> Iterator[None]:
-        """Keeps the error of the block, if it ends with one; what follows goes on."""
+        """Stores the UserError that ends the block, if any; execution continues after the block."""
         try:
             yield
         except UserError as error:
             self._errors.append(error)
 
     def raise_all(self) -> None:
-        """Raises what was kept: BadImagesError where nothing but bad files was found, else UserError."""
+        """Raises the stored errors: BadImagesError if only bad files were found, otherwise UserError."""
         bad: dict[Path, str] = {}
         said: list[str] = []
         for error in self._errors:
@@ -58,14 +58,14 @@ class Findings:
 
 
 def measured(paths: Sequence[Path]) -> tuple[dict[Path, tuple[int, int]], dict[Path, str]]:
-    """Decodes every file: (H, W) of the images, and of the others the reason why they are none."""
+    """Decodes every file; returns the (H, W) of each image, and the reason for each file that is not a valid image."""
 
     def look(path: Path) -> tuple[int, int] | str:
         try:
             rgb = decode(path).rgb
         except BadImageError as error:
             return error.reason
-        except UserError as error:  # not there, or not ours to read
+        except UserError as error:  # missing, or no permission to read it
             return str(error).removeprefix(printable(f"{path}: "))
         return rgb.shape[0], rgb.shape[1]
 
@@ -76,7 +76,7 @@ def measured(paths: Sequence[Path]) -> tuple[dict[Path, tuple[int, int]], dict[P
 
 
 class BadFileRecord:
-    """Record of the bad files among a list of files, so that later starts need not decode them again.
+    """Record of the bad files in a list of files, so that later starts need not decode them again.
 
     Args:
         paths: The files.
@@ -88,7 +88,7 @@ class BadFileRecord:
         self.file = file
 
     def read(self) -> dict[Path, str]:
-        """Bad file -> reason; empty without a record."""
+        """Returns bad file -> reason; empty if there is no record."""
         try:
             content: dict[str, str] = json.loads(self.file.read_text(encoding="utf-8"))
             return {self.paths[int(number)]: reason for number, reason in content.items()}

@@ -1,7 +1,7 @@
-"""Types of batches: uint8 images as the workers hand them over, and float batches as the network gets them.
+"""Batch types: uint8 images as produced by the workers, and float batches as consumed by the network.
 
-They are NamedTuples because Lightning's device transfer rebuilds those and refuses frozen dataclasses; each
-says by its type what it is, so that nothing has to guess from keys or shapes.
+They are NamedTuples because Lightning's device transfer can rebuild those but rejects frozen dataclasses. The type
+of each identifies its content, so that nothing has to be guessed from keys or shapes.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from sr_lightning.image.resize import Kernel
 
 
 class TrainWindows(NamedTuple):
-    """Windows cut by a worker, still uint8."""
+    """Windows cropped by a worker, still uint8."""
 
     hr: Tensor
-    """(N, 3, (p + 2m)·s, (p + 2m)·s) uint8: p LR pixels of patch, m of margin on each side."""
+    """(N, 3, (p + 2m)·s, (p + 2m)·s) uint8: p LR pixels of patch, and a margin of m LR pixels on each side."""
     lr: Tensor | None
-    """(N, 3, p, p) uint8 cut from LR images, ready-made or cached, or None: made from `hr` on the device."""
+    """(N, 3, p, p) uint8, cropped from ready-made or cached LR images; None: made from `hr` on the device."""
     scale: int
     dihedral: tuple[int, ...]
-    """N codes 0 to 7 of dihedral transforms; on the host, so that reading them waits for nothing."""
+    """N dihedral transform codes, 0 to 7; kept on the host, so that reading them needs no synchronisation."""
     keys: tuple[int, ...]
-    """N sample numbers, from which a random degradation draws its parameters."""
+    """N sample numbers, which seed the parameters of a random degradation."""
     next_k: int
-    """Number of samples drawn since step 0 once this batch, on all ranks, is consumed."""
+    """Number of samples drawn since step 0 over all ranks, once this batch is consumed."""
 
 
 class TrainBatch(NamedTuple):
@@ -40,34 +40,34 @@ class TrainBatch(NamedTuple):
 
 
 class EvalImage(NamedTuple):
-    """One whole image, or its centre, still uint8."""
+    """One whole image, or its centre crop, still uint8."""
 
     hr: Tensor
     """(1, 3, h·s, w·s) uint8."""
     lr: Tensor | None
-    """(1, 3, h, w) uint8, or None: made from `hr` on the device."""
+    """(1, 3, h, w) uint8; None: made from `hr` on the device."""
     scale: int
     set: str
     name: str
     key: int
-    """The image's number in its set, from which a random degradation draws its parameters."""
+    """Index of the image in its set, which seeds the parameters of a random degradation."""
 
 
 class EvalBatch(NamedTuple):
-    """The one image of an evaluation step."""
+    """The single image of an evaluation step."""
 
     lr: Tensor
-    """(1, 3, h, w) float in [0, 1], on the levels of an 8-bit file."""
+    """(1, 3, h, w) float in [0, 1], quantised to 8-bit levels."""
     hr: Tensor
     """(1, 3, h·s, w·s) uint8."""
     scale: int
     set: str
     name: str
     key: int
-    """The image's number in its set; names may repeat in sub-folders."""
+    """Index of the image in its set; names may repeat across sub-folders."""
     baseline: Kernel = "bicubic"
-    """The rule of bicubic's row: where LR is made by `bicubic_double`, so is its enlargement."""
+    """Kernel of the bicubic baseline: if `bicubic_double` makes LR, it also does the baseline's upscaling."""
 
 
 class NoImage(NamedTuple):
-    """In place of an image where fewer are left than ranks: all ranks take the same number of steps."""
+    """Placeholder if fewer images are left than there are ranks, so that all ranks take the same number of steps."""

@@ -32,55 +32,56 @@ from sr_lightning.image.resize import Kernel
 log = logging.getLogger(__name__)
 
 VALIDATION = "validation"
-"""Key of the validation images' fingerprint in the state of the data."""
+"""Key of the validation images' fingerprint in the data module's state."""
 
 
 class SRDataModule(pl.LightningDataModule):
-    """Training samples, validation and test images for one scale or several.
+    """Training samples, validation and test images for one or several scales.
 
-    Training images come from one source: folders (`train_dir` and the settings of folders), `shards`, or any other
+    Training images come from one source: folders (`train_dir` and the other folder settings), `shards`, or any other
     `source`.
 
     Args:
-        train_dir: Folder of HR images, or several.
-        train_lr_dir: Ready-made LR images, one folder for each of `train_dir`; may hold `{scale}`.
+        train_dir: One or several folders of HR images.
+        train_lr_dir: Ready-made LR images, one folder per folder in `train_dir`; may contain `{scale}`.
             None: LR is made from HR.
-        train_files: Only these files of `train_dir`.
-        exclude_files: Not these files of `train_dir`.
-        shrink: Factors of further copies of each image of `train_dir`: the scale augmentation of small training sets.
-        on_bad_image: What to do about files of `train_dir` that are damaged or no images at all: refuse them, or
-            leave them out. Images that are validated or tested on are never left out.
-        val_holdout: Without `val`: this many images of `train_dir` are kept out of training and validated on.
-        shards: Packed training images, in place of `train_dir`.
-        source: Any other source of training images, in place of `train_dir`.
-        scale: One scale, or several: one scale per batch, all of them validated.
-        seed: Decides every crop and augmentation.
-        cache_dir: Where decoded images are kept.
-        store_limit_gb: Images of a set that are larger than this when decoded (in 10^9 bytes), or than the disk has
-            room for, are decoded again and again when they are needed. The samples are the same.
-            Below it LR images are cached, too (with any `kernel` but nearest and lanczos3).
+        train_files: Use only these files of `train_dir`.
+        exclude_files: Do not use these files of `train_dir`.
+        shrink: Factors of additional downscaled copies of each image of `train_dir`: scale augmentation for small
+            training sets.
+        on_bad_image: How to treat files of `train_dir` that are damaged or not images at all: refuse them, or leave
+            them out. Validation and test images are never left out.
+        val_holdout: Without `val`: the number of images of `train_dir` held out from training for validation.
+        shards: Packed training images, instead of `train_dir`.
+        source: Any other source of training images, instead of `train_dir`.
+        scale: One or several scales; with several, each batch has one scale, and all of them are validated.
+        seed: Determines every crop and augmentation.
+        cache_dir: Folder in which decoded images are cached.
+        store_limit_gb: Image sets larger than this when decoded (in 10^9 bytes), or than the free disk space, are not
+            cached but decoded whenever needed. The samples are the same.
+            Below the limit, LR images are cached as well (with any `kernel` except nearest and lanczos3).
         extensions: File name extensions that count as images; case is ignored.
-        kernel: Interpolation kernel of the degradation; `bicubic` is MATLAB's on 8-bit images, `bicubic_double` its
-            bicubic on doubles, rounded once.
-        degradation: Makes LR images in place of `kernel`, e.g. `realworld.SecondOrder`; validation and test
-            images without ready-made LR are degraded by it too.
+        kernel: Interpolation kernel of the degradation; `bicubic` is MATLAB's on 8-bit images, `bicubic_double` is
+            MATLAB's bicubic on doubles, rounded once.
+        degradation: Makes LR images instead of `kernel`, e.g. `realworld.SecondOrder`; also applied to validation and
+            test images without ready-made LR.
         batch_size: Samples per optimizer step, over all devices and accumulated batches.
-        patch_size: Side of the LR patch in pixels, the same at every scale.
-        num_workers: Processes that cut windows; 0 cuts them in the training process.
-        worker_timeout: Seconds after which a batch that does not come from them ends the run.
+        patch_size: Side length of the LR patch in pixels, the same at every scale.
+        num_workers: Number of processes that crop windows; 0: windows are cropped in the training process.
+        worker_timeout: Seconds to wait for a batch from the workers before the run is aborted.
         augment: Random dihedral transforms: flips and rotations by multiples of 90 degrees.
-        permute_channels: Orders of the channels, drawn for each sample, for training sets that are small for the
-            network; one that works on Y sees other weights of the colours.
-        on_small: What to do about training images smaller than the patch: refuse them, leave them out
-            (named in the log), or mirror them up to its size.
+        permute_channels: Random permutation of the colour channels of each sample, for training sets that are small for
+            the network; a network that works on Y sees different colour weights.
+        on_small: How to treat training images smaller than the patch: refuse them, leave them out (named in the log),
+            or mirror-pad them to its size.
         val: Name -> HR folder, or `{hr: folder, lr: folder, files: [names]}`.
-        val_crop: Validate on a centre crop of this many HR pixels; None for whole images.
-        test: Like `val`; always whole images. Without any, the validation sets are scored at the end, whole; they have
-            chosen the checkpoint, and are called validation (`has_test_sets`).
-        accepts_other_data: When a run is resumed, accept other images, or other crops of them, than it began with.
+        val_crop: Side length of the centre crop used for validation, in HR pixels; None: whole images.
+        test: Like `val`, but always whole images. Without test sets, the whole validation images are scored at the end;
+            as they selected the checkpoint, they are reported as validation (`has_test_sets`).
+        accepts_other_data: When a run is resumed, accept images or crops that differ from those it began with.
 
     Raises:
-        UserError: Folders or images do not fit what was asked for.
+        UserError: Folders or images do not fit the settings.
     """
 
     def __init__(
@@ -145,19 +146,19 @@ class SRDataModule(pl.LightningDataModule):
         )
         self._rounds_copies = bool(shrink) and kernel == "bicubic"
         self.k = 0
-        """Samples consumed since step 0, over all ranks."""
+        """Samples consumed since step 0 over all ranks."""
         self.train_images: Images | None = None
         self.val_sets: list[Images] = []
         self.test_sets: list[Images] = []
         self.left_out = 0
-        """Bad training images that are done without."""
+        """Number of bad training images left out."""
         self.train_loader: TimedLoader | None = None
         self._restored_fingerprint: str | None = None
         self._restored_validation: str | None = None
         self.accepts_other_data = accepts_other_data
 
     def setup(self, stage: str) -> None:
-        """Finds, decodes and checks the images, once; every stage needs the same ones."""
+        """Finds, decodes and checks the images once; every stage needs the same images."""
         if self.train_images is not None:
             return
         findings = Findings()
@@ -177,18 +178,18 @@ class SRDataModule(pl.LightningDataModule):
             _listed(self.val_sets),
             _listed(self.test_sets) if self.has_test_sets else "none (the validation images are scored at the end)",
         )
-        if self.trainer is None or self.trainer.global_rank == 0:  # it reads every pixel: once is enough
+        if self.trainer is None or self.trainer.global_rank == 0:  # it reads every pixel, so once is enough
             warn_about_leakage(self.train_images, self.val_sets, self.test_sets)
 
     @property
     def has_test_sets(self) -> bool:
-        """False: what is scored at the end are the validation images, which have chosen the checkpoint."""
+        """Whether there are test sets; if not, the images scored at the end are those that selected the checkpoint."""
         return bool(self.test)
 
     # -- loaders -------------------------------------------------------------------------------------
 
     def train_dataloader(self) -> TimedLoader:
-        """Endless batches from sample `k` on."""
+        """Returns the loader of endless batches, starting at sample `k`."""
         assert self.train_images is not None
         assert self.trainer is not None
         own = [self.fingerprint(), *(images.hr.key for images in [*self.val_sets, *self.test_sets])]
@@ -226,7 +227,7 @@ class SRDataModule(pl.LightningDataModule):
         return self.train_loader
 
     def samples(self, cached: Mapping[int, DecodedImages] | None = None) -> TrainSamples:
-        """The numbered training samples; `cached` has whole LR images by their scale."""
+        """Returns the numbered training samples; `cached` maps scales to whole LR images."""
         assert self.train_images is not None
         return TrainSamples(
             self.train_images,
@@ -239,27 +240,27 @@ class SRDataModule(pl.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[EvalImage | NoImage]:
-        """This rank's share of the validation images, each at each scale."""
+        """Returns the loader of this rank's share of the validation images, each at every scale."""
         return self._eval_loader(EvalImages(self.val_sets, self.scales, crop=self.val_crop))
 
     def test_dataloader(self) -> DataLoader[EvalImage | NoImage]:
-        """This rank's share of the test images, whole, each at each scale."""
+        """Returns the loader of this rank's share of the whole test images, each at every scale."""
         return self._eval_loader(EvalImages(self.test_sets, self.scales))
 
     def _eval_loader(self, images: EvalImages) -> DataLoader[EvalImage | NoImage]:
         assert self.trainer is not None
-        # Never padded with images: one that counts twice makes a wrong mean.
+        # Never padded with images: counting one twice would bias the mean.
         return eval_loader(images, images.share(self.trainer.global_rank, self.trainer.world_size))
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        """Moves the images; Lightning would look at each number beside them, which takes half a millisecond."""
+        """Moves only the images: Lightning would also visit each number beside them, which takes half a millisecond."""
         if isinstance(batch, TrainWindows | EvalImage):
             lr = None if batch.lr is None else batch.lr.to(device, non_blocking=True)
             return batch._replace(hr=batch.hr.to(device, non_blocking=True), lr=lr)
         return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Degrades and augments on the device. It is called at every stage, so the batch's type decides."""
+        """Degrades and augments on the device, depending on the batch's type: Lightning calls it at every stage."""
         if isinstance(batch, TrainWindows):
             self.k = batch.next_k
             return to_train_batch(batch, self.degrade)
@@ -270,16 +271,16 @@ class SRDataModule(pl.LightningDataModule):
     # -- exact resume --------------------------------------------------------------------------------
 
     def fingerprint(self) -> str:
-        """Hash of all that sample k depends on besides k."""
+        """Returns a hash of everything that determines sample k, other than k."""
         assert self.train_images is not None
         parts: list[Any] = [self.train_images.hr.key, *(s.key for s in (self.train_images.lr or {}).values())]
         parts += [self.seed, self.scales, self.patch_size, self.batch_size, self.augment, sample_rule(self.degrade)]
-        if self.permute_channels:  # it came later: checkpoints from before have no such part
+        if self.permute_channels:  # added later: older checkpoints have no such part
             parts.append("permute_channels")
         return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
     def validation_fingerprint(self) -> str:
-        """Hash of all that the validation's figures depend on besides the network."""
+        """Returns a hash of everything that determines the validation scores, other than the network."""
         parts = [
             (images.name, images.hr.key, sorted((scale, lr.key) for scale, lr in (images.lr or {}).items()))
             for images in self.val_sets
@@ -289,23 +290,23 @@ class SRDataModule(pl.LightningDataModule):
 
     @property
     def has_other_validation(self) -> bool:
-        """Whether the run was resumed from a checkpoint that was validated on other images."""
+        """Whether the run was resumed from a checkpoint that was validated on different images."""
         return self._restored_validation not in (None, self.validation_fingerprint())
 
     def state_dict(self) -> dict[str, Any]:
-        """The position in the data, for the checkpoint."""
+        """Returns the position in the data, for the checkpoint."""
         return {"k": self.k, "fingerprint": self.fingerprint(), VALIDATION: self.validation_fingerprint()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues at the stored sample."""
         self.k = state_dict["k"]
         self._restored_fingerprint = state_dict["fingerprint"]
-        self._restored_validation = state_dict.get(VALIDATION)  # checkpoints of early versions have none
+        self._restored_validation = state_dict.get(VALIDATION)  # absent from checkpoints of early versions
         if self._restored_fingerprint != self.fingerprint():
             self._try_single_rounding()
 
     def _try_single_rounding(self) -> None:
-        """A run of a version that rounded bicubic once goes on as it began: the fingerprint tells."""
+        """Continues runs of versions that rounded bicubic once in the same way, as detected by the fingerprint."""
         if type(self.degrade) is not Downscale or self.degrade.kernel != "bicubic":
             return
         present, self.degrade = self.degrade, Downscale("bicubic_double")

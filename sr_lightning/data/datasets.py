@@ -1,4 +1,4 @@
-"""Datasets over sets of images: windows of numbered training samples, and whole images to evaluate."""
+"""Datasets over sets of images: windows of numbered training samples, and whole images for evaluation."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from sr_lightning.errors import UserError
 
 
 class TrainSamples(Dataset[TrainWindows]):
-    """Cuts the windows of a batch. Index it with a `BatchRequest`.
+    """Crops the windows of a batch; indexed by a `BatchRequest`.
 
     Args:
         images: The training images.
-        patch_size: Side of the LR patch.
-        seed: With k decides each sample.
-        augment: Random dihedral transforms.
-        permute_channels: Orders of the channels.
-        degrade: Declares how much margin a window needs.
-        cached_lr: What `degrade` makes of the whole images, where that is kept: scale -> LR images, numbered alike.
+        patch_size: Side length of the LR patch.
+        seed: Determines each sample together with k.
+        augment: Whether to apply random dihedral transforms.
+        permute_channels: Whether to permute the colour channels.
+        degrade: The degradation, which declares how much margin a window needs.
+        cached_lr: The whole images as degraded by `degrade`, if cached: scale -> LR images, with the same numbers.
     """
 
     def __init__(
@@ -57,14 +57,14 @@ class TrainSamples(Dataset[TrainWindows]):
         )
 
     def batch_bytes(self, samples: int, scale: int) -> int:
-        """At most so many bytes hold the windows of a batch."""
+        """Returns an upper bound on the bytes of a batch's windows."""
         side = (self.patch_size + 2 * self.degrade.margin(scale)) * scale
         return samples * 3 * (side**2 + self.patch_size**2)
 
     def __getitem__(self, request: BatchRequest) -> TrainWindows:
         try:
             return self._windows(request)
-        except UserError as error:  # torch makes it anew from its message alone, which its own class may not take
+        except UserError as error:  # torch rebuilds it from its message alone, which subclasses may not accept
             raise UserError(str(error)) from None
 
     def _windows(self, request: BatchRequest) -> TrainWindows:
@@ -84,7 +84,7 @@ class TrainSamples(Dataset[TrainWindows]):
                 for cut in (hr, lr) if lr is not None else (hr,):
                     cut[i] = cut[i][..., crop.colours]
         return TrainWindows(
-            # Views, as a network that computes in channels_last wants them: a copy takes as long as the cutting.
+            # Views, as expected by a network that computes in channels_last: a copy takes as long as the cropping.
             hr=torch.from_numpy(hr).permute(0, 3, 1, 2),
             lr=None if lr is None else torch.from_numpy(lr).permute(0, 3, 1, 2),
             scale=scale,
@@ -95,12 +95,12 @@ class TrainSamples(Dataset[TrainWindows]):
 
 
 class EvalImages(Dataset[EvalImage | NoImage]):
-    """Every image of every set at every scale, in order; an index beyond the last gives `NoImage`.
+    """Every image of every set at every scale, in order; an index past the end gives `NoImage`.
 
     Args:
         sets: The sets.
         scales: The scales.
-        crop: Side of a centre crop in HR pixels, or None for whole images.
+        crop: Side length of a centre crop in HR pixels; None: whole images.
     """
 
     def __init__(self, sets: Sequence[Images], scales: Sequence[int], *, crop: int | None = None) -> None:
@@ -111,7 +111,7 @@ class EvalImages(Dataset[EvalImage | NoImage]):
         return len(self.items)
 
     def share(self, rank: int, world_size: int) -> range:
-        """One rank's indices: each image on one rank, as many indices on each."""
+        """Returns one rank's indices: each image goes to one rank, and all ranks have the same number of indices."""
         rounds = -(-len(self) // world_size)
         return range(rank, rounds * world_size, world_size)
 
@@ -136,7 +136,7 @@ class EvalImages(Dataset[EvalImage | NoImage]):
 def _centre(
     hr: NDArray[np.uint8], lr: NDArray[np.uint8] | None, scale: int, side: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """The middle `side` LR pixels of both, or all where the image is smaller."""
+    """Returns the central `side` LR pixels of both, or all of them if the image is smaller."""
     height, width = hr.shape[0] // scale, hr.shape[1] // scale
     rows, columns = min(side, height), min(side, width)
     top, left = (height - rows) // 2, (width - columns) // 2
@@ -145,5 +145,5 @@ def _centre(
 
 
 def _nchw(batch: NDArray[np.uint8]) -> Tensor:
-    """(N, H, W, 3) -> (N, 3, H, W), a copy that owns its memory (the store's map is read-only)."""
+    """Maps (N, H, W, 3) -> (N, 3, H, W) as a copy that owns its memory (the store's memory map is read-only)."""
     return torch.from_numpy(np.ascontiguousarray(batch.transpose(0, 3, 1, 2)))

@@ -1,4 +1,4 @@
-"""Files of a set in their order, and pairs of HR and LR files."""
+"""Ordered files of a set, and pairing of HR and LR files."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def find_images(
     key: str = "folder",
     misnamed: list[Path] | None = None,
 ) -> list[Path]:
-    """The images below a folder, sorted by their path inside it, each real file once.
+    """Returns the images below a folder, sorted by their path inside it, each real file once.
 
-    Hidden files and folders are left out, links are followed but never twice to the same file.
+    Hidden files and folders are left out; links are followed, but never twice to the same file.
 
     Args:
-        folder: Searched with its sub-folders.
-        extensions: Those that count, with or without the dot; case is ignored.
-        files: Only these, as paths relative to `folder`, in any order; None for all.
-        key: The config key to name in an error.
-        misnamed: Takes the files whose names are no text, which are left out then; None: they are an error.
+        folder: The folder, searched recursively.
+        extensions: File name extensions that count as images, with or without the dot; case is ignored.
+        files: Use only these, given as paths relative to `folder` in any order; None for all.
+        key: Config key to name in error messages.
+        misnamed: Receives the files whose names are not valid UTF-8, which are then left out; None: they are an error.
 
     Raises:
-        UserError: No such folder, no image in it, some of `files` are not there, or names are no text.
+        UserError: The folder does not exist or contains no image, some of `files` are missing, or names are not UTF-8.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -75,18 +75,18 @@ def excluded(
     key: str = "data.exclude_files",
     folders_key: str = "data.train_dir",
 ) -> set[Path]:
-    """The images that a setting such as `data.exclude_files` names.
+    """Returns the images named by a setting such as `data.exclude_files`.
 
     Args:
-        names: Each is a path inside one of `folders`, which counts in all of them, or a whole path, as messages
-            name files. A link and its target are one file.
-        folders: Where the images lie.
-        images: What was found in them.
+        names: Each is a path relative to `folders`, which applies to all of them, or a full path, as in messages. A
+            link and its target are the same file.
+        folders: The folders that contain the images.
+        images: The images found in them.
         key: The setting, for messages.
-        folders_key: The setting that names the folders.
+        folders_key: The setting that names the folders, for messages.
 
     Raises:
-        UserError: A name is no image of theirs, or none would be left. A misspelt one would silently be trained on.
+        UserError: A name matches no image (a misspelt one would silently be trained on), or no image would be left.
     """
     real: dict[str, set[Path]] = {}
     for path in images:
@@ -107,7 +107,7 @@ def excluded(
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """All visible regular files; a link back to a folder on the way down is not entered.
+    """Yields all visible regular files; a link to a folder already visited is not entered.
 
     Raises:
         UserError: A folder cannot be read.
@@ -125,7 +125,7 @@ def walk(folder: Path) -> Iterator[Path]:
 
 
 def _is_text(path: Path) -> bool:
-    """Names are bytes to a file system; one that is no text can be written into no log and no table."""
+    """Checks that a name is valid text: file systems store bytes, and other names fit into no log and no table."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -146,14 +146,14 @@ def pair_images(
     extensions: Sequence[str] = EXTENSIONS,
     key: str = "data.train_lr_dir",
 ) -> list[Path]:
-    """The ready-made LR file of each HR file, found by name.
+    """Returns the ready-made LR file of each HR file, found by name.
 
     `0001.png` pairs with `0001.png`, `0001x4.png` (DIV2K) or `0001_x4.png`, and `img_SRF_4_HR.png` with
-    `img_SRF_4_LR.png` (SelfExSR). The LR folder's name may hold `{scale}` (`…/X{scale}`). In sub-folders `a/0001.png`
-    pairs with `a/0001x4.png`; with a file of another sub-folder only where the name is the only one of its kind.
+    `img_SRF_4_LR.png` (SelfExSR). The LR folder's name may contain `{scale}` (`…/X{scale}`). In sub-folders,
+    `a/0001.png` pairs with `a/0001x4.png`; it pairs with a file of another sub-folder only if the HR name is unique.
 
     Raises:
-        UserError: An HR file has no LR file, several fit, or LR files are left over; the message names them.
+        UserError: An HR file has no LR file or several, or LR files are left over; the message names them.
     """
     pairs, findings = match_pairs(hr, lr_folder, scale, hr_folder=hr_folder, extensions=extensions, key=key)
     if findings:
@@ -165,7 +165,7 @@ def pair_images(
 def match_pairs(
     hr: Sequence[Path], lr_folder: str, scale: int, *, hr_folder: str | Path, extensions: Sequence[str], key: str
 ) -> tuple[dict[Path, Path], list[str]]:
-    """Like `pair_images`: HR file -> LR file where exactly one fits, and a line for each that does not pair."""
+    """Like `pair_images`, but returns HR file -> LR file for unique matches, and a line for each mismatch."""
     folder = Path(lr_folder.replace("{scale}", str(scale)))
     by_stem: dict[str, list[Path]] = {}
     for path in find_images(folder, extensions=extensions, key=key):

@@ -1,4 +1,4 @@
-"""Finds, pairs, decodes and checks the sets of images that a config names by their folders."""
+"""Image sets named by a config: finding, pairing, decoding and checking of their files."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from sr_lightning.text import listed
 
 log = logging.getLogger(__name__)
 
-# Scale -> HR file -> its ready-made LR file: leaving an image out cannot shift the others.
+# Scale -> HR file -> its ready-made LR file: leaving out an image cannot shift the others.
 Pairs = dict[int, dict[Path, Path]]
 
 
 class SetFinder:
-    """Finds, pairs, decodes and checks.
+    """Finds, pairs, decodes and checks image sets.
 
     Args:
         scales: Scales at which LR images are needed.
         extensions: File name extensions that count as images.
-        cache_dir: Where decoded images are kept.
+        cache_dir: Folder in which decoded images are cached.
         store_limit: Bytes of decoded images of one set above which they are decoded on demand; None: no limit.
     """
 
@@ -46,16 +46,16 @@ class SetFinder:
     def evaluations(
         self, role: str, entries: Mapping[str, str | dict[str, Any]], *, crop: int | None = None
     ) -> list[Images]:
-        """The sets of `data.val` or `data.test`.
+        """Returns the sets of `data.val` or `data.test`.
 
         Args:
             role: `val` or `test`.
             entries: Name -> HR folder, or `{hr: folder, lr: folder, files: [names]}`.
-            crop: Side of the centre crop that will be evaluated.
+            crop: Side length of the centre crop to be evaluated.
 
         Raises:
-            BadImagesError: Files are no images; it names all of them, of every set.
-            UserError: No images, pairs that do not fit, or images too small to evaluate; all in one message.
+            BadImagesError: Some files are not valid images; it names all of them, in every set.
+            UserError: There are no images, pairs do not fit, or images are too small to evaluate; all in one message.
         """
         findings = Findings()
         sets: list[Images] = []
@@ -66,7 +66,7 @@ class SetFinder:
         return sets
 
     def evaluation(self, key: str, name: str, entry: str | dict[str, Any], *, crop: int | None = None) -> Images:
-        """One of them; `key` is its config key, for the messages."""
+        """Returns one set of `evaluations`; `key` is its config key, for messages."""
         try:
             inside(Path(), name, r"[^/]+")  # the names of result files contain it
         except UnsafeNameError as error:
@@ -89,16 +89,16 @@ class SetFinder:
     def refuse_all(
         self, hr: Sequence[Path], pairs: Pairs, check: Callable[[Sequence[Path], Sequence[Size]], object]
     ) -> None:
-        """Looks at all files once more, to name everything that is wrong with them in one message.
+        """Inspects all files once more, to name everything that is wrong with them in one message.
 
         Args:
-            hr: HR files.
-            pairs: The LR file of each.
-            check: Raises UserError where HR images are too small.
+            hr: The HR files.
+            pairs: The LR file of each HR file, by scale.
+            check: Raises UserError if HR images are too small.
 
         Raises:
-            BadImagesError: Files are no images, and nothing else is wrong.
-            UserError: Images are too small, or pairs do not fit in size.
+            BadImagesError: Some files are not valid images, and nothing else is wrong.
+            UserError: Images are too small, or the sizes of pairs do not fit.
         """
         findings = Findings()
         sizes: dict[Path, Size] = {}
@@ -127,7 +127,7 @@ class SetFinder:
         findings.raise_all()
 
     def paired(self, hr: Sequence[Path], hr_folder: str, lr_folder: str, *, key: str) -> Pairs:
-        """The ready-made LR files of HR files, at every scale."""
+        """Returns the ready-made LR file of each HR file, at every scale."""
         pairs: Pairs = {}
         for scale in self.scales:
             lr = pair_images(hr, lr_folder, scale, hr_folder=hr_folder, extensions=self.extensions, key=key)
@@ -135,10 +135,10 @@ class SetFinder:
         return pairs
 
     def images(self, name: str, hr: Sequence[Path], pairs: Pairs, shrink: Shrink | None = None) -> Images:
-        """A set of these files, decoded; pairs fit in size and content.
+        """Returns a decoded set of these files, whose pairs fit in size and content.
 
         Raises:
-            BadImagesError: Files are no images.
+            BadImagesError: Some files are not valid images.
             UserError: Pairs do not fit.
         """
         lr = {scale: self.stored([lr_of[path] for path in hr]) for scale, lr_of in pairs.items()}
@@ -154,8 +154,8 @@ class SetFinder:
         return images
 
     def stored(self, files: Sequence[Path], shrink: Shrink | None = None) -> ImageStore:
-        """These files, decoded once."""
+        """Returns the store of these files, decoded only once."""
         key = (*files, shrink)
-        if key not in self._stores:  # sizes are looked at before a set is put together
+        if key not in self._stores:  # sizes are read before a set is assembled
             self._stores[key] = ImageStore(files, self.cache_dir, shrink=shrink, limit=self.store_limit)
         return self._stores[key]

@@ -1,4 +1,4 @@
-"""A set of images as the rest of the program sees it: HR images by number, and their LR images where they are ready."""
+"""Image sets as seen by the rest of the program: HR images by number, and their LR images if ready-made."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, eq=False)
 class Grouping:
-    """Images that lie together in files, which are best read one after the other."""
+    """Images stored together in files, which are best read one after the other."""
 
     of: NDArray[np.int64]
-    """(N,): the number of the file of each image."""
+    """(N,): the file number of each image."""
     spread: int
-    """So many files lie open at a time: the more, the better mixed."""
+    """Number of files open at a time: the more, the better the shuffling."""
 
 
 class DecodedImages(Protocol):
@@ -34,12 +34,12 @@ class DecodedImages(Protocol):
 
 
 class ImageSource(DecodedImages, Protocol):
-    """Decoded images, and what is known of each."""
+    """Decoded images, with their sizes, paths and content key."""
 
     key: str
-    """Stands for the pixels, in this order."""
+    """Identifies the pixels of all images, in this order."""
     grouping: Grouping | None
-    """Which images are best read one after the other; None: any order is as good."""
+    """Which images are best read one after the other; None: any order is equally good."""
 
     @property
     def sizes(self) -> Sequence[Size]:
@@ -52,19 +52,19 @@ class ImageSource(DecodedImages, Protocol):
     def __len__(self) -> int: ...
 
     def derived_file(self, suffix: str) -> Path:
-        """A file for what else is worth keeping of these images; it goes by their content, as the source does."""
+        """Returns the path of a file for data derived from these images; like the source, it is keyed by content."""
 
 
 @dataclass(frozen=True)
 class Images:
-    """A set of HR images and, where they are ready-made, their LR images at each scale."""
+    """A set of HR images and, if ready-made, their LR images at each scale."""
 
     name: str
     hr: ImageSource
     lr: Mapping[int, ImageSource] | None = None
 
     def check_pairs(self) -> None:
-        """Raises UserError unless each LR image is its HR image, cropped to a multiple, over the scale; names all."""
+        """Raises UserError, naming all misfits, unless each LR size is the HR size // scale."""
         found = [
             line
             for scale, lr in (self.lr or {}).items()
@@ -77,7 +77,7 @@ class Images:
 def mismatches(
     hr: Sequence[Path], hr_sizes: Sequence[Size], lr: Sequence[Path], lr_sizes: Sequence[Size], scale: int
 ) -> Iterator[str]:
-    """A line for each pair whose sizes do not fit."""
+    """Yields a line for each pair whose sizes do not fit."""
     for i, ((height, width), size) in enumerate(zip(hr_sizes, lr_sizes, strict=True)):
         needed = height // scale, width // scale
         if size != needed:
@@ -88,5 +88,5 @@ def mismatches(
 
 
 def multiple_of(image: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:
-    """HR is only ever cropped to a multiple of the scale, never resized."""
+    """Crops HR to a multiple of the scale; HR is never resized."""
     return image[: image.shape[0] // scale * scale, : image.shape[1] // scale * scale]

@@ -1,4 +1,4 @@
-"""Minimum image sizes, held-out images, and the policies for images that are too small or unreadable."""
+"""Minimum image sizes, held-out images, and policies for images that are too small or unreadable."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _SHOWN = 5
 
 
 def least_side(scale: int) -> int:
-    """Pixels that an image needs to be evaluated: SSIM's window, two shaved borders, one crop to a multiple."""
+    """Returns the minimum side for evaluation in pixels: SSIM's window, two shaved borders, a crop to a multiple."""
     return 11 + 3 * scale
 
 
 def refuse_too_small(
     key: str, names: Sequence[str | Path], sizes: Sequence[tuple[int, int]], *, scale: int, crop: int | None = None
 ) -> None:
-    """Judges images to evaluate.
+    """Refuses evaluation images that are too small.
 
     Args:
         key: Config key of the set, for the message.
-        names: Of the images.
+        names: Names of the images.
         sizes: (H, W) of each.
-        scale: The largest.
-        crop: Side of the centre crop that is evaluated; None: the whole.
+        scale: The largest scale.
+        crop: Side length of the centre crop that is evaluated; None: the whole image.
 
     Raises:
-        UserError: Images are too small; it names all of them.
+        UserError: Some images are too small; it names all of them.
     """
     sides = {name: min(*size, crop or min(size)) for name, size in zip(names, sizes, strict=True)}
     needed = least_side(scale)
@@ -57,17 +57,17 @@ def large_enough(
     scale: int,
     on_small: OnSmall,
 ) -> NDArray[np.int64]:
-    """The numbers of the training images that are used, ascending.
+    """Returns the indices of the training images to use, in ascending order.
 
     Args:
-        names: Of the images, for the messages.
+        names: Names of the images, for messages.
         sizes: (H, W) of each.
-        patch_size: Side of the LR patch.
-        scale: The largest.
-        on_small: What to do about images smaller than the patch.
+        patch_size: Side length of the LR patch.
+        scale: The largest scale.
+        on_small: How to treat images smaller than the patch.
 
     Raises:
-        UserError: Images are too small, and `on_small` is `error`, or none would be left.
+        UserError: Some images are too small and `on_small` is `error`, or no image would be left.
     """
     needed = patch_size * scale
     shorter = np.array(sizes, np.int64).reshape(-1, 2).min(axis=1)  # (N,)
@@ -88,7 +88,7 @@ def large_enough(
 
 
 def held_out(files: Sequence[Path], count: int) -> list[Path]:
-    """As many training images as are validated on, evenly spread.
+    """Returns `count` evenly spread training images to hold out for validation.
 
     Raises:
         UserError: Nothing would be left to train on.

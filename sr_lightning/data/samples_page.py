@@ -1,4 +1,4 @@
-"""A page of training samples, LR beside HR."""
+"""Page of training samples, LR beside HR."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sr_lightning.data.degradations.base import to_train_batch
 from sr_lightning.data.sampling.sampler import BatchRequest
 from sr_lightning.image.color import to_uint8
 
-_GAP, _TEXT = 6, 18  # pixels between samples, and for the line above each
+_GAP, _TEXT = 6, 18  # pixels between samples, and of the line above each
 
 
 def draw_samples(samples: TrainSamples, n: int, *, scale: int) -> Image.Image:
@@ -20,7 +20,7 @@ def draw_samples(samples: TrainSamples, n: int, *, scale: int) -> Image.Image:
 
     Args:
         samples: The training samples.
-        n: How many of them.
+        n: Number of samples to draw.
         scale: The SR scale.
     """
     side = samples.patch_size * scale

@@ -1,4 +1,4 @@
-"""Sources of training images: the interface that each offers, and the source that reads folders."""
+"""Sources of training images: their common interface, and the source that reads folders."""
 
 from __future__ import annotations
 
@@ -22,52 +22,52 @@ log = logging.getLogger(__name__)
 
 
 class TrainingSet(NamedTuple):
-    """What a source gives."""
+    """The result of a training source."""
 
     images: Images
-    """Those that are trained on."""
+    """The images to train on."""
     held_out: Images | None = None
-    """Those that are validated on, where the source was asked to keep some out."""
+    """The images to validate on, if the source was asked to hold some out."""
     left_out: int = 0
-    """Bad files that are done without."""
+    """Number of bad files left out."""
 
 
 class TrainingSource(Protocol):
-    """Where training images come from (`data.source`)."""
+    """Interface of the sources of training images (`data.source`)."""
 
     def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> TrainingSet:
         """Finds and checks the training images.
 
         Args:
-            patch_size: Side of the LR patch.
-            scale: The largest.
-            on_small: What to do about images smaller than the patch (see `requirements.large_enough`).
+            patch_size: Side length of the LR patch.
+            scale: The largest scale.
+            on_small: How to treat images smaller than the patch (see `requirements.large_enough`).
 
         Raises:
-            BadImagesError: Files are no images; it names all of them.
-            UserError: The images are not as they have to be.
+            BadImagesError: Some files are not valid images; it names all of them.
+            UserError: The images do not meet the requirements.
         """
 
 
 class FolderSource:
-    """Folders of HR images, with ready-made LR ones or without.
+    """Folders of HR images, with or without ready-made LR images.
 
     Args:
         sets: Finds and decodes the files.
         folders: Folders of HR images.
-        lr_folders: Folders of LR images, one for each of `folders`; None: LR is made from HR.
-        files: Only these files of each folder; None: all.
-        exclude: Not these files (see `files.excluded`).
-        on_bad_image: What to do about files that are damaged or no images at all: refuse all of them in one message,
-            or leave them out, each with its LR or HR partner, before the held-out images are chosen. They are listed
-            in the log at every start and counted in the results.
-        holdout: Images to hold out, evenly spread over the sorted list.
-        shrink: Factors of further copies of each training image, made by MATLAB's bicubic (Kim et al. 2016, VDSR; Lai
-            et al. 2017, LapSRN). Copies smaller than a patch are left out.
-        shrink_kernel: What makes them; `bicubic_double` is the rule of older versions.
+        lr_folders: Folders of LR images, one per folder in `folders`; None: LR is made from HR.
+        files: Use only these files of each folder; None: all.
+        exclude: Do not use these files (see `files.excluded`).
+        on_bad_image: How to treat files that are damaged or not images at all: refuse all of them in one message, or
+            leave them out, each with its LR or HR counterpart, before held-out images are chosen. They are listed in
+            the log at every start and counted in the results.
+        holdout: Number of images to hold out, evenly spread over the sorted list.
+        shrink: Factors of additional copies of each training image, downscaled with MATLAB's bicubic (Kim et al. 2016,
+            VDSR; Lai et al. 2017, LapSRN). Copies smaller than a patch are left out.
+        shrink_kernel: Kernel that makes the copies; `bicubic_double` is the rule of older versions.
 
     Raises:
-        UserError: The arguments do not fit each other.
+        UserError: The arguments are inconsistent.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class FolderSource:
         self.shrink_kernel: Kernel = shrink_kernel
 
     def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> TrainingSet:
-        """As `TrainingSource` says."""
+        """Implements `TrainingSource.training`."""
         found, pairs = self._found()
         copies = Shrink(self.shrink, patch_size * scale, self.shrink_kernel) if self.shrink else None
 
@@ -131,7 +131,7 @@ class FolderSource:
             raise
 
     def _found(self) -> tuple[list[Path], Pairs]:
-        """The HR files, and the LR file of each."""
+        """Returns the HR files, and the LR file of each by scale."""
         found: list[Path] = []
         pairs: Pairs = {scale: {} for scale in self.sets.scales} if self.lr_folders else {}
         for index, folder in enumerate(self.folders):
@@ -151,7 +151,7 @@ class FolderSource:
     def _without_bad(
         self, found: list[Path], owner: Mapping[Path, Path], stored: Callable[[Sequence[Path]], TrainingSet]
     ) -> TrainingSet:
-        """Stores the good ones: as if all were, then without those that turned out not to be."""
+        """Stores the good files: first tries all, then leaves out those that turn out to be bad."""
         files = list(owner)
         known = BadFileRecord(files, Path(self.sets.cache_dir, f"{content_key(files)}.bad.json"))
         bad = known.read()
@@ -187,22 +187,22 @@ def one_source(
     shrink_kernel: Kernel,
     others: Mapping[str, TrainingSource | None],
 ) -> TrainingSource:
-    """The one source of training images that a config names.
+    """Returns the one source of training images that a config names.
 
     Args:
         sets: Finds and decodes the files of folders.
-        train_dir: Folder or folders, and with the others up to `holdout` the arguments of `FolderSource`.
-        train_lr_dir: Of `FolderSource`.
-        train_files: Of `FolderSource`.
-        exclude_files: Of `FolderSource`.
-        shrink: Of `FolderSource`.
-        on_bad_image: Of `FolderSource`.
-        holdout: Of `FolderSource`.
-        shrink_kernel: Of `FolderSource`.
-        others: Config key below `data` -> source, in place of folders.
+        train_dir: One or several folders; this and the following ones up to `holdout` are arguments of `FolderSource`.
+        train_lr_dir: Argument `lr_folders` of `FolderSource`.
+        train_files: Argument `files` of `FolderSource`.
+        exclude_files: Argument `exclude` of `FolderSource`.
+        shrink: Argument `shrink` of `FolderSource`.
+        on_bad_image: Argument `on_bad_image` of `FolderSource`.
+        holdout: Argument `holdout` of `FolderSource`.
+        shrink_kernel: Argument `shrink_kernel` of `FolderSource`.
+        others: Other sources by their config key below `data`, used instead of folders.
 
     Raises:
-        UserError: None is named, or several, or settings of folders for another source.
+        UserError: No source or several are named, or folder settings are combined with another source.
     """
     named = {key: source for key, source in others.items() if source is not None}
     if len(named) + bool(train_dir) != 1:

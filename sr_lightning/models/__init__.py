@@ -1,4 +1,4 @@
-"""Super-resolution networks, one file each; `base` states their contract."""
+"""Super-resolution networks, one file each; `base` defines their interface."""
 
 from sr_lightning.models.bicubic import Bicubic
 from sr_lightning.models.edsr import EDSR

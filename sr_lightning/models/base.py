@@ -1,4 +1,4 @@
-"""The contract between a super-resolution network and everything that trains, runs or loads one."""
+"""Interface between a super-resolution network and the code that trains, runs or loads it."""
 
 from __future__ import annotations
 
@@ -13,44 +13,44 @@ from sr_lightning.models.conversion import Official, State
 
 
 class SRNetwork(nn.Module):
-    """Base class of the networks in this package; it states the contract and its defaults.
+    """Base class of the networks in this package; it defines the interface and its defaults.
 
-    `forward(x)` maps (N, C, h, w) float in [0, 1] to (N, C, h·s, w·s), not clamped, for every h and w from
-    `min_size` on: a network that works on windows pads for itself. A network of several scales is called as
-    `forward(x, scale=s)`. How far an output pixel sees is not declared: `inference.tiling` measures it.
+    `forward(x)` maps (N, C, h, w) float in [0, 1] to (N, C, h·s, w·s), not clamped, for every h and w of at least
+    `min_size`: a network that works on windows does its own padding. A multi-scale network is called as
+    `forward(x, scale=s)`. The receptive field is not declared: `inference.tiling` measures it.
 
-    A user's own network need not inherit from it: any `nn.Module` with such a `forward` will do. What it does not
-    declare is as here; `network_traits` is where the rest of the program asks.
+    Custom networks need not inherit from this class: any `nn.Module` with such a `forward` will do. Attributes that it
+    does not declare default to those below; the rest of the program reads them through `network_traits`.
     """
 
     channels: int = 3
-    """C: 3 for RGB, 1 for Y; then its chroma is enlarged by bicubic interpolation."""
+    """C: 3 for RGB, 1 for Y, where chroma is upscaled by bicubic interpolation."""
     scales: tuple[int, ...] = ()
-    """The scales that it was built for; empty: it does not say."""
+    """The scales the network was built for; empty: unknown."""
     min_size: int = 1
-    """Smallest side of an input in pixels."""
+    """Minimum side length of an input in pixels."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) in [0, 1] -> (N, C, h·s, w·s)."""
-        raise NotImplementedError  # the networks have it
+        """Maps (N, C, h, w) in [0, 1] -> (N, C, h·s, w·s)."""
+        raise NotImplementedError  # implemented by the networks
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """Converts a published implementation's state dict to ours; None where it does not know the names."""
+        """Converts a published implementation's state dict to ours; returns None if its names are unknown."""
         return None
 
     @staticmethod
     def infer(state: State) -> dict[str, Any] | None:
-        """Reads constructor arguments from the shapes of a state dict in our names; None where they show nothing.
+        """Infers constructor arguments from the shapes of a state dict in our names; None if none can be inferred.
 
         Raises:
-            KeyError: The names are another network's; other errors of arithmetic and shapes mean the same.
+            KeyError: The names belong to another network; other errors of arithmetic and shapes mean the same.
         """
         return None
 
 
 class NetworkTraits(NamedTuple):
-    """What the program has to know of a network in order to call it."""
+    """Properties of a network that the program needs to call it."""
 
     channels: int
     scales: tuple[int, ...]
@@ -58,14 +58,14 @@ class NetworkTraits(NamedTuple):
 
 
 def network_traits(net: nn.Module) -> NetworkTraits:
-    """What a network declares, and the defaults of `SRNetwork` for what it does not.
+    """Returns what a network declares, with the defaults of `SRNetwork` for everything else.
 
-    A plain module may name its scale in an attribute `scale` instead of `scales`.
+    A plain module may declare its scale in an attribute `scale` instead of `scales`.
     """
     scales = getattr(net, "scales", SRNetwork.scales)
     if not isinstance(scales, Sequence):
         scales = (scales,)
-    own = getattr(net, "scale", None)  # of many a network a learned factor
+    own = getattr(net, "scale", None)  # in many networks a learned factor
     if not scales and type(own) is int and own > 1:
         scales = (own,)
     channels = getattr(net, "channels", SRNetwork.channels)
@@ -73,16 +73,16 @@ def network_traits(net: nn.Module) -> NetworkTraits:
 
 
 def min_size(module: nn.Module) -> int:
-    """The smallest side of an image that a network or a discriminator takes; 1 where it declares none."""
+    """Returns the minimum input side of a network or discriminator in pixels; 1 if it declares none."""
     declared: int = getattr(module, "min_size", SRNetwork.min_size)
     return declared
 
 
 def check_network(net: nn.Module) -> None:
-    """Checks the parts of the contract that can be told without running the network.
+    """Checks those parts of the interface that can be verified without running the network.
 
     Raises:
-        UserError: One line for each part that is missing or wrong, with the class's name.
+        UserError: One line for each missing or wrong part, with the class name.
     """
     name, traits, findings = type(net).__name__, network_traits(net), []
     if type(net).forward in (nn.Module.forward, SRNetwork.forward):

@@ -1,4 +1,4 @@
-"""Bicubic interpolation as a network without parameters: the baseline of every table."""
+"""Bicubic interpolation as a network without parameters: the baseline in every table."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sr_lightning.models.blocks import check_scales, choose_scale
 
 
 class Bicubic(SRNetwork):
-    """Bicubic interpolation as MATLAB's `imresize`; no parameters.
+    """Bicubic interpolation as in MATLAB's `imresize`; no parameters.
 
     Args:
-        scales: One scale or several.
+        scales: One or several scales.
     """
 
     def __init__(self, scales: int | Sequence[int] = (2, 3, 4)) -> None:
@@ -23,5 +23,5 @@ class Bicubic(SRNetwork):
         self.scales = check_scales(scales)
 
     def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
-        """(N, C, h, w) in [0, 1] -> (N, C, h·s, w·s)."""
+        """Maps (N, C, h, w) in [0, 1] -> (N, C, h·s, w·s)."""
         return enlarge(x, choose_scale(self.scales, scale))

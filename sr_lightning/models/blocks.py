@@ -1,4 +1,4 @@
-"""Building blocks that several networks share: residual blocks, activations, upsampling."""
+"""Building blocks shared by several networks: residual blocks, activations, upsampling."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ Activation = Literal["relu", "leaky_relu", "prelu", "gelu", "silu"]
 Upsampling = Literal["pixelshuffle", "pixelshuffle_direct", "nearest_conv", "bicubic"]
 SUB_PIXEL_SCALES = (2, 3, 4, 8)
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)
-"""Mean colour of DIV2K, which EDSR and its relatives subtract (Lim et al. 2017, section 4.2)."""
+"""Mean colour of DIV2K, subtracted by EDSR and its relatives (Lim et al. 2017, section 4.2)."""
 
 
 def check_scale(scale: int, *, allowed: Sequence[int] = SUB_PIXEL_SCALES) -> int:
-    """Raises UserError unless a network is made for this scale."""
+    """Returns the scale; raises UserError if the network does not support it."""
     if scale not in allowed:
         raise UserError(f"model.scale: found {scale!r}, allowed: {', '.join(map(str, allowed))}")
     return scale
 
 
 def check_scales(scales: int | Sequence[int], *, allowed: Sequence[int] = SUB_PIXEL_SCALES) -> tuple[int, ...]:
-    """One scale or several, sorted and each once."""
+    """Validates one or several scales; returns them sorted, without duplicates."""
     listed = [scales] if isinstance(scales, int) else list(scales)
     if not listed:
         raise UserError(f"model.scales: found none, allowed: {', '.join(map(str, allowed))}")
@@ -34,7 +34,7 @@ def check_scales(scales: int | Sequence[int], *, allowed: Sequence[int] = SUB_PI
 
 
 def choose_scale(scales: tuple[int, ...], scale: int | None) -> int:
-    """The scale of one call of a multi-scale network."""
+    """Returns the scale of one call of a multi-scale network."""
     if scale is None and len(scales) == 1:
         return scales[0]
     if scale not in scales:
@@ -43,7 +43,7 @@ def choose_scale(scales: tuple[int, ...], scale: int | None) -> int:
 
 
 def activation(name: Activation) -> nn.Module:
-    """A non-linearity by name; a PReLU has one slope for all channels."""
+    """Creates an activation function by name; a PReLU shares one slope across channels."""
     made: dict[str, nn.Module] = {
         "relu": nn.ReLU(inplace=True),
         "leaky_relu": nn.LeakyReLU(0.2, inplace=True),
@@ -57,19 +57,19 @@ def activation(name: Activation) -> nn.Module:
 
 
 def conv(n_in: int, n_out: int, kernel_size: int = 3) -> nn.Conv2d:
-    """A convolution that keeps the size, He-initialised."""
+    """Creates a He-initialised convolution that preserves the spatial size."""
     if kernel_size % 2 == 0:
         raise UserError(f"model: found a kernel of {kernel_size}, allowed: odd sizes")
     return kaiming_(nn.Conv2d(n_in, n_out, kernel_size, padding=kernel_size // 2))
 
 
 class ResBlock(nn.Module):
-    """conv - activation - conv, scaled and added (Lim et al. 2017, EDSR, fig. 2c, section 3.3).
+    """conv - activation - conv, scaled and added to the input (Lim et al. 2017, EDSR, fig. 2c, section 3.3).
 
     Args:
         n_feats: Channels.
-        kernel_size: Side of both kernels.
-        act: Non-linearity.
+        kernel_size: Side length of both kernels.
+        act: Activation function.
         res_scale: Factor of the residual; 0.1 keeps wide networks stable.
     """
 
@@ -80,32 +80,32 @@ class ResBlock(nn.Module):
         self.res_scale = res_scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, n_feats, h, w) -> the same."""
+        """Maps (N, n_feats, h, w) -> the same shape."""
         residual: Tensor = self.body(x)
         return x + residual * self.res_scale
 
 
 def to_image(n_feats: int, n_colors: int, kernel_size: int = 3) -> nn.Conv2d:
-    """The last convolution. No rectifier follows, and an image varies less than features do: it starts small."""
+    """Creates the last convolution, with small weights: no ReLU follows, and images vary less than features."""
     return kaiming_(conv(n_feats, n_colors, kernel_size), scale=RESIDUAL)
 
 
 def sub_pixel(n_in: int, n_out: int, scale: int) -> nn.Sequential:
-    """Sub-pixel convolution (Shi et al. 2016, ESPCN, section 3.2), ICNR-initialised.
+    """Creates an ICNR-initialised sub-pixel convolution (Shi et al. 2016, ESPCN, section 3.2).
 
-    (N, n_in, h, w) -> (N, n_out, h·s, w·s).
+    It maps (N, n_in, h, w) -> (N, n_out, h·s, w·s).
     """
     convolution = nn.Conv2d(n_in, n_out * scale**2, 3, padding=1)
     return nn.Sequential(icnr_(convolution, scale), nn.PixelShuffle(scale))
 
 
 def stages(scale: int) -> list[int]:
-    """x4 and x8 are enlarged in steps of two, x3 in one."""
+    """Returns the factors of the upsampling stages: x4 and x8 are split into stages of two, x3 is one stage."""
     return {2: [2], 3: [3], 4: [2, 2], 8: [2, 2, 2]}[scale]
 
 
 class NearestConv(nn.Sequential):
-    """Nearest-neighbour enlargement and a convolution for each stage (Odena et al. 2016)."""
+    """Nearest-neighbour upsampling and a convolution for each stage (Odena et al. 2016)."""
 
     def __init__(self, n_feats: int, scale: int, act: Activation) -> None:
         layers: list[nn.Module] = []
@@ -115,32 +115,32 @@ class NearestConv(nn.Sequential):
 
 
 class BicubicUpsample(nn.Module):
-    """`enlarge` as a layer."""
+    """Bicubic upsampling with `enlarge`, as a layer."""
 
     def __init__(self, scale: int) -> None:
         super().__init__()
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C, h·s, w·s)."""
+        """Maps (N, C, h, w) -> (N, C, h·s, w·s)."""
         return enlarge(x, self.scale)
 
 
 def tail(n_feats: int, n_colors: int, scale: int, *, upsampler: Upsampling, act: Activation) -> nn.Sequential:
-    """From features at low resolution to the image at high resolution.
+    """Creates the layers from LR features to the SR image.
 
     Args:
-        n_feats: Channels that come in.
-        n_colors: Channels that go out.
-        scale: Factor.
+        n_feats: Input channels.
+        n_colors: Output channels.
+        scale: Scale factor.
         upsampler: `pixelshuffle`: sub-pixel convolutions in stages, then a convolution (EDSR).
-            `pixelshuffle_direct`: one sub-pixel convolution straight to the image (ESPCN).
-            `nearest_conv`: nearest enlargement and convolutions, then a convolution.
-            `bicubic`: a convolution to the image at low resolution, then bicubic enlargement.
-        act: Non-linearity between the stages of `nearest_conv`.
+            `pixelshuffle_direct`: one sub-pixel convolution directly to the image (ESPCN).
+            `nearest_conv`: stages of nearest-neighbour upsampling and a convolution, then a convolution.
+            `bicubic`: a convolution to the LR image, then bicubic upsampling.
+        act: Activation function between the stages of `nearest_conv`.
 
     Returns:
-        Layers; the last convolution is the network's last.
+        The layers; their last convolution is the last one of the network.
     """
     if upsampler == "pixelshuffle":
         shuffles = [sub_pixel(n_feats, n_feats, stage) for stage in stages(scale)]

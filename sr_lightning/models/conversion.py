@@ -1,7 +1,7 @@
-"""Conversion of published state dicts to our names: the parts that the networks' `from_official` are made of.
+"""Conversion of published state dicts to our names: the building blocks of the networks' `from_official`.
 
 Neither `from_official` nor `infer` is trusted: their result is compared with the network, name by name and shape by
-shape, before a weight is used.
+shape, before any weight is used.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from sr_lightning.models.blocks import DIV2K_MEAN
 State = Mapping[str, Tensor]
 _Ours = str | Callable[[re.Match[str]], str]
 Names = dict[str, _Ours]
-"""Pattern of the beginning of a published name -> the beginning of ours."""
+"""Pattern of a published name's prefix -> our prefix."""
 LEVELS = 255.0
-"""The factor between [0, 1] and the range on which several implementations compute."""
+"""Factor between [0, 1] and the value range of several implementations."""
 
 
 class Official(NamedTuple):
-    """A published state in our terms."""
+    """A published state dict, converted to our names."""
 
     state: dict[str, Tensor]
     settings: dict[str, Any]
-    """Constructor arguments that no shape shows but the file decides, such as `rgb_mean`."""
+    """Constructor arguments determined by the file, but not by any shape, such as `rgb_mean`."""
     alternatives: tuple[dict[str, Tensor], ...] = ()
-    """The state under other assumptions where names and shapes decide nothing, such as a range of 0..1, not 0..255."""
+    """States under other assumptions if names and shapes are ambiguous, such as a value range of 0..1, not 0..255."""
 
 
 def rename(state: State, names: Mapping[str, _Ours]) -> dict[str, Tensor]:
-    """The state with the beginning of each name replaced by the first pattern that fits; other names stay."""
+    """Returns the state with each name's prefix replaced by the first matching pattern; other names are kept."""
     renamed = {}
     for key, value in state.items():
         for pattern, ours in names.items():
@@ -48,7 +48,7 @@ def rename(state: State, names: Mapping[str, _Ours]) -> dict[str, Tensor]:
 
 
 class MeanShift(NamedTuple):
-    """The 1x1 convolutions around EDSR and its relatives: A·x + b before, C·y + d after; (3, 3) and (3,)."""
+    """The 1x1 convolutions around EDSR and its relatives: A·x + b before, C·y + d after; (3, 3) and (3,) each."""
 
     a: Tensor
     b: Tensor
@@ -57,16 +57,16 @@ class MeanShift(NamedTuple):
 
     @classmethod
     def of(cls, mean: Sequence[float], value_range: float) -> MeanShift:
-        """The mean is subtracted and added again, on [0, R]."""
+        """Creates the shift that subtracts the mean and adds it again, in the value range [0, R]."""
         eye, shift = torch.eye(3, dtype=torch.float64), value_range * torch.tensor(mean, dtype=torch.float64)
         return cls(eye, -shift, eye, shift)
 
 
 def split_mean_shift(state: State) -> tuple[dict[str, Tensor], MeanShift]:
-    """Takes `sub_mean` and `add_mean` out of a state; where it has none, the image goes in as it is, on 0..1.
+    """Splits `sub_mean` and `add_mean` from a state; without them, returns a zero shift in the range 0..1.
 
     Raises:
-        UserError: They are no such convolutions, or cannot be undone.
+        UserError: They are not such convolutions, or are not invertible.
     """
     names = ("sub_mean.weight", "sub_mean.bias", "add_mean.weight", "add_mean.bias")
     rest = {key: value for key, value in state.items() if key not in names}
@@ -79,20 +79,20 @@ def split_mean_shift(state: State) -> tuple[dict[str, Tensor], MeanShift]:
 
 
 def fold_mean_shift(state: dict[str, Tensor], shift: MeanShift, *, first: str, last: str) -> list[float]:
-    """Folds the convolutions of the mean's shift into the first and the last one, in place.
+    """Folds the convolutions of the mean shift into the first and the last convolution, in place.
 
-    RCAN's code means to keep them as they are, but its optimizer gets them; so nothing is taken for granted. With
-    m = -b / R before A, W·(A·R·x + b) = (W·A·R)·(x - A⁻¹·m), whose border of zeros is the same. What comes out is
-    (C·(V·y + v) + d) / R. Exact but for one rounding of each weight.
+    RCAN's code intends to freeze them, but passes them to the optimizer, so no values are assumed. With m = -b / R
+    before A, W·(A·R·x + b) = (W·A·R)·(x - A⁻¹·m), with the same zero padding. The output is (C·(V·y + v) + d) / R. The
+    result is exact up to one rounding of each weight.
 
     Args:
-        state: In our names.
-        shift: From the file.
-        first: Name of the convolution that sees the image.
-        last: Name of the one that makes it.
+        state: State in our names.
+        shift: Mean shift from the file.
+        first: Name of the convolution applied to the image.
+        last: Name of the convolution that outputs the image.
 
     Returns:
-        The mean that the network has to subtract from an image in [0, 1] and to add again.
+        The mean that the network has to subtract from images in [0, 1], and to add again.
     """
     value_range = LEVELS if shift.d.max() > 1 else 1.0
     mean = [round(value, 6) for value in (-torch.linalg.solve(shift.a, shift.b) / value_range).tolist()]
@@ -105,13 +105,13 @@ def fold_mean_shift(state: dict[str, Tensor], shift: MeanShift, *, first: str, l
 
 
 def fold_either_range(ours: dict[str, Tensor], shift: MeanShift | None, *, first: str, last: str) -> Official:
-    """Folds the mean's shift in; where the file holds none, that of DIV2K on 0..255, with 0..1 as the alternative.
+    """Folds in the mean shift; if the file has none, that of DIV2K on 0..255, with 0..1 as the alternative.
 
     Args:
-        ours: In our names.
-        shift: From the file; None: the network has it as a constant, with a range that no name shows.
-        first: Name of the convolution that sees the image.
-        last: Name of the one that makes it.
+        ours: State in our names.
+        shift: Mean shift from the file; None: it is a constant in the network, and no name reveals the value range.
+        first: Name of the convolution applied to the image.
+        last: Name of the convolution that outputs the image.
     """
     states, means = [], []
     for each in [shift] if shift is not None else [MeanShift.of(DIV2K_MEAN, LEVELS), MeanShift.of(DIV2K_MEAN, 1.0)]:
@@ -123,13 +123,13 @@ def fold_either_range(ours: dict[str, Tensor], shift: MeanShift | None, *, first
 def on_unit_range(state: dict[str, Tensor], value_range: float, *, first: Iterable[str], last: str | None) -> None:
     """Folds the factor between [0, R] and [0, 1] into the first and the last convolution, in place.
 
-    W·(R·x) + b = (R·W)·x + b, and (W·y + b) / R = (W/R)·y + b/R: exact but for one rounding of each weight.
+    W·(R·x) + b = (R·W)·x + b, and (W·y + b) / R = (W/R)·y + b/R: exact up to one rounding of each weight.
 
     Args:
-        state: In our names.
+        state: State in our names.
         value_range: R.
-        first: Names of the convolutions that see the image.
-        last: Name of the one that makes it; None: the range of what comes out is [0, 1] already.
+        first: Names of the convolutions applied to the image.
+        last: Name of the convolution that outputs the image; None: the output is already in [0, 1].
     """
     for name in first:
         _multiply(state, f"{name}.weight", value_range)
@@ -139,12 +139,12 @@ def on_unit_range(state: dict[str, Tensor], value_range: float, *, first: Iterab
 
 
 def _multiply(state: dict[str, Tensor], key: str, factor: float) -> None:
-    if key in state and factor != 1:  # a missing one is reported with all others
+    if key in state and factor != 1:  # missing ones are reported later, with all others
         state[key] = (state[key].double() * factor).float()
 
 
 def with_zero_biases(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Convolutions without a bias get one of 0: the same function."""
+    """Adds zero biases to convolutions without a bias, which leaves the function unchanged."""
     zeros = {
         key.removesuffix("weight") + "bias": torch.zeros(value.shape[0])
         for key, value in state.items()
@@ -154,43 +154,43 @@ def with_zero_biases(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def shuffle_names(state: State, shuffles: str, last: str) -> Names:
-    """Names of EDSR's upsampler: convolutions `<shuffles>.0`, `.2`, … with a shuffle after each, then `<last>`."""
+    """Returns names of EDSR's upsampler: convolutions `<shuffles>.0`, `.2`, …, each with a shuffle, then `<last>`."""
     n = sum(re.fullmatch(rf"{shuffles}\.\d+\.weight", key) is not None for key in state)
     return {rf"{shuffles}\.(\d+)\.": lambda m: f"tail.{int(m[1]) // 2}.0.", rf"{last}\.": f"tail.{n}."}
 
 
 def count(state: State, prefix: str) -> int:
-    """How many entries of a list hold weights: different x in `<prefix>.<x>.…`."""
+    """Counts the entries of a list that hold weights: different x in `<prefix>.<x>.…`."""
     start = prefix + "."
     return len({key[len(start) :].partition(".")[0] for key in state if key.startswith(start)})
 
 
 def sub_pixel_scale(state: State, pattern: str, n_out: int | None = None) -> int:
-    """The product of what the sub-pixel convolutions of these names enlarge by.
+    """Returns the total scale of the sub-pixel convolutions with these names.
 
     Args:
-        state: In our names.
-        pattern: Of the names of their kernels.
-        n_out: Channels after the shuffle; None: as many as before it.
+        state: State in our names.
+        pattern: Pattern of the names of their kernels.
+        n_out: Channels after the shuffle; None: as many as before the convolution.
     """
     kernels = [value for key, value in state.items() if re.fullmatch(pattern, key)]
     return math.prod(math.isqrt(kernel.shape[0] // (n_out or kernel.shape[1])) for kernel in kernels)
 
 
 def published_state(convert: Callable[[State], Official | None], theirs: State, ours: State) -> dict[str, Tensor]:
-    """The inverse of a `from_official`: the state that a published implementation would have saved.
+    """Inverts `from_official`: returns the state dict that the published implementation would have saved.
 
-    `from_official` renames weights, and changes a few by one factor and one offset for each value. Asked about zeros
-    and about ones, it shows both: so its names are written down once.
+    `from_official` renames weights, and applies at most one factor and one offset per value. Applying it to zeros and
+    to ones reveals both, so that the names need to be written down only once.
 
     Args:
         convert: A network's `from_official`.
-        theirs: A state of the published implementation: it gives names and shapes, and the values of what is no
-            weight there (the mean's shift, masks of windows, merged layers).
-        ours: The weights, in our names.
+        theirs: A state dict of the published implementation, for names, shapes and the values of entries that are not
+            weights there (mean shift, window masks, merged layers).
+        ours: Our weights, in our names.
 
     Returns:
-        `theirs`, with our weights.
+        `theirs`, with our weights filled in.
     """
     fixed = {key for key in theirs if any(part in key for part in ("sub_mean.", "add_mean.", ".eval_conv."))}
     asked = {key: value if key in fixed else torch.zeros_like(value) for key, value in theirs.items()}
@@ -201,7 +201,7 @@ def published_state(convert: Callable[[State], Official | None], theirs: State, 
     left = {id(value): key for key, value in asked.items() if key not in fixed}
     found = {key: left.pop(id(value)) for key, value in zero.state.items() if id(value) in left}
     for key, value in zero.state.items():
-        if key not in found:  # made anew: of the first of the same shape, since the order is kept
+        if key not in found:  # newly created: matched to the first of the same shape, as the order is preserved
             found[key] = left.pop(next(i for i, name in left.items() if theirs[name].shape == value.shape))
     made = dict(theirs)
     for key, name in found.items():

@@ -9,19 +9,19 @@ from torch.nn.utils import parametrizations
 from sr_lightning.models.initialisation import kaiming_
 
 _SLOPE = 0.2
-_POOLED = 6  # side of the features that SRGAN's dense layer sees at its patches of 96 pixels
+_POOLED = 6  # side of the feature map at SRGAN's dense layer, for its patches of 96 pixels
 
 
 class VGGDiscriminator(nn.Module):
-    """SRGAN's: eight convolutions, every second one halving the image, two dense layers (Ledig et al. 2017, fig. 4).
+    """SRGAN's discriminator: eight convolutions, half of them strided, two dense layers (Ledig et al. 2017, fig. 4).
 
-    Before the dense layers the features are averaged to 6x6, which changes nothing at the paper's patches of
-    96 pixels and makes every other size from `min_size` on fit.
+    Before the dense layers, the features are average-pooled to 6x6, which changes nothing at the paper's patch size of
+    96 pixels, and makes all other sizes of at least `min_size` fit.
 
     Args:
         n_feats: Channels of the first convolution; the last has eight times as many.
         n_dense: Outputs of the first dense layer.
-        spectral_norm: Divide each weight by its largest singular value (Miyato et al. 2018) in place of the batch
+        spectral_norm: Divide each weight by its largest singular value (Miyato et al. 2018), instead of batch
             normalisation, which would undo it.
     """
 
@@ -48,21 +48,21 @@ class VGGDiscriminator(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] -> (N, 1)."""
+        """Maps (N, 3, H, W) in [0, 1] -> (N, 1)."""
         y: Tensor = self.verdict(self.pool(self.features(x)))
         return y
 
 
 class UNetDiscriminator(nn.Module):
-    """Real-ESRGAN's: judges every pixel in its surroundings (Wang et al. 2021, section 3.4; Schönfeld et al. 2020).
+    """Real-ESRGAN's discriminator, with a logit for each pixel (Wang et al. 2021, section 3.4; Schönfeld et al. 2020).
 
-    Three halvings, three bilinear enlargements, the features of each size added. Sizes that are no multiple of
-    8 are enlarged to the features they are added to.
+    Three strided convolutions, three bilinear upsamplings, and skip connections at each size. At sizes that are not a
+    multiple of 8, features are resized to those they are added to.
 
     Args:
-        n_feats: Channels at full size; eight times as many at an eighth of it.
-        spectral_norm: Divide each weight but those of the first and last convolution by its largest singular
-            value (Miyato et al. 2018).
+        n_feats: Channels at full resolution; eight times as many at one eighth.
+        spectral_norm: Divide each weight, except in the first and last convolution, by its largest singular value
+            (Miyato et al. 2018).
     """
 
     min_size = 8
@@ -80,7 +80,7 @@ class UNetDiscriminator(nn.Module):
         self.tail = nn.Sequential(inner(n, n), nn.LeakyReLU(_SLOPE), inner(n, n), nn.LeakyReLU(_SLOPE), _conv(n, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] -> (N, 1, H, W)."""
+        """Maps (N, 3, H, W) in [0, 1] -> (N, 1, H, W)."""
         x = F.leaky_relu(self.head(x), _SLOPE)
         skips: list[Tensor] = []
         for halve in self.down:

@@ -25,32 +25,32 @@ from sr_lightning.models.conversion import (
 )
 from sr_lightning.models.initialisation import zero_last_conv_
 
-_BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # Y of RGB in [0, 1], less its offset of 16
+_BT601 = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # Y from RGB in [0, 1], without its offset of 16
 
 
 class EDSR(SRNetwork):
-    """Residual blocks without batch normalisation, a long skip, sub-pixel upsampling (fig. 3).
+    """Residual blocks without batch normalisation, a global skip connection, sub-pixel upsampling (fig. 3).
 
     The defaults are the paper's baseline (table 1).
 
     Args:
-        scale: Factor.
-        n_feats: F, channels.
-        n_resblocks: B, residual blocks.
+        scale: Scale factor.
+        n_feats: F, number of channels.
+        n_resblocks: B, number of residual blocks.
         res_scale: Residual scaling (section 3.3); 0.1 in the paper's full network.
-        activation: Non-linearity; the paper's is ReLU.
-        upsampler: See `blocks.tail`; the paper's is `pixelshuffle`.
-        global_skip: `bicubic` adds the bicubically enlarged input and starts the last convolution at zero, so
-            that the untrained network is bicubic interpolation. The paper has none.
-        rgb_mean: Subtracted from the input, and added to the output where there is no global skip: the mean of
-            DIV2K (section 4.2).
-        channels: 3 for RGB as in the paper, 1 to work on Y, as small networks did before: a network of few
-            parameters then spends none on colour.
-        n_recursions: How often the residual blocks are gone through, with the same weights (Kim et al. 2016, DRCN,
-            section 3; Tai et al. 2017, DRRN, section 3.2): a deeper network of as many parameters.
+        activation: Activation function; ReLU in the paper.
+        upsampler: See `blocks.tail`; `pixelshuffle` in the paper.
+        global_skip: `bicubic` adds the bicubically upscaled input and initialises the last convolution to zero, so that
+            the untrained network equals bicubic interpolation. The paper has no such skip.
+        rgb_mean: Subtracted from the input, and added to the output if there is no global skip: the mean of DIV2K
+            (section 4.2).
+        channels: 3 for RGB as in the paper; 1 for Y, as in earlier small networks, so that no parameters are spent on
+            colour.
+        n_recursions: Number of passes through the residual blocks with shared weights (Kim et al. 2016, DRCN, section
+            3; Tai et al. 2017, DRRN, section 3.2): a deeper network with the same number of parameters.
 
     Raises:
-        UserError: `channels` is neither 1 nor 3, or `n_recursions` below 1.
+        UserError: `channels` is neither 1 nor 3, or `n_recursions` is below 1.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class EDSR(SRNetwork):
         mean = torch.tensor(self.rgb_mean).view(3, 1, 1)
         if channels == 1:
             mean = (mean * torch.tensor(_BT601).view(3, 1, 1)).sum(0, keepdim=True) + 16 / 255  # (1, 1, 1)
-        # Not persistent: it is part of the architecture, and official weights have no such entry.
+        # Not persistent: it is part of the architecture, and official weights lack such an entry.
         self.register_buffer("mean", mean, persistent=False)
         self.mean: Tensor
         self.head = conv(channels, n_feats)
@@ -92,10 +92,10 @@ class EDSR(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """EDSR-PyTorch's names (the authors'; torchSR has the same) and BasicSR's.
+        """Converts the names of EDSR-PyTorch (the authors' code; also torchSR) and of BasicSR.
 
-        The authors' networks compute on 0..255, with the mean's shift in the file. BasicSR's files do not say: all
-        that it has released are on 0..255, too. `res_scale` is in neither: 0.1 for 256 channels.
+        The authors' networks use values of 0..255, with the mean shift in the file. BasicSR's files do not specify the
+        range, but all released ones use 0..255 too. Neither stores `res_scale`: it is 0.1 for 256 channels.
         """
         if "head.0.weight" in state:
             rest, shift = split_mean_shift(state)
@@ -116,7 +116,7 @@ class EDSR(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         direct, channels = count(state, "tail") == 1, state["head.weight"].shape[1]
         return {
             "scale": sub_pixel_scale(state, r"tail\.\d+\.0\.weight", channels if direct else None),
@@ -127,7 +127,7 @@ class EDSR(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) RGB or Y in [0, 1] -> (N, C, h·s, w·s)."""
+        """Maps (N, C, h, w) RGB or Y in [0, 1] -> (N, C, h·s, w·s)."""
         features = deep = self.head(x - self.mean)
         *blocks, last = self.body
         for _ in range(self.n_recursions):

@@ -15,7 +15,7 @@ class ESPCN(SRNetwork):
     """Two convolutions with tanh, then a sub-pixel convolution (section 3.2; sizes of section 4.2). On Y.
 
     Args:
-        scale: Factor.
+        scale: Scale factor.
         n_feats: n1; n2 is half of it.
     """
 
@@ -34,7 +34,7 @@ class ESPCN(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The names of yjn870's ESPCN-pytorch and of Lornatang's ESPCN-PyTorch, on Y."""
+        """Converts the names of yjn870's ESPCN-pytorch and of Lornatang's ESPCN-PyTorch, on Y."""
         if "last_part.0.weight" not in state and "sub_pixel.0.weight" not in state:
             return None
         names: Names = {r"(?:first_part|feature_maps)\.": "body.", r"(?:last_part|sub_pixel)\.": "body.4."}
@@ -42,19 +42,19 @@ class ESPCN(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         return {
             "scale": sub_pixel_scale(state, r"body\.4\.0\.weight", 1),
             "n_feats": state["body.0.weight"].shape[0],
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
+        """Maps (N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
         y: Tensor = self.body(x)
         return y
 
 
 def _xavier(layer: nn.Conv2d) -> nn.Conv2d:
-    """He's variance is for rectifiers; tanh asks for Glorot's (Glorot and Bengio 2010, eq. 16)."""
+    """Applies Glorot initialisation, as appropriate for tanh (Glorot and Bengio 2010, eq. 16); He's is for ReLU."""
     nn.init.xavier_normal_(layer.weight, gain=nn.init.calculate_gain("tanh"))
     return layer

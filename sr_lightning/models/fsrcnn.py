@@ -15,15 +15,15 @@ _PRELU_SLOPE = 0.25
 
 
 class FSRCNN(SRNetwork):
-    """Feature extraction, shrinking, mapping, expanding and a deconvolution (section 3.2). On Y.
+    """Feature extraction, shrinking, mapping, expanding and deconvolution (section 3.2). On Y.
 
-    Convolutions start as He et al. 2015 for PReLU, the deconvolution N(0, 0.001²) (section 4.1).
+    Convolutions are initialised as in He et al. 2015 for PReLU, the deconvolution with N(0, 0.001²) (section 4.1).
 
     Args:
-        scale: Factor, the deconvolution's stride.
+        scale: Scale factor, which is the stride of the deconvolution.
         d: Channels of the LR features.
         s: Channels of the mapping.
-        m: Layers of the mapping.
+        m: Number of mapping layers.
     """
 
     channels = 1
@@ -39,7 +39,7 @@ class FSRCNN(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The names of yjn870's FSRCNN-pytorch and of Lornatang's FSRCNN-PyTorch, on Y."""
+        """Converts the names of yjn870's FSRCNN-pytorch and of Lornatang's FSRCNN-PyTorch, on Y."""
         if "first_part.0.weight" in state:
             parts, last = ["first_part", "mid_part"], "last_part"
         elif "feature_extraction.0.weight" in state:
@@ -55,7 +55,7 @@ class FSRCNN(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show; the scale, a stride, is not among them."""
+        """Infers arguments from shapes, except the scale, which is a stride."""
         return {
             "d": state["body.0.weight"].shape[0],
             "s": state["body.2.weight"].shape[0],
@@ -63,12 +63,12 @@ class FSRCNN(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
+        """Maps (N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
         y: Tensor = self.deconvolution(self.body(x))
         return y
 
 
 def _block(n_in: int, n_out: int, kernel_size: int) -> list[nn.Module]:
-    """A convolution and a PReLU with a slope for each channel."""
+    """Creates a convolution and a PReLU with one slope per channel."""
     layer = kaiming_(conv(n_in, n_out, kernel_size), negative_slope=_PRELU_SLOPE)
     return [layer, nn.PReLU(n_out, init=_PRELU_SLOPE)]

@@ -17,12 +17,12 @@ _SLOPE = 0.05
 
 
 class IMDN(SRNetwork):
-    """Blocks that keep a part of their channels at each step, fused at the end (fig. 2).
+    """Blocks that split off some of their channels at each step and fuse them at the end (fig. 2).
 
     Args:
-        scale: Factor.
-        n_feats: Channels.
-        n_blocks: Information multi-distillation blocks.
+        scale: Scale factor.
+        n_feats: Number of channels.
+        n_blocks: Number of information multi-distillation blocks.
     """
 
     def __init__(self, scale: int = 4, *, n_feats: int = 64, n_blocks: int = 6) -> None:
@@ -36,7 +36,7 @@ class IMDN(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The authors' names (Zheng222/IMDN), on 0..1."""
+        """Converts the authors' names (Zheng222/IMDN), on 0..1."""
         if "IMDB1.c1.weight" not in state:
             return None
 
@@ -57,7 +57,7 @@ class IMDN(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         return {
             "scale": sub_pixel_scale(state, r"tail\.0\.weight", 3),
             "n_feats": state["head.weight"].shape[0],
@@ -65,7 +65,7 @@ class IMDN(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        """Maps (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         shallow = self.head(x)
         features, found = shallow, []
         for block in self.blocks:
@@ -89,15 +89,15 @@ class ContrastAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, n_feats, h, w) -> the same."""
+        """Maps (N, n_feats, h, w) -> the same shape."""
         variance, mean = torch.var_mean(x, dim=(-2, -1), correction=0, keepdim=True)
-        # The root has no finite slope at 0, where a flat image is.
+        # The square root has no finite slope at 0, which occurs in flat images.
         gate: Tensor = self.gate((variance + 1e-10).sqrt() + mean)
         return x * gate
 
 
 class _Block(nn.Module):
-    """Three steps keep a quarter of the channels each and refine the rest (table 1)."""
+    """Three steps, each of which retains a quarter of the channels and refines the rest (table 1)."""
 
     def __init__(self, n_feats: int) -> None:
         super().__init__()

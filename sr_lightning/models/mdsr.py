@@ -33,17 +33,17 @@ from sr_lightning.models.conversion import (
 
 
 class MDSR(SRNetwork):
-    """One body for all scales between pre-processing and upsampling of each scale's own (fig. 5).
+    """A shared body, with scale-specific pre-processing before and upsampling after it (fig. 5).
 
     The defaults are the paper's full network (table 1); `n_resblocks=16` is its baseline.
 
     Args:
-        scales: One scale or several.
-        n_feats: Channels.
-        n_resblocks: Residual blocks of the shared body.
+        scales: One or several scales.
+        n_feats: Number of channels.
+        n_resblocks: Number of residual blocks in the shared body.
         res_scale: Residual scaling.
-        activation: Non-linearity; the paper's is ReLU.
-        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
+        activation: Activation function; ReLU in the paper.
+        rgb_mean: Subtracted from the input and added to the output; by default the mean of DIV2K.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class MDSR(SRNetwork):
             return ResBlock(n_feats, kernel_size=kernel_size, act=activation, res_scale=res_scale)
 
         self.head = conv(3, n_feats)
-        # Two blocks of 5x5 bring images of different scales onto common ground (section 3.4).
+        # Two 5x5 blocks reduce the variance between images of different scales (section 3.4).
         self.pre = nn.ModuleDict({str(s): nn.Sequential(block(5), block(5)) for s in self.scales})
         self.body = nn.Sequential(*(block(3) for _ in range(n_resblocks)), conv(n_feats, n_feats))
         self.upsample = nn.ModuleDict(
@@ -75,7 +75,7 @@ class MDSR(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """EDSR-PyTorch's names, on 0..255; its lists have one entry for each scale."""
+        """Converts EDSR-PyTorch's names, on 0..255, where lists have one entry per scale."""
         if "pre_process.0.0.body.0.weight" not in state:
             return None
         rest, shift = split_mean_shift(state)
@@ -92,7 +92,7 @@ class MDSR(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         return {
             "scales": sorted({int(key.split(".")[1]) for key in state if key.startswith("pre.")}),
             "n_feats": state["head.weight"].shape[0],
@@ -100,7 +100,7 @@ class MDSR(SRNetwork):
         }
 
     def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        """Maps (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         key = str(choose_scale(self.scales, scale))
         features = self.pre[key](self.head(x - self.rgb_mean))
         features = features + self.body(features)

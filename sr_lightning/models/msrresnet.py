@@ -1,4 +1,4 @@
-"""MSRResNet: the SRResNet without batch normalisation of Wang et al. (ESRGAN, ECCVW 2018) and of BasicSR."""
+"""MSRResNet: SRResNet without batch normalisation, from Wang et al. (ESRGAN, ECCVW 2018) and BasicSR."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _SLOPE = 0.1
 
 
 class MSRResNet(SRNetwork):
-    """Residual blocks, sub-pixel upsampling and two last convolutions, added to the bilinearly enlarged image.
+    """Residual blocks, sub-pixel upsampling and two final convolutions, added to the bilinearly upscaled image.
 
     Args:
-        scale: Factor.
-        n_feats: Channels.
-        n_resblocks: Residual blocks.
+        scale: Scale factor.
+        n_feats: Number of channels.
+        n_resblocks: Number of residual blocks.
     """
 
     def __init__(self, scale: int = 4, *, n_feats: int = 64, n_resblocks: int = 16) -> None:
@@ -33,7 +33,7 @@ class MSRResNet(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The names of BasicSR, of its predecessor mmsr, and of MMEditing, on 0..1."""
+        """Converts the names of BasicSR, of its predecessor mmsr, and of MMEditing, on 0..1."""
         trunk = next((name for name in ("body", "recon_trunk", "trunk_net") if f"{name}.0.conv1.weight" in state), None)
         if trunk is None or "conv_first.weight" not in state:
             return None
@@ -49,7 +49,7 @@ class MSRResNet(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         return {
             "scale": sub_pixel_scale(state, r"upsample\.\d+\.0\.weight"),
             "n_feats": state["head.weight"].shape[0],
@@ -57,7 +57,7 @@ class MSRResNet(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        """Maps (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         features = self.body(F.leaky_relu(self.head(x), _SLOPE))
         for stage in self.upsample:
             features = F.leaky_relu(stage(features), _SLOPE)

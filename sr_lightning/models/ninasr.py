@@ -18,16 +18,16 @@ from sr_lightning.models.initialisation import icnr_, kaiming_
 
 
 class NinaSR(SRNetwork):
-    """Wide-activation residual blocks with attention pooled over neighbourhoods, variance kept by scaling.
+    """Wide-activation residual blocks with locally pooled attention, scaled to preserve the variance.
 
-    B0: 10 blocks of 16 channels (0.1 M parameters); B1: 26 of 32 (1.0 M); B2: 84 of 56 (10 M).
+    B0: 10 blocks with 16 channels (0.1 M parameters); B1: 26 with 32 (1.0 M); B2: 84 with 56 (10 M).
 
     Args:
-        scale: Factor.
-        n_feats: Channels between blocks.
-        n_resblocks: Residual blocks.
-        expansion: How much wider a block is inside.
-        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
+        scale: Scale factor.
+        n_feats: Number of channels between blocks.
+        n_resblocks: Number of residual blocks.
+        expansion: Expansion ratio of the channels inside a block.
+        rgb_mean: Subtracted from the input and added to the output; by default the mean of DIV2K.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class NinaSR(SRNetwork):
         self.rgb_mean: Tensor
         self.head = kaiming_(nn.Conv2d(3, n_feats, 3, padding=1, bias=False))
         out_scale = 4 / n_resblocks
-        # Each block adds out_scale² to a variance of 1, and divides by what has come together.
+        # Each block adds out_scale² to a variance of 1; its input is divided by the accumulated standard deviation.
         self.body = nn.Sequential(
             *(
                 _Block(n_feats, int(n_feats * expansion), 1 / math.sqrt(1 + i * out_scale**2), out_scale)
@@ -56,7 +56,7 @@ class NinaSR(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The author's names (torchSR), on 0..1; the mean is a bias before and after."""
+        """Converts the author's names (torchSR), on 0..1; the mean is a bias at input and output."""
         if "head.1.weight" not in state or "tail.2.bias" not in state:
             return None
         mean = state["tail.2.bias"].flatten()
@@ -65,14 +65,14 @@ class NinaSR(SRNetwork):
         kept = {key: value for key, value in state.items() if key not in ("head.0.bias", "tail.2.bias")}
         names: Names = {
             r"head\.1\.": "head.",
-            # The pooling is the first layer of the attention there.
+            # There the pooling counts as the first layer of the attention.
             r"body\.(\d+)\.body\.2\.body\.(\d)\.": lambda m: f"body.{m[1]}.body.2.gate.{int(m[2]) - 1}.",
         }
         return Official(rename(kept, names), {"rgb_mean": [round(value, 6) for value in mean.tolist()]})
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         n_feats = state["head.weight"].shape[0]
         return {
             "scale": sub_pixel_scale(state, r"tail\.0\.weight", 3),
@@ -82,16 +82,16 @@ class NinaSR(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        """Maps (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         features = self.head(x - self.rgb_mean)
         y: Tensor = self.tail(features + self.body(features))
         return y + self.rgb_mean
 
 
 class LocalAttention(nn.Module):
-    """Channel attention from means over neighbourhoods of 31 pixels, one gate for 16x16 pixels.
+    """Channel attention from means over neighbourhoods of 31 pixels, with one gate per 16x16 pixels.
 
-    Unlike a global mean it does not depend on how large the image is, or how it is cut.
+    Unlike a global mean, it does not depend on the image size or on tiling.
     """
 
     def __init__(self, n_feats: int, reduction: int = 4, stride: int = 16) -> None:
@@ -106,10 +106,10 @@ class LocalAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, n_feats, h, w) -> the same."""
+        """Maps (N, n_feats, h, w) -> the same shape."""
         gate = F.interpolate(self.gate(self.pool(x)), scale_factor=float(self.stride), mode="nearest")
         height, width = x.shape[-2:]
-        if torch.compiler.is_exporting():  # it cannot know that a slice fits: that the gates cover every size
+        if torch.compiler.is_exporting():  # it cannot infer that the gates cover every size
             for axis, side in ((-2, height), (-1, width)):
                 gate = gate.index_select(axis, torch.arange(side, device=x.device))
         return x * gate[..., :height, :width]
@@ -124,4 +124,4 @@ class _Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         residual: Tensor = self.body(x * self.in_scale)
-        return x + residual * (2 * self.out_scale)  # the attention's gates start near a half
+        return x + residual * (2 * self.out_scale)  # the attention's gates start near 0.5

@@ -1,4 +1,4 @@
-"""How exactly a device computes: which ones have bfloat16, and float32 without rounding to TF32."""
+"""Numerical precision of devices: bfloat16 support, and float32 without rounding to TF32."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 def is_fast_in_bf16(device: torch.device) -> bool:
-    """Whether it computes in bfloat16 by itself; others emulate it slowly."""
+    """Whether the device has native bfloat16 arithmetic; others emulate it slowly."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
@@ -18,14 +18,14 @@ def is_fast_in_bf16(device: torch.device) -> bool:
 
 @contextmanager
 def exact_float32(device: torch.device) -> Iterator[None]:
-    """Convolutions and matrix products on CUDA without TF32, which rounds the factors of float32 to 10 bits.
+    """Runs convolutions and matrix products on CUDA without TF32, which rounds the factors of float32 to 10 bits.
 
-    Figures are then those of a CPU. Elsewhere it changes nothing.
+    Results then match those of a CPU. Other devices are unaffected.
     """
     if device.type != "cuda":
         yield
         return
-    backends: Any = torch.backends  # whose parts are made at run time
+    backends: Any = torch.backends  # its attributes are created at run time
     operations = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
     before = [operation.fp32_precision for operation in operations]
     try:
@@ -38,7 +38,7 @@ def exact_float32(device: torch.device) -> Iterator[None]:
 
 
 def float32_kind(device: torch.device) -> str:
-    """How float32 networks compute there at the moment: convolutions on CUDA use TF32 unless they are told not to."""
+    """Describes how float32 networks currently compute there: by default, convolutions on CUDA use TF32."""
     backends: Any = torch.backends
     is_rounded = device.type == "cuda" and backends.cudnn.conv.fp32_precision == "tf32"
     return "float32 (TF32 convolutions)" if is_rounded and torch.cuda.is_tf32_supported() else "float32"

@@ -25,15 +25,15 @@ from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 
 
 class RCAN(SRNetwork):
-    """Residual groups of channel-attention blocks (fig. 2). The defaults are the paper's.
+    """Residual groups of channel attention blocks (fig. 2). The defaults are the paper's.
 
     Args:
-        scale: Factor.
-        n_feats: Channels.
-        n_groups: G, residual groups.
-        n_blocks: B, attention blocks in a group.
-        reduction: r, how much narrower the attention's bottleneck is.
-        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
+        scale: Scale factor.
+        n_feats: Number of channels.
+        n_groups: G, number of residual groups.
+        n_blocks: B, number of attention blocks in a group.
+        reduction: r, reduction ratio of the attention's bottleneck.
+        rgb_mean: Subtracted from the input and added to the output; by default the mean of DIV2K.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class RCAN(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The authors' names (yulunzhang/RCAN; torchSR has the same) and BasicSR's, on 0..255 as in `EDSR`."""
+        """Converts the names of the authors (yulunzhang/RCAN; also torchSR) and of BasicSR, on 0..255 as in `EDSR`."""
         if "head.0.weight" in state:
             rest, shift = split_mean_shift(state)
             attention = {r"(body\.\d+\.body\.\d+\.body\.3)\.conv_du\.": r"\1.gate."}
@@ -67,7 +67,7 @@ class RCAN(SRNetwork):
             block = r"body\.(\d+)\.residual_group\.(\d+)\.rcab\."
             names = {
                 r"conv_first\.": "head.",
-                # The pooling is the first layer of the attention there.
+                # There the pooling counts as the first layer of the attention.
                 rf"{block}3\.attention\.(\d)\.": lambda m: f"body.{m[1]}.body.{m[2]}.body.3.gate.{int(m[3]) - 1}.",
                 block: r"body.\1.body.\2.body.",
                 r"body\.(\d+)\.conv\.": rf"body.\1.body.{count(state, 'body.0.residual_group')}.",
@@ -81,7 +81,7 @@ class RCAN(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         n_feats = state["head.weight"].shape[0]
         return {
             "scale": sub_pixel_scale(state, r"tail\.\d+\.0\.weight"),
@@ -92,14 +92,14 @@ class RCAN(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        """Maps (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         features = self.head(x - self.rgb_mean)
         y: Tensor = self.tail(features + self.body(features))
         return y + self.rgb_mean
 
 
 class ChannelAttention(nn.Module):
-    """Scales each channel by a gate made from all channels' means (section 3.3)."""
+    """Scales each channel by a gate computed from the means of all channels (section 3.3)."""
 
     def __init__(self, n_feats: int, reduction: int) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, n_feats, h, w) -> the same."""
+        """Maps (N, n_feats, h, w) -> the same shape."""
         gate: Tensor = self.gate(x.mean((-2, -1), keepdim=True))
         return x * gate
 

@@ -24,14 +24,14 @@ from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 
 
 class RDN(SRNetwork):
-    """Residual dense blocks whose outputs are fused globally (fig. 2). The defaults are the paper's D16-C8-G64.
+    """Residual dense blocks with global fusion of their outputs (fig. 2). The defaults are the paper's D16-C8-G64.
 
     Args:
-        scale: Factor.
-        n_feats: G0, channels between blocks.
-        n_blocks: D, residual dense blocks.
-        n_layers: C, convolutions in a block.
-        growth: G, channels that each of them adds.
+        scale: Scale factor.
+        n_feats: G0, number of channels between blocks.
+        n_blocks: D, number of residual dense blocks.
+        n_layers: C, number of convolutions in a block.
+        growth: G, number of channels added by each convolution.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class RDN(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The names of yjn870 (torchSR has the same), on 0..1, and of EDSR-PyTorch, on 0..255."""
+        """Converts the names of yjn870 (also torchSR), on 0..1, and of EDSR-PyTorch, on 0..255."""
         if "sfe1.weight" in state:
             names: Names = {
                 r"sfe(\d)\.": r"shallow\1.",
@@ -57,7 +57,7 @@ class RDN(SRNetwork):
                 **shuffle_names(state, "upscale", "output"),
             }
         elif "SFENet1.weight" in state:
-            last = 2 * (count(state, "UPNet") - 1)  # the upsampler's list ends with the last convolution
+            last = 2 * (count(state, "UPNet") - 1)  # the upsampler's list includes the last convolution
             names = {
                 r"SFENet(\d)\.": r"shallow\1.",
                 r"RDBs\.(\d+)\.convs\.(\d+)\.conv\.0\.": r"blocks.\1.layers.\2.",
@@ -77,7 +77,7 @@ class RDN(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         return {
             "scale": sub_pixel_scale(state, r"tail\.\d+\.0\.weight"),
             "n_feats": state["shallow1.weight"].shape[0],
@@ -87,7 +87,7 @@ class RDN(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        """Maps (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         shallow = self.shallow1(x)
         features, found = self.shallow2(shallow), []
         for block in self.blocks:
@@ -98,7 +98,7 @@ class RDN(SRNetwork):
 
 
 class _DenseBlock(nn.Module):
-    """Each convolution sees all before it; local fusion and a local residual (eq. 5 to 7)."""
+    """Densely connected convolutions, local fusion and a local residual (eq. 5 to 7)."""
 
     def __init__(self, n_feats: int, n_layers: int, growth: int) -> None:
         super().__init__()

@@ -31,9 +31,9 @@ class RFDN(SRNetwork):
     The defaults are those of the network that won the AIM 2020 challenge (433 K parameters at x4).
 
     Args:
-        scale: Factor.
-        n_feats: Channels.
-        n_blocks: Residual feature distillation blocks.
+        scale: Scale factor.
+        n_feats: Number of channels.
+        n_blocks: Number of residual feature distillation blocks.
     """
 
     min_size = 15  # the attention's strided convolution and pooling need seven positions
@@ -49,7 +49,7 @@ class RFDN(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The authors' names (njulj/RFDN). Their network computes on 0..255, others' of these names on 0..1."""
+        """Converts the authors' names (njulj/RFDN), on 0..255, with 0..1 (other implementations) as the alternative."""
         if "B1.c1_d.weight" not in state:
             return None
 
@@ -74,7 +74,7 @@ class RFDN(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         return {
             "scale": sub_pixel_scale(state, r"tail\.0\.weight", 3),
             "n_feats": state["head.weight"].shape[0],
@@ -82,7 +82,7 @@ class RFDN(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1], 15 pixels and more on each side -> (N, 3, h·s, w·s)."""
+        """Maps (N, 3, h, w) RGB in [0, 1], with sides of at least 15 pixels -> (N, 3, h·s, w·s)."""
         shallow = self.head(x)
         features, found = shallow, []
         for block in self.blocks:
@@ -93,7 +93,7 @@ class RFDN(SRNetwork):
 
 
 class SpatialAttention(nn.Module):
-    """Enhanced spatial attention (Liu et al., CVPR 2020), in the form of RFDN: a wide view at low resolution."""
+    """Enhanced spatial attention (Liu et al., CVPR 2020), as in RFDN: a large receptive field at low resolution."""
 
     def __init__(self, n_feats: int) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class SpatialAttention(nn.Module):
         self.expand = conv(narrow, n_feats, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, n_feats, h, w) -> the same."""
+        """Maps (N, n_feats, h, w) -> the same shape."""
         reduced = self.reduce(x)
         wide = self.wide(F.max_pool2d(self.stride(reduced), kernel_size=7, stride=3))
         wide = F.interpolate(wide, x.shape[-2:], mode="bilinear", align_corners=False)

@@ -19,13 +19,13 @@ _RESIDUAL_SCALING = 0.2
 class RRDBNet(SRNetwork):
     """Residual-in-residual dense blocks, nearest-neighbour upsampling (section 3.1, fig. 4).
 
-    All convolutions of the blocks start with He's weights times 0.1 (section 3.1). The defaults are the paper's.
+    All convolutions of the blocks use He initialisation times 0.1 (section 3.1). The defaults are the paper's.
 
     Args:
-        scale: Factor; the paper's is 4.
-        n_feats: Channels between blocks.
-        n_blocks: RRDBs, each of three dense blocks.
-        growth: Channels that each convolution of a dense block adds.
+        scale: Scale factor; 4 in the paper.
+        n_feats: Number of channels between blocks.
+        n_blocks: Number of RRDBs, each of three dense blocks.
+        growth: Number of channels added by each convolution of a dense block.
     """
 
     def __init__(self, scale: int = 4, *, n_feats: int = 64, n_blocks: int = 23, growth: int = 32) -> None:
@@ -38,9 +38,9 @@ class RRDBNet(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """ESRGAN's names, old (`model.…`) and new (`RRDB_trunk.…`; also BSRGAN), and BasicSR's (also Real-ESRGAN).
+        """Converts the names of ESRGAN, old (`model.…`) and new (`RRDB_trunk.…`; BSRGAN), and BasicSR (Real-ESRGAN).
 
-        BasicSR's x1 and x2 networks fold the image into more channels first, which this one does not.
+        BasicSR's x1 and x2 networks first apply pixel unshuffling to the image, which this network does not.
         """
         if "model.0.weight" in state:
             n = count(state, "model.1.sub") - 1
@@ -69,7 +69,7 @@ class RRDBNet(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show; one stage of upsampling is taken for x2."""
+        """Infers arguments from shapes; a single upsampling stage is assumed to be x2."""
         return {
             "scale": 2 ** count(state, "upsample"),
             "n_feats": state["head.weight"].shape[0],
@@ -78,14 +78,14 @@ class RRDBNet(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        """Maps (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         features = self.head(x)
         y: Tensor = self.tail(self.upsample(features + self.body(features)))
         return y
 
 
 def _layer_name(match: re.Match[str]) -> str:
-    """RRDB, dense block from 1, convolution from 1."""
+    """Returns our name of an RRDB's convolution; dense blocks and convolutions are numbered from 1 in the match."""
     return f"body.{match[1]}.body.{int(match[2]) - 1}.layers.{int(match[3]) - 1}."
 
 

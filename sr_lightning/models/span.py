@@ -15,13 +15,13 @@ from sr_lightning.models.conversion import LEVELS, Names, Official, State, on_un
 
 
 class SPAN(SRNetwork):
-    """Blocks whose attention is an odd function of their own output and costs no parameters (fig. 2 and 3).
+    """Blocks with parameter-free attention, an odd function of the block's own output (fig. 2 and 3).
 
     Args:
-        scale: Factor.
-        n_feats: Channels: 52 in SPAN, 48 in SPAN-S.
-        expansion: How much wider the convolutions are while training; they are merged to plain 3x3 ones.
-        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
+        scale: Scale factor.
+        n_feats: Number of channels: 52 in SPAN, 48 in SPAN-S.
+        expansion: Expansion ratio of the convolutions during training; they are merged to plain 3x3 ones.
+        rgb_mean: Subtracted from the input and added to the output; by default the mean of DIV2K.
     """
 
     def __init__(
@@ -39,10 +39,10 @@ class SPAN(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The authors' names (hongyuanyu/SPAN): the image comes in as 255·(x - mean) and goes out in 0..1.
+        """Converts the authors' names (hongyuanyu/SPAN), with input 255·(x - mean) and output in 0..1.
 
-        The mean is added to nothing there, so it is taken from the last biases here. `eval_conv` is what the
-        branches beside it give when they are merged. A file with `no_norm` wants the image as it is.
+        Their network does not add the mean to its output, so it is subtracted from the last biases here. `eval_conv` is
+        the merged form of the branches beside it. A file with `no_norm` expects the image unchanged.
         """
         if "conv_1.sk.weight" not in state:
             return None
@@ -66,7 +66,7 @@ class SPAN(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         return {
             "scale": sub_pixel_scale(state, r"tail\.0\.weight", 3),
             "n_feats": state["head.skip.weight"].shape[0],
@@ -74,28 +74,28 @@ class SPAN(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        """Maps (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         shallow = self.head(x - self.rgb_mean)
         features, found = shallow, []
         for block in self.blocks:
             features, inner = block(features)
             found.append((features, inner))
-        # Shallow, deep, the first block's output and the last block's first features (fig. 2).
+        # Shallow features, deep features, the first block's output and the last block's first features (fig. 2).
         kept = [shallow, self.body(features), found[0][0], found[-1][1]]
         y: Tensor = self.tail(self.fusion(torch.cat(kept, dim=1)))
         return y + self.rgb_mean
 
 
 class MergedConv(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions beside a 1x1 skip, which together are one 3x3 convolution (section 3.3).
+    """1x1, 3x3 and 1x1 convolutions parallel to a 1x1 skip, equivalent to one 3x3 convolution (section 3.3).
 
-    Nothing non-linear lies between them, so their kernels are multiplied out before the image is touched, in
-    training too: the result is the same, for the cost of one convolution.
+    As no activation lies between them, their kernels are multiplied before they are applied to the image, during
+    training too: the result is the same, at the cost of one convolution.
 
     Args:
-        n_in: Channels in.
-        n_out: Channels out.
-        expansion: How much wider the inner layers are.
+        n_in: Input channels.
+        n_out: Output channels.
+        expansion: Expansion ratio of the inner layers.
     """
 
     def __init__(self, n_in: int, n_out: int, expansion: int) -> None:
@@ -106,7 +106,7 @@ class MergedConv(nn.Module):
         self.reduce = nn.Conv2d(n_out * expansion, n_out, 1)
 
     def merged(self) -> tuple[Tensor, Tensor]:
-        """Kernel (n_out, n_in, 3, 3) and bias (n_out,) of the one convolution."""
+        """Returns kernel (n_out, n_in, 3, 3) and bias (n_out,) of the merged convolution."""
         expand, reduce = self.expand.weight[:, :, 0, 0], self.reduce.weight[:, :, 0, 0]
         kernel = torch.einsum("om,mnyx,ni->oiyx", reduce, self.conv.weight, expand)
         kernel = kernel + F.pad(self.skip.weight, (1, 1, 1, 1))
@@ -114,7 +114,7 @@ class MergedConv(nn.Module):
         return kernel, reduce @ inner + _bias(self.reduce) + _bias(self.skip)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, n_in, h, w) -> (N, n_out, h, w)."""
+        """Maps (N, n_in, h, w) -> (N, n_out, h, w)."""
         kernel, bias = self.merged()
         return F.conv2d(x, kernel, bias, padding=1)
 
@@ -130,7 +130,7 @@ class _Block(nn.Module):
         self.layers = nn.ModuleList(MergedConv(n_feats, n_feats, expansion) for _ in range(3))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        # The authors' code activates these in place, so what their network keeps of the last block is activated.
+        # The authors' code activates these in place, so the features kept from the last block are activated too.
         first = F.silu(self.layers[0](x))
         last = self.layers[2](F.silu(self.layers[1](first)))
         attention = last.sigmoid() - 0.5

@@ -16,14 +16,14 @@ from sr_lightning.models.initialisation import gaussian_
 
 
 class SRCNN(SRNetwork):
-    """Bicubic enlargement, then patch extraction, non-linear mapping and reconstruction (section 3.1). On Y.
+    """Bicubic upsampling, then patch extraction, non-linear mapping and reconstruction (section 3.1). On Y.
 
     Args:
-        scale: Factor of the enlargement.
+        scale: Scale factor of the upsampling.
         kernel_sizes: f1, f2, f3: 9-1-5 is the base setting, 9-5-5 the larger one (section 4.3.2).
         n_feats: n1 and n2.
-        init: `gaussian` as in the paper (N(0, 0.001²), section 3.3; it asks for the paper's 10^8 steps), or
-            `kaiming` for the layers that a ReLU follows, which trains in a small part of them.
+        init: `gaussian` as in the paper (N(0, 0.001²), section 3.3; it needs the paper's 10^8 steps), or `kaiming` for
+            the layers followed by a ReLU, which needs only a small fraction of them.
     """
 
     channels = 1
@@ -56,7 +56,7 @@ class SRCNN(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The names of yjn870's SRCNN-pytorch (9-5-5) and of Lornatang's SRCNN-PyTorch (9-1-5), on Y."""
+        """Converts the names of yjn870's SRCNN-pytorch (9-5-5) and of Lornatang's SRCNN-PyTorch (9-1-5), on Y."""
         if "reconstruction.weight" in state:
             layers = (r"features\.0\.", r"map\.0\.", r"reconstruction\.")
         elif "conv3.weight" in state:
@@ -67,7 +67,7 @@ class SRCNN(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show; the scale is not among them."""
+        """Infers arguments from shapes, except the scale."""
         kernels = [state[f"body.{i}.weight"] for i in (0, 2, 4)]
         return {
             "kernel_sizes": [kernel.shape[-1] for kernel in kernels],
@@ -75,6 +75,6 @@ class SRCNN(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
+        """Maps (N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
         y: Tensor = self.body(enlarge(x, self.scales[0]))
         return y

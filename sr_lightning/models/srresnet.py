@@ -14,12 +14,12 @@ _PRELU_SLOPE = 0.25
 
 
 class SRResNet(SRNetwork):
-    """Residual blocks with batch normalisation and PReLU, a long skip, sub-pixel upsampling (fig. 4).
+    """Residual blocks with batch normalisation and PReLU, a global skip connection, sub-pixel upsampling (fig. 4).
 
     Args:
-        scale: Factor.
-        n_feats: Channels.
-        n_resblocks: B, residual blocks.
+        scale: Scale factor.
+        n_feats: Number of channels.
+        n_resblocks: B, number of residual blocks.
     """
 
     def __init__(self, scale: int = 4, *, n_feats: int = 64, n_resblocks: int = 16) -> None:
@@ -33,10 +33,10 @@ class SRResNet(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The names of Lornatang's SRGAN-PyTorch, whose convolutions before a normalisation have no bias.
+        """Converts the names of Lornatang's SRGAN-PyTorch, whose convolutions before a normalisation have no bias.
 
-        BasicSR's and MMEditing's MSRResNet, and twtygqyy's SRResNet, are other networks: without batch
-        normalisation and with a bilinear skip, and with instance normalisation.
+        MSRResNet of BasicSR and MMEditing, without batch normalisation and with a bilinear skip, and twtygqyy's
+        SRResNet, with instance normalisation, are different networks.
         """
         if "trunk.0.rcb.0.weight" not in state:
             return None
@@ -54,7 +54,7 @@ class SRResNet(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         return {
             "scale": sub_pixel_scale(state, r"tail\.\d+\.0\.0\.weight"),
             "n_feats": state["head.0.weight"].shape[0],
@@ -62,7 +62,7 @@ class SRResNet(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        """Maps (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         features = self.head(x)
         y: Tensor = self.tail(features + self.body(features))
         return y

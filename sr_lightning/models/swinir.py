@@ -1,4 +1,4 @@
-"""SwinIR: Liang et al., Image Restoration Using Swin Transformer, ICCVW 2021; the lightweight form."""
+"""SwinIR: Liang et al., Image Restoration Using Swin Transformer, ICCVW 2021; the lightweight variant."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from sr_lightning.models.conversion import Names, Official, State, count, rename
 
 
 class SwinIR(SRNetwork):
-    """Self-attention in windows that are shifted in every second layer (fig. 2). The defaults are the light network.
+    """Self-attention in windows, shifted in every second layer (fig. 2). The defaults are the lightweight network.
 
-    Images are mirrored at their right and lower border, the border itself repeated, up to a multiple of the window.
-    In evaluation one more window is added to sides that are a multiple already: so the authors' test program does,
-    with which the published figures were made (JingyunLiang/SwinIR, main_test_swinir.py). Their network alone, and
-    spandrel's, mirror without repeating the border.
+    Images are padded at the right and bottom by mirroring, with the edge pixel repeated, to a multiple of the window.
+    In evaluation, sides that already are a multiple are padded by one more window, as in the authors' test program
+    that produced the published results (JingyunLiang/SwinIR, main_test_swinir.py). Their network itself, and
+    spandrel's, mirror without repeating the edge.
 
     Args:
-        scale: Factor.
-        n_feats: Channels; a multiple of `n_heads`.
-        n_blocks: Residual Swin transformer blocks.
-        n_layers: Attention layers in each.
-        n_heads: Attention heads.
-        window: Side of a window in LR pixels; even.
-        mlp_ratio: How much wider the perceptron of a layer is inside.
-        rgb_mean: Subtracted from the input and added to the output: the mean of DIV2K.
+        scale: Scale factor.
+        n_feats: Number of channels; a multiple of `n_heads`.
+        n_blocks: Number of residual Swin transformer blocks.
+        n_layers: Number of attention layers in each block.
+        n_heads: Number of attention heads.
+        window: Side length of a window in LR pixels; even.
+        mlp_ratio: Hidden width of the MLP, as a multiple of the channels.
+        rgb_mean: Subtracted from the input and added to the output; by default the mean of DIV2K.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class SwinIR(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The authors' names (JingyunLiang/SwinIR) of the light network, on 0..1 with the mean of DIV2K.
+        """Converts the authors' names (JingyunLiang/SwinIR) for the lightweight network, on 0..1 with DIV2K's mean.
 
-        Index and masks of the windows are no weights.
+        Index and masks of the windows are dropped, as they are not weights.
         """
         if "layers.0.residual_group.blocks.0.norm1.weight" not in state:
             return None
@@ -96,7 +96,7 @@ class SwinIR(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show."""
+        """Infers arguments from shapes."""
         n_feats = state["head.weight"].shape[0]
         bias = state["blocks.0.layers.0.attention.bias"]  # ((2·window - 1)², heads)
         return {
@@ -110,7 +110,7 @@ class SwinIR(SRNetwork):
         }
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
+        """Maps (N, 3, h, w) RGB in [0, 1] -> (N, 3, h·s, w·s)."""
         height, width = x.shape[-2:]
         filled = _mirrored(x, self.window, always=not self.training)
         shallow = self.head(filled - self.rgb_mean)
@@ -123,10 +123,10 @@ class SwinIR(SRNetwork):
 
 
 def _mirrored(x: Tensor, multiple: int, *, always: bool) -> Tensor:
-    """Mirrors the right and lower border until the size is a multiple; `always`: a larger one than it was."""
+    """Mirrors the right and bottom until the sides are a multiple; `always`: extends sides that already are, too."""
     for dim in (-2, -1):
         n = x.shape[dim]
-        # Not -(-n // multiple), because ONNX divides whole numbers towards zero.
+        # Not -(-n // multiple), because ONNX rounds integer division towards zero.
         filled = (n // multiple + 1) * multiple if always else (n + multiple - 1) // multiple * multiple
         index = torch.arange(filled, device=x.device)
         index = index - index // (2 * n) * (2 * n)  # as in resize
@@ -135,7 +135,7 @@ def _mirrored(x: Tensor, multiple: int, *, always: bool) -> Tensor:
 
 
 class _Block(nn.Module):
-    """Attention layers and a convolution, as a residual (eq. 5)."""
+    """Attention layers and a convolution in a residual branch (eq. 5)."""
 
     def __init__(self, n_feats: int, n_layers: int, *, n_heads: int, window: int, hidden: int) -> None:
         super().__init__()
@@ -148,13 +148,13 @@ class _Block(nn.Module):
         self.conv = conv(n_feats, n_feats)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> the same."""
+        """Maps (N, H, W, C) -> the same shape."""
         residual: Tensor = self.conv(self.layers(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         return x + residual
 
 
 class _Layer(nn.Module):
-    """Window attention and a perceptron, each normalised first (eq. 8)."""
+    """Window attention and an MLP, each with layer normalisation before it (eq. 8)."""
 
     def __init__(self, n_feats: int, *, n_heads: int, window: int, shift: int, hidden: int) -> None:
         super().__init__()
@@ -164,21 +164,21 @@ class _Layer(nn.Module):
         self.mlp = nn.Sequential(_linear(n_feats, hidden), nn.GELU(), _linear(hidden, n_feats))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C) -> the same."""
+        """Maps (N, H, W, C) -> the same shape."""
         x = x + self.attention(self.norm1(x))
         residual: Tensor = self.mlp(self.norm2(x))
         return x + residual
 
 
 class WindowAttention(nn.Module):
-    """Multi-head self-attention within windows, with a learned bias for each relative position (Liu et al. 2021).
+    """Multi-head self-attention within windows, with a learned relative position bias (Liu et al. 2021).
 
     Args:
-        n_feats: Channels.
-        n_heads: Heads.
-        window: Side of a window.
-        shift: The windows are moved by so many pixels, around the border; pixels that only meet there do not
-            see each other.
+        n_feats: Number of channels.
+        n_heads: Number of heads.
+        window: Side length of a window.
+        shift: Cyclic shift of the windows in pixels; pixels that are adjacent only through the wrap-around do not
+            attend to each other.
     """
 
     def __init__(self, n_feats: int, *, n_heads: int, window: int, shift: int) -> None:
@@ -195,7 +195,7 @@ class WindowAttention(nn.Module):
         self.index: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, H, W, C), H and W multiples of the window -> the same."""
+        """Maps (N, H, W, C), H and W multiples of the window -> the same shape."""
         n, height, width, c = x.shape
         if self.shift:
             x = x.roll((-self.shift, -self.shift), (1, 2))
@@ -213,10 +213,10 @@ class WindowAttention(nn.Module):
         return y.roll((self.shift, self.shift), (1, 2)) if self.shift else y
 
     def _mask(self, height: int, width: int, device: torch.device) -> Tensor:
-        """(nW, window², window²): -100 between pixels that stand on different sides of the image's border."""
+        """Returns (nW, window², window²): -100 between pixels on different sides of the wrapped image border."""
 
         def sides(n: int) -> Tensor:
-            # The last window holds pixels from both ends; the others belong together.
+            # The last window contains pixels from both ends; all others are contiguous.
             return (torch.arange(n, device=device) >= n - self.shift).long()
 
         region = 2 * sides(height)[:, None] + sides(width)  # (H, W)
@@ -225,16 +225,16 @@ class WindowAttention(nn.Module):
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
-    """Softmax of (q·kᵀ / √d + bias), times v: (…, window², d) three times -> the same."""
+    """Returns softmax(q·kᵀ / √d + bias) · v: (…, window², d) three times -> the same shape."""
     if not torch.compiler.is_exporting():
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-    # Torch's exporter to ONNX knows that function for four dimensions; here are five.
+    # Torch's ONNX exporter supports that function for four dimensions only; there are five here.
     weights: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1) + bias
     return weights.softmax(-1) @ v
 
 
 def _windows(x: Tensor, side: int) -> Tensor:
-    """(N, H, W, C) -> (N, H / side · W / side, side², C)."""
+    """Maps (N, H, W, C) -> (N, H / side · W / side, side², C)."""
     n, height, width, c = x.shape
     x = x.reshape(n, height // side, side, width // side, side, c)  # (N, rows, side, columns, side, C)
     return x.transpose(2, 3).reshape(n, -1, side * side, c)

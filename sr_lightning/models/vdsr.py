@@ -15,14 +15,14 @@ from sr_lightning.models.initialisation import RESIDUAL, kaiming_
 
 
 class VDSR(SRNetwork):
-    """Bicubic enlargement, then a deep stack that learns the residual (section 3.1). On Y; one network for all scales.
+    """Bicubic upsampling, then a deep stack that learns the residual (section 3.1). On Y; one network for all scales.
 
-    He-initialised (section 5.2); the last layer starts small, so that the untrained network is nearly bicubic.
+    He-initialised (section 5.2); the last layer has small weights, so that the untrained network is nearly bicubic.
 
     Args:
-        scales: One scale or several; the weights do not depend on them.
-        n_feats: Channels.
-        n_layers: Convolutions, the first and the last included.
+        scales: One or several scales; the weights do not depend on them.
+        n_feats: Number of channels.
+        n_layers: Number of convolutions, including the first and last.
     """
 
     channels = 1
@@ -37,7 +37,7 @@ class VDSR(SRNetwork):
 
     @staticmethod
     def from_official(state: State) -> Official | None:
-        """The names of twtygqyy's pytorch-vdsr and of Lornatang's VDSR-PyTorch, without biases, on Y."""
+        """Converts the names of twtygqyy's pytorch-vdsr and of Lornatang's VDSR-PyTorch, without biases, on Y."""
         if "residual_layer.0.conv.weight" in state:
             first, middle, last = r"input\.", r"residual_layer\.(\d+)\.conv\.", r"output\."
         elif "trunk.0.conv.weight" in state:
@@ -53,11 +53,11 @@ class VDSR(SRNetwork):
 
     @staticmethod
     def infer(state: State) -> dict[str, Any]:
-        """Arguments that the shapes show; the scales are not among them."""
+        """Infers arguments from shapes, except the scales."""
         return {"n_feats": state["body.0.weight"].shape[0], "n_layers": count(state, "body")}
 
     def forward(self, x: Tensor, scale: int | None = None) -> Tensor:
-        """(N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
+        """Maps (N, 1, h, w) Y in [0, 1] -> (N, 1, h·s, w·s)."""
         enlarged = enlarge(x, choose_scale(self.scales, scale))
         residual: Tensor = self.body(enlarged)
         return enlarged + residual

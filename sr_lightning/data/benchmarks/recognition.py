@@ -1,7 +1,7 @@
 """Recognition of benchmarks by content, and whether results on them are comparable with published ones.
 
-The folder's name does not matter. Images of Set5 and Set14 are recognised by pixel hash and perceptual hash, so that
-modified ones are found too; those of BSD100 and Urban100 only by the checksum of their files (see `reference`).
+Folder names do not matter. Images of Set5 and Set14 are recognised by pixel hash and perceptual hash, so that modified
+ones are found too; those of BSD100 and Urban100 only by file checksum (see `reference`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SCALES = (2, 3, 4)
 
 @dataclass(frozen=True)
 class Recognition:
-    """The benchmark that a set of images is, and how it differs from the original."""
+    """The benchmark that a set of images corresponds to, and how the set differs from the original."""
 
     benchmark: str
     images: int
@@ -49,35 +49,38 @@ class Recognition:
     modified: Mapping[str, str]
     """File name -> name of the original image, and how the file differs from it."""
     extra: tuple[str, ...]
-    """Names of files that are not part of the benchmark, or show one of its images again."""
+    """Names of files that are not part of the benchmark, or that duplicate one of its images."""
 
     @property
     def is_exact(self) -> bool:
-        """The set holds all images, pixel for pixel, and no others."""
+        """Whether the set holds all images of the benchmark, pixel for pixel, and no others."""
         return not (self.missing or self.modified or self.extra)
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """Hashes of a file in the set; its pixels are hashed only where the file's checksum is not a benchmark's."""
+    """Hashes of a file in the set; pixels are hashed only if the file's checksum is not that of a benchmark file."""
 
     name: str
     sha256: str
     size: tuple[int, int] = (0, 0)
     pixels: tuple[str, ...] = ()
-    """Pixel hashes of the image, and of its crops without an odd last row, column or both."""
+    """Pixel hashes of the image and of its crops without an odd last row, column or both."""
     bits: NDArray[np.bool_] | None = None
     """(8, 256): the perceptual hash in each orientation."""
 
 
 def recognise(paths: Sequence[Path], fingerprints: Mapping[Path, Fingerprint] | None = None) -> Recognition | None:
-    """Identifies the benchmark that these images are, by content.
+    """Identifies the benchmark that these images belong to, by content.
 
-    A benchmark is recognised by half of its images, or where it makes up half of the folder (two images at least).
+    A set is recognised if it contains half of a benchmark's images, or if they make up half of the set (at least two).
 
     Args:
         paths: The files.
-        fingerprints: Of files that have been decoded already, which saves decoding them again.
+        fingerprints: Fingerprints of files already decoded, to save decoding them again.
+
+    Returns:
+        The recognised benchmark; None if there is none.
 
     Raises:
         UserError: An image cannot be read.
@@ -106,17 +109,17 @@ def recognise(paths: Sequence[Path], fingerprints: Mapping[Path, Fingerprint] | 
 
 
 def comparability_findings(recognition: Recognition, scale: int, psnr: float, ssim: float) -> list[str]:
-    """Reasons why results on a set are not comparable with published ones.
+    """Returns the reasons why results on a set are not comparable with published ones.
 
     Args:
-        recognition: The benchmark that the set is.
+        recognition: The recognised benchmark.
         scale: Scale factor.
         psnr: PSNR of bicubic interpolation on this set, in dB on Y.
-        ssim: SSIM likewise.
+        ssim: SSIM of bicubic interpolation on this set, on Y.
 
     Returns:
-        One sentence for each reason; none where the set is exact and its bicubic row is the reference's (within
-        0.005 dB and 0.0005), or where no reference is known at this scale.
+        One sentence per reason; none if the set is exact and its bicubic results match the reference (within 0.005 dB
+        and 0.0005), or if no reference is known at this scale.
     """
     known = load_benchmarks()[recognition.benchmark]
     if not recognition.is_exact:
@@ -141,7 +144,7 @@ def _hashed(path: Path, known_files: set[str], fingerprint: Fingerprint | None) 
         return _Candidate(path.name, digest)
     fingerprint = fingerprint or Fingerprint.of(decode(path).rgb)
     height, width = fingerprint.size
-    # Some distributions keep an odd last row or column that no scale uses (comic.png has 361 rows or 360).
+    # Some distributions keep an odd last row or column that no scale uses (comic.png has 361 or 360 rows).
     even = [(height // 2 * 2, width), (height, width // 2 * 2), (height // 2 * 2, width // 2 * 2)]
     crops = [(h, w) for h, w in dict.fromkeys(even) if _is_equivalent_crop((h, w), (height, width))]
     rgb = decode(path).rgb if crops else None
@@ -151,12 +154,12 @@ def _hashed(path: Path, known_files: set[str], fingerprint: Fingerprint | None) 
 
 
 def _is_equivalent_crop(a: tuple[int, int], b: tuple[int, int]) -> bool:
-    """Whether a crop from size b to a loses only pixels that the crop to a multiple of every scale loses too."""
+    """Checks that cropping size b to a only removes pixels that are cropped to a multiple at every scale anyway."""
     return a != b and all(x // scale == y // scale for scale in _SCALES for x, y in zip(a, b, strict=True))
 
 
 def _match(seen: Sequence[_Candidate], benchmark: Benchmark) -> tuple[dict[int, str], dict[int, tuple[str, str]]]:
-    """Index of a file -> name of the equal image; index -> name of the image it was made from, and how it differs."""
+    """Returns file index -> name of the equal image; index -> name of its original, and how the file differs."""
     by_pixels = {image.pixels: name for name, image in benchmark.images.items()}
     exact: dict[int, str] = {}
     for i, file in enumerate(seen):
@@ -174,7 +177,7 @@ def _match(seen: Sequence[_Candidate], benchmark: Benchmark) -> tuple[dict[int, 
 
 
 def _similar(i: int, file: _Candidate, names: Sequence[str], benchmark: Benchmark) -> list[tuple[int, int, str, int]]:
-    """(Hamming distance, i, name, orientation) of the images that a file may have been made from."""
+    """Returns (Hamming distance, i, name, orientation) of the images that a file may have been made from."""
     if file.bits is None or not names:
         return []
     wanted = hash_bits([benchmark.images[name].phash for name in names])
@@ -197,7 +200,7 @@ def _difference(file: _Candidate, image: BenchmarkImage, orientation: int) -> st
 
 
 def set_findings(recognition: Recognition) -> list[str]:
-    """How a set differs from its benchmark, a sentence for each kind of difference; none where it is exact."""
+    """Returns one sentence per kind of difference between a set and its benchmark; none if it is exact."""
     known = load_benchmarks()[recognition.benchmark]
     findings = []
     if recognition.missing:

@@ -1,7 +1,7 @@
-"""Reference data of the benchmarks: hashes of their images, bicubic's rows, published rows.
+"""Reference data of the benchmarks: image hashes, bicubic results, published results.
 
-`scripts/maintenance/benchmark_tables.py` writes `benchmarks.json`; checksums of files that can be downloaded come from
-`downloads.json`. No pixels of a benchmark are stored.
+`scripts/maintenance/benchmark_tables.py` writes `benchmarks.json`; checksums of downloadable files come from
+`downloads.json`. No benchmark pixels are stored.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class BenchmarkImage:
     size: tuple[int, int]
     """(H, W)."""
     pixels: str
-    """`fingerprint.pixel_hash`."""
+    """Pixel hash (`fingerprint.pixel_hash`)."""
     phash: str
-    """`fingerprint.perceptual_hash`, in hexadecimal digits."""
+    """Perceptual hash (`fingerprint.perceptual_hash`), in hexadecimal digits."""
     crops: Mapping[str, int]
     """Pixel hash of the image cropped to a multiple of n -> n."""
 
@@ -41,25 +41,25 @@ class Benchmark:
     files: Mapping[str, str]
     """SHA-256 of each file -> its name."""
     images: Mapping[str, BenchmarkImage]
-    """Name -> image; empty where only the files' checksums are known."""
+    """Name -> image; empty if only the file checksums are known."""
     bicubic: Mapping[int, tuple[float, float]]
-    """Scale -> PSNR in dB and SSIM of MATLAB's bicubic on Y."""
+    """Scale -> PSNR in dB and SSIM of MATLAB's bicubic interpolation, on Y."""
     other_rows: Mapping[int, Mapping[str, tuple[float, float]]]
-    """Scale -> description of another kernel or protocol -> the PSNR and SSIM that it gives."""
+    """Scale -> description of another kernel or protocol -> its PSNR and SSIM."""
 
     @property
     def names(self) -> list[str]:
-        """The names of its images."""
+        """Names of the benchmark's images."""
         return list(self.images or self.files.values())
 
 
 @dataclass(frozen=True)
 class PublishedRow:
-    """One method's figures on one benchmark at one scale, as published."""
+    """Published results of one method on one benchmark at one scale."""
 
     method: str
     params: str
-    """As the source gives them, e.g. `665K`."""
+    """Number of parameters as given by the source, e.g. `665K`."""
     training: str
     """Training set, e.g. `291` or `DIV2K`."""
     psnr: float
@@ -69,7 +69,7 @@ class PublishedRow:
 
 @functools.cache
 def load_benchmarks() -> dict[str, Benchmark]:
-    """All benchmarks, by name; an entry of `benchmarks.json` is enough for each."""
+    """Returns all benchmarks by name; each needs only an entry of `benchmarks.json`."""
     downloads = json.loads(DOWNLOADS.read_text(encoding="utf-8"))
     table = json.loads(BENCHMARKS.read_text(encoding="utf-8"))
     return {
@@ -96,13 +96,13 @@ def load_benchmarks() -> dict[str, Benchmark]:
 
 
 def reference_bicubic(benchmark: str, scale: int) -> tuple[float, float] | None:
-    """PSNR (dB) and SSIM on Y of MATLAB's bicubic interpolation, or None where no reference is stored."""
+    """Returns PSNR (dB) and SSIM on Y of MATLAB's bicubic interpolation; None if no reference is stored."""
     known = load_benchmarks().get(benchmark)
     return known.bicubic.get(scale) if known else None
 
 
 def published_rows(benchmark: str, scale: int) -> list[PublishedRow]:
-    """Published results on a benchmark, oldest first; the training set `291` is T91 + BSD200."""
+    """Returns published results on a benchmark, oldest first; the training set `291` is T91 + BSD200."""
     with _PUBLISHED.open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if row["scale"] == str(scale)]
     found = []

@@ -1,1 +1,1 @@
-"""Caches of decoded and of downscaled images: memory maps on disk, shared by workers and runs, keyed by content."""
+"""Caches of decoded and downscaled images: memory maps on disk, shared by workers and runs, keyed by content."""

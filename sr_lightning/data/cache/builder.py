@@ -1,4 +1,4 @@
-"""Builder of stores: decodes images into one file, atomically, or only measures them where it would be too large."""
+"""Builder of stores: decodes images into one file, atomically, or only measures them if it would be too large."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ _Image = tuple[list[NDArray[np.uint8]], tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Shrink:
-    """Further copies of each image, made smaller by MATLAB's bicubic."""
+    """Additional copies of each image, downscaled with MATLAB's bicubic."""
 
     factors: tuple[float, ...]
-    """Between 0 and 1."""
+    """Scale factors between 0 and 1."""
     least: int
     """Copies with a shorter side below this many pixels are left out."""
     kernel: Kernel = "bicubic"
-    """`bicubic_double` makes the copies of versions that rounded once."""
+    """`bicubic_double` makes the copies of versions that rounded only once."""
 
     @property
     def key(self) -> str:
-        """Stands for the copies of an image; the older rule has the name that it had when it was the only one."""
+        """Identifies the copies of an image; the older rule keeps the name it had when it was the only one."""
         rule = "" if self.kernel == "bicubic_double" else ", rounded after each pass"
         return f"Shrink(factors={self.factors}, least={self.least}{rule})"
 
     def copies(self, image: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
-        """The copies of one image, (H, W, 3) each."""
+        """Yields the copies of one image, each (H, W, 3)."""
         pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))  # (3, H, W)
         for factor in self.factors:
             exact = Fraction(str(factor))  # 0.8 is meant as 4/5
@@ -65,22 +65,22 @@ class Shrink:
 
 @dataclass(frozen=True)
 class Content:
-    """What is known of decoded images."""
+    """Metadata of decoded images."""
 
     images: list[tuple[int, int, int, int]]
-    """Offset in the store, height, width and number of the file, of each image; a file's copies follow it."""
+    """Offset in the store, height, width and file number of each image; a file's copies follow its image."""
     lost: dict[str, int]
-    """What of the files is not in the pixels -> how many files it is about."""
+    """Description of information that decoding discards -> number of files concerned."""
     is_stored: bool
-    """False: there are no pixels on the disk, and each image is decoded when it is asked for."""
+    """False: no pixels are stored on disk, and each image is decoded on demand."""
 
 
 def with_copies(file: SourceFile, shrink: Shrink | None) -> _Image:
-    """A file's image and its copies, and what of the file is lost.
+    """Returns a file's image and its copies, and descriptions of the information that decoding discards.
 
     Raises:
-        BadImageError: It is no image.
-        UserError: It cannot be read, or has changed.
+        BadImageError: The file is not a valid image.
+        UserError: The file cannot be read, or has changed.
     """
     try:
         image = decode(file.path)
@@ -90,17 +90,17 @@ def with_copies(file: SourceFile, shrink: Shrink | None) -> _Image:
 
 
 def prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, limit: int | None) -> Content:
-    """Makes a store, or finds the one that is there.
+    """Builds a store, or finds the existing one.
 
     Args:
         files: The image files.
-        store: The file of pixels; its index lies beside it.
+        store: The pixel file; its index is stored beside it.
         shrink: Copies that follow each image.
-        limit: A store of more bytes than these is not made, nor one for which the disk has no room.
+        limit: Maximum size of a store in bytes; a larger one is not built, nor one that exceeds the free disk space.
 
     Raises:
-        BadImagesError: Files cannot be read as images; it names all of them.
-        UserError: A file changes meanwhile, or nothing can be written beside the store.
+        BadImagesError: Some files cannot be read as images; it names all of them.
+        UserError: A file changes while it is read, or nothing can be written beside the store.
     """
     if (found := _complete(store)) is not None:
         return found
@@ -137,7 +137,7 @@ def _prepare(files: Sequence[SourceFile], store: Path, shrink: Shrink | None, li
 
 
 def _estimate(files: Sequence[SourceFile], shrink: Shrink | None) -> int:
-    """Bytes of the decoded images, from the headers of their files."""
+    """Estimates the bytes of the decoded images from the file headers."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         pixels = sum(pool.map(lambda file: header_pixels(file.path), files))
     return int(pixels * 3 * (1 + sum(factor**2 for factor in (shrink.factors if shrink else ()))))
@@ -151,7 +151,7 @@ def _too_much(needed: int, limit: int | None, folder: Path) -> str:
 
 
 def _build(store: Path, write: Callable[[BinaryIO], Content]) -> Content:
-    """Writes beside the final names and renames: a reader sees a whole store or none."""
+    """Writes to temporary names, then renames: a reader sees either a complete store or none."""
     index = store.with_suffix(".json")
     _remove_leftovers(store)
     with tempfile.TemporaryDirectory(dir=store.parent, prefix=f"part-{store.stem}-") as folder:
@@ -162,14 +162,14 @@ def _build(store: Path, write: Callable[[BinaryIO], Content]) -> Content:
         os.replace(pixels, store)
         write_atomically(
             index, _as_text(content, size), is_shared=True
-        )  # last: its presence says that the pixels are complete
+        )  # written last: its presence means that the pixels are complete
     return content
 
 
 def _remove_leftovers(store: Path) -> None:
-    """Removes what a killed process has begun, and what was derived from pixels that are no longer there.
+    """Removes partial files of killed processes, and files derived from pixels that no longer exist.
 
-    The folder may be used by other programs: only names that this module gives are removed, each for itself.
+    Other programs may use the folder: only names created by this module are removed, one by one.
     """
     part = re.compile(rf"part-{re.escape(store.stem)}-[a-z0-9_]{{8}}")
     derived = re.compile(rf"{re.escape(store.stem)}\.x\d+\.[\w-]+\.(rgb8|json)")
@@ -178,12 +178,12 @@ def _remove_leftovers(store: Path) -> None:
             path.unlink(missing_ok=True)
         elif part.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
             (path / store.name).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # it holds something else, which is not ours
+            with contextlib.suppress(OSError):  # it contains other files, which are not ours
                 path.rmdir()
 
 
 def _looked_at(files: Sequence[SourceFile], shrink: Shrink | None) -> Content:
-    """Decodes everything once, for the sizes and for what cannot be used: it should not turn up in mid-training."""
+    """Decodes everything once, for the sizes and to find bad files now rather than in mid-training."""
     return _decoded(files, shrink, None)
 
 
@@ -200,7 +200,7 @@ def _decoded(files: Sequence[SourceFile], shrink: Shrink | None, out: BinaryIO |
     for number, found in enumerate(with_progress(prefetched(one, files), len(files), "decoding images")):
         if isinstance(found, BadImageError):
             bad[files[number].path] = found.reason
-        elif not bad:  # else only the others that are bad are still of interest
+        elif not bad:  # otherwise only further bad files are of interest
             images, gone = found
             lost.update(gone)
             entries += [_entry(image, number, out) for image in images]
@@ -210,7 +210,7 @@ def _decoded(files: Sequence[SourceFile], shrink: Shrink | None, out: BinaryIO |
 
 
 def _entry(image: NDArray[np.uint8], number: int, out: BinaryIO | None) -> tuple[int, int, int, int]:
-    """Writes an image of file `number`."""
+    """Writes an image of file `number`; returns its entry in `Content.images`."""
     offset = out.tell() if out else 0
     if out:
         out.write(np.ascontiguousarray(image).data)
@@ -218,17 +218,17 @@ def _entry(image: NDArray[np.uint8], number: int, out: BinaryIO | None) -> tuple
 
 
 def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, needed: int, doing: str) -> Content | None:
-    """Makes a store of images that are worked out from others, or finds the one that is there.
+    """Builds a store of images computed from others, or finds the existing one.
 
     Args:
-        store: The file of pixels; its index lies beside it.
-        make: Image by number, (H, W, 3) uint8; large ones are best worked on by all cores, one after the other.
-        n: How many there are.
-        needed: Their bytes.
-        doing: What is being done to them, for the log.
+        store: The pixel file; its index is stored beside it.
+        make: Returns an image by number, (H, W, 3) uint8; called sequentially, as large images keep all cores busy.
+        n: Number of images.
+        needed: Their size in bytes.
+        doing: Description of the operation, for the log.
 
     Returns:
-        None where the store is not there and cannot be written.
+        The metadata; None if the store does not exist and cannot be written.
     """
 
     def write(out: BinaryIO) -> Content:
@@ -249,7 +249,7 @@ def derive(store: Path, make: Callable[[int], NDArray[np.uint8]], n: int, *, nee
             return _build(store, write)
     except OSError as error:
         log.info("%s: cannot be written (%s)", store, error.strerror)
-        return _complete(store)  # where the file system has no locks, another process may have been in the way
+        return _complete(store)  # if the file system has no locks, another process may have interfered
 
 
 def _as_text(content: Content, size: int) -> str:
@@ -257,7 +257,7 @@ def _as_text(content: Content, size: int) -> str:
 
 
 def _read(index: Path, *, is_stored: bool, store: Path | None = None) -> Content | None:
-    """The index, if it is whole and the pixels are as many as it says."""
+    """Reads the index; returns None unless it is valid and the pixel file has the recorded size."""
     try:
         found: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
         if store is not None and store.stat().st_size != found["bytes"]:

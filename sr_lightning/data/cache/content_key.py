@@ -1,4 +1,4 @@
-"""Keys that stand for the content of files, independent of their names and dates."""
+"""Keys that identify file contents, independent of names and dates."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ DECODER = "rgb8-3"  # part of every key: a decoder that reads differently must n
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file whose content is known."""
+    """A file whose content hash is known."""
 
     path: Path
     digest: str
     stamp: tuple[int, int, int]
-    """Changes when the file is replaced or written to."""
+    """Changes when the file is replaced or modified."""
 
     def check(self) -> None:
-        """Raises UserError where it is no longer the file whose content is known: the samples would be others."""
+        """Raises UserError if the file has changed since it was hashed, as the samples would differ."""
         try:
             stamp = _stamp(self.path.stat())
         except OSError as error:
@@ -40,12 +40,12 @@ def identified(paths: Sequence[Path]) -> list[SourceFile]:
     """Hashes the files.
 
     Raises:
-        UserError: Files cannot be read; it names all of them.
+        UserError: Some files cannot be read; it names all of them.
     """
 
     def identify(path: Path) -> SourceFile | str:
         try:
-            with path.open("rb") as file:  # one descriptor, so that the stamp is of what was read
+            with path.open("rb") as file:  # one descriptor, so that the stamp belongs to the bytes read
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
                 return SourceFile(path, digest, _stamp(os.fstat(file.fileno())))
         except OSError as error:
@@ -59,15 +59,15 @@ def identified(paths: Sequence[Path]) -> list[SourceFile]:
 
 
 def key_of(parts: Sequence[str]) -> str:
-    """32 hexadecimal digits that stand for these texts in this order."""
+    """Returns 32 hexadecimal digits that identify these texts in this order."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
 def content_key(paths: Sequence[Path]) -> str:
-    """Stands for what these files hold, in this order, and for the decoder that reads them.
+    """Returns a key that identifies the contents of these files, in this order, and the decoder that reads them.
 
     Raises:
-        UserError: Files cannot be read; it names all of them.
+        UserError: Some files cannot be read; it names all of them.
     """
     return key_of([DECODER, PIL.__version__, *(file.digest for file in identified(paths))])
 

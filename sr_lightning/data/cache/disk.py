@@ -1,4 +1,4 @@
-"""Locks for cache files that several processes may want to write, and free disk space."""
+"""Locks for cache files that several processes may write, and free disk space."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from sr_lightning.files import take_lock, write_atomically
 
 log = logging.getLogger(__name__)
 
-_KEPT_FREE = 0.1  # of what is free: others write too
+_KEPT_FREE = 0.1  # share of the free space left unused, since others write too
 
 
 @contextmanager
 def one_at_a_time(file: Path) -> Iterator[None]:
-    """Waits until no other process makes this file; where the file system has no locks, it does not wait.
+    """Waits until no other process is building this file; does not wait if the file system has no locks.
 
-    The kernel gives the lock back however its holder ends. Its file is gone afterwards.
+    The kernel releases the lock however its holder ends. The lock file is removed afterwards.
 
     Args:
-        file: What is made; the lock lies beside it.
+        file: The file to build; the lock is placed beside it.
 
     Raises:
         OSError: Nothing can be written there.
@@ -35,7 +35,7 @@ def one_at_a_time(file: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 take_lock(held.fileno(), waits=True)
             if not _is_same(held.fileno(), lock):
-                continue  # its holder has taken the file away meanwhile: who comes now locks another one
+                continue  # its holder has removed the file meanwhile, and newcomers lock another one
             try:
                 yield
             finally:
@@ -51,7 +51,7 @@ def _is_same(descriptor: int, path: Path) -> bool:
 
 
 def keep(file: Path, text: str) -> None:
-    """Writes what only spares the next start some work; a cache that is full or read-only is no reason to end a run."""
+    """Writes data that merely saves work at the next start; a full or read-only cache does not end the run."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(file, text, is_shared=True)
@@ -60,7 +60,7 @@ def keep(file: Path, text: str) -> None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that may be written into a folder, or into the one that it will lie in."""
+    """Returns the bytes that may be written to a folder, or to its nearest existing parent."""
     while not folder.exists():
         folder = folder.parent
     return int(shutil.disk_usage(folder).free * (1 - _KEPT_FREE))

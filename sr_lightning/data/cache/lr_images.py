@@ -1,7 +1,7 @@
-"""Cache of the LR images of a store, made once, so that a training step need not make LR patches.
+"""Cache of the LR images of a store, made once, so that training steps need not make LR patches.
 
-What `resize` makes of a window with its margin is, bit for bit, the same window of the whole image's LR (tested for
-every kernel that is allowed here), so the samples are the same with these images and without.
+Downscaling a window with its margin gives, bit for bit, the same window of the whole LR image (tested for every kernel
+allowed here), so the samples are the same with and without the cache.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from sr_lightning.data.images import Images, multiple_of
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2  # of the arithmetic; part of the name: a `resize` that gives another image must not find the old ones
+_VERSION = 2  # of the arithmetic; part of the name, so that a `resize` with different results does not find old images
 _EXACT = ("bicubic", "bicubic_double", "bilinear", "box")
-"""Kernels whose sums are exact, and the same for a mirrored image: windows may reach over the border."""
+"""Kernels whose sums are exact, and equal for a mirrored image, so that windows may extend past the border."""
 
 
 def cached_lr(
     images: Images, scales: Sequence[int], degrade: Degradation, *, limit: int | None = None
 ) -> dict[int, MappedImages]:
-    """Finds or makes them, beside the HR images' store.
+    """Finds or makes the LR images, stored beside the HR images.
 
     Args:
         images: The training images.
-        scales: Scales at which they are needed.
-        degrade: What makes LR; any but a plain `Downscale` may do another thing to each sample.
-        limit: Bytes that HR and LR together may take.
+        scales: Scales at which LR images are needed.
+        degrade: The degradation; any other than a plain `Downscale` may treat each sample differently.
+        limit: Maximum size of HR and LR together in bytes.
 
     Returns:
-        Scale -> LR images, numbered as the HR images are. Scales are missing where LR has to be made from each
-        window: it is ready-made, the HR images are not in a store, or there is no room for more.
+        Scale -> LR images, numbered like the HR images. Scales are missing if LR is ready-made or has to be made from
+        each window, because the HR images are not in a store or there is no more room.
     """
     hr = images.hr
-    # A class derived from it may draw another LR for each sample.
+    # A subclass may draw a different LR for each sample.
     if images.lr or type(degrade) is not Downscale or degrade.kernel not in _EXACT:
         return {}
     if not isinstance(hr, ImageStore) or not hr.is_stored:
@@ -64,6 +64,6 @@ def cached_lr(
 
 
 def _downscaled(hr: ImageStore, scale: int, degrade: Downscale, index: int) -> NDArray[np.uint8]:
-    """(H, W, 3) -> (H // s, W // s, 3)."""
+    """Returns LR image `index` as (H // s, W // s, 3)."""
     image = np.ascontiguousarray(multiple_of(hr[index], scale).transpose(2, 0, 1))  # (3, H, W)
     return degrade(torch.from_numpy(image), scale).permute(1, 2, 0).numpy()

@@ -1,4 +1,4 @@
-"""Ordered work on many files in threads, and a progress bar where it takes long."""
+"""Threaded processing of many files in order, with a progress bar if it takes long."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PATIENCE = 1.0  # seconds before a bar is worth showing
+_PATIENCE = 1.0  # seconds before a progress bar is shown
 
 
 def prefetched(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Like `map`, in threads and in order; it works ahead, but holds only a few results.
+    """Like `map`, but in threads; keeps the order, works ahead, and holds only a few results.
 
     Args:
-        function: What takes long and lets other threads run: decoding, hashing, reading.
+        function: A slow function that releases the GIL, e.g. for decoding, hashing or reading.
         items: Its arguments.
     """
     workers = os.cpu_count() or 1
@@ -37,12 +37,12 @@ def prefetched(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 
 
 def with_progress(items: Iterable[T], total: int, what: str) -> Iterator[T]:
-    """Passes items on, and shows a bar on a terminal once it has taken longer than a second.
+    """Passes items on, and shows a progress bar on a terminal once this has taken longer than a second.
 
     Args:
-        items: Passed on one by one.
-        total: How many there are.
-        what: What is being done, in a word or two.
+        items: The items, passed on one by one.
+        total: Number of items.
+        what: Short description of the operation.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -1,9 +1,9 @@
 """Images decoded once into one uint8 memory map, shared by all workers, runs and ranks.
 
-Cutting a patch is then a copy of a few kilobytes instead of decoding a whole file. A store is keyed by the
-content of its files, so a changed image makes a new store and a renamed folder does not. A store that is damaged
-is made again. Where it would be larger than it may be, each process decodes images when they are asked for: the same
-pixels under the same key, so that a run may continue with either.
+Cropping a patch then copies a few kilobytes instead of decoding a whole file. A store is keyed by the content of its
+files, so a changed image gives a new store, but a renamed folder does not. A damaged store is rebuilt. If a store would
+exceed its limit, each process decodes images on demand: the same pixels under the same key, so a run may be resumed
+either way.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _KEPT_BYTES = 2**28  # of decoded images, in each process that decodes on demand
 
 
 class MappedImages:
-    """Images in one file of pixels: `images[i]` is (H, W, 3) uint8 and cannot be written to.
+    """Images in one pixel file: `images[i]` is (H, W, 3) uint8, read-only.
 
     Args:
-        file: The pixels.
-        content: Where they lie in it.
+        file: The pixel file.
+        content: Positions of the images in it.
     """
 
     def __init__(self, file: Path, content: Content) -> None:
@@ -41,8 +41,8 @@ class MappedImages:
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         if self._pixels is None:
-            # Opened by each process for itself; the pages are shared by the operating system. The plain
-            # view spares np.memmap's bookkeeping on every slice.
+            # Opened by each process separately; the operating system shares the pages. The plain view avoids
+            # np.memmap's bookkeeping on every slice.
             try:
                 self._pixels = np.memmap(self.file, dtype=np.uint8, mode="r").view(np.ndarray)
             except OSError as error:
@@ -58,19 +58,19 @@ class ImageStore:
     """Read-only access to decoded images: `store[i]` is (H, W, 3) uint8.
 
     Args:
-        paths: The image files, in the order in which they are numbered.
-        cache_dir: Where decoded stores are kept; created if needed.
+        paths: The image files, in the order of their numbers.
+        cache_dir: Folder of decoded stores; created if needed.
         shrink: Copies that follow each image.
-        limit: Images of more bytes than these are decoded on demand, as are those for which the disk has no room.
+        limit: Maximum size of a store in bytes; sets that exceed it, or the free disk space, are decoded on demand.
 
     Attributes:
-        paths: The file of each image; a file with copies stands there several times.
-        lost: What of the files is not in the store -> how many files it is about.
-        is_stored: Whether the pixels lie on the disk; else they are decoded on demand.
+        paths: The file of each image; a file with copies is listed several times.
+        lost: Description of information that decoding discards -> number of files concerned.
+        is_stored: Whether the pixels are on disk; otherwise they are decoded on demand.
 
     Raises:
-        BadImagesError: Files cannot be read as images; it names all of them.
-        UserError: A file is not there or changes meanwhile, or the store cannot be written.
+        BadImagesError: Some files cannot be read as images; it names all of them.
+        UserError: A file is missing or changes while it is read, or the store cannot be written.
     """
 
     grouping: Grouping | None = None
@@ -97,7 +97,7 @@ class ImageStore:
         return len(self.paths)
 
     def derived_file(self, suffix: str) -> Path:
-        """A file for what else is worth keeping of these images; it goes by their content, as the store does."""
+        """Returns the path of a file for data derived from these images; like the store, it is keyed by content."""
         return self._file.with_suffix(suffix)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
@@ -105,13 +105,13 @@ class ImageStore:
 
 
 class OnDemand:
-    """Decodes images when they are asked for, and keeps those that were asked for last.
+    """Decodes images on demand, and keeps the most recently used ones.
 
     Args:
         files: The image files.
-        owners: The number of the file of each image; a file's copies follow its image.
+        owners: File number of each image; a file's copies follow its image.
         shrink: The copies.
-        kept_bytes: Pixels that are kept; at least the last file's.
+        kept_bytes: Maximum size of the pixels kept; at least the last file's are.
     """
 
     def __init__(
@@ -139,10 +139,10 @@ class OnDemand:
         if images is None:
             try:
                 images, _ = with_copies(self.files[owner], self.shrink)
-            except UserError as error:  # it was in order at the start: a run's state is worth saving
+            except UserError as error:  # it was intact at the start, so the run's state is worth saving
                 raise FailedError(f"data: {error}; put back what was there at the start") from None
             for image in images:
-                image.setflags(write=False)  # as the store's are
+                image.setflags(write=False)  # as those of the store
             self._keep(owner, images)
         return images[index - self._first[owner]]
 

@@ -1,1 +1,1 @@
-"""HR to LR: interpolation kernels, and the random degradations of real photographs."""
+"""Degradations from HR to LR: interpolation kernels, and random degradations as in real photographs."""

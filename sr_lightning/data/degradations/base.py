@@ -1,4 +1,4 @@
-"""The interface of a degradation, MATLAB's downscaling, and HR windows -> batch: degradation, then augmentation."""
+"""Degradation interface, MATLAB's downscaling, and conversion of HR windows to augmented batches."""
 
 from __future__ import annotations
 
@@ -15,46 +15,46 @@ from sr_lightning.image.resize import Kernel, margin, resize
 
 
 class Degradation(Protocol):
-    """What makes LR images; a class of your own fits too (`data.degradation._target_`)."""
+    """Interface of degradations, which make LR images; custom classes may be used (`data.degradation._target_`)."""
 
     def margin(self, scale: int) -> int:
-        """LR pixels of context that a window needs on each side; 0: it works on the window alone."""
+        """Returns the LR pixels of context a window needs on each side; 0: the window alone is enough."""
 
     def describe(self) -> str:
-        """Its name and settings: they stand in the protocol and decide whether a run may continue."""
+        """Returns name and settings, which are recorded in the protocol and determine whether a run may be resumed."""
 
     def __call__(self, hr: Tensor, scale: int, keys: Sequence[int]) -> Tensor:
-        """(N, 3, h·s, w·s) uint8 and N sample numbers -> (N, 3, h, w) uint8, a pure function of both."""
+        """Maps (N, 3, h·s, w·s) uint8 and N sample numbers -> (N, 3, h, w) uint8, a pure function of both."""
 
 
 class Downscale:
-    """The classical degradation: shrink by the scale and round to 8 bit, as MATLAB's `imresize` does.
+    """The classical degradation: downscaling by the scale and rounding to 8 bits, as in MATLAB's `imresize`.
 
     Args:
-        kernel: Interpolation kernel; `bicubic` is what the published numbers use, `bicubic_double` rounds once.
+        kernel: Interpolation kernel; published results use `bicubic`, `bicubic_double` rounds only once.
     """
 
     def __init__(self, kernel: Kernel = "bicubic") -> None:
         self.kernel: Kernel = kernel
 
     def margin(self, scale: int) -> int:
-        """LR pixels of context a window needs on each side to be equal to the whole image's LR."""
+        """Returns the LR pixels of context that make a window's LR equal to that of the whole image."""
         return margin(self.kernel, Fraction(1, scale))
 
     def describe(self) -> str:
-        """As results name it."""
+        """Returns the name used in results."""
         return f"matlab_{self.kernel}"
 
     def __call__(self, hr: Tensor, scale: int, keys: Sequence[int] = ()) -> Tensor:
-        """(N, 3, h·s, w·s) uint8 -> (N, 3, h, w) uint8; the same for every sample number."""
+        """Maps (N, 3, h·s, w·s) uint8 -> (N, 3, h, w) uint8, independent of the sample numbers."""
         return resize(hr, Fraction(1, scale), kernel=self.kernel)
 
 
 def sample_rule(degrade: Degradation) -> str:
-    """What decides a sample's LR, for the fingerprint in checkpoints.
+    """Returns the rule that determines a sample's LR, for the fingerprint in checkpoints.
 
-    Older versions rounded once and had one name for it, `matlab_bicubic`; that is `bicubic_double` today, and the same
-    kernels under their plain names are another rule.
+    Older versions rounded once and called that `matlab_bicubic`; this is `bicubic_double` today, and the same kernels
+    under their plain names now mean a different rule.
     """
     name = degrade.describe()
     if type(degrade) is not Downscale or degrade.kernel == "nearest":
@@ -63,7 +63,7 @@ def sample_rule(degrade: Degradation) -> str:
 
 
 def lr_protocol(degrade: Degradation) -> dict[str, str]:
-    """How LR is made, for the protocol in results.json; older versions, which rounded once, had no `lr_rounding`."""
+    """Describes how LR is made, for the protocol in results.json; older versions (one rounding) lack `lr_rounding`."""
     found = {"lr_kernel": degrade.describe()}
     if type(degrade) is Downscale:
         found["lr_rounding"] = "once" if degrade.kernel == "bicubic_double" else "after each pass"
@@ -71,7 +71,7 @@ def lr_protocol(degrade: Degradation) -> dict[str, str]:
 
 
 def to_train_batch(windows: TrainWindows, degrade: Degradation) -> TrainBatch:
-    """Makes the LR patches and applies each sample's dihedral transform to both sides."""
+    """Makes the LR patches, and applies each sample's dihedral transform to LR and HR."""
     scale = windows.scale
     hr, lr = windows.hr, windows.lr
     if lr is None:
@@ -84,7 +84,7 @@ def to_train_batch(windows: TrainWindows, degrade: Degradation) -> TrainBatch:
 
 
 def to_eval_batch(image: EvalImage, degrade: Degradation) -> EvalBatch:
-    """Makes the LR image if the set has none of its own."""
+    """Makes the LR image if the set has no ready-made one."""
     lr = degrade(image.hr, image.scale, (image.key,)) if image.lr is None else image.lr
     is_double = type(degrade) is Downscale and degrade.kernel == "bicubic_double"
     baseline: Kernel = "bicubic_double" if is_double else "bicubic"
@@ -92,11 +92,11 @@ def to_eval_batch(image: EvalImage, degrade: Degradation) -> EvalBatch:
 
 
 def _augmented(x: Tensor, codes: tuple[int, ...]) -> Tensor:
-    """In channels_last, as windows lie and as networks compute: a loss over two layouts takes three times as long."""
+    """Returns channels_last, like windows and networks: a loss over mixed memory formats takes three times as long."""
     samples = [dihedral(sample, code).movedim(0, -1) for sample, code in zip(x, codes, strict=True)]  # (H, W, 3) each
     return _unit(torch.stack(samples).movedim(-1, 1))  # (N, 3, H, W)
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Levels 0–255 to [0, 1]."""
+    """Maps levels 0–255 -> [0, 1]."""
     return x.to(torch.float32, copy=True).div_(255)

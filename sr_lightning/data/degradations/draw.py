@@ -1,4 +1,4 @@
-"""Random parameters and noise of one degraded sample, for degradations that draw anew for each."""
+"""Random parameters and noise of one degraded sample, for degradations that draw them per sample."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Draw:
     """The random numbers of one sample.
 
     Args:
-        seed: With `key` it decides everything.
-        key: The sample's number.
-        device: Where noise is drawn.
+        seed: Together with `key`, determines all numbers.
+        key: The sample number.
+        device: Device on which noise is drawn.
     """
 
     def __init__(self, seed: int, key: int, device: torch.device) -> None:
@@ -29,31 +29,31 @@ class Draw:
         self._noise = torch.Generator(device).manual_seed(int(self._host.integers(2**62)))
 
     def uniform(self, bounds: Range) -> float:
-        """A number between two bounds."""
+        """Returns a number drawn uniformly between two bounds."""
         return float(self._host.uniform(bounds[0], bounds[1]))
 
     def chance(self, probability: float) -> bool:
-        """True with a probability."""
+        """Returns True with the given probability."""
         return bool(self._host.random() < probability)
 
     def choice(self, weights: Sequence[float]) -> int:
-        """An index, with probabilities proportional to the weights."""
+        """Returns an index drawn with probabilities proportional to the weights."""
         return int(self._host.choice(len(weights), p=np.asarray(weights) / np.sum(weights)))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Standard normal noise on the device."""
+        """Returns standard normal noise on the device."""
         return torch.randn(*shape, generator=self._noise, device=self._device)
 
     def poisson(self, rate: Tensor) -> Tensor:
-        """Poisson noise on the device."""
+        """Returns Poisson noise on the device."""
         return torch.poisson(rate, generator=self._noise)
 
 
 def checked_range(name: str, bounds: Range, lowest: float, highest: float) -> tuple[float, float]:
-    """The bounds [a, b] of `data.degradation.<name>`.
+    """Validates and returns the bounds [a, b] of `data.degradation.<name>`.
 
     Raises:
-        UserError: They are not in order, or beyond what is allowed.
+        UserError: They are not in ascending order, or outside the allowed range.
     """
     if len(bounds) != 2 or not lowest <= bounds[0] <= bounds[1] <= highest:
         raise UserError(

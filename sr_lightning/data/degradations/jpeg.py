@@ -1,4 +1,4 @@
-"""JPEG compression as tensor operations: chroma subsampling, DCT and quantisation, without the entropy coding."""
+"""JPEG compression as tensor operations: chroma subsampling, DCT and quantisation, without entropy coding."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _TO_YCC = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, 
 
 
 def jpeg(x: Tensor, quality: float) -> Tensor:
-    """Compresses and decompresses, chroma at half resolution (4:2:0), as libjpeg at that quality.
+    """Compresses and decompresses with chroma at half resolution (4:2:0), like libjpeg at that quality.
 
     Args:
         x: (N, 3, H, W) RGB in [0, 1].
@@ -47,7 +47,7 @@ def jpeg(x: Tensor, quality: float) -> Tensor:
 
 
 def _quantised(x: Tensor, table: Tensor) -> Tensor:
-    """Rounds the cosine transform of each block of 8x8 to multiples of a table; (N, C, H, W)."""
+    """Rounds the DCT of each 8x8 block to multiples of a table; (N, C, H, W)."""
     n, c, height, width = x.shape
     basis = _cosines().to(x)
     blocks = x.reshape(n, c, height // 8, 8, width // 8, 8).transpose(3, 4)  # (N, C, rows, columns, 8, 8)
@@ -58,7 +58,7 @@ def _quantised(x: Tensor, table: Tensor) -> Tensor:
 
 @functools.cache
 def _cosines() -> Tensor:
-    """The orthonormal DCT-II of 8 values."""
+    """Returns the orthonormal 8-point DCT-II matrix."""
     k, i = torch.arange(8, dtype=torch.float64)[:, None], torch.arange(8, dtype=torch.float64)
     basis = torch.cos(math.pi * (2 * i + 1) * k / 16) / 2
     basis[0] /= math.sqrt(2)
@@ -66,7 +66,7 @@ def _cosines() -> Tensor:
 
 
 def _table(which: str, quality: float) -> Tensor:
-    """Libjpeg's scaling of the standard tables."""
+    """Returns a standard table, scaled for the quality as in libjpeg."""
     if which == "luma":
         table = torch.tensor(_LUMA, dtype=torch.float64)
     else:

@@ -1,8 +1,8 @@
-"""Degradations of real photographs: blur, noise and JPEG, once or twice over.
+"""Degradations of real photographs: blur, noise and JPEG, in one or two rounds.
 
-Every parameter of a sample is drawn from (seed, k): the same image is degraded the same way with any number of
-workers or devices and after a resume. A sample is worked on by itself, so that what it looks like does not depend on
-the batch it is in; its noise is drawn on its device.
+Every parameter of a sample is drawn from (seed, k): an image is degraded identically with any number of workers or
+devices and after a resume. Samples are processed one by one, so that the result does not depend on the batch; noise
+is drawn on the sample's device.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from sr_lightning.data.degradations.jpeg import jpeg
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import resize
 
-_SIDE = 21  # of every blur kernel
+_SIDE = 21  # side of every blur kernel
 
 
 class Classical:
-    """Blur, shrink, noise, JPEG: y = JPEG((x * k)↓s + n) (Zhang et al. 2021, eq. 2, in its fixed order).
+    """Blur, downscaling, noise, JPEG: y = JPEG((x * k)↓s + n) (Zhang et al. 2021, eq. 2, in its fixed order).
 
     Args:
-        seed: With each sample's number it decides the parameters.
-        blur: Range of the Gaussian's deviation along each of its two axes, in HR pixels; [0, 0]: none.
-        noise: Range of the Gaussian noise's deviation, in grey levels of 0 to 255.
+        seed: Determines the parameters, together with each sample's number.
+        blur: Range of the Gaussian's standard deviation along each of its two axes, in HR pixels; [0, 0]: none.
+        noise: Range of the Gaussian noise's standard deviation, in grey levels of 0 to 255.
         jpeg: Range of the JPEG quality; null: none.
 
     Raises:
-        UserError: A range is not one.
+        UserError: A range is invalid.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class Classical:
         self.jpeg = None if jpeg is None else checked_range("jpeg", jpeg, 1, 100)
 
     def margin(self, scale: int) -> int:
-        """It works on the window alone."""
+        """Returns 0, as only the window itself is needed."""
         return 0
 
     def describe(self) -> str:
-        """Its name and settings, for the protocol and the fingerprint."""
+        """Returns name and settings, for the protocol and the fingerprint."""
         return f"classical(blur={self.blur}, noise={self.noise}, jpeg={self.jpeg}, seed={self.seed})"
 
     def __call__(self, hr: Tensor, scale: int, keys: Sequence[int]) -> Tensor:
-        """(N, 3, h·s, w·s) uint8 and N numbers -> (N, 3, h, w) uint8."""
+        """Maps (N, 3, h·s, w·s) uint8 and N sample numbers -> (N, 3, h, w) uint8."""
         return torch.cat([self._one(x[None], scale, key) for x, key in zip(hr, keys, strict=True)])
 
     def _one(self, hr: Tensor, scale: int, key: int) -> Tensor:
@@ -77,18 +77,18 @@ class SecondOrder:
     """Blur, resize, noise and JPEG twice, then a sinc filter: Real-ESRGAN (Wang et al. 2021, section 3, appendix).
 
     Args:
-        seed: With each sample's number it decides the parameters.
-        blur: Ranges of the blur's deviation in the first and in the second round.
-        resize: Ranges of the random resizing in both rounds.
-        noise: Ranges of the Gaussian noise's deviation in grey levels.
+        seed: Determines the parameters, together with each sample's number.
+        blur: Ranges of the blur's standard deviation in the first and second round.
+        resize: Ranges of the random resizing factor in both rounds.
+        noise: Ranges of the Gaussian noise's standard deviation in grey levels.
         poisson: Ranges of the Poisson noise's strength.
         jpeg: Range of the JPEG quality.
 
     Raises:
-        UserError: A range is not one.
+        UserError: A range is invalid.
     """
 
-    # Probabilities of the paper's appendix: up, down, keep.
+    # Probabilities from the paper's appendix: up, down, keep.
     _RESIZE = ((0.2, 0.7, 0.1), (0.3, 0.4, 0.3))
     _BLUR = (1.0, 0.8)
     _SINC, _FINAL_SINC, _GAUSSIAN, _GREY = 0.1, 0.8, 0.5, 0.4
@@ -114,16 +114,16 @@ class SecondOrder:
                 raise UserError(f"data.degradation.{name}: found {len(getattr(self, name))} ranges, allowed: two")
 
     def margin(self, scale: int) -> int:
-        """It works on the window alone."""
+        """Returns 0, as only the window itself is needed."""
         return 0
 
     def describe(self) -> str:
-        """Its name and settings, for the protocol and the fingerprint."""
+        """Returns name and settings, for the protocol and the fingerprint."""
         ranges = f"blur={self.blur}, resize={self.resize}, noise={self.noise}, poisson={self.poisson}, jpeg={self.jpeg}"
         return f"second_order({ranges}, seed={self.seed})"
 
     def __call__(self, hr: Tensor, scale: int, keys: Sequence[int]) -> Tensor:
-        """(N, 3, h·s, w·s) uint8 and N numbers -> (N, 3, h, w) uint8."""
+        """Maps (N, 3, h·s, w·s) uint8 and N sample numbers -> (N, 3, h, w) uint8."""
         return torch.cat([self._one(x[None], scale, key) for x, key in zip(hr, keys, strict=True)])
 
     def _one(self, hr: Tensor, scale: int, key: int) -> Tensor:
@@ -143,7 +143,7 @@ class SecondOrder:
         return (x.clamp(0, 1) * 255).round().to(torch.uint8)
 
     def _round(self, x: Tensor, which: int, draw: Draw, full: Sequence[int]) -> Tensor:
-        """Blur, resize, noise; `full` is the size that the range of the resizing refers to."""
+        """Applies blur, resizing and noise; `full` is the size that the resizing range refers to."""
         if draw.chance(self._BLUR[which]):
             if draw.chance(self._SINC):
                 kernel = sinc(draw.uniform((math.pi / 3, math.pi)))
@@ -166,9 +166,9 @@ class SecondOrder:
 
 
 def gaussian(deviation1: float, deviation2: float, angle: float, *, power: float = 1.0) -> Tensor:
-    """A (21, 21) kernel: exp(-d^power / 2), d the squared distance in deviations along two rotated axes.
+    """Returns a (21, 21) kernel: exp(-d^power / 2), d the squared distance in deviations along two rotated axes.
 
-    `power` 1 is a Gaussian, others the generalised one (Liu et al. 2020).
+    `power` 1 gives a Gaussian, other values the generalised one (Liu et al. 2020).
     """
     place = torch.arange(_SIDE, dtype=torch.float64) - _SIDE // 2
     y, x = torch.meshgrid(place, place, indexing="ij")
@@ -181,7 +181,7 @@ def gaussian(deviation1: float, deviation2: float, angle: float, *, power: float
 
 
 def sinc(cutoff: float) -> Tensor:
-    """A (21, 21) circular low-pass with ringing (Wang et al. 2021, eq. 6); `cutoff` in radians per pixel."""
+    """Returns a (21, 21) circular low-pass with ringing (Wang et al. 2021, eq. 6); `cutoff` in radians per pixel."""
     place = torch.arange(_SIDE, dtype=torch.float64) - _SIDE // 2
     distance = torch.hypot(place[:, None], place)
     kernel = cutoff * torch.special.bessel_j1(cutoff * distance) / (2 * math.pi * distance.clamp(min=1e-9))
@@ -191,7 +191,7 @@ def sinc(cutoff: float) -> Tensor:
 
 
 def filtered(x: Tensor, kernel: Tensor) -> Tensor:
-    """Correlates (1, C, H, W) with a kernel, the border mirrored (edge pixel included)."""
+    """Correlates (1, C, H, W) with a kernel; the border is mirrored (edge pixel included)."""
     reach = kernel.shape[0] // 2
     for dim in (-2, -1):
         n = x.shape[dim]
@@ -202,7 +202,7 @@ def filtered(x: Tensor, kernel: Tensor) -> Tensor:
 
 
 def _resized(x: Tensor, size: tuple[int, int], draw: Draw) -> Tensor:
-    """To a size, by area, bilinear or bicubic means."""
+    """Resizes by area, bilinear or bicubic interpolation, chosen at random."""
     mode = ("area", "bilinear", "bicubic")[draw.choice((1, 1, 1))]
     if mode == "area":
         return F.interpolate(x, size, mode="area")

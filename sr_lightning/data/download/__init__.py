@@ -3,4 +3,4 @@
 from pathlib import Path
 
 DOWNLOADS = Path(__file__).parent / "downloads.json"
-"""The data sets that can be downloaded: origin, licence, address, and size and checksum of each file."""
+"""Data sets available for download: origin, licence, URL, and the size and checksum of each file."""

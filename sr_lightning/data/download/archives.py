@@ -25,7 +25,7 @@ _CHUNK = 1 << 20
 
 
 class ArchiveError(Exception):
-    """The archive is damaged, or holds what an archive of images never holds."""
+    """The archive is damaged, or contains something that does not belong in an archive of images."""
 
 
 @dataclass(frozen=True)
@@ -35,24 +35,24 @@ class Limits:
     members: int = 200_000
     bytes: int = 200 * 2**30
     ratio: float = 20
-    """Maximum extracted bytes per byte of the archive; compressed images hardly shrink further."""
+    """Maximum extracted bytes per archive byte; compressed images hardly shrink further."""
 
 
 def extract(archive: Path, target: Path, *, digest: str, limits: Limits | None = None) -> None:
-    """Unpacks a ZIP or uncompressed TAR archive into a new folder, which appears only when it is complete.
+    """Extracts a ZIP or uncompressed TAR archive into a new folder, which appears only once it is complete.
 
     A common parent folder of all members is stripped: `DIV2K_train_HR/0001.png` becomes `<target>/0001.png`.
 
     Args:
-        archive: The file; its content decides the format.
-        target: The folder to make.
+        archive: The archive; its content determines the format.
+        target: The folder to create.
         digest: Checksum of the archive; recorded in the folder, for `is_extracted`.
         limits: Limits on number and size of the members.
 
     Raises:
-        ArchiveError: It is damaged, or a member is absolute, leads out, is a link or device, appears twice (also in
-            other case or Unicode form), or exceeds the limits. Nothing is left behind.
-        OSError: It cannot be written.
+        ArchiveError: The archive is damaged, or a member is absolute, escapes the folder, is a link or device, appears
+            twice (including in another case or Unicode form), or exceeds the limits. Nothing is left behind.
+        OSError: The folder cannot be written.
     """
     limits = limits or Limits()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +63,7 @@ def extract(archive: Path, target: Path, *, digest: str, limits: Limits | None =
         listing = {str(path.relative_to(top)): entry for path, entry in files.items()}
         manifest = {"archive": digest, "files": listing}
         (folder / top / _MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
-        os.chmod(folder / top, 0o755)  # mkdtemp makes it private
+        os.chmod(folder / top, 0o755)  # mkdtemp creates it private
         os.rename(folder / top, target)
     except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, NotImplementedError, ValueError) as error:
         raise ArchiveError(f"{archive.name} cannot be unpacked: {error}") from None
@@ -72,7 +72,7 @@ def extract(archive: Path, target: Path, *, digest: str, limits: Limits | None =
 
 
 def is_extracted(target: Path, *, digest: str) -> bool:
-    """Whether a folder holds what `extract` made of the archive with this checksum, unchanged."""
+    """Checks that a folder holds exactly what `extract` produced from the archive with this checksum."""
     try:
         manifest = json.loads((target / _MANIFEST).read_text(encoding="utf-8"))
         return bool(manifest["archive"] == digest) and all(
@@ -119,7 +119,7 @@ def _members(archive: Path, folder: Path) -> Iterator[_Member]:
 
 
 def _extract_members(archive: Path, folder: Path, limits: Limits) -> dict[PurePosixPath, tuple[int, str]]:
-    """Writes all members below the folder: path -> size and SHA-256 of each file."""
+    """Writes all members below the folder; returns path -> size and SHA-256 of each file."""
     files: dict[PurePosixPath, tuple[int, str]] = {}
     seen: dict[str, str] = {}
     left = min(limits.bytes, int(archive.stat().st_size * limits.ratio) + 2**20)
@@ -127,7 +127,7 @@ def _extract_members(archive: Path, folder: Path, limits: Limits) -> dict[PurePo
         if count > limits.members:
             raise ArchiveError(f"{archive.name} holds more than {limits.members} members")
         path = _checked_path(folder, member.name)
-        for part in (*reversed(path.parents), path):  # Images/a.png after images/a.png is one place on some systems
+        for part in (*reversed(path.parents), path):  # Images/a.png and images/a.png are the same file on some systems
             key = unicodedata.normalize("NFC", str(part)).casefold()
             if seen.setdefault(key, str(part)) != str(part) or (part in files):
                 raise ArchiveError(f"{archive.name}: {member.name!r} and {seen[key]!r} are the same place")
@@ -159,7 +159,7 @@ def _copy_bounded(content: IO[bytes], path: Path, most: int) -> tuple[int, str]:
 def _read(content: IO[bytes], name: str) -> bytes:
     try:
         return content.read(_CHUNK)
-    except (OSError, lzma.LZMAError) as error:  # bz2 and lzma report damaged data so
+    except (OSError, lzma.LZMAError) as error:  # bz2 and lzma report damaged data this way
         raise ArchiveError(f"{name} cannot be unpacked: {error}") from None
 
 
@@ -172,6 +172,6 @@ def _checked_path(folder: Path, name: str) -> PurePosixPath:
 
 
 def _shared_folder(files: dict[PurePosixPath, tuple[int, str]]) -> PurePosixPath:
-    """The deepest folder that holds every file."""
+    """Returns the deepest folder that contains every file."""
     first, *others = files
     return next(parent for parent in first.parents if all(parent in path.parents for path in others))

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urljoin, urlsplit
 
-import pooch  # type: ignore[import-untyped]  # it ships no types
-import requests  # pooch's own dependency
+import pooch  # type: ignore[import-untyped]  # has no type hints
+import requests  # a dependency of pooch
 
 from sr_lightning.data.download import DOWNLOADS
 from sr_lightning.files import UnsafeNameError, inside, take_lock
 
-_TIMEOUT = (10.0, 30.0)  # seconds: to connect, and without a byte
+_TIMEOUT = (10.0, 30.0)  # seconds: for connecting, and without receiving a byte
 _ATTEMPTS = 3
 _CHUNK = 1 << 16
-_MAX_BYTES = 50 * 10**9  # of a file whose size is not known beforehand
+_MAX_BYTES = 50 * 10**9  # of a file whose size is not known in advance
 
 
 class FetchError(Exception):
@@ -39,19 +39,19 @@ class RemoteFile:
     name: str
     url: str
     hash: str
-    """Hexadecimal SHA-256, or `md5:…` where its authors publish nothing else."""
+    """Hexadecimal SHA-256, or `md5:…` if the authors publish nothing else."""
     bytes: int | None
     folder: str
     """Target folder, relative to the root of the data sets."""
 
     @property
     def is_archive(self) -> bool:
-        """Whether it is extracted into a folder of its name."""
+        """Whether the file is extracted into a folder of the same name."""
         return self.name.endswith((".zip", ".tar"))
 
     @property
     def hash_text(self) -> str:
-        """`sha256 …` or `md5 …`."""
+        """The checksum in the form `sha256 …` or `md5 …`."""
         kind, _, digest = self.hash.rpartition(":")
         return f"{kind or 'sha256'} {digest}"
 
@@ -67,7 +67,7 @@ class RemoteSet:
 
 
 def remote_sets() -> dict[str, RemoteSet]:
-    """The data sets that can be downloaded, from `downloads.json`."""
+    """Returns the data sets available for download, from `downloads.json`."""
     found = {}
     for name, entry in json.loads(DOWNLOADS.read_text(encoding="utf-8")).items():
         files = [
@@ -82,7 +82,7 @@ class Fetcher:
     """Downloads files; safe to use from several threads.
 
     Args:
-        stop: Once set, every transfer ends with `Cancelled`; partial files are kept, and resumed by the next call.
+        stop: Once set, every transfer ends with `Cancelled`; partial files are kept and resumed by the next call.
     """
 
     def __init__(self, stop: threading.Event) -> None:
@@ -92,21 +92,21 @@ class Fetcher:
         self._unreachable: dict[str, str] = {}
 
     def fetch(self, file: RemoteFile, folder: Path, advance: Callable[[int], None]) -> bool:
-        """Makes sure that `folder` holds the file.
+        """Ensures that `folder` contains the file.
 
-        Received bytes are kept as `.<name>.part` until the file is complete and its checksum correct. A partial file
-        of an earlier call is resumed if the server supports it (HTTP Range), else downloaded again.
+        Received bytes are kept in `.<name>.part` until the file is complete and its checksum correct. A partial file
+        from an earlier call is resumed if the server supports HTTP Range, and otherwise downloaded again.
 
         Args:
             file: The file to download.
             folder: Target folder; created if needed.
-            advance: Called with the number of bytes received; negative where they have to be received again.
+            advance: Called with the number of bytes received; negative if they have to be received again.
 
         Returns:
             False if the file already existed with the correct checksum.
 
         Raises:
-            FetchError: No connection, an error response, a wrong checksum, or another file of this name.
+            FetchError: There is no connection, an error response, a wrong checksum, or a different file of this name.
         """
         try:
             target, part = (inside(folder, name, r"[^/]+") for name in (file.name, f".{file.name}.part"))
@@ -117,7 +117,7 @@ class Fetcher:
                 raise FetchError("there is another file of this name, which is kept; move it away")
             advance(target.stat().st_size)
             return False
-        pooch.get_logger().setLevel("ERROR")  # the command speaks for itself
+        pooch.get_logger().setLevel("ERROR")  # the command prints its own messages
         is_resumed = part.exists()
         transfer = _Transfer(self, file, part, advance)
         try:
@@ -127,7 +127,7 @@ class Fetcher:
         except ValueError:  # pooch's error for a wrong checksum
             part.unlink(missing_ok=True)
             advance(-transfer.received)
-            if is_resumed:  # the partial file may be of an older version: once more, from the first byte
+            if is_resumed:  # the partial file may belong to an older version: restart from the first byte
                 return self.fetch(file, folder, advance)
             raise FetchError("what the server sent has another hash; it was thrown away") from None
         except requests.RequestException as error:
@@ -137,7 +137,7 @@ class Fetcher:
         return True
 
     def get(self, url: str, headers: dict[str, str]) -> Any:
-        """Opens a URL; a host that cannot be reached is tried only once."""
+        """Opens a URL; a host that has never been reached is tried only once."""
         host = urlsplit(url).netloc
         if host in self._unreachable:
             raise requests.ConnectionError(self._unreachable[host])
@@ -146,7 +146,7 @@ class Fetcher:
         try:
             response = self._local.session.get(url, headers=headers, stream=True, timeout=_TIMEOUT)
         except requests.ConnectionError as error:
-            if host in self._reached:  # it exists: worth another attempt
+            if host in self._reached:  # it exists, so another attempt is worthwhile
                 raise requests.Timeout(_cause(error)) from None
             self._unreachable[host] = f"no connection to {host} ({_cause(error)})"
             raise requests.ConnectionError(self._unreachable[host]) from None
@@ -192,10 +192,10 @@ class _Transfer:
         self._count(have - self.received)
         if have and have == self.file.bytes:
             return
-        # Never compressed: a range counts the bytes that are sent.
+        # Never compressed: a range refers to the bytes that are sent.
         headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with self.fetcher.get(url, headers) as response:
-            if response.status_code == 416 and have:  # nothing after it: complete already, which the hash will tell
+            if response.status_code == 416 and have:  # nothing left to send: complete, as the hash will verify
                 return
             response.raise_for_status()
             start = have if response.status_code == 206 else 0
@@ -208,7 +208,7 @@ class _Transfer:
                 raise FetchError(f"the server has {total} bytes; expected: {_MAX_BYTES} at most")
             try:
                 self._write(response, start, total or self.file.bytes)
-            except requests.ConnectionError as error:  # what requests makes of a read that takes too long
+            except requests.ConnectionError as error:  # raised by requests if a read times out
                 raise requests.Timeout(_cause(error)) from None
 
     def _write(self, response: requests.Response, start: int, total: int | None) -> None:
@@ -216,7 +216,7 @@ class _Transfer:
             self._lock(out)
             if start == 0:
                 out.truncate(0)
-            elif out.tell() != start:  # another process has written to it, or completed it, meanwhile
+            elif out.tell() != start:  # another process has meanwhile written to it, or completed it
                 raise requests.Timeout
             for chunk in response.iter_content(_CHUNK):
                 if self.fetcher.stop.is_set():
@@ -258,7 +258,7 @@ def _reason(error: requests.RequestException) -> str:
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason: requests wraps urllib3's error, which wraps the socket's."""
+    """Returns the innermost reason: requests wraps urllib3's error, which wraps that of the socket."""
     while inner := (error.__cause__ or error.__context__):
         error = inner
     return getattr(error, "strerror", None) or str(error)

@@ -1,4 +1,4 @@
-"""Alignment of a thumbnail with a window of another: the last and most exact step of the duplicate search."""
+"""Alignment of a thumbnail with a window of another: the last and most accurate step of the duplicate search."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ Thumbnail = NDArray[np.uint8]
 THUMBNAIL_SIDE = 160
 """Width and height of a thumbnail in pixels."""
 GRID_STEPS = 20
-"""Positions per axis at which a window of a thumbnail may begin and end: every 8 pixels."""
-_FINE = 32  # side at which gradients are compared
+"""Steps per axis at which a window of a thumbnail may begin and end: every 8 pixels."""
+_FINE = 32  # side length at which gradients are compared
 
 
 def align(large: Thumbnail, small: NDArray[Any], window: Sequence[int] | NDArray[np.int64]) -> tuple[float, float]:
-    """Hill climbing over the sides of a window, for the best correlation of its gradients with those of `small`.
+    """Aligns a window by hill climbing over its sides, maximising the correlation of its gradients with `small`.
 
     Args:
-        large: (160, 160) grey levels, in which the window lies.
+        large: (160, 160) grey levels that contain the window.
         small: (160, 160) grey levels, compared as a whole.
         window: Initial left, top, width, height in grid steps.
 
     Returns:
-        The correlation of the gradients (-1 to 1), and the window's share of the area.
+        The correlation of the gradients (-1 to 1), and the window's share of the area of `large`.
     """
     source = Image.fromarray(large.astype(np.float32))
     whole = (0.0, 0.0, float(THUMBNAIL_SIDE), float(THUMBNAIL_SIDE))
@@ -58,7 +58,7 @@ _MOVES = tuple(tuple(sign * side for side in axis) for axis in _AXES for sign in
 
 
 def _gradients(source: Image.Image, box: tuple[float, float, float, float]) -> NDArray[np.float32]:
-    """Horizontal and vertical differences of a window at 32x32, as one vector of norm 1."""
+    """Returns horizontal and vertical differences of a window at 32x32, as one vector of unit norm."""
     fine = np.asarray(source.resize((_FINE, _FINE), Image.Resampling.BILINEAR, box=box))
     both: NDArray[np.float32] = np.concatenate([np.diff(fine, axis=1).ravel(), np.diff(fine, axis=0).ravel()])
     both /= max(float(np.linalg.norm(both)), 1.0)

@@ -1,7 +1,7 @@
 """Fingerprints of images: a hash of the pixels, a perceptual hash and a thumbnail.
 
-The pixel hash is equal for every lossless file of an image. Perceptual hashes of re-encoded, resized, flipped or
-rotated versions of an image differ in few bits.
+All lossless files of an image have the same pixel hash. Perceptual hashes of re-encoded, resized, flipped or rotated
+versions of an image differ in few bits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ORIENTATIONS = ("", "a quarter turn", "a half turn", "a quarter turn", *_MIRRORE
 """Description of each of the eight dihedral transforms, by its number in `reoriented`."""
 HASH_BITS = 256
 HASH_RADIUS = 48
-"""Bits by which two pHashes of one image may differ: 30 at a quarter of its size as JPEG 30, 82 if unrelated."""
+"""Maximum distance in bits between pHashes of one image; a JPEG 30 at quarter size has 30, unrelated images 82."""
 
 
 @dataclass(frozen=True)
@@ -38,32 +38,32 @@ class Fingerprint:
 
     @classmethod
     def of(cls, rgb: NDArray[np.uint8]) -> Fingerprint:
-        """The fingerprint of (H, W, 3) uint8 pixels."""
+        """Computes the fingerprint of (H, W, 3) uint8 pixels."""
         return cls((rgb.shape[0], rgb.shape[1]), pixel_hash(rgb), thumbnail(rgb))
 
 
 def pixel_hash(rgb: NDArray[np.uint8]) -> str:
-    """SHA-256 of the size and pixels of (H, W, 3) uint8; equal for every lossless file of an image."""
+    """Returns the SHA-256 of size and pixels of (H, W, 3) uint8; the same for all lossless files of an image."""
     digest = hashlib.sha256(f"{rgb.shape[0]}x{rgb.shape[1]}".encode())
     digest.update(np.ascontiguousarray(rgb).data)
     return digest.hexdigest()
 
 
 def thumbnail(rgb: NDArray[np.uint8]) -> Thumbnail:
-    """(H, W, 3) uint8 -> (160, 160) uint8 of its grey levels; the sides are stretched to a square."""
+    """Maps (H, W, 3) uint8 -> (160, 160) uint8 grey levels; the image is stretched to a square."""
     grey = Image.fromarray(rgb).convert("L")
     return np.asarray(grey.resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 
 def perceptual_hash(thumb: Thumbnail, orientation: int = 0) -> str:
-    """The 256-bit pHash of a thumbnail: its low 16x16 DCT coefficients compared with their median.
+    """Returns the 256-bit pHash of a thumbnail: its low 16x16 DCT coefficients compared with their median.
 
     Args:
-        thumb: (160, 160).
+        thumb: (160, 160) grey levels.
         orientation: Dihedral transform applied to it first, see `reoriented`.
 
     Returns:
-        64 hexadecimal digits, those of `imagehash.phash(…, hash_size=16)`.
+        64 hexadecimal digits, as given by `imagehash.phash(…, hash_size=16)`.
     """
     from scipy.fftpack import dct
 
@@ -74,18 +74,18 @@ def perceptual_hash(thumb: Thumbnail, orientation: int = 0) -> str:
 
 
 def reoriented(square: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """One of the eight dihedral transforms (flips and quarter turns) of (N, N), 0 to 7; `ORIENTATIONS` names them."""
+    """Applies one of the eight dihedral transforms (flips and quarter turns), 0 to 7, to (N, N); see `ORIENTATIONS`."""
     return np.rot90(square if orientation < 4 else square[:, ::-1], orientation % 4)
 
 
 def hash_bits(hashes: Sequence[str]) -> NDArray[np.bool_]:
-    """N perceptual hashes in hexadecimal digits -> (N, 256) bits."""
+    """Maps N perceptual hashes in hexadecimal digits -> (N, 256) bits."""
     digits = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8)
     return np.unpackbits(digits).reshape(len(hashes), HASH_BITS).astype(np.bool_)
 
 
 def hash_distances(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Hamming distance of each pair: (N, 256), (M, 256) -> (N, M)."""
-    x, y = a.astype(np.float32), b.astype(np.float32)  # a matrix product is the fastest way to count them
+    """Returns the Hamming distance of each pair: (N, 256), (M, 256) -> (N, M)."""
+    x, y = a.astype(np.float32), b.astype(np.float32)  # a matrix product is the fastest way to count
     distances: NDArray[np.int64] = np.rint(x.sum(1)[:, None] + y.sum(1)[None] - 2 * (x @ y.T)).astype(np.int64)
     return distances

@@ -1,7 +1,7 @@
-"""Warning about leakage: training images that are also validated or tested on.
+"""Warning about leakage: training images that are also used for validation or testing.
 
-Fast enough for every start of a run: hashes are kept next to the decoded stores (`stored_hashes`). Crops are found by
-`check_data` only.
+Fast enough for every start of a run, as hashes are kept next to the decoded stores (`stored_hashes`). Crops are found
+only by `check_data`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from sr_lightning.text import listed
 log = logging.getLogger(__name__)
 
 _SHOWN = 5
-_BLOCK = 10_000  # training images that are compared at once: a set in shards may hold millions
+_BLOCK = 10_000  # training images compared at once: a sharded set may contain millions
 
 
 def warn_about_leakage(train: Images, val: Sequence[Images], test: Sequence[Images]) -> None:
-    """Logs a warning that names the training images which are validated or tested on, if there are any."""
+    """Logs a warning that names any training images also used for validation or testing."""
     leakage: dict[str, dict[Path, str]] = {}
     for images in [*test, *(images for images in val if images not in test)]:
         for i, j, how in _shared_images(train.hr, images.hr):
-            path = train.hr.paths[i]  # once, also where shrunk copies of it follow
+            path = train.hr.paths[i]  # named once, even if downscaled copies of it follow
             leakage.setdefault(images.name, {}).setdefault(path, f"{path} is {images.hr.paths[j].name} ({how})")
     for name, found in leakage.items():
         lines = list(found.values())
@@ -43,7 +43,7 @@ def warn_about_leakage(train: Images, val: Sequence[Images], test: Sequence[Imag
 
 
 def _shared_images(train: ImageSource, tested: ImageSource) -> Iterator[tuple[int, int, str]]:
-    """Training image i and evaluation image j that are the same, and how they differ."""
+    """Yields pairs of equal training image i and evaluation image j, and how they differ."""
     ours, theirs = stored_hashes(train, orientations=1), stored_hashes(tested, orientations=8)
     tested_by_pixels = {digest: j for j, digest in enumerate(theirs.pixels)}
     for i, digest in enumerate(ours.pixels):

@@ -1,4 +1,4 @@
-"""Ready-made LR images that show another image than the HR image of their name, though their size may fit."""
+"""Detection of ready-made LR images that show a different image than the HR image of the same name."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ Bits = NDArray[np.bool_]
 
 
 def find_mismatched(lr: Bits, hr: Bits, is_same: Callable[[int, int], bool]) -> Iterator[tuple[int, int]]:
-    """LR images i that show HR image j instead of HR image i.
+    """Yields indices of LR images i that show HR image j instead of HR image i.
 
-    A degradation may make an LR image unlike its own HR image: a mismatch is reported only where another HR image
+    A degradation may make an LR image unlike its own HR image, so a mismatch is reported only if another HR image
     fits.
 
     Args:
-        lr: (N, 256) perceptual hashes.
-        hr: (N, 256), in the same order.
-        is_same: An exact comparison of LR image i and HR image j.
+        lr: (N, 256) bits of perceptual hashes.
+        hr: (N, 256) bits, in the same order.
+        is_same: Exact comparison of LR image i and HR image j.
     """
     for i in np.nonzero((lr != hr).sum(1) > HASH_RADIUS)[0].tolist():
         distances = hash_distances(lr[i : i + 1], hr)[0]
@@ -39,10 +39,10 @@ def find_mismatched(lr: Bits, hr: Bits, is_same: Callable[[int, int], bool]) -> 
 
 
 def refuse_mismatched(hr: ImageSource, lr: ImageSource) -> None:
-    """Checks the pairs of two stores by hashes that are kept next to them, so that the next start costs nothing.
+    """Refuses mismatched pairs of two stores, using hashes kept next to them, so that later starts cost nothing.
 
     Raises:
-        UserError: LR images show another HR image than that of their name; it names them.
+        UserError: LR images show a different HR image than the one of their name; it names them.
     """
 
     def is_same(i: int, j: int) -> bool:

@@ -1,9 +1,9 @@
 """Search for duplicate images: exact, re-encoded, resized, flipped, rotated or cropped.
 
 Three steps, each on fewer pairs than the one before: equality of the pixel hashes; correlation of 8x8 descriptors of
-the whole image and of each window that covers 60 % of it or more; and, for the few pairs that look alike, an
-alignment after which their gradients have to agree. On the classic sets (491 training images against 19) duplicates
-correlate by 0.95 and more in the last step, and other pairs by less than 0.45.
+the whole image and of each window that covers at least 60 % of it; and, for the few pairs that look alike, an alignment
+after which their gradients have to agree. On the classic sets (491 training images against 19), duplicates correlate by
+at least 0.95 in the last step, other pairs by less than 0.45.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from sr_lightning.data.duplicates.alignment import GRID_STEPS, THUMBNAIL_SIDE, Thumbnail, align
 from sr_lightning.data.duplicates.fingerprint import ORIENTATIONS, Fingerprint, reoriented
 
-_CELLS = 8  # of a window, each way; a step is as many pixels, so that every cell is whole pixels
-_MIN_AREA = 0.575  # of a window: 60 %, less what lies between two steps
-_COARSE_CORRELATION = 0.7  # of descriptors at every second step; of a duplicate it was 0.79 at least
-_FINE_CORRELATION = 0.9  # of descriptors at every step; of a duplicate it was 0.95 at least
+_CELLS = 8  # per side of a window; a step has as many pixels, so that every cell covers whole pixels
+_MIN_AREA = 0.575  # of a window: 60 %, less a tolerance for the step size
+_COARSE_CORRELATION = 0.7  # of descriptors at every second step; duplicates had at least 0.79
+_FINE_CORRELATION = 0.9  # of descriptors at every step; duplicates had at least 0.95
 _GRADIENT_CORRELATION = 0.75  # after alignment
 
 
@@ -38,7 +38,7 @@ class Duplicate:
 
 
 def find_duplicates(first: Sequence[Fingerprint], second: Sequence[Fingerprint]) -> Iterator[Duplicate]:
-    """Pairs that show the same image, also where one holds only a part of the other (60 % and more)."""
+    """Yields pairs that show the same image, even if one shows only a part of the other (60 % or more)."""
     found: dict[tuple[int, int], str] = {}
     first_with: dict[str, list[int]] = {}
     for j, fingerprint in enumerate(second):
@@ -53,7 +53,7 @@ def find_duplicates(first: Sequence[Fingerprint], second: Sequence[Fingerprint])
 
 
 def find_duplicates_within(fingerprints: Sequence[Fingerprint]) -> Iterator[Duplicate]:
-    """Pairs within one set, j < i: the same pixels, or re-encoded, resized, flipped or turned as a whole."""
+    """Yields pairs within one set, j < i: the same pixels, or re-encoded, resized, flipped or rotated as a whole."""
     targets = _whole_descriptors(fingerprints)
     first_with: dict[str, int] = {}
     for i, fingerprint in enumerate(fingerprints):
@@ -68,7 +68,7 @@ def find_duplicates_within(fingerprints: Sequence[Fingerprint]) -> Iterator[Dupl
 
 
 def is_same_image(first: Thumbnail, second: Thumbnail, orientation: int) -> bool:
-    """Whether two whole images, the second turned first, are the same: the last of the three steps alone."""
+    """Checks by the last of the three steps alone whether two whole images match, the second reoriented first."""
     return align(first, reoriented(second, orientation), (0, 0, GRID_STEPS, GRID_STEPS))[0] > _GRADIENT_CORRELATION
 
 
@@ -89,7 +89,7 @@ def _difference(first: Fingerprint, second: Fingerprint, area: float = 1.0, part
 
 @functools.cache
 def _windows() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(W, 4) left, top, width, height in steps, and for each the corners of its cells in an integral image."""
+    """Returns (W, 4) left, top, width, height in steps, and each window's cell corners in an integral image."""
     sides = range(GRID_STEPS // 2, GRID_STEPS + 1)
     boxes = [
         (x, y, w, h)
@@ -101,13 +101,13 @@ def _windows() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     ]
     step, corners = THUMBNAIL_SIDE // GRID_STEPS, np.arange(_CELLS + 1)
     box = np.array(boxes)
-    columns = box[:, :1] * step + box[:, 2:3] * corners  # a step holds 8 pixels: cells are as many pixels as steps
+    columns = box[:, :1] * step + box[:, 2:3] * corners  # cell side in pixels = window side in steps
     rows = box[:, 1:2] * step + box[:, 3:] * corners
     return box, rows[:, :, None] * (THUMBNAIL_SIDE + 1) + columns[:, None, :]
 
 
 def _descriptors(thumb: Thumbnail) -> NDArray[np.float32]:
-    """(W, 64): the 8x8 means of each window, with mean 0 and norm 1, or 0 where it is flat."""
+    """Returns (W, 64): the 8x8 means of each window, with mean 0 and norm 1, or less if it is nearly flat."""
     box, corners = _windows()
     integral = np.zeros((THUMBNAIL_SIDE + 1, THUMBNAIL_SIDE + 1), np.int32)
     np.cumsum(np.cumsum(thumb, 0, dtype=np.int32), 1, out=integral[1:, 1:])
@@ -116,7 +116,7 @@ def _descriptors(thumb: Thumbnail) -> NDArray[np.float32]:
 
 
 def _whole_descriptors(fingerprints: Sequence[Fingerprint]) -> NDArray[np.float32]:
-    """(64, 8 · N): the descriptors of whole images, each in its eight turns."""
+    """Returns (64, 8 · N): the descriptors of whole images, each in its eight orientations."""
     cells = [
         p.thumb.reshape(_CELLS, -1, _CELLS, THUMBNAIL_SIDE // _CELLS).mean((1, 3), dtype=np.float32)
         for p in fingerprints
@@ -128,17 +128,17 @@ def _whole_descriptors(fingerprints: Sequence[Fingerprint]) -> NDArray[np.float3
 def _normalised(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     rows = rows - rows.mean(1, keepdims=True)
     norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    # A grey level of contrast is the least: what is flatter than that is noise, and is like nothing.
+    # The norm is at least that of one grey level of contrast: anything flatter is noise, and matches nothing.
     normalised: NDArray[np.float32] = rows / np.maximum(norms, np.float32(rows.shape[1] ** 0.5))[:, None]
     return normalised
 
 
 def _crops(large: Sequence[Fingerprint], small: Sequence[Fingerprint]) -> Iterator[tuple[int, int, float, str]]:
-    """Where an image of `small` is one of `large` or a part of it: indices, share of the area, orientation."""
+    """Yields indices, share of the area and orientation if an image of `small` is all or part of one of `large`."""
     if not small:
         return
     targets = _whole_descriptors(small)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets go of the interpreter in the steps that take long
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy releases the GIL in the slow steps
         parts = pool.map(lambda fingerprint: list(_crops_of(fingerprint, small, targets)), large)
         for i, found in enumerate(parts):
             yield from ((i, j, area, how) for j, area, how in found)
@@ -147,11 +147,11 @@ def _crops(large: Sequence[Fingerprint], small: Sequence[Fingerprint]) -> Iterat
 def _crops_of(
     whole: Fingerprint, small: Sequence[Fingerprint], targets: NDArray[np.float32]
 ) -> Iterator[tuple[int, float, str]]:
-    """Those of `small`, whose descriptors are `targets`, that are the whole image or a part of it."""
+    """Yields those images of `small`, with descriptors `targets`, that show all or part of the whole image."""
     boxes, _ = _windows()
     coarse = np.nonzero((boxes % 2 == 0).all(1))[0]
     descriptors = _descriptors(whole.thumb)
-    # Every second step of the sides is enough to tell which pairs deserve a look at all windows.
+    # Every second step of the sides is enough to select the pairs that deserve a comparison of all windows.
     candidates = np.nonzero((descriptors[coarse] @ targets).max(0) > _COARSE_CORRELATION)[0]
     correlations = descriptors @ targets[:, candidates]  # (W, candidates)
     best: dict[int, tuple[float, int, int]] = {}

@@ -1,4 +1,4 @@
-"""Hashes of every image of a store, computed once and kept next to it."""
+"""Hashes of all images of a store, computed once and kept next to it."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class StoredHashes:
 
 
 def stored_hashes(store: ImageSource, *, orientations: int) -> StoredHashes:
-    """Reads the hashes of a store's images, or computes and keeps them.
+    """Reads the hashes of a store's images, or computes and stores them.
 
     Args:
         store: The images.
         orientations: Number of dihedral transforms (1 or 8) whose perceptual hashes are needed.
 
     Raises:
-        UserError: The file of hashes holds something else; packed sets bring theirs along.
+        UserError: The file of hashes has invalid content; packed sets come with their own.
     """
     file = store.derived_file(f".hashes{orientations}.json")
     if not file.is_file():
@@ -53,15 +53,15 @@ def stored_hashes(store: ImageSource, *, orientations: int) -> StoredHashes:
 
 
 def read_hashes(file: Path, n: int, *, orientations: int) -> list[tuple[str, list[str]]]:
-    """Reads a file of hashes, which may come from anyone.
+    """Reads and validates a file of hashes, which is untrusted input.
 
     Args:
-        file: Its path.
+        file: Path of the file.
         n: Number of images.
-        orientations: Number of perceptual hashes of each.
+        orientations: Number of perceptual hashes per image.
 
     Raises:
-        UserError: It does not hold as many hashes.
+        UserError: The file does not hold that many hashes.
     """
     try:
         rows = json.loads(file.read_text(encoding="utf-8"))
@@ -78,6 +78,6 @@ def _is_row(row: Any, orientations: int) -> bool:
 
 
 def image_hashes(rgb: NDArray[np.uint8], orientations: int) -> tuple[str, list[str]]:
-    """The pixel hash of (H, W, 3) uint8, and its perceptual hash in so many orientations."""
+    """Returns the pixel hash of (H, W, 3) uint8, and its perceptual hashes in that many orientations."""
     thumb = thumbnail(rgb)
     return pixel_hash(rgb), [perceptual_hash(thumb, orientation) for orientation in range(orientations)]

@@ -1,1 +1,1 @@
-"""Inspection of image folders: everything that is wrong with the data of a run."""
+"""Inspection of image folders: everything that is wrong with a run's data."""

@@ -41,13 +41,13 @@ class _Set:
 
 
 class DataCheck:
-    """Checks the sets of one run together.
+    """Checks all sets of one run together.
 
     Args:
-        scales: Scales at which images have to fit.
-        patch_size: Side of the LR training patch in pixels; None without training.
-        on_small: What training would do about images smaller than the patch.
-        on_bad_image: What training would do about files that are no images.
+        scales: Scales that the images have to fit.
+        patch_size: Side length of the LR training patch in pixels; None without training.
+        on_small: How training would treat images smaller than the patch.
+        on_bad_image: How training would treat files that are not valid images.
         extensions: File name extensions that count as images.
         holdout: Number of training images that a run would hold out for validation.
         exclude: Training images that a run would leave out (see `files.excluded`).
@@ -73,7 +73,7 @@ class DataCheck:
         self.exclude = exclude
 
     def run(self, specs: Sequence[SetSpec]) -> Report:
-        """Checks everything; findings are collected, none ends the check."""
+        """Checks everything; findings are collected, and none ends the check."""
         start = time.perf_counter()
         report = Report()
         sets = [self._find(spec, report) for spec in specs]
@@ -129,7 +129,7 @@ class DataCheck:
                     del pairs[path]
 
     def _report_left_out(self, spec: SetSpec, report: Report) -> None:
-        """Files that look as if they were meant to be images, but do not count."""
+        """Reports files that look like images but are not used as such."""
         allowed = tuple(f".{extension.lower().lstrip('.')}" for extension in self.extensions)
         others = dict.fromkeys(walk(Path(spec.folder)), "its extension is not in data.extensions")
         others = {path: reason for path, reason in others.items() if path.suffix.lower() not in allowed}
@@ -139,7 +139,7 @@ class DataCheck:
             report.findings.append(finding)
 
     def _split(self, sets: list[_Set], seen: dict[Path, _Image], report: Report) -> list[_Set]:
-        """Moves the images that a run would hold out for validation from the training sets into sets of their own."""
+        """Moves the images that a run would hold out for validation from the training sets to sets of their own."""
         skipped = {path for path, found in seen.items() if found.error} if self.on_bad_image == "skip" else set()
         train = [path for s in sets if s.spec.role == "train" for path in s.paths if path not in skipped]
         try:
@@ -216,7 +216,7 @@ class DataCheck:
             report.findings.append(Finding("pairs", spec.name, files[i], message))
 
     def _check_shifts(self, spec: SetSpec, scale: int, pairs: Sequence[tuple[Path, Path]], report: Report) -> None:
-        """Decodes LR and HR again, since all images at once may not fit into memory."""
+        """Decodes LR and HR again, since all images together may not fit into memory."""
 
         def measure(pair: tuple[Path, Path]) -> Shift | None:
             lr, hr = (decode(path).rgb for path in pair)
@@ -274,7 +274,7 @@ class DataCheck:
         *,
         is_wrong: bool,
     ) -> None:
-        """Compares all sets at once: preparing an image costs far more than each comparison."""
+        """Compares all sets at once, since preparing an image costs far more than a comparison."""
         paths, fingerprints = _readable(tested, seen)
         names = [s.spec.name for s in tested for path in s.paths if seen[path].fingerprint]
         other_paths, other_fingerprints = _readable(others, seen)
@@ -285,7 +285,7 @@ class DataCheck:
 
 @contextmanager
 def _reporting(spec: SetSpec, report: Report) -> Iterator[None]:
-    """Makes an error a finding, so that the rest is checked too."""
+    """Turns an error into a finding, so that the remaining checks are run too."""
     try:
         yield
     except UserError as error:
@@ -303,7 +303,7 @@ def _inspect(path: Path) -> _Image:
         return _Image(Fingerprint.of(image.rgb), image.kind)
     except UserError as error:
         return _Image(None, error=str(error).removeprefix(printable(f"{path}: ")))
-    except OSError as error:  # gone since, or not ours to read
+    except OSError as error:  # since removed, or no permission to read it
         return _Image(None, error=error.strerror or str(error))
 
 

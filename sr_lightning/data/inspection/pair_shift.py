@@ -1,8 +1,8 @@
-"""Shift between ready-made LR images and their HR images, measured by phase correlation.
+"""Misalignment of ready-made LR images with their HR images, measured by phase correlation.
 
-A shift of a few pixels passes every check of sizes and content, and costs decibels. Downscalers differ in where they
-put the centre of an LR pixel: by up to (scale - 1) / 2 HR pixels, the same in both axes (`hr[::scale, ::scale]` is the
-extreme). That is a convention, not an error; so a pair is misaligned only where no such convention fits as well.
+A shift of a few pixels passes every check of size and content, but costs decibels. Downscalers place the centre of an
+LR pixel differently, by up to (scale - 1) / 2 HR pixels, equally on both axes (`hr[::scale, ::scale]` is the extreme).
+That is a convention, not an error, so a pair is only considered misaligned if no such convention fits as well.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SAMPLE = 16  # pairs of a set that a run looks at
-_SIDE = 256  # LR pixels of the centre crop that is compared, each way
-_LEAST_SIDE = 16  # LR pixels; in fewer nothing can be measured
+_SAMPLE = 16  # pairs of a set that a run examines
+_SIDE = 256  # side of the compared centre crop in LR pixels
+_LEAST_SIDE = 16  # LR pixels; smaller images cannot be measured
 _UPSAMPLING = 20  # shifts are measured in steps of 1/20 LR pixel
-_LEAST_SHIFT = 0.35  # HR pixels off the nearest convention
-_GAIN = 1.1  # by this factor the residual is smaller than any convention's; of aligned pairs it was 1.08 at most
-_MOST_RESIDUAL = 0.5  # 1 - correlation; above it the two are not the same image
+_LEAST_SHIFT = 0.35  # HR pixels from the nearest convention
+_GAIN = 1.1  # factor by which the residual is below that of any convention; at most 1.08 for aligned pairs
+_MOST_RESIDUAL = 0.5  # 1 - correlation; above it, the two are different images
 
 
 @dataclass(frozen=True)
 class Shift:
-    """How far the content of an LR image lies below and right of its place, in HR pixels."""
+    """Displacement of an LR image's content, in HR pixels; positive is down and right."""
 
     down: float
     right: float
     is_misaligned: bool
-    """No downscaler's convention explains it."""
+    """Whether no downscaler's convention explains the shift."""
 
     def __str__(self) -> str:
         vertical = f"{abs(self.down):.1f} {'down' if self.down >= 0 else 'up'}"
@@ -50,17 +50,17 @@ class Shift:
 
 
 def measure_shift(lr: NDArray[np.uint8], hr: NDArray[np.uint8], scale: int) -> Shift | None:
-    """The shift of a pair.
+    """Measures the shift of a pair.
 
     Args:
-        lr: (h, w, 3).
-        hr: (H, W, 3), with H // scale = h and W // scale = w.
+        lr: LR image, (h, w, 3).
+        hr: HR image, (H, W, 3), with H // scale = h and W // scale = w.
         scale: Scale factor.
 
     Returns:
-        None where nothing can be told: the images are too small, flat, or not the same.
+        The shift; None if it cannot be determined: the images are too small, flat, or different.
     """
-    from skimage.filters import window  # few runs have ready-made LR, and none should wait for this import
+    from skimage.filters import window  # few runs have ready-made LR; the others need not wait for this import
     from skimage.registration import phase_cross_correlation
 
     height, width = (min(side, _SIDE) for side in lr.shape[:2])
@@ -71,7 +71,7 @@ def measure_shift(lr: NDArray[np.uint8], hr: NDArray[np.uint8], scale: int) -> S
         return None
 
     def expected(down: float, right: float, margin: int) -> NDArray[np.float32]:
-        """The shifted HR image, downscaled, without a margin of so many LR pixels."""
+        """Returns the shifted and downscaled HR image, without a margin of `margin` LR pixels."""
         box = (left + margin, top + margin, left + width - margin, top + height - margin)
         x0, y0, x1, y1 = (scale * side for side in box)
         moved = (x0 - right, y0 - down, x1 - right, y1 - down)
@@ -88,20 +88,20 @@ def measure_shift(lr: NDArray[np.uint8], hr: NDArray[np.uint8], scale: int) -> S
     def residual(down: float, right: float) -> float:
         return 1 - _correlation(found[margin:-margin, margin:-margin], expected(down, right, margin))
 
-    if (unmoved := residual(0, 0)) < residual(down, right):  # noise and JPEG's blocks have peaks of their own
+    if (unmoved := residual(0, 0)) < residual(down, right):  # noise and JPEG blocks cause peaks of their own
         down, right = 0.0, 0.0
     down, right = _refined(residual, down, right, step=scale / 4)
     best = residual(down, right)
     if best > _MOST_RESIDUAL:
         return None
     centre = (scale - 1) / 2
-    convention = min(max((down + right) / 2, -centre), centre)  # the nearest
+    convention = min(max((down + right) / 2, -centre), centre)  # the nearest one
     is_far = max(abs(down - convention), abs(right - convention)) >= _LEAST_SHIFT
     return Shift(down, right, is_far and min(unmoved, residual(convention, convention)) >= _GAIN * best)
 
 
 def _refined(residual: Callable[[float, float], float], down: float, right: float, step: float) -> tuple[float, float]:
-    """The minimum near a point: of a parabola along each axis, twice."""
+    """Returns the minimum near a point, from a parabola fitted along each axis, twice."""
     for _ in range(2):
         here = residual(down, right)
         moves = []
@@ -114,7 +114,7 @@ def _refined(residual: Callable[[float, float], float], down: float, right: floa
 
 
 def common_shift(shifts: Sequence[Shift]) -> Shift | None:
-    """The median shift of aligned pairs where it is half an HR pixel or more: another downscaler's convention."""
+    """Returns the median shift of aligned pairs if at least half an HR pixel: another downscaler's convention."""
     aligned = [shift for shift in shifts if not shift.is_misaligned]
     if not aligned:
         return None
@@ -123,10 +123,10 @@ def common_shift(shifts: Sequence[Shift]) -> Shift | None:
 
 
 def warn_about_shifts(name: str, hr: ImageSource, lr: ImageSource, scale: int) -> None:
-    """Measures a sample of a set's pairs at the start of a run, and warns of those that are misaligned.
+    """Measures a sample of a set's pairs at the start of a run, and warns about misaligned ones.
 
     Args:
-        name: The set's.
+        name: Name of the set.
         hr: HR images.
         lr: LR images in the same order.
         scale: Scale factor.

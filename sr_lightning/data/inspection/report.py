@@ -1,4 +1,4 @@
-"""Input and result of a data check: the sets to inspect, the findings, their JSON form."""
+"""Input and result of a data check: the sets to inspect, the findings and their JSON form."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ class SetSpec:
     name: str
     folder: str
     key: str
-    """Its config key, for the messages."""
+    """Config key, for messages."""
     lr: str | None = None
-    """Folder of ready-made LR images; may hold `{scale}`."""
+    """Folder of ready-made LR images; may contain `{scale}`."""
     files: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A problem of one file, or of several together."""
+    """A problem with one file, or with several together."""
 
     kind: Kind
     set: str
     files: tuple[str, ...]
     message: str
     is_wrong: bool = True
-    """False: worth knowing, but no error."""
+    """False: worth knowing, but not an error."""
 
 
 @dataclass
 class SetSummary:
-    """Number, sizes and modes of the images of a set."""
+    """Number, sizes and modes of a set's images."""
 
     name: str
     role: Role
@@ -60,9 +60,9 @@ class Report:
 
     @property
     def wrong(self) -> list[Finding]:
-        """The findings that have to be corrected."""
+        """The findings that have to be fixed."""
         return [finding for finding in self.findings if finding.is_wrong]
 
     def as_json(self) -> dict[str, Any]:
-        """The whole report as plain data."""
+        """Returns the whole report as plain data."""
         return {"ok": not self.wrong, **asdict(self)}

@@ -1,1 +1,1 @@
-"""Sampling of training data: the crop of sample k, the order of the batches, the loaders."""
+"""Sampling of training data: crop of sample k, order of the batches, data loaders."""

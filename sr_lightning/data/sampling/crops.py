@@ -1,7 +1,7 @@
-"""The window, dihedral transform and channel order of sample k: a pure function of (seed, k) and the image sizes.
+"""Window, dihedral transform and channel order of sample k: a pure function of (seed, k) and the image sizes.
 
-Nothing is remembered from sample to sample, so the batch at a step is the same with 0 or 8 workers, on 1 or 8
-devices, and after a resume.
+No state is kept between samples, so the batch of a step is the same with 0 or 8 workers, on 1 or 8 devices, and after
+a resume.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Crop:
 
     image: int
     top: int
-    """In LR pixels, like `left`."""
+    """In LR pixels, as is `left`."""
     left: int
     dihedral: int
     """0 to 7: 1 flips left-right, 2 flips top-bottom, 4 transposes; see `image.color.dihedral`."""
@@ -43,10 +43,10 @@ class Crop:
 
 @functools.lru_cache(maxsize=4)
 def _order(seed: int, n_images: int, pass_index: int, grouping: Grouping | None = None) -> NDArray[np.int64]:
-    """The images of one pass, each once.
+    """Returns the order of the images in one pass, each once.
 
-    Where they are grouped, each file gets a place in the pass, and each of its images a random one of the `spread`
-    places from there on: a file is needed during one stretch of the pass only, and the files begin one by one.
+    If images are grouped, each file is assigned a position in the pass, and each of its images a random one of the next
+    `spread` positions: a file is needed only during one stretch of the pass, and files are opened one by one.
     """
     generator = np.random.Generator(philox(seed, Stream.ORDER, pass_index))
     if grouping is None:
@@ -56,15 +56,15 @@ def _order(seed: int, n_images: int, pass_index: int, grouping: Grouping | None 
 
 
 class CropPlan:
-    """Which window sample k is.
+    """Determines the window of each sample k.
 
     Args:
         sizes: (H, W) of each HR image.
-        patch_size: Side of the LR patch in pixels.
-        seed: Together with k it decides everything.
+        patch_size: Side length of the LR patch in pixels.
+        seed: Determines all samples, together with k.
         augment: Draw one of the eight dihedral transforms; otherwise code 0.
-        permute_channels: Draw one of the six orders of the channels; otherwise RGB.
-        grouping: Which images lie together in a file; None: they are shown in any order.
+        permute_channels: Draw one of the six channel orders; otherwise RGB.
+        grouping: Which images are stored together in a file; None: any order is equally good.
     """
 
     def __init__(
@@ -87,14 +87,14 @@ class CropPlan:
         self.grouping = grouping
 
     def crop(self, k: int, scale: int) -> Crop:
-        """Sample k at a scale. Each pass shows every image once, in a new order.
+        """Returns sample k at a scale. Each pass shows every image once, in a new order.
 
-        An image smaller than the patch gives the window at its origin (the rest is mirrored by `window`).
+        For an image smaller than the patch, the window starts at its origin (`window` mirrors the rest).
         """
         return self._crop(k, scale, random_bits(self.seed, Stream.WINDOW, k, 4))
 
     def crops(self, samples: range, scale: int) -> list[Crop]:
-        """Several successive samples: what `crop` gives for each, in a third of the time."""
+        """Returns successive samples as given by `crop`, in a third of the time."""
         streams = successive_bits(self.seed, Stream.WINDOW, samples, 4)
         return [self._crop(k, scale, bits) for k, bits in zip(samples, streams, strict=True)]
 
@@ -113,35 +113,35 @@ class CropPlan:
 
 
 def scale_of_batch(seed: int, batch: int, scales: Sequence[int]) -> int:
-    """The scale of one global batch of multi-scale training: the same on every rank."""
+    """Returns the scale of one global batch in multi-scale training, the same on every rank."""
     if len(scales) == 1:
         return scales[0]
     return scales[_below(random_bits(seed, Stream.SCALE, batch, 1)[0], len(scales))]
 
 
 def window(image: NDArray[np.uint8], top: int, left: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Cuts a window that may reach over the border, where the image is mirrored (edge pixel included).
+    """Crops a window that may extend past the border, where the image is mirrored (edge pixel included).
 
     Args:
-        image: (H, W, 3).
-        top: First row, may be negative; `left` likewise.
+        image: (H, W, 3) pixels.
+        top: First row; may be negative, as may `left`.
         left: First column.
         height: Rows of the window.
         width: Columns of the window.
 
     Returns:
-        (height, width, 3); a view where the window lies inside.
+        (height, width, 3); a view if the window lies inside the image.
     """
     rows, columns = image.shape[:2]
     if top >= 0 and left >= 0 and top + height <= rows and left + width <= columns:
         return image[top : top + height, left : left + width]
     row, column = _mirrored(top, height, rows), _mirrored(left, width, columns)
     first = int(column.min())
-    # Rows, then columns: whole rows are copied at once, and both at once would be pixel by pixel.
+    # First rows, then columns: this copies whole rows at once, whereas indexing both copies pixel by pixel.
     return image[:, first : int(column.max()) + 1].take(row, axis=0).take(column - first, axis=1)
 
 
 def _mirrored(start: int, length: int, size: int) -> NDArray[np.int64]:
-    """Indices of symmetric padding, as MATLAB's padarray(…, 'symmetric'): 1 0 | 0 1 2 | 2 1."""
+    """Returns indices of symmetric padding, as in MATLAB's padarray(…, 'symmetric'): 1 0 | 0 1 2 | 2 1."""
     index = np.arange(start, start + length) % (2 * size)
     return np.where(index < size, index, 2 * size - 1 - index)

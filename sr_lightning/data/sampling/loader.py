@@ -1,4 +1,4 @@
-"""Data loaders: the timed one of training batches, and what it says when a worker fails."""
+"""Data loaders, including a timed one for training batches with clear messages if a worker fails."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from sr_lightning.data.sampling.sampler import BatchSampler
 from sr_lightning.errors import FailedError, TrainingFailedError, UserError
 
 _Batch = TypeVar("_Batch")
-_SHARED = "/dev/shm"  # where torch hands batches over
-_PREFETCHED = 2  # batches of each worker, as is torch's default
+_SHARED = "/dev/shm"  # where torch passes batches between processes
+_PREFETCHED = 2  # batches per worker, torch's default
 
 
 class TimedLoader(DataLoader[TrainWindows]):
-    """A DataLoader that knows how long its consumer has waited for it, and which samples it waits for.
+    """A DataLoader that measures how long its consumer waits for it, and knows which samples it is waiting for.
 
-    Without workers a thread cuts the next batch while the network computes on this one.
+    Without workers, a thread crops the next batch while the network computes on the current one.
     """
 
     waited = 0.0
-    """Seconds since the start."""
+    """Seconds waited since the start."""
 
     def __iter__(self) -> Iterator[TrainWindows]:  # type: ignore[override]  # a generator around torch's iterator
         batches: Iterator[TrainWindows] = super().__iter__()
@@ -60,7 +60,7 @@ class TimedLoader(DataLoader[TrainWindows]):
 
 @contextmanager
 def dead_workers_ignored() -> Iterator[None]:
-    """Switches off torch's handler of SIGCHLD, which raises wherever the main thread is when a worker dies."""
+    """Disables torch's SIGCHLD handler, which raises wherever the main thread happens to be when a worker dies."""
     before = signal.getsignal(signal.SIGCHLD)
     if threading.current_thread() is not threading.main_thread() or before is None:
         yield
@@ -73,12 +73,12 @@ def dead_workers_ignored() -> Iterator[None]:
 
 
 def _own_message(error: Exception) -> str:
-    """An error's message without the worker's traceback, which torch puts before it."""
+    """Returns an error's message without the worker's traceback, which torch prepends."""
     return re.split(rf"\n(?:\w+\.)*{type(error).__name__}: ", str(error))[-1].rstrip()
 
 
 def _ahead(batches: Iterator[TrainWindows]) -> Iterator[TrainWindows]:
-    """One batch ahead. numpy's copies and torch's operations let other threads run meanwhile."""
+    """Yields batches, working one ahead. NumPy's copies and torch's operations release the GIL meanwhile."""
     with ThreadPoolExecutor(1, thread_name_prefix="windows") as pool:
         coming = pool.submit(next, batches)
         while True:
@@ -90,37 +90,37 @@ def _ahead(batches: Iterator[TrainWindows]) -> Iterator[TrainWindows]:
 def train_loader(
     samples: TrainSamples, sampler: BatchSampler, *, num_workers: int, timeout: float, seed: int
 ) -> TimedLoader:
-    """The loader of training batches.
+    """Creates the loader of training batches.
 
     Args:
-        samples: Cuts a batch.
-        sampler: Says which.
-        num_workers: Processes that cut; 0 cuts in a thread.
-        timeout: Seconds that a worker may take for a batch.
-        seed: Of the workers' own generators.
+        samples: Dataset that crops a batch.
+        sampler: Determines the samples of each batch.
+        num_workers: Number of processes that crop; 0: a thread crops.
+        timeout: Maximum seconds to wait for a batch from a worker.
+        seed: Seed of the workers' own generators.
 
     Raises:
-        UserError: There is too little shared memory for the batches that workers hand over.
+        UserError: There is too little shared memory for the batches from the workers.
     """
     if num_workers:
         _check_shared_memory(num_workers, max(samples.batch_bytes(sampler.share, scale) for scale in sampler.scales))
     return TimedLoader(
         samples,
         sampler=sampler,
-        batch_size=None,  # a request already is a batch
+        batch_size=None,  # a request is already a batch
         collate_fn=as_it_is,
         num_workers=num_workers,
         timeout=timeout if num_workers else 0,
         worker_init_fn=ignore_interrupts,
         pin_memory=torch.cuda.is_available(),
-        # Its own generator: a loader draws its workers' seed when it starts, and that must not come from
-        # the generator that dropout uses.
+        # Its own generator: a loader draws its workers' seed when it starts, and that must not advance the
+        # generator used by dropout.
         generator=torch.Generator().manual_seed(seed),
     )
 
 
 def _check_shared_memory(num_workers: int, batch_bytes: int) -> None:
-    """A worker that finds no room only prints so, and its batch never comes; containers often have 64 MB."""
+    """Checks this up front: a worker out of memory only prints it and never delivers; containers often have 64 MB."""
     if not sys.platform.startswith("linux"):
         return
     free = shutil.disk_usage(_SHARED).free if os.path.isdir(_SHARED) else 0
@@ -134,16 +134,16 @@ def _check_shared_memory(num_workers: int, batch_bytes: int) -> None:
 
 
 def eval_loader(images: EvalImages, share: range) -> DataLoader[EvalImage | NoImage]:
-    """The loader of whole images; `share` has the numbers of those that this rank takes."""
-    # Its own generator, again: a validation must not change what training draws after it.
+    """Creates the loader of whole images; `share` holds the indices assigned to this rank."""
+    # Its own generator again: a validation must not change what training draws afterwards.
     return DataLoader(images, batch_size=None, collate_fn=as_it_is, sampler=share, generator=torch.Generator())
 
 
 def as_it_is(batch: _Batch) -> _Batch:
-    """In place of torch's own collation, which looks at each number of a batch."""
+    """Replaces torch's own collation, which visits each number of a batch."""
     return batch
 
 
 def ignore_interrupts(_: int) -> None:
-    """A terminal's Ctrl-C reaches the workers too; the run ends them when it has saved."""
+    """Ignores a terminal's Ctrl-C, which reaches the workers too; the run ends them once it has saved."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

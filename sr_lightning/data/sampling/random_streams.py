@@ -1,6 +1,6 @@
-"""Counter-based random numbers of the data: one stream for each purpose, reached at any sample without the ones before.
+"""Counter-based random numbers for data: one stream per purpose, with random access to any sample.
 
-Philox (Salmon et al. 2011) is a function of a key and a counter. The key holds the seed and the stream, the counter
+Philox (Salmon et al. 2011) is a function of a key and a counter. The key holds the seed and the stream; the counter is
 the number of the sample.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """Independent streams under one seed; the numbers are part of what makes old runs repeatable."""
+    """Independent streams under one seed; changing the numbers would make old runs irreproducible."""
 
     WINDOW = 1
     """Window, dihedral transform and channel order of a sample."""
@@ -26,18 +26,18 @@ class Stream(IntEnum):
 
 
 def philox(seed: int, stream: Stream, counter: int) -> np.random.Philox:
-    """The generator of one counter."""
+    """Returns the bit generator of one counter."""
     return np.random.Philox(key=(int(stream) << 64) | seed, counter=counter << 64)
 
 
 def random_bits(seed: int, stream: Stream, counter: int, n: int) -> list[int]:
-    """N random 64-bit integers of one counter."""
+    """Returns n random 64-bit integers of one counter."""
     return [int(value) for value in philox(seed, stream, counter).random_raw(n)]
 
 
 def successive_bits(seed: int, stream: Stream, counters: range, n: int) -> Iterator[list[int]]:
-    """What `random_bits` gives for each of successive counters, n at most 4; making a generator takes longest."""
+    """Yields `random_bits` of successive counters, n at most 4, without the costly creation of a generator each."""
     generator = philox(seed, stream, counters.start)
     for _ in counters:
-        yield generator.random_raw(n).tolist()  # a block of four numbers, which adds one to the counter
+        yield generator.random_raw(n).tolist()  # from a block of four numbers, which increments the counter by one
         generator.advance((1 << 64) - 1)

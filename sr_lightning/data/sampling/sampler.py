@@ -1,4 +1,4 @@
-"""The order of the batches: which samples, at which scale, each rank takes."""
+"""Order of the batches: the samples and scale that each rank takes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sr_lightning.errors import UserError
 
 @dataclass(frozen=True)
 class BatchRequest:
-    """This rank's share of one batch, for a worker to cut."""
+    """This rank's share of one batch, to be cropped by a worker."""
 
     samples: range
     scale: int
@@ -24,13 +24,13 @@ class BatchSampler(Sampler[BatchRequest]):
     """Endless requests, counted in samples drawn since step 0 over all ranks.
 
     Args:
-        start_k: First sample; a multiple of nothing in particular.
-        batch_size: Samples of one optimizer step over all devices and accumulated batches.
-        accumulate: Batches that make one optimizer step.
-        rank: This process.
+        start_k: First sample; any number is valid.
+        batch_size: Samples per optimizer step, over all devices and accumulated batches.
+        accumulate: Number of batches per optimizer step.
+        rank: Rank of this process.
         world_size: Number of processes.
-        seed: Draws the scale of each optimizer step.
-        scales: One, or several for multi-scale training.
+        seed: Determines the scale of each optimizer step.
+        scales: One scale, or several for multi-scale training.
     """
 
     def __init__(

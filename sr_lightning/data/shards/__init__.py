@@ -1,1 +1,1 @@
-"""Sharded training sets: index, writer, reader, and local cache of remote shards."""
+"""Sharded training sets: index, writer, reader, and a local cache of remote shards."""

@@ -1,4 +1,4 @@
-"""Index of a packed set: names, sizes and checksums; everything but the pixels."""
+"""Index of a packed set: names, sizes and checksums; everything except the pixels."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ class PackedIndex:
 
     @classmethod
     def read(cls, file: Path, source: str) -> PackedIndex:
-        """Reads an index, which may come from anyone: nothing in it is believed.
+        """Reads and validates an index, which is untrusted input.
 
         Args:
-            file: Its path.
+            file: Path of the index.
             source: The packed set as the user named it, for messages.
 
         Raises:
-            UserError: The file is missing, or not what this version writes.
+            UserError: The file is missing, or was not written by this version.
         """
         try:
             if not file.is_file():
@@ -72,7 +72,7 @@ class PackedIndex:
             found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             if found.pop("format") != FORMAT:
                 raise UserError(f"data.shards.folder: {source} was packed by another version; allowed: pack it again")
-            shared: dict[tuple[int, int], tuple[int, int]] = {}  # most images have the same few sizes
+            shared: dict[tuple[int, int], tuple[int, int]] = {}  # most images share a few sizes
             sizes = [(height, width) for height, width in found.pop("sizes")]
             sizes = [shared.setdefault(size, size) for size in sizes]
             index = cls(shards=[Shard(**shard) for shard in found.pop("shards")], sizes=sizes, **found)
@@ -88,18 +88,18 @@ class PackedIndex:
     def check_shard(self, number: int, pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
         """Checks the header of a mapped shard against the index.
 
-        litdata's format: the number of items n, n + 1 offsets (all uint32, little endian), then the items, each of
-        which ends with an image's pixels.
+        The litdata format: the number of items n, n + 1 offsets (all uint32, little endian), then the items, each of
+        which ends with the pixels of an image.
 
         Args:
-            number: The shard.
-            pixels: Its content.
+            number: Number of the shard.
+            pixels: Content of the shard.
 
         Returns:
-            (n,) where each item ends.
+            (n,) the end of each item.
 
         Raises:
-            UserError: It holds other images than the index says.
+            UserError: The shard does not hold the images listed in the index.
         """
         shard = self.shards[number]
         first = sum(shard.images for shard in self.shards[:number])
@@ -113,9 +113,9 @@ class PackedIndex:
 
 
 def _check(index: PackedIndex, folder: Path) -> None:
-    """Raises ValueError or UserError where a value is not what `write` writes.
+    """Raises ValueError or UserError if a value is not as written by `write`.
 
-    The sizes of images are bounded by those of their shards, and those by what is on the disk or may be fetched.
+    Image sizes are bounded by the sizes of their shards, and those by what is on disk or may be fetched.
     """
     inside(folder, index.key, _KEY)
     _require(isinstance(index.names, list) and len(index.shards) > 0, "no images")
@@ -127,7 +127,7 @@ def _check(index: PackedIndex, folder: Path) -> None:
         _require(_is_count(shard.bytes) and shard.bytes <= _MAX_SHARD_BYTES, f"{shard.name} of {shard.bytes!r} bytes")
     _require(len({shard.name for shard in index.shards}) == len(index.shards), "a shard that is named twice")
     _require(all(isinstance(name, str) and 0 < len(name) < 4096 for name in index.names), "names that are no text")
-    "".join(index.names).encode()  # no text either where this is refused
+    "".join(index.names).encode()  # raises if a name is not encodable, and so not valid text
     counts = [sum(shard.images for shard in index.shards), len(index.names), len(index.sizes)]
     _require(len(set(counts)) == 1, f"{counts[0]} images in the shards, {counts[1]} names and {counts[2]} sizes")
     _require(all(_is_count(side) and side > 0 for size in index.sizes for side in size), "sizes that are none")

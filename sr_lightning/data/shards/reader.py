@@ -1,8 +1,8 @@
-"""Training images read from shards, on a local disk or streamed from an object store.
+"""Training images read from shards on a local disk, or streamed from an object store.
 
 Shards are memory-mapped, and patches are cropped from them as from the decoded store. Each image is drawn once per
-pass, in an order that depends on (seed, pass) alone and uses each shard during one contiguous stretch only
-(`crops.Grouping`), so that a pass fetches each shard about once. Every rank takes its share of each batch: every
+pass, in an order that depends only on (seed, pass) and uses each shard only during one contiguous stretch
+(`crops.Grouping`), so that a pass fetches each shard about once. Every rank takes its share of each batch, so every
 machine reads every shard.
 """
 
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 
 class Shards:
-    """A packed training set and how it is read.
+    """A packed training set and its reading options.
 
     Args:
-        folder: Output of `python -m sr_lightning.pack`: a local folder, or its address in an object store
-            (`s3://…`, `gs://…`; `local:<folder>` is treated as one).
+        folder: Output of `python -m sr_lightning.pack`: a local folder, or its address in an object store (`s3://…`,
+            `gs://…`; `local:<folder>` is treated as one).
         cache_dir: Local cache of shards from an object store.
         max_cache_gb: Maximum size of the cache in 10^9 bytes.
-        spread: Number of shards that are open at a time; more of them shuffle better and need a larger cache.
+        spread: Number of shards open at a time; more shards shuffle better, but need a larger cache.
 
     Raises:
         UserError: A value is out of range.
@@ -56,12 +56,12 @@ class Shards:
         self.files = ShardFiles(folder, cache_dir, int(max_cache_gb * 1e9))
 
     def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> TrainingSet:
-        """The training images; files may have been left out when they were packed.
+        """Returns the training images; files may have been left out when they were packed.
 
         Args:
-            patch_size: Side of the LR patch.
+            patch_size: Side length of the LR patch.
             scale: The largest scale factor.
-            on_small: What to do about images smaller than the patch.
+            on_small: How to treat images smaller than the patch.
 
         Raises:
             UserError: The packed set is missing, the cache is too small for it, or images are too small.
@@ -87,8 +87,8 @@ class ShardedImages:
     Args:
         index: Contents of the set.
         files: Local paths of its files.
-        spread: Number of shards that are open at a time.
-        numbers: (N,) the images that are used, ascending.
+        spread: Number of shards open at a time.
+        numbers: (N,) the images to use, in ascending order.
     """
 
     def __init__(self, index: PackedIndex, files: ShardFiles, spread: int, numbers: NDArray[np.int64]) -> None:
@@ -116,7 +116,7 @@ class ShardedImages:
         return len(self.names)
 
     def derived_file(self, suffix: str) -> Path:
-        """The hashes that were packed with the images; anything else is kept here."""
+        """Returns the path of the hashes packed with the images, or of a file in the cache for any other data."""
         part = self.files.cache_dir / f"{self.key}{suffix}"
         if not HASHES.endswith(suffix):
             return part
@@ -137,7 +137,7 @@ class ShardedImages:
         return pixels[end - height * width * 3 : end].reshape(height, width, 3)  # (H, W, 3)
 
     def _mapped(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """A shard's bytes, and where each of its images ends."""
+        """Returns a shard's bytes, and the end of each of its images."""
         if (opened := self._open.get(number)) is not None:
             self._open.move_to_end(number)
             return opened

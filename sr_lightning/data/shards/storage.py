@@ -1,4 +1,4 @@
-"""Local paths of a packed set's files, wherever the set lies; each file is verified before it is used."""
+"""Local paths of a packed set's files, whether local or remote; each file is verified before use."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sr_lightning.files import inside, sha256
 
 log = logging.getLogger(__name__)
 
-_ATTEMPTS = 4  # with 1, 2 and 4 seconds between them
+_ATTEMPTS = 4  # with pauses of 1, 2 and 4 seconds between them
 
 
 def is_remote(folder: str) -> bool:
@@ -30,15 +30,14 @@ def is_remote(folder: str) -> bool:
 class ShardFiles:
     """Provides the local path of each file of a packed set.
 
-    Files of an object store are fetched through litdata on demand, each once for all processes of this machine. The
-    least recently used ones are removed when the cache is full. A file that a process has mapped may be removed: its
-    pages stay readable. Shards of a local folder are used where they lie; that one has been verified is kept in the
-    cache.
+    Files of an object store are fetched on demand through litdata, each once for all processes of this machine. When
+    the cache is full, the least recently used ones are removed, even if mapped by a process: its pages remain readable.
+    Shards of a local folder are used in place; the cache records which have been verified.
 
     Args:
         folder: A local folder, or an address.
         cache_dir: Cache of files from an object store.
-        max_bytes: Maximum size of all shards in `cache_dir`, over all sets.
+        max_bytes: Maximum total size of the shards of all sets in `cache_dir`.
     """
 
     def __init__(self, folder: str, cache_dir: str, max_bytes: int) -> None:
@@ -49,10 +48,10 @@ class ShardFiles:
         self.set_dir = Path(folder)
 
     def index(self) -> PackedIndex:
-        """The set's index; from an object store it is always fetched, since the set may have been packed again.
+        """Returns the set's index, which is always fetched from an object store, as the set may have been packed again.
 
         Raises:
-            UserError: The index is missing, cannot be fetched, or is not what `pack` writes; or a shard is missing.
+            UserError: The index is missing, cannot be fetched or was not written by `pack`, or a shard is missing.
         """
         if not self.is_remote:
             found = PackedIndex.read(self.set_dir / INDEX, self.folder)
@@ -65,7 +64,7 @@ class ShardFiles:
             try:
                 self._download(INDEX, part, MAX_INDEX_BYTES)
                 found = PackedIndex.read(part, self.folder)
-                self.set_dir = self.cache.set_dir(found.key)  # files of another content are never mixed with these
+                self.set_dir = self.cache.set_dir(found.key)  # files of different contents are never mixed
                 os.replace(part, inside(self.set_dir, INDEX))
             finally:
                 part.unlink(missing_ok=True)
@@ -76,7 +75,7 @@ class ShardFiles:
         return found
 
     def sidecar(self, name: str) -> Path:
-        """A small file of the set that is neither index nor shard."""
+        """Returns the path of a small file of the set that is neither index nor shard."""
         file = inside(self.set_dir, name)
         if self.is_remote and not file.exists():
             part = self.cache.temporary(self.set_dir, name)
@@ -88,11 +87,11 @@ class ShardFiles:
         return file
 
     def shard(self, shard: Shard) -> Path:
-        """A shard's local path; fetches it if needed.
+        """Returns a shard's local path, fetching the shard if needed.
 
         Raises:
-            TrainingFailedError: It cannot be fetched.
-            UserError: It differs from what was packed.
+            TrainingFailedError: The shard cannot be fetched.
+            UserError: The shard differs from what was packed.
         """
         if not self.is_remote:
             file = self._local(shard)
@@ -112,7 +111,7 @@ class ShardFiles:
         return file
 
     def _verify_once(self, shard: Shard, file: Path) -> None:
-        """Compares the checksum, unless it was right before and the file has not been written to since."""
+        """Verifies the checksum, unless it was correct before and the file has not been written to since."""
         stat = file.stat()
         stamp = f"{shard.sha256} {stat.st_ino} {stat.st_size} {stat.st_mtime_ns}"
         name = f".verified-{shard.sha256}"
@@ -120,7 +119,7 @@ class ShardFiles:
             if inside(self.cache_dir, name).read_text(encoding="utf-8") == stamp:
                 return
         self._verify(shard, file, str(file))
-        with contextlib.suppress(OSError, UserError):  # the next start verifies it again
+        with contextlib.suppress(OSError, UserError):  # otherwise the next start verifies it again
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             part = self.cache.temporary(self.cache_dir, name)
             part.write_text(stamp, encoding="utf-8")
@@ -143,12 +142,12 @@ class ShardFiles:
                     if self.folder.startswith("local:"):
                         with open(address.removeprefix("local:"), "rb") as source:
                             shutil.copyfileobj(source, out)
-                    else:  # unlike `download_file` it starts nothing that a fork would miss, and takes http://
+                    else:  # unlike `download_file`, starts no threads that a fork would lose, and supports http://
                         downloader.download_fileobj(address, out)
                 return
             except UserError:
                 raise
-            except Exception as error:  # each store has its own kinds
+            except Exception as error:  # each store has its own exceptions
                 reason = f"{type(error).__name__}: {error}"
                 if isinstance(error, FileNotFoundError):
                     break
@@ -159,7 +158,7 @@ class ShardFiles:
 
 
 class _BoundedFile(io.FileIO):
-    """A file that takes no more bytes than were announced: the disk must not fill up with what a server sends."""
+    """A file limited to the announced number of bytes, so that a server cannot fill up the disk."""
 
     def __init__(self, path: Path, address: str, max_bytes: int) -> None:
         super().__init__(path, "wb")
@@ -174,20 +173,20 @@ class _BoundedFile(io.FileIO):
 
 @functools.lru_cache(maxsize=4)
 def _downloader(folder: str, process: int) -> Any:
-    """One downloader per process: its client must not be shared across a fork."""
+    """Returns one downloader per process, as its client must not be shared across a fork."""
     try:
-        from litdata.streaming.downloader import get_downloader  # type: ignore[import-untyped]  # it ships no types
+        from litdata.streaming.downloader import get_downloader  # type: ignore[import-untyped]  # has no type hints
     except ImportError:
         raise UserError(NEEDS_LITDATA.format(key=f"data.shards.folder: {folder}")) from None
     options = {}
     if folder.startswith("s3://"):
-        from botocore.config import Config  # type: ignore[import-untyped]  # it ships no types
+        from botocore.config import Config  # type: ignore[import-untyped]  # has no type hints
 
-        # litdata would try a thousand times: a wrong address looks like a run that hangs.
+        # By default litdata tries a thousand times, so that a wrong address would look like a run that hangs.
         options = {"config": Config(retries={"total_max_attempts": 2, "mode": "standard"}, connect_timeout=10)}
     try:
         return get_downloader(folder, ".", [], options)
-    except ModuleNotFoundError as error:  # gs:// and azure:// have packages of their own
+    except ModuleNotFoundError as error:  # gs:// and azure:// need packages of their own
         raise UserError(f"data.shards.folder: {folder} needs another package: {error}") from None
 
 

@@ -1,6 +1,6 @@
 """Writer of packed sets: folders of images -> shards in litdata's format, for `data=streaming`.
 
-Pixels are stored uncompressed. On BSD200 that takes 1.8 times the bytes of PNG, but decoding a PNG takes 3.7 ms and
+Pixels are stored uncompressed. On BSD200 that takes 1.8 times the space of PNG, but decoding a PNG takes 3.7 ms, and
 cropping a patch from mapped pixels 0.005 ms.
 """
 
@@ -47,19 +47,19 @@ def pack_images(
     on_bad_image: OnBadImage = "error",
     shard_mb: int = 64,
 ) -> tuple[PackedIndex, dict[Path, str]]:
-    """Packs images into a new folder, which appears only when it is complete.
+    """Packs images into a new folder, which appears only once it is complete.
 
     Args:
-        input: A folder of images, or several.
+        input: One or several folders of images.
         output: The folder to create; it must not exist.
-        files: Only these files of each folder.
-        exclude_files: Not these (see `files.excluded`).
+        files: Use only these files of each folder.
+        exclude_files: Do not use these files (see `files.excluded`).
         extensions: File name extensions that count as images; None for the usual ones.
-        on_bad_image: What to do about files that cannot be decoded: `error` names all of them, `skip` leaves them out.
+        on_bad_image: How to treat files that cannot be decoded: `error` names all of them, `skip` leaves them out.
         shard_mb: Size of a shard in 10^6 bytes; a larger image gets a shard of its own.
 
     Returns:
-        The index, and the skipped files with the reason for each.
+        The index, and the skipped files with their reasons.
 
     Raises:
         UserError: An argument is out of range, images are missing or bad, the disk is too small, or litdata is missing.
@@ -84,7 +84,7 @@ def pack_images(
             )
         with tempfile.TemporaryDirectory(dir=folder.absolute().parent, prefix=f"{folder.name}.part-") as part:
             index, bad = _pack(named, Path(part), on_bad_image, shard_mb * 10**6)
-            os.chmod(part, 0o777 & ~_umask())  # a temporary folder is for its owner alone
+            os.chmod(part, 0o777 & ~_umask())  # temporary folders are accessible only to their owner
             os.rename(part, folder)
             Path(part).mkdir()  # for the context manager to remove
     except OSError as error:
@@ -95,7 +95,7 @@ def pack_images(
 
 
 def _find_inputs(folders: Sequence[str], files: list[str] | None, extensions: list[str] | None) -> dict[Path, str]:
-    """File -> its name in the set: the path relative to its folder, prefixed with the folder if there are several."""
+    """Returns file -> name in the set: the path relative to its folder, which is prepended if there are several."""
     found: dict[Path, str] = {}
     for number, folder in enumerate(folders):
         before = f"{number}-{Path(folder).name}/" if len(folders) > 1 else ""
@@ -161,16 +161,16 @@ def _decode_and_hash(
 
 
 def _writer(folder: Path, shard_bytes: int) -> Any:
-    """Litdata's writer, in this process: its `optimize` would switch multiprocessing to spawn for good."""
+    """Returns litdata's writer for this process; its `optimize` would permanently switch multiprocessing to spawn."""
     try:
-        from litdata.streaming.writer import BinaryWriter  # type: ignore[import-untyped]  # it ships no types
+        from litdata.streaming.writer import BinaryWriter  # type: ignore[import-untyped]  # has no type hints
     except ImportError:
         raise UserError(NEEDS_LITDATA.format(key="pack")) from None
     return BinaryWriter(str(folder), chunk_bytes=shard_bytes)
 
 
 def _shards(folder: Path) -> list[Shard]:
-    """The shards from litdata's index, with the checksums that fetched files are verified against."""
+    """Returns the shards from litdata's index, with checksums to verify fetched files against."""
     listed = json.loads((folder / "index.json").read_text(encoding="utf-8"))["chunks"]
     shards = []
     for chunk in listed:

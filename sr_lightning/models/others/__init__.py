@@ -1,4 +1,4 @@
-"""Networks of other groups, one file each, in the code of spandrel (an optional extra)."""
+"""Third-party networks, one file each, using the code of spandrel (an optional extra)."""
 
 from sr_lightning.models.others.atd import ATD
 from sr_lightning.models.others.craft import CRAFT
@@ -13,5 +13,5 @@ from sr_lightning.models.others.safmn import SAFMN
 from sr_lightning.models.others.seemore import SeemoRe
 from sr_lightning.models.others.swin2sr import Swin2SR
 
-# What a checkpoint may name; `SpandrelNetwork` takes any module, so it is not among them.
+# Networks that a checkpoint may name; `SpandrelNetwork` accepts any module, so it is not among them.
 __all__ = ["ATD", "CRAFT", "DAT", "DRCT", "HAT", "PLKSR", "RGT", "SAFMN", "MoSR", "OmniSR", "SeemoRe", "Swin2SR"]

@@ -1,4 +1,4 @@
-"""ATD: window attention and an adaptive dictionary of tokens."""
+"""ATD: window attention with an adaptive token dictionary."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from sr_lightning.models.others.adapter import SpandrelNetwork, spandrel_class
 
 
 class ATD(SpandrelNetwork):
-    """Zhang et al. 2024, Transcending the Limit of Local Window, CVPR: an adaptive dictionary of tokens.
+    """Zhang et al. 2024, Transcending the Limit of Local Window, CVPR: an adaptive token dictionary.
 
     Args:
         scale: The SR scale.
-        embed_dim: Channels.
-        depths: Layers of each group.
-        num_heads: Attention heads in each group.
-        window_size: Side of the attention windows in LR pixels.
-        category_size: Pixels that attend to each other within a category.
-        num_tokens: Tokens of the learnt dictionary.
+        embed_dim: Number of channels.
+        depths: Number of layers in each group.
+        num_heads: Number of attention heads in each group.
+        window_size: Side length of the attention windows in LR pixels.
+        category_size: Number of pixels that attend to each other within a category.
+        num_tokens: Number of tokens in the learned dictionary.
         reducted_dim: Channels of queries and keys into the dictionary.
-        convffn_kernel_size: Side of the convolution between the two linear layers.
-        mlp_ratio: Width between two linear layers, as a multiple of the channels.
+        convffn_kernel_size: Kernel size of the convolution between the two linear layers.
+        mlp_ratio: Hidden width of the MLP, as a multiple of the channels.
         upsampler: `pixelshuffledirect`, `pixelshuffle` or `nearest+conv`.
 
     Raises:

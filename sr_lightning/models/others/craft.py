@@ -1,4 +1,4 @@
-"""CRAFT: attention guided by high frequencies."""
+"""CRAFT: attention guided by high-frequency features."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class CRAFT(SpandrelNetwork):
 
     Args:
         scale: The SR scale.
-        embed_dim: Channels.
-        depths: Layers of each group.
-        num_heads: Attention heads in each group.
+        embed_dim: Number of channels.
+        depths: Number of layers in each group.
+        num_heads: Number of attention heads in each group.
 
     Raises:
         UserError: spandrel is not installed.

@@ -1,4 +1,4 @@
-"""DAT: attention over space and over channels by turns."""
+"""DAT: alternating spatial and channel attention."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class DAT(SpandrelNetwork):
 
     Args:
         scale: The SR scale.
-        embed_dim: Channels.
-        depth: Layers of each group.
-        num_heads: Attention heads in each group.
+        embed_dim: Number of channels.
+        depth: Number of layers in each group.
+        num_heads: Number of attention heads in each group.
         split_size: Height and width of the attention windows in LR pixels.
-        expansion_factor: Width between two linear layers, as a multiple of the channels.
+        expansion_factor: Hidden width of the feed-forward network, as a multiple of the channels.
         resi_connection: Convolutions at the end of a group: `1conv` or `3conv`.
         upsampler: `pixelshuffledirect` or `pixelshuffle`.
 
@@ -49,6 +49,6 @@ class DAT(SpandrelNetwork):
         super().__init__(net, scale, minimum=16)
 
     def _least(self, height: int, width: int) -> int:
-        """As given."""
+        """Returns `minimum`, as the blocks do their own padding; refuses export for the same reason."""
         refuse_export(self, "each of its blocks fills them to multiples of a window")
         return self.minimum

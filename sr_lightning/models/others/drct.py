@@ -12,12 +12,12 @@ class DRCT(SpandrelNetwork):
 
     Args:
         scale: The SR scale.
-        embed_dim: Channels.
-        depths: Layers of each group.
-        num_heads: Attention heads in each group.
-        window_size: Side of the attention windows in LR pixels.
-        gc: Channels that each layer of a dense group adds.
-        mlp_ratio: Width between two linear layers, as a multiple of the channels.
+        embed_dim: Number of channels.
+        depths: Number of layers in each group.
+        num_heads: Number of attention heads in each group.
+        window_size: Side length of the attention windows in LR pixels.
+        gc: Growth: channels added by each layer of a dense group.
+        mlp_ratio: Hidden width of the MLP, as a multiple of the channels.
 
     Raises:
         UserError: spandrel is not installed.

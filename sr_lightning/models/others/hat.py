@@ -1,4 +1,4 @@
-"""HAT: channel attention beside window attention."""
+"""HAT: channel attention in parallel with window attention."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class HAT(SpandrelNetwork):
 
     Args:
         scale: The SR scale.
-        embed_dim: Channels.
-        depths: Layers of each group.
-        num_heads: Attention heads in each group.
-        window_size: Side of the attention windows in LR pixels.
-        compress_ratio: The convolution beside the attention has so many times fewer channels.
-        squeeze_factor: The channel attention has so many times fewer channels.
-        mlp_ratio: Width between two linear layers, as a multiple of the channels.
+        embed_dim: Number of channels.
+        depths: Number of layers in each group.
+        num_heads: Number of attention heads in each group.
+        window_size: Side length of the attention windows in LR pixels.
+        compress_ratio: Factor by which channels are reduced in the convolution parallel to the window attention.
+        squeeze_factor: Factor by which channels are reduced in the channel attention.
+        mlp_ratio: Hidden width of the MLP, as a multiple of the channels.
 
     Raises:
         UserError: spandrel is not installed.

@@ -6,13 +6,13 @@ from sr_lightning.models.others.adapter import SpandrelNetwork, spandrel_class
 
 
 class MoSR(SpandrelNetwork):
-    """MoSR of the project neosr: gated convolutions (Yu and Wang 2024, MambaOut) for super-resolution.
+    """MoSR of the neosr project: gated convolutions (Yu and Wang 2024, MambaOut) for super-resolution.
 
     Args:
         scale: The SR scale.
-        dim: Channels.
-        n_block: Blocks.
-        kernel_size: Side of the large convolution.
+        dim: Number of channels.
+        n_block: Number of blocks.
+        kernel_size: Kernel size of the large convolution.
 
     Raises:
         UserError: spandrel is not installed.

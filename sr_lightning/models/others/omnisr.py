@@ -1,4 +1,4 @@
-"""OmniSR: attention over windows, a grid and channels."""
+"""OmniSR: window, grid and channel attention."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class OmniSR(SpandrelNetwork):
 
     Args:
         scale: The SR scale.
-        num_feat: Channels.
-        res_num: Blocks.
-        window_size: Side of the attention windows in LR pixels.
+        num_feat: Number of channels.
+        res_num: Number of blocks.
+        window_size: Side length of the attention windows in LR pixels.
 
     Raises:
         UserError: spandrel is not installed.

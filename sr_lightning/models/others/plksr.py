@@ -1,4 +1,4 @@
-"""PLKSR: one large convolution on a share of the channels."""
+"""PLKSR: one large-kernel convolution on a part of the channels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ class PLKSR(SpandrelNetwork):
 
     Args:
         scale: The SR scale.
-        dim: Channels.
-        n_blocks: Blocks.
-        kernel_size: Side of the large convolution.
+        dim: Number of channels.
+        n_blocks: Number of blocks.
+        kernel_size: Kernel size of the large convolution.
         ccm_type: Channel mixer: CCM, ICCM or DCCM.
-        split_ratio: Share of the channels that the large convolution sees.
-        use_ea: Attention for every element.
+        split_ratio: Fraction of the channels processed by the large convolution.
+        use_ea: Whether to use element-wise attention.
 
     Raises:
         UserError: spandrel is not installed.

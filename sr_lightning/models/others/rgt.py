@@ -1,4 +1,4 @@
-"""RGT: global attention through recursively shrunk features."""
+"""RGT: global attention through recursively downsampled features."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class RGT(SpandrelNetwork):
 
     Args:
         scale: The SR scale.
-        embed_dim: Channels.
-        depth: Layers of each group.
-        num_heads: Attention heads in each group.
+        embed_dim: Number of channels.
+        depth: Number of layers in each group.
+        num_heads: Number of attention heads in each group.
         split_size: Height and width of the attention windows in LR pixels.
-        c_ratio: Channels of the global attention, as a share of all.
-        mlp_ratio: Width between two linear layers, as a multiple of the channels.
+        c_ratio: Channels of the global attention, as a fraction of all channels.
+        mlp_ratio: Hidden width of the MLP, as a multiple of the channels.
 
     Raises:
         UserError: spandrel is not installed.
@@ -47,7 +47,7 @@ class RGT(SpandrelNetwork):
         super().__init__(net, scale, minimum=16)
 
     def _least(self, height: int, width: int) -> int:
-        """Its recursion shrinks both sides by the same factor, which the longer one decides."""
+        """Returns the factor by which the recursion downsamples both sides, determined by the longer one."""
         refuse_export(self, "the longer side decides how often it shrinks them")
         longest = max(height, width, self.minimum)
-        return int(4 ** max(2, int(math.log(longest // 16, 4))))  # as spandrel counts
+        return int(4 ** max(2, int(math.log(longest // 16, 4))))  # computed as in spandrel

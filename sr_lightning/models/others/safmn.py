@@ -1,4 +1,4 @@
-"""SAFMN: features modulated at several resolutions."""
+"""SAFMN: feature modulation at several resolutions."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class SAFMN(SpandrelNetwork):
 
     Args:
         scale: The SR scale.
-        dim: Channels.
-        n_blocks: Blocks.
-        ffn_scale: Width between two convolutions, as a multiple of the channels.
+        dim: Number of channels.
+        n_blocks: Number of blocks.
+        ffn_scale: Hidden width of the feed-forward network, as a multiple of the channels.
 
     Raises:
         UserError: spandrel is not installed.
@@ -29,12 +29,12 @@ class SAFMN(SpandrelNetwork):
         net = spandrel_class("SAFMN")(upscaling_factor=scale, dim=dim, n_blocks=n_blocks, ffn_scale=ffn_scale)
         for module in net.modules():
             if type(module).__name__ == "SAFM":
-                module.forward = MethodType(_modulated, module)  # copied and converted with its module
+                module.forward = MethodType(_modulated, module)  # copied and converted together with its module
         super().__init__(net, scale, multiple_of=8)
 
 
 def _modulated(self: Any, x: Tensor) -> Tensor:
-    """As spandrel's SAFM for sides that are multiples of 8, where its adaptive pooling is plain, for any such size."""
+    """Computes spandrel's SAFM at any multiple of 8, where its adaptive pooling reduces to regular pooling."""
     found = []
     for level, (part, convolution) in enumerate(zip(x.chunk(self.n_levels, dim=1), self.mfr, strict=True)):
         if level:

@@ -1,4 +1,4 @@
-"""SeemoRe: experts of low rank, of which one is chosen for each image."""
+"""SeemoRe: low-rank experts, one of which is selected for each image."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ class SeemoRe(SpandrelNetwork):
 
     Args:
         scale: The SR scale.
-        embedding_dim: Channels.
-        num_layers: Blocks.
-        num_experts: Experts, of which one is chosen for each image.
-        recursive: Steps that gather what lies around a pixel.
-        lr_space: How the experts' ranks grow: linear, exp or double.
+        embedding_dim: Number of channels.
+        num_layers: Number of blocks.
+        num_experts: Number of experts, one of which is selected for each image.
+        recursive: Number of steps that aggregate a pixel's neighbourhood.
+        lr_space: Growth of the experts' ranks: linear, exp or double.
 
     Raises:
         UserError: spandrel is not installed.
@@ -44,7 +44,7 @@ class SeemoRe(SpandrelNetwork):
         super().__init__(net, scale, minimum=16)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, h, w) in [0, 1] -> (N, 3, h·s, w·s); trained, it chooses experts for one image at a time."""
+        """Maps (N, 3, h, w) in [0, 1] -> (N, 3, h·s, w·s); in evaluation, selects experts image by image."""
         if self.training or len(x) == 1:
             return super().forward(x)
         return torch.cat([super(SeemoRe, self).forward(image[None]) for image in x])

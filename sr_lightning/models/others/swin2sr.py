@@ -1,4 +1,4 @@
-"""Swin2SR: the second version of Swin's window attention."""
+"""Swin2SR: window attention of Swin Transformer V2."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Swin2SR(SpandrelNetwork):
 
     Args:
         scale: The SR scale.
-        embed_dim: Channels.
-        depths: Layers of each group.
-        num_heads: Attention heads in each group.
-        window_size: Side of the attention windows in LR pixels.
-        mlp_ratio: Width between two linear layers, as a multiple of the channels.
+        embed_dim: Number of channels.
+        depths: Number of layers in each group.
+        num_heads: Number of attention heads in each group.
+        window_size: Side length of the attention windows in LR pixels.
+        mlp_ratio: Hidden width of the MLP, as a multiple of the channels.
         upsampler: `pixelshuffledirect`, `pixelshuffle` or `nearest+conv`.
 
     Raises:
