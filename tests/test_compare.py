@@ -142,20 +142,30 @@ def test_only_torn_runs_end_with_2_and_one_good_run_with_0(tmp_path, capsys):
     assert "results.json: is torn" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def _made_once(tmp_path_factory):
+    return tmp_path_factory.mktemp("made") / "trained"
+
+
 @pytest.fixture
-def trained(tmp_path, folder):
-    """Two runs with real checkpoints, scored by `evaluate`."""
-    section = {"kernel": "bicubic", "test": {"Mine": str(folder)}}
+def trained(tmp_path, folder, _made_once):
+    """Two runs with real checkpoints, scored by `evaluate`: made by the first test, copied by the others."""
+    if _made_once.exists():
+        shutil.copytree(_made_once, tmp_path, dirs_exist_ok=True)
+        return tmp_path / "runs"
+    test = folder.name  # all paths are relative, so that they hold in the folder of each test
     for i in (1, 2):
-        checkpoint = save_network(tmp_path / f"runs/{i}/checkpoints/best.ckpt", seed=i)
-        assert evaluate([f"checkpoint={checkpoint}", f"+data.test.Mine={folder}", "sets=[Mine]", *QUICK]) == 0
+        checkpoint = save_network(Path(f"runs/{i}/checkpoints/best.ckpt"), seed=i)
+        assert evaluate([f"checkpoint={checkpoint}", f"+data.test.Mine={test}", "sets=[Mine]", *QUICK]) == 0
         run = only_run()
         figures = {"psnr_y", "ssim_y", "bicubic_psnr_y", "bicubic_ssim_y", "gain"}
         rows = [{k: float(v) if k in figures else v for k, v in row.items()} for row in per_image(run)]
         for row in rows:
             row |= {"checkpoint": "checkpoints/best.ckpt", "key": int(row["key"]), "scale": int(row["scale"])}
-        run.rename(tmp_path / f"evaluation{i}")
+        run.rename(f"evaluation{i}")
+        section = {"kernel": "bicubic", "test": {"Mine": test}}
         make_run(tmp_path / f"runs/{i}", images=rows, beta=float(i), config={"data": section})
+    shutil.copytree(tmp_path, _made_once)
     return tmp_path / "runs"
 
 

@@ -1,7 +1,5 @@
 """Habits of other tools at the command line: each is answered with what to type here."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -127,20 +125,6 @@ def test_flags_may_stand_among_the_overrides():
     assert (found.overrides, found.is_sweep) == (["scale=2", "seed=1,2"], True)
     assert (found.config_dir, found.config_name) == ("mine", "x")
     assert found.flags == ["--multirun", "--config-name=x", "--config-dir=mine"]
-
-
-@pytest.mark.usefixtures("_hydras_logging")
-def test_a_console_script_finds_the_code_beside_the_user(tmp_path, tiny):
-    """As `python -m` does; an installed script has its own folder on the path instead."""
-    (tmp_path / "own_net.py").write_text("import sr_lightning.models\nclass Net(sr_lightning.models.FSRCNN): ...\n")
-    script = tmp_path / "bin" / "sr-train"
-    script.parent.mkdir()
-    script.write_text("import sys; from sr_lightning.train import main; sys.exit(main())\n")
-    settings = [a for a in tiny if not a.startswith("model.")]
-    command = [sys.executable, script, *settings, "model={_target_: own_net.Net, scale: 4}", "trainer.max_steps=1"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "Net, " in done.stdout
 
 
 def test_a_word_alone_is_taken_for_the_commands_object(capsys, tmp_path):

@@ -1,5 +1,6 @@
 """`--help` of every command: generated, whole at any width, and without what takes long to import."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -31,13 +32,18 @@ def values(node, prefix=""):
                 yield from values(value, f"{prefix}{key}.")
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-@pytest.mark.parametrize("width", [60, 80, 120])
+@functools.cache
+def defaults(name):
+    """A command's config and choices as they are without any override."""
+    return compose_choices(name, [], config_dir=None, config_name=None)
+
+
+@pytest.mark.parametrize(("name", "width"), [*((name, 80) for name in COMMANDS), ("train", 60), ("train", 120)])
 def test_every_key_is_there_and_no_line_is_too_long(name, width, capsys, monkeypatch):
     out = shown(capsys, monkeypatch, "--help", name=name, width=width)
     assert all(len(line) <= width or line.startswith("      '") for line in out.splitlines())  # not inside quotes
     assert "\x1b" not in out
-    config, chosen = compose_choices(name, [], config_dir=None, config_name=None)
+    config, chosen = defaults(name)
     words = "".join(out.split())
     for key in values(OmegaConf.to_container(config, resolve=False)):
         assert key in words
@@ -50,7 +56,7 @@ def test_five_examples_that_compose(name):
     """What stands in the first lines is what its reader types."""
     import shlex
 
-    config, chosen = compose_choices(name, [], config_dir=None, config_name=None)
+    config, chosen = defaults(name)
     examples = Explainer(name, config, chosen, COMMANDS[name].check).examples()
     assert len(examples) >= 5
     for line in examples:
@@ -67,7 +73,7 @@ def silent_keys(explainer):
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_key_says_what_it_means(name):
-    config, chosen = compose_choices(name, [], config_dir=None, config_name=None)
+    config, chosen = defaults(name)
     assert silent_keys(Explainer(name, config, chosen, COMMANDS[name].check)) == []
 
 

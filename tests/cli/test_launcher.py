@@ -110,6 +110,7 @@ def test_two_processes_give_the_numbers_of_one_in_a_sweep_too(tiny):
     assert not Path("two/0/ranks").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.fault("P1", "all end, status 1, the process named")
 def test_a_dead_process_ends_the_others(tiny, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text(

@@ -42,7 +42,6 @@ def test_the_default_config_is_right():
     ("override", "said"),
     [
         # unknown and mistyped keys, wherever they stand
-        ("loss.bta=0.1", "loss.bta: no such key; did you mean 'beta'?"),
         ("+loss.bta=0.1", "loss.bta: no such key; did you mean 'beta'?"),
         ("scal=2", "scal: no such key; did you mean 'scale'?"),
         ("data.batchsize=4", "data.batchsize: no such key; did you mean 'batch_size'?"),
@@ -59,61 +58,70 @@ def test_the_default_config_is_right():
         ("+nothing.at.all=3", "nothing: no such key"),
         ("model=edsr_tiney", "edsr_tiney"),
         ("dat=sample", "dat: no such key; did you mean 'data'?"),
-        # wrong types
-        ("seed=abc", "seed: found 'abc', allowed: a whole number from 0"),
-        ("data.batch_size=lots", "data.batch_size: found 'lots', allowed: a whole number"),
-        ("data.batch_size=1.5", "data.batch_size: found 1.5, allowed: a whole number"),
-        ("compile=maybe", "compile: found 'maybe', allowed: true or false"),
-        ("data.augment=maybe", "data.augment: found 'maybe', allowed: true or false"),
-        ("optimizer.lr=fast", "optimizer.lr: found 'fast'"),
-        ("model.n_resblocks=-1", "model.n_resblocks: found -1, allowed: 1 and more"),
-        ("loss.perceptual.shift=-1", "loss.perceptual.shift: found -1, allowed: pixels, 0 and more"),
+        # what replaces a section, and what depends on others
         ("trainer.devices=-1", "trainer.devices: found -1, all GPUs, but this runs on the CPU"),
         ("hydra.run.dir=", "hydra.run.dir: found '', allowed: a folder"),
-        ("model.n_feats=many", "model.n_feats: found 'many', allowed: a whole number"),
-        ("model.activation=swish", "model.activation: found 'swish'"),
-        ("model.upsampler=pixelshufle", "did you mean 'pixelshuffle'"),
-        ("loss.pixel=l3", "loss.pixel: found 'l3', allowed: charbonnier, l1, l2"),
-        ("data.kernel=cubic", "data.kernel: found 'cubic', did you mean 'bicubic'"),
-        ("loss.perceptual.backbone=vgg11", "loss.perceptual.backbone: found 'vgg11', did you mean 'vgg19'"),
         ("loss=3", "loss"),
         ("adversarial=srgn", "adversarial: found 'srgn', did you mean 'srgan'?"),
         ("adversarial.weight=1", "adversarial.weight: there is no section 'adversarial'; adversarial=… chooses one"),
-        ("callbacks.pictures=3", "callbacks.pictures: found 3"),
-        ("+logger.mine._target_=sr_lightning.loggers.weights_and_biases.Nothing", "logger.mine._target_"),
-        # ranges
-        ("scale=5", "scale: found 5, allowed: one of 2, 3, 4, 8"),
-        ("scale=[2,2]", "scale: found [2, 2]"),
         ("scale=[]", "scale: found []"),
-        ("scale=big", "scale: found 'big'"),
-        ("scale=[2,3]", "EDSR is built for one scale"),
-        ("seed=-1", "seed: found -1"),
-        ("data.patch_size=0", "data.patch_size: found 0, allowed: 1 and more"),
-        ("data.batch_size=0", "data.batch_size: found 0"),
-        ("data.num_workers=-1", "data.num_workers: found -1"),
-        ("trainer.max_steps=0", "trainer.max_steps: found 0"),
-        ("optimizer.lr=0", "optimizer.lr: found 0"),
-        ("optimizer.lr=nan", "optimizer.lr: found nan"),
-        ("loss.alpha=-1", "loss.alpha: found -1"),
-        ("loss.beta=nan", "loss.beta: found nan, allowed: a finite number"),
-        ("loss.alpha=0", "loss.alpha, loss.beta and the weights of loss.terms: all are 0"),
-        # files and folders
-        ("model.fresh=[tail]", "model.fresh: found ['tail'], but model.weights names nothing to start from"),
-        ("model.weights=nowhere.ckpt", "model.weights: nowhere.ckpt is not there"),
-        ("data.train_dir=/nowhere", "data.train_dir: /nowhere is not there"),
-        ("+data.test.Mine=/nowhere", "data.test.Mine.hr: /nowhere is not there"),
-        ("+data.test.Mine={hr: 3}", "data.test.Mine: found {'hr': 3}, allowed: a folder, or {hr: folder"),
-        ("+data.val.a/b=.", "data.val.a/b"),
-        ("data=folder", "data.train_dir: must be given"),
         ("data=t291", "data.train_dir"),
+        ("model.fresh=[tail]", "model.fresh: found ['tail'], but model.weights names nothing to start from"),
         # grammar
         ("loss.beta=[1,", "loss.beta: found '[1,', whose brackets"),
         ("=3", "=3"),
         ("~nothing", "nothing"),
+        ("+data.val.a/b=.", "data.val.a/b"),
     ],
 )
 def test_bad_input_names_the_key_and_what_is_allowed(override, said):
     assert said in findings(override)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        # types and ranges
+        {
+            "seed=abc": "seed: found 'abc', allowed: a whole number from 0",
+            "data.batch_size=lots": "data.batch_size: found 'lots', allowed: a whole number",
+            "compile=maybe": "compile: found 'maybe', allowed: true or false",
+            "data.augment=maybe": "data.augment: found 'maybe', allowed: true or false",
+            "optimizer.lr=fast": "optimizer.lr: found 'fast'",
+            "model.n_resblocks=-1": "model.n_resblocks: found -1, allowed: 1 and more",
+            "loss.perceptual.shift=-1": "loss.perceptual.shift: found -1, allowed: pixels, 0 and more",
+            "model.n_feats=many": "model.n_feats: found 'many', allowed: a whole number",
+            "model.activation=swish": "model.activation: found 'swish'",
+            "model.upsampler=pixelshufle": "did you mean 'pixelshuffle'",
+            "loss.pixel=l3": "loss.pixel: found 'l3', allowed: charbonnier, l1, l2",
+            "data.kernel=cubic": "data.kernel: found 'cubic', did you mean 'bicubic'",
+            "loss.perceptual.backbone=vgg11": "loss.perceptual.backbone: found 'vgg11', did you mean 'vgg19'",
+            "callbacks.pictures=3": "callbacks.pictures: found 3",
+            "+logger.mine._target_=sr_lightning.loggers.weights_and_biases.Nothing": "logger.mine._target_",
+            "scale=big": "scale: found 'big'",
+            "data.patch_size=0": "data.patch_size: found 0, allowed: 1 and more",
+            "data.num_workers=-1": "data.num_workers: found -1",
+            "trainer.max_steps=0": "trainer.max_steps: found 0",
+            "loss.beta=nan": "loss.beta: found nan, allowed: a finite number",
+        },
+        {
+            "data.batch_size=1.5": "data.batch_size: found 1.5, allowed: a whole number",
+            "scale=[2,2]": "scale: found [2, 2]",
+            "seed=-1": "seed: found -1",
+            "+data.test.Mine={hr: 3}": "data.test.Mine: found {'hr': 3}, allowed: a folder, or {hr: folder",
+        },
+        # files and folders, which are looked for when all else is right
+        {
+            "model.weights=nowhere.ckpt": "model.weights: nowhere.ckpt is not there",
+            "data.train_dir=/nowhere": "data.train_dir: /nowhere is not there",
+            "+data.test.Mine=/nowhere": "data.test.Mine.hr: /nowhere is not there",
+        },
+    ],
+    ids=["values", "further values of the same keys", "files and folders"],
+)
+def test_each_bad_value_is_among_the_findings(said):
+    found = findings(*said)
+    assert [text for text in said.values() if text not in found] == []
 
 
 @pytest.mark.parametrize(

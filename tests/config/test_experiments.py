@@ -1,5 +1,6 @@
 """The experiments: their names, how deep they stand on each other, and their shorter and former names."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def test_another_name_means_one_experiment(name):
     assert compose_experiment(name) == compose_experiment(meant)
 
 
+@functools.cache
 def compose_experiment(name):
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         return compose("train", [f"experiment={name}"])

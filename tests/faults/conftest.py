@@ -1,9 +1,12 @@
 """What the runs of `helpers.faulty_runs` need."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from PIL import Image
 
+from helpers.faulty_runs import checked, run
 from helpers.images import make_image
 from sr_lightning.config.conf_files import register_resolvers
 
@@ -21,3 +24,22 @@ def _small_runs(tmp_path):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def _straight_runs(tmp_path_factory):
+    return tmp_path_factory.mktemp("straight"), {}
+
+
+@pytest.fixture
+def straight_run(_small_runs, _straight_runs):
+    """Gives the run of some settings that nothing stops, made once for all tests: its folder and its objective."""
+    root, made = _straight_runs
+
+    def make(*more):
+        if more not in made:
+            folder = root / str(len(made))
+            made[more] = SimpleNamespace(folder=folder, objective=run(checked(*more), folder))
+        return made[more]
+
+    return make

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sr_lightning.config.trainer_check import trainer_findings
 from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -81,49 +82,53 @@ FAULTS = {
     ),
     "C8_no_yaml": ("scale: [4\nloss: }\n", ["x.yaml, line 3: "]),
     "C8_tabs": ("trainer:\n\tmax_steps: 3\n", ["x.yaml, line 3: found character '\\t'"]),
-    "C11_devices_0": (("trainer.devices=0",), ["trainer.devices: found 0, allowed: 1 and more, a list"]),
-    "C11_devices_negative": (("trainer.devices=-2",), ["trainer.devices: found -2, allowed: 1 and more"]),
-    "C11_devices_none": (("trainer.devices=[]",), ["trainer.devices: found [], allowed: 1 and more"]),
-    "C11_devices_twice": (("trainer.devices=[0,0]",), ["trainer.devices: found [0, 0], allowed: 1 and more"]),
-    "C11_devices_word": (("trainer.devices=all",), ["trainer.devices: found 'all', allowed: 1 and more"]),
-    "C11_devices_999": (
-        ("trainer=cpu", "trainer.devices=99999"),
-        ["trainer.devices: found 99999 on the CPU"],
-    ),
-    "C11_devices_999_text": (
-        ("trainer=cpu", "trainer.devices='99999'"),
-        ["trainer.devices: found 99999 on the CPU"],
-    ),
-    "C11_workers": (("data.num_workers=99999",), ["data.num_workers: found 99999, a process each, allowed: 0 to"]),
-    "C11_nodes_0": (("trainer.num_nodes=0",), ["trainer.num_nodes: found 0, allowed: 1 and more"]),
-    "C11_accelerator": (("trainer.accelerator=tpu",), ["trainer.accelerator: found 'tpu', allowed: auto, cpu, gpu"]),
-    "C11_precision_half": (("trainer.precision=16-true",), ["trainer.precision: found '16-true', did you mean '"]),
-    "C11_precision": (("trainer.precision=foo",), ["trainer.precision: found 'foo', allowed: 16, 16-mixed, "]),
-    "C11_precision_number": (("trainer.precision=8",), ["trainer.precision: found 8, "]),
-    "C11_strategy": (("trainer.strategy=dpp",), ["trainer.strategy: found 'dpp', did you mean 'ddp'?"]),
-    "C11_strategy_of_others": (("trainer.strategy=deepspeed",), ["trainer.strategy: found 'deepspeed', allowed: "]),
-    "C11_overfit": (("+trainer.overfit_batches=1",), ["trainer.overfit_batches: found 1, which the project sets"]),
-    "C11_epochs": (
-        ("+trainer.max_epochs=3",),
-        ["trainer.max_epochs: found 3, which the project sets; allowed: "],
-    ),
-    "C11_fast_dev_run": (
-        ("+trainer.fast_dev_run=true",),
-        ["trainer.fast_dev_run: found true, which the project sets"],
-    ),
-    "C11_checkpointing": (("+trainer.enable_checkpointing=false",), ["trainer.enable_checkpointing: found false"]),
-    "C11_interval": (("trainer.val_check_interval=0.5",), ["trainer.val_check_interval: found 0.5, allowed: a whole"]),
-    "C11_limit": (("trainer.limit_val_batches=1.5",), ["trainer.limit_val_batches: found 1.5, allowed: a share"]),
-    "C11_limit_0": (("trainer.limit_test_batches=0",), ["trainer.limit_test_batches: found 0, allowed: 1 and more"]),
-    "C11_clipping": (("+trainer.gradient_clip_algorithm=max",), ["trainer.gradient_clip_algorithm: found 'max'"]),
-    "C11_time": (("+trainer.max_time=12h",), ["trainer.max_time: found '12h', allowed: days:hours:minutes:seconds"]),
     "C11_all_at_once": (
-        ("trainer.devices=0", "trainer.precision=foo", "trainer.strategy=dpp", "trainer.max_steps=0"),
+        (
+            "trainer.devices=0",
+            "data.num_workers=99999",
+            "trainer.num_nodes=0",
+            "trainer.precision=foo",
+            "trainer.strategy=dpp",
+            "trainer.max_steps=0",
+            "+trainer.overfit_batches=1",
+            "+trainer.fast_dev_run=true",
+            "trainer.val_check_interval=0.5",
+            "trainer.limit_test_batches=0",
+            "+trainer.gradient_clip_algorithm=max",
+        ),
         [
-            "trainer.devices: found 0",
-            "trainer.precision: found 'foo'",
-            "trainer.strategy",
+            "trainer.devices: found 0, allowed: 1 and more, a list",
+            "data.num_workers: found 99999, a process each, allowed: 0 to",
+            "trainer.num_nodes: found 0, allowed: 1 and more",
+            "trainer.precision: found 'foo', allowed: 16, 16-mixed, ",
+            "trainer.strategy: found 'dpp', did you mean 'ddp'?",
             "trainer.max_steps: found 0",
+            "trainer.overfit_batches: found 1, which the project sets",
+            "trainer.fast_dev_run: found true, which the project sets",
+            "trainer.val_check_interval: found 0.5, allowed: a whole",
+            "trainer.limit_test_batches: found 0, allowed: 1 and more",
+            "trainer.gradient_clip_algorithm: found 'max'",
+        ],
+    ),
+    "C11_all_otherwise": (
+        (
+            "trainer=cpu",
+            "trainer.devices=99999",
+            "trainer.precision=16-true",
+            "trainer.strategy=deepspeed",
+            "+trainer.max_epochs=3",
+            "+trainer.enable_checkpointing=false",
+            "trainer.limit_val_batches=1.5",
+            "+trainer.max_time=12h",
+        ),
+        [
+            "trainer.devices: found 99999 on the CPU",
+            "trainer.precision: found '16-true', did you mean '",
+            "trainer.strategy: found 'deepspeed', allowed: ",
+            "trainer.max_epochs: found 3, which the project sets; allowed: ",
+            "trainer.enable_checkpointing: found false",
+            "trainer.limit_val_batches: found 1.5, allowed: a share",
+            "trainer.max_time: found '12h', allowed: days:hours:minutes:seconds",
         ],
     ),
     "C9_model_of_another_scale": (("model.scale=3",), ["model.scale: found 3, but scale is 4"]),
@@ -146,8 +151,25 @@ CASES = [
 def test_config_fault(capsys, fault):
     given, expected = FAULTS[fault]
     said = refused(capsys, *(experiment(given) if isinstance(given, str) else given))
-    for text in expected:
-        assert text in said
+    assert [text for text in expected if text not in said] == []
+
+
+@pytest.mark.parametrize(
+    ("trainer", "said"),
+    [
+        ({"devices": -2}, "trainer.devices: found -2, allowed: 1 and more"),
+        ({"devices": []}, "trainer.devices: found [], allowed: 1 and more"),
+        ({"devices": [0, 0]}, "trainer.devices: found [0, 0], allowed: 1 and more"),
+        ({"devices": "all"}, "trainer.devices: found 'all', allowed: 1 and more"),
+        ({"devices": "99999", "accelerator": "cpu"}, "trainer.devices: found 99999 on the CPU"),
+        ({"accelerator": "tpu"}, "trainer.accelerator: found 'tpu', allowed: auto, cpu, gpu"),
+        ({"precision": 8}, "trainer.precision: found 8, "),
+    ],
+)
+@pytest.mark.fault("C11", "one finding, with the key")
+def test_C11_further_values_of_the_same_keys(trainer, said):
+    (finding,) = trainer_findings(trainer)
+    assert said in finding
 
 
 def test_ones_own_folder_of_configs_counts_when_another_override_is_wrong(capsys):

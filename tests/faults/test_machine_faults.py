@@ -85,7 +85,7 @@ def test_no_folder_for_temporary_files_is_needed(tmp_path, monkeypatch):
 def test_a_checkpoint_that_may_not_grow():
     """Between two steps, for a run that has saved before."""
     held = contextlib.ExitStack()
-    with held, pytest.raises(TrainingFailedError, match=r"no space is left to write.*continue with\n.*ckpt_path=a"):
+    with held, pytest.raises(TrainingFailedError, match=r"(?s)no space is left to write.*continue with\n.*ckpt_path=a"):
         run(checked(), "a", Fault("on_train_batch_end", 3, lambda *_: held.enter_context(largest_file(9_000))))
     kept = find_resumable(Path("a/checkpoints"))
     assert not kept.damaged

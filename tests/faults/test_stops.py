@@ -36,34 +36,30 @@ pytestmark = pytest.mark.usefixtures("_small_runs")
 
 
 @pytest.mark.fault("T2", "bit-equal, wherever it stopped")
-def test_a_stop_after_every_step():
-    config = checked()
-    run(config, "straight")
-    for step in range(1, 8):
-        folder = f"stopped{step}"
-        with pytest.raises((Killed, InterruptedRun)):
-            run(config, folder, Fault("on_train_batch_end", step, kill if step % 2 else terminate))
-        go_on(config, folder)
-        assert_same("straight", folder)
+@pytest.mark.parametrize("step", [1, 4, 7, *(pytest.param(step, marks=pytest.mark.slow) for step in (2, 3, 5, 6))])
+def test_a_stop_after_every_step(straight_run, step):
+    config, straight = checked(), straight_run()
+    with pytest.raises((Killed, InterruptedRun)):
+        run(config, "a", Fault("on_train_batch_end", step, kill if step % 2 else terminate))
+    go_on(config, "a")
+    assert_same(straight.folder, "a")
 
 
 @pytest.mark.fault("T15", "one validation, the same best")
 @pytest.mark.parametrize("hook", ["on_save_checkpoint", "on_validation_start", "on_validation_end"])
-def test_a_kill_between_a_save_and_its_validation(hook):
-    config = checked()
-    run(config, "straight")
+def test_a_kill_between_a_save_and_its_validation(straight_run, hook):
+    config, straight = checked(), straight_run()
     with pytest.raises(Killed):
         run(config, "a", Fault(hook, 4, kill))
     go_on(config, "a")
-    assert_same("straight", "a")
+    assert_same(straight.folder, "a")
     assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [2, 4, 6, 7]
 
 
 @pytest.mark.fault("T19", "each row once, as in a run that never stopped")
-def test_a_pending_validation_that_is_killed_before_its_checkpoint():
+def test_a_pending_validation_that_is_killed_before_its_checkpoint(straight_run):
     """Its row was written twice: rows were cut by their step, and this one belongs to the step before the next."""
-    config = checked()
-    run(config, "straight")
+    config, straight = checked(), straight_run()
     with pytest.raises(InterruptedRun):
         run(config, "a", Fault("on_train_batch_end", 4, terminate))
     for _ in range(2):
@@ -71,28 +67,29 @@ def test_a_pending_validation_that_is_killed_before_its_checkpoint():
             go_on(config, "a", Fault("on_validation_end", 4, kill))  # the checkpoint comes after it
         assert [int(row["step"]) for row in rows("a") if "val/psnr_y" in row] == [2, 4]
     go_on(config, "a")
-    assert_same("straight", "a")
+    assert_same(straight.folder, "a")
 
 
 @pytest.mark.fault("T19", "each row once, as in a run that never stopped")
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_train_end"])
-def test_a_kill_right_after_a_signal_has_been_answered(hook, every):
+def test_a_kill_right_after_a_signal_has_been_answered(straight_run, hook, every):
     """The step's row was still to be written; or one was that was not due, with the values of another step."""
-    config = checked(f"trainer.log_every_n_steps={every}")
-    run(config, "straight")
+    more = [] if every == 1 else [f"trainer.log_every_n_steps={every}"]
+    config, straight = checked(*more), straight_run(*more)
     for step in (2, 3, 5):
         folder = f"{hook} {step}"
         with pytest.raises(Killed):
             run(config, folder, Fault("on_before_backward", step - 1, terminate), Fault(hook, step, kill))
         assert content(folder)["global_step"] == step
         go_on(config, folder)
-        assert_same("straight", folder)
+        assert_same(straight.folder, folder)
 
 
 @pytest.mark.fault("T20", "not begun: told by ckpt_path, begun by the same command")
-@pytest.mark.parametrize("share", [0, 0.5, 1])
-@pytest.mark.parametrize("file", ["config.yaml", "overrides.yaml"])
+@pytest.mark.parametrize(
+    ("file", "share"), [("config.yaml", 0), ("config.yaml", 0.5), ("config.yaml", 1), ("overrides.yaml", 0.5)]
+)
 def test_a_kill_while_hydra_writes_its_files(monkeypatch, capsys, file, share):
     real = hydra.core.utils._save_config
 
@@ -127,34 +124,34 @@ class AtBatch(Callback):
 
 
 @pytest.mark.fault("T16", "bit-equal: there is no state within a step")
-def test_a_kill_within_accumulated_batches():
+def test_a_kill_within_accumulated_batches(straight_run):
     def act():
         raise Killed
 
     config = checked("trainer.accumulate_grad_batches=2")
-    run(config, "straight")
+    straight = straight_run("trainer.accumulate_grad_batches=2")
     with pytest.raises(Killed):
         run(config, "a", AtBatch(7, act))
     go_on(config, "a")
-    assert_same("straight", "a")
+    assert_same(straight.folder, "a")
 
 
 @pytest.mark.fault("T4", "the step is finished and saved; status 128 and the signal's number")
 @pytest.mark.fault("T16", "the step is finished and saved")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_within_accumulated_batches(number):
+def test_a_signal_within_accumulated_batches(straight_run, number):
     config = checked("trainer.accumulate_grad_batches=2")
-    run(config, "straight")
+    straight = straight_run("trainer.accumulate_grad_batches=2")
     with pytest.raises(InterruptedRun) as caught:
         run(config, "a", AtBatch(6, lambda: os.kill(os.getpid(), number)))
     assert caught.value.exit_status == 128 + number
     assert content("a")["global_step"] == 4
     go_on(config, "a")
-    assert_same("straight", "a")
+    assert_same(straight.folder, "a")
 
 
 @pytest.mark.fault("T4", "the second one leaves at once, with status 130")
-def test_a_second_interrupt_does_not_wait(monkeypatch):
+def test_a_second_interrupt_does_not_wait(straight_run, monkeypatch):
     class Left(BaseException):
         """In place of the process's end."""
 
@@ -165,15 +162,14 @@ def test_a_second_interrupt_does_not_wait(monkeypatch):
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
 
-    config = checked()
-    run(config, "straight")
+    config, straight = checked(), straight_run()
     with monkeypatch.context() as patch:
         patch.setattr(os, "_exit", leave)
         with pytest.raises(Left, match="130"):
             run(config, "a", Fault("on_before_backward", 3, twice))
     assert content("a")["global_step"] == 2  # that of the validation: nothing was waited for
     go_on(config, "a")
-    assert_same("straight", "a")
+    assert_same(straight.folder, "a")
 
 
 NO_MEMORY = {
@@ -184,17 +180,16 @@ NO_MEMORY = {
 
 @pytest.mark.fault("T8", "a sentence, status 1, the step before is saved; bit-equal after")
 @pytest.mark.parametrize("kind", NO_MEMORY)
-def test_memory_that_runs_out(kind):
+def test_memory_that_runs_out(straight_run, kind):
     def act(trainer, module):
         raise NO_MEMORY[kind]()
 
-    config = checked()
-    run(config, "straight")
+    config, straight = checked(), straight_run()
     with pytest.raises(TrainingFailedError, match=r"not enough memory.*smaller data\.patch_size"):
         run(config, "a", Fault("on_before_backward", 3, act))
     assert content("a")["global_step"] == 3
     go_on(config, "a")
-    assert_same("straight", "a")
+    assert_same(straight.folder, "a")
 
 
 def finite(folder):
@@ -240,30 +235,29 @@ def test_a_gradient_that_is_infinite():
 
 
 @pytest.mark.fault("T14", "the same steps in the same order")
-def test_a_clock_that_goes_backwards(monkeypatch):
-    config = checked()
-    run(config, "straight")
+def test_a_clock_that_goes_backwards(straight_run, monkeypatch):
+    config, straight = checked(), straight_run()
     seconds = iter(range(2 * 10**9, 0, -1000))
     with monkeypatch.context() as patch:
         patch.setattr(time, "time", lambda: float(next(seconds)))
         with pytest.raises(InterruptedRun):
             run(config, "a", Fault("on_train_batch_end", 3, terminate))
         go_on(config, "a")
-    assert_same("straight", "a")
+    assert_same(straight.folder, "a")
     steps = [int(row["step"]) for row in rows("a")]
     assert steps == sorted(steps)
 
 
 @pytest.mark.fault("T17", "bit-equal")
 @pytest.mark.parametrize("workers", [0, 1, 2])
-def test_the_same_seed_gives_the_same_run(workers):
-    run(checked(), "a")
+def test_the_same_seed_gives_the_same_run(straight_run, workers):
+    straight = straight_run()
     shutil.copytree("pictures", "elsewhere/other images")
     run(checked(f"data.num_workers={workers}", "data.train_dir='elsewhere/other images'"), "elsewhere/b")
-    one, other = content("a"), content("elsewhere/b")
+    one, other = content(straight.folder), content("elsewhere/b")
     for key in ("state_dict", "optimizer_states", "lr_schedulers", "SRDataModule", "exact_resume"):
         assert bit_identical(one[key], other[key]), key
-    assert rows("a") == rows("elsewhere/b")
+    assert rows(straight.folder) == rows("elsewhere/b")
 
 
 SET_UPS = {
@@ -275,12 +269,12 @@ SET_UPS = {
 
 @pytest.mark.fault("T18", "bit-equal, and no network is asked for")
 @pytest.mark.parametrize("kind", SET_UPS)
-def test_what_a_step_needs_besides(monkeypatch, kind):
+def test_what_a_step_needs_besides(straight_run, monkeypatch, kind):
     monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was asked for"))
-    config = checked(*SET_UPS[kind], "trainer.max_steps=4")
-    run(config, "straight")
+    more = [*SET_UPS[kind], "trainer.max_steps=4"]
+    config, straight = checked(*more), straight_run(*more)
     with pytest.raises(Killed):
         run(config, "a", Fault("on_before_optimizer_step", 3, kill))
     go_on(config, "a")
-    assert_same("straight", "a")
+    assert_same(straight.folder, "a")
     assert Path("a/results.json").is_file()

@@ -1,6 +1,8 @@
 """Short training runs that are killed, stopped or disturbed at a chosen step and hook, and their continuation."""
 
+import copy
 import csv
+import functools
 import os
 import signal
 from pathlib import Path
@@ -69,7 +71,9 @@ def no_memory(trainer, module):
 CONF = ("--config-dir", "conf")
 
 
+# All paths are relative, so that the config is the same in each test's folder.
 SETTINGS = (
+    "paths.cache=cache",
     "data=folder",
     "data.train_dir=pictures",
     "data.val_holdout=2",
@@ -90,6 +94,11 @@ SETTINGS = (
 
 
 def checked(*more):
+    return copy.deepcopy(_checked(more))
+
+
+@functools.cache
+def _checked(more):
     (job,) = compose_jobs("train", [*SETTINGS, *more], config_dir="conf", config_name=None, is_sweep=False)
     return check_train(job.config)
 
