@@ -45,7 +45,10 @@ def is_out_of_memory(error: BaseException) -> bool:
         return False
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # without importing torch
         return True
-    signs = ("can't allocate memory", "out of memory", "Cannot allocate memory", "_STATUS_ALLOC_FAILED")
+    signs = (
+        *("can't allocate memory", "Cannot allocate memory", "out of memory"),
+        *("ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine"),  # cuDNN's, cuBLAS's and cuFFT's
+    )
     return any(sign in str(error) for sign in signs)
 
 

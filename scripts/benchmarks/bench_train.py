@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import benchmarking
@@ -219,7 +220,7 @@ def bare(work: Work, *, plain: bool = False, batches: Iterator[TrainBatch] | Non
 def same_batches(work: Work) -> Iterator[TrainBatch]:
     """What the Trainer of ours gets, without a Trainer."""
     data = work.data()
-    data.trainer = _Alone()
+    data.trainer = _Alone(work.device)
     for windows in data.train_dataloader():
         yield data.on_after_batch_transfer(data.transfer_batch_to_device(windows, work.device, 0), 0)
 
@@ -228,6 +229,9 @@ class _Alone:
     """What the data asks of a Trainer."""
 
     accumulate_grad_batches, global_rank, world_size = 1, 0, 1
+
+    def __init__(self, device: torch.device) -> None:
+        self.strategy = SimpleNamespace(root_device=device)
 
 
 def decoded_batches(work: Work) -> Iterator[TrainBatch]:

@@ -61,11 +61,13 @@ def _take_turns(found: Findings, turns: Sequence[tuple[str, Callable[[], Any]]])
     failures: dict[str, str] = {}
     for name, run in turns:
         found.begin(name)
+        benchmark = torch.backends.cudnn.benchmark
         try:
             measured = with_memory(run, torch.device(found.device))
             seen.setdefault(name, []).append(measured)
         except Exception as error:
             failures[name] = failure(error)
+        torch.backends.cudnn.benchmark = benchmark  # a Trainer that sets it would leave it to the others
         found.figures.clear()
         for method, values in seen.items():
             _note_turns(found, method, values, [timed.wall for timed, _ in seen.get(PLAIN, ())])

@@ -98,7 +98,7 @@ def build_loss(section: dict[str, Any]) -> CompositeLoss:
 
 def build_optimizer(section: dict[str, Any], path: str) -> Callable[..., Any]:
     """As `factory`. One kernel steps through all weights where the class has one, unless the config says `fused`."""
-    ways = ("fused", "foreign", "differentiable")
+    ways = ("fused", "foreach", "differentiable")
     if "fused" in (parameters(section["_target_"]) or {}) and not any(way in section for way in ways):
         section = section | {"fused": True}
     return factory(section, path)
@@ -196,6 +196,7 @@ def build_trainer(
     if not torch.cuda.is_available():
         # Lightning sets it, and torch's optimizers then look for a driver's library at each step: 0.3 ms.
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    _check_gpus(section)
     profiler = section.pop("profiler", None) or NoProfiler()
     trainer: pl.Trainer = build(
         section,
@@ -213,6 +214,23 @@ def build_trainer(
     )
     trainer._logger_connector = StepConnector(trainer)
     return trainer
+
+
+def _check_gpus(section: dict[str, Any]) -> None:
+    """Checks that the GPUs are there; Lightning's own error would come with a traceback.
+
+    Raises:
+        UserError: There are fewer than the config asks for.
+    """
+    if section.get("accelerator") not in ("gpu", "cuda"):
+        return
+    devices, found = section.get("devices", 1), torch.cuda.device_count()
+    needed = max(devices, default=0) + 1 if isinstance(devices, list) else devices if isinstance(devices, int) else 1
+    if max(needed, 1) > found:
+        raise UserError(
+            f"trainer.accelerator, trainer.devices: found {section['accelerator']} and {devices}, but torch sees "
+            f"{found} GPUs here; allowed: trainer.accelerator=cpu, or devices that are there"
+        )
 
 
 def resolve_precision(precision: str | int | None, accelerator: str) -> str | int | None:

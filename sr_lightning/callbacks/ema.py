@@ -40,6 +40,11 @@ class EMA(WeightAveraging):
         self.every, self.start = every, start
         self._is_swapped = False
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Places the average on the training device, which the module has not reached yet: copies would block steps."""
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """Returns whether the average is updated after a step."""
         return step_idx is not None and step_idx >= self.start and (step_idx + 1) % self.every == 0

@@ -15,7 +15,8 @@ _ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 _PRECISIONS = ("auto", "32-true", "32", "16-mixed", "16", "bf16-mixed", "bf16")
 _STRATEGIES = (
     *("auto", "single_device", "ddp", "ddp_find_unused_parameters_true", "ddp_find_unused_parameters_false"),
-    *("ddp_spawn", "ddp_fork", "ddp_notebook", "fsdp", "fsdp_cpu_offload"),
+    # No sharding: the average of the weights, clipping by norm and our checkpoints need whole weights.
+    *("ddp_spawn", "ddp_fork", "ddp_notebook"),
 )
 _PER_CORE = 4  # ranks that may share a core of the CPU: more is a slip of the finger
 # Arguments of the Trainer that the project sets itself, or that do not go with training counted in steps, and what to

@@ -223,6 +223,7 @@ class SRDataModule(pl.LightningDataModule):
             num_workers=self.num_workers,
             timeout=self.worker_timeout,
             seed=self.seed,
+            pin=self.trainer.strategy.root_device.type == "cuda",
         )
         return self.train_loader
 

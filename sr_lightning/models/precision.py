@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,8 +13,15 @@ import torch
 def is_fast_in_bf16(device: torch.device) -> bool:
     """Whether the device has native bfloat16 arithmetic; others emulate it slowly."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+        return torch.cuda.get_device_capability(device)[0] >= 8  # of this device, not of the current one
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+_lock = threading.Lock()
+_blocks: list[None] = []
+"""One entry for each block of `exact_float32` that is active in any thread."""
+_before: list[str] = []
+"""The settings to restore."""
 
 
 @contextmanager
@@ -27,14 +35,20 @@ def exact_float32(device: torch.device) -> Iterator[None]:
         return
     backends: Any = torch.backends  # its attributes are created at run time
     operations = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
-    before = [operation.fp32_precision for operation in operations]
+    with _lock:  # threads of several GPUs share the settings: the first saves them, the last restores them
+        if not _blocks:
+            _before[:] = [operation.fp32_precision for operation in operations]
+            for operation in operations:
+                operation.fp32_precision = "ieee"
+        _blocks.append(None)
     try:
-        for operation in operations:
-            operation.fp32_precision = "ieee"
         yield
     finally:
-        for operation, precision in zip(operations, before, strict=True):
-            operation.fp32_precision = precision
+        with _lock:
+            _blocks.pop()
+            if not _blocks:
+                for operation, precision in zip(operations, _before, strict=True):
+                    operation.fp32_precision = precision
 
 
 def float32_kind(device: torch.device) -> str:

@@ -20,7 +20,10 @@ def module(folder, tmp_path, *, world_size=1, rank=0, accumulate=1, **settings):
     defaults = {"train_dir": str(folder), "scale": 4, "seed": 3, "cache_dir": str(tmp_path / "cache")}
     defaults |= {"batch_size": 4, "patch_size": 12, "val_holdout": 2}
     data = SRDataModule(**(defaults | settings))
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, accumulate_grad_batches=accumulate)
+    on_cpu = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(
+        strategy=on_cpu, global_rank=rank, world_size=world_size, accumulate_grad_batches=accumulate
+    )
     data.setup("fit")
     return data
 

@@ -588,7 +588,7 @@ def test_an_evaluation_in_wandb_and_tensorboard(folder, tmp_path):
 
 @pytest.mark.gpu
 def test_a_gpu_gives_the_cpus_figures(folder, device, record_property):
-    """Within 0.005 dB: convolutions on a GPU round their factors to TF32. Bicubic is exact there, too."""
+    """But for the order of sums, which changes the last digits, and now and then a level of the network's image."""
     for path in folder.iterdir():
         Image.fromarray(np.asarray(Image.open(path))[:96, :96]).save(path)
     checkpoint = save_network(Path("a/best.ckpt"))
@@ -601,5 +601,5 @@ def test_a_gpu_gives_the_cpus_figures(folder, device, record_property):
     for (key, one), other in zip(found[0].items(), found[1].values(), strict=True):
         most = 0 if key[2] == "bicubic" else 1
         record_property(f"{key[2]}, dB", abs(one["psnr_y"] - other["psnr_y"]))
-        assert other["psnr_y"] == pytest.approx(one["psnr_y"], abs=0.005 * most)
+        assert other["psnr_y"] == pytest.approx(one["psnr_y"], abs=0.005 * most + 1e-9)
         assert other["ssim_y"] == pytest.approx(one["ssim_y"], abs=2e-4 * most + 1e-7)

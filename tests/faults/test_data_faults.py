@@ -37,7 +37,8 @@ WIDE = RNG.integers(0, 65536, (96, 80, 3), dtype=np.uint16)
 def setup(folder, tmp_path, **settings):
     defaults = {"train_dir": str(folder), "cache_dir": str(tmp_path / "cache"), "patch_size": 12, "batch_size": 4}
     data = SRDataModule(**(defaults | {"val_holdout": 2} | settings))
-    data.trainer = SimpleNamespace(global_rank=0, world_size=1, accumulate_grad_batches=1)
+    on_cpu = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(strategy=on_cpu, global_rank=0, world_size=1, accumulate_grad_batches=1)
     data.setup("fit")
     return data
 

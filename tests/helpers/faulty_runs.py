@@ -128,7 +128,7 @@ def go_on(config, folder, *faults, allowed=()):
 
 
 def content(folder, name="last"):
-    return torch.load(Path(folder, "checkpoints", f"{name}.ckpt"), weights_only=True)
+    return torch.load(Path(folder, "checkpoints", f"{name}.ckpt"), map_location="cpu", weights_only=True)
 
 
 def rows(folder):

@@ -99,4 +99,5 @@ def _augmented(x: Tensor, codes: tuple[int, ...]) -> Tensor:
 
 def _unit(x: Tensor) -> Tensor:
     """Maps levels 0–255 -> [0, 1]."""
-    return x.to(torch.float32, copy=True).div_(255)
+    # By a tensor: dividing by a number multiplies by its reciprocal on CUDA, which differs in the last bit.
+    return x.to(torch.float32, copy=True).div_(torch.full((), 255.0, device=x.device))

@@ -88,7 +88,7 @@ def _ahead(batches: Iterator[TrainWindows]) -> Iterator[TrainWindows]:
 
 
 def train_loader(
-    samples: TrainSamples, sampler: BatchSampler, *, num_workers: int, timeout: float, seed: int
+    samples: TrainSamples, sampler: BatchSampler, *, num_workers: int, timeout: float, seed: int, pin: bool = False
 ) -> TimedLoader:
     """Creates the loader of training batches.
 
@@ -98,6 +98,7 @@ def train_loader(
         num_workers: Number of processes that crop; 0: a thread crops.
         timeout: Maximum seconds to wait for a batch from a worker.
         seed: Seed of the workers' own generators.
+        pin: Whether to copy batches into page-locked memory, from which a GPU reads without blocking.
 
     Raises:
         UserError: There is too little shared memory for the batches from the workers.
@@ -112,7 +113,7 @@ def train_loader(
         num_workers=num_workers,
         timeout=timeout if num_workers else 0,
         worker_init_fn=ignore_interrupts,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin,
         # Its own generator: a loader draws its workers' seed when it starts, and that must not advance the
         # generator used by dropout.
         generator=torch.Generator().manual_seed(seed),

@@ -114,7 +114,8 @@ def samples(folder, tmp_path, **settings):
     """The first training batches, and the module."""
     defaults = {"train_dir": str(folder), "cache_dir": str(tmp_path / "cache"), "patch_size": 12, "shrink": [0.8]}
     data = SRDataModule(**defaults | {"val_holdout": 2, "batch_size": 4} | settings)
-    data.trainer = SimpleNamespace(global_rank=0, world_size=1, accumulate_grad_batches=1)
+    on_cpu = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(strategy=on_cpu, global_rank=0, world_size=1, accumulate_grad_batches=1)
     data.setup("fit")
     windows = itertools.islice(data.train_dataloader(), 12)
     return [data.on_after_batch_transfer(batch, 0) for batch in windows], data

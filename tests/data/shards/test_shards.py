@@ -67,7 +67,8 @@ def module(packed, tmp_path, *, world_size=1, rank=0, spread=2, kept_gb=1e-3, **
     shards = Shards(folder=str(packed), cache_dir=str(tmp_path / "kept"), max_cache_gb=kept_gb, spread=spread)
     defaults = {"scale": 4, "seed": 3, "cache_dir": str(tmp_path / "cache"), "batch_size": 4, "patch_size": 12}
     data = SRDataModule(shards=shards, **(defaults | settings))
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world_size, accumulate_grad_batches=1)
+    on_cpu = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(strategy=on_cpu, global_rank=rank, world_size=world_size, accumulate_grad_batches=1)
     data.setup("fit")
     return data
 
