@@ -115,7 +115,7 @@ def test_a_profile_is_made_for_who_asks(tiny):
     assert "run_training_batch" in Path("fit-times.txt").read_text()
 
 
-@pytest.mark.parametrize(("given", "fused"), [({}, True), ({"fused": False}, False)])
+@pytest.mark.parametrize(("given", "fused"), [({}, True), ({"fused": False}, False), ({"foreach": True}, None)])
 def test_an_optimizer_is_fused_where_it_can_be(given, fused):
     (weight,) = nn.Linear(1, 1, bias=False).parameters()
     made = build_optimizer({"_target_": "torch.optim.Adam", "lr": 1e-3, **given}, "optimizer")([weight])

@@ -1,1 +1,1 @@
-"""Command line, jobs, processes and exit status of the commands."""
+"""Command-line handling, jobs, processes and exit status of the commands."""

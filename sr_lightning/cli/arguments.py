@@ -1,4 +1,4 @@
-"""The command line, split into overrides of the config and Hydra's own flags."""
+"""Parsing of the command line into config overrides and Hydra's own flags."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import NoReturn
 
-# Hydra's public `hydra.main` reads the command line itself, and then nothing can be checked before a job starts.
+# Hydra's public `hydra.main` parses the command line itself, so that nothing could be checked before a job starts.
 from hydra._internal.utils import get_args_parser
 
 from sr_lightning.config.findings import refuse
@@ -18,7 +18,7 @@ from sr_lightning.errors import UserError
 
 _QUESTIONS = ("help", "hydra_help", "version", "info", "cfg", "shell_completion")
 _FLAGS = "allowed: key=value, -m, --help, --cfg job, --config-dir, --config-name, --hydra-help"
-# Options of other tools, and what serves in their place.
+# Options of other tools, and their equivalents here.
 _OPTIONS = {
     "resume": "ckpt_path=last, or ckpt_path=<run folder>",
     "continue": "ckpt_path=last, or ckpt_path=<run folder>",
@@ -38,33 +38,33 @@ _OPTIONS = {
 
 @dataclass(frozen=True)
 class Arguments:
-    """What the user typed."""
+    """The parsed command line."""
 
     overrides: list[str]
-    """`key=value` and the like; values that name files are quoted."""
+    """Overrides such as `key=value`; values that name files are quoted."""
     flags: list[str]
-    """The rest, for Hydra's answer to a question."""
+    """All other flags, needed when Hydra answers a question."""
     config_dir: str | None
     config_name: str | None
     is_sweep: bool
-    """`-m` was given."""
+    """Whether `-m` was given."""
     is_question: bool
-    """Hydra answers by itself, and nothing runs: `--help`, `--cfg job`, …"""
+    """Whether Hydra only answers a question (`--help`, `--cfg job`, …) and nothing runs."""
 
 
 def parse_arguments(typed: list[str], name: str) -> Arguments:
-    """Splits a command line.
+    """Parses a command line.
 
     Args:
-        typed: Without the program's name.
-        name: The primary config, in which keys are looked up for the messages.
+        typed: Arguments without the program name.
+        name: The primary config, used to look up keys for error messages.
 
     Raises:
-        UserError: It holds a secret, or a flag that is none of Hydra's.
+        UserError: The command line contains a secret, or flags that are unknown, refused or misused.
     """
     refuse(list(typed_secrets(typed)))
     parser = get_args_parser()
-    parser.allow_abbrev = False  # `--config` is no short form of three flags
+    parser.allow_abbrev = False  # `--config` would be ambiguous between three flags
     parser.error = _refuse_flag  # type: ignore[method-assign]  # argparse would print its usage and exit
     parsed, unknown = parser.parse_known_intermixed_args(typed)
     refuse([_unknown_flag(flag, typed, name) for flag in unknown if flag.startswith("-")])
@@ -94,14 +94,14 @@ def parse_arguments(typed: list[str], name: str) -> Arguments:
 
 
 def _flags(parsed: argparse.Namespace) -> list[str]:
-    """Hydra's flags, each in one word, so that overrides may follow."""
+    """Returns Hydra's flags, each as a single word, so that overrides may follow."""
     switches = [f"--{name.replace('_', '-')}" for name, value in vars(parsed).items() if value is True]
     values = {name: value for name, value in vars(parsed).items() if isinstance(value, str)}
     return [*switches, *(f"--{name.replace('_', '-')}={value}" for name, value in values.items())]
 
 
 def _unknown_flag(flag: str, typed: list[str], config: str) -> str:
-    """Says what to type in place of an option that another tool has."""
+    """Returns what to type instead of another tool's option."""
     name, _, value = flag.lstrip("-").partition("=")
     if name in _OPTIONS:
         return f"{flag.partition('=')[0]}: no such option; allowed: {_OPTIONS[name]}"

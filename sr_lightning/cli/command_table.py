@@ -1,4 +1,4 @@
-"""Summaries of the commands, read from the first lines of their modules without importing any of them."""
+"""Summaries of the commands, read from the first lines of their modules without importing them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def command_summaries() -> Iterator[tuple[str, str]]:
-    """Name and summary of each command: the modules of the package that begin with "Command `<name>`: "."""
+    """Yields name and summary of each command, from modules whose docstring begins with "Command `<name>`: "."""
     for path in sorted(Path(__file__).parents[1].glob("*.py")):
         docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         opening, _, summary = docstring.partition("\n")[0].partition(": ")
@@ -17,5 +17,5 @@ def command_summaries() -> Iterator[tuple[str, str]]:
 
 
 def command_summary(name: str) -> str:
-    """The summary of one command; empty where it has none."""
+    """Returns the summary of one command; empty if it has none."""
     return dict(command_summaries()).get(name, "")

@@ -1,4 +1,4 @@
-"""Table of the commands that take a config: the check of each, what a sweep compares, what can be resumed."""
+"""Table of the commands that take a config: their checks, the objectives that a sweep compares, what can be resumed."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ RunConfig = TrainConfig | EvaluateConfig
 
 @dataclass(frozen=True)
 class Command:
-    """One command; its function lies in `sr_lightning.<name>` under the same name, its config in `conf/<name>.yaml`."""
+    """One command; its function is `sr_lightning.<name>.<name>`, its config `conf/<name>.yaml`."""
 
     check: Callable[[DictConfig], Any]
-    """Composed config -> what the function takes, or every finding in one UserError."""
+    """Converts a composed config to what the function takes, or raises a UserError with every finding."""
     notice: str
-    """Printed when the config is right, for the user who waits: imports take seconds. Empty: nothing is."""
+    """Message printed once the config is valid, as the imports that follow take seconds; empty for none."""
     schema: type[TrainConfig] | type[EvaluateConfig] | None = None
-    """Of the commands that leave a run folder: what `check` returns. None: the command runs once and leaves none."""
+    """What `check` returns, for commands that leave a run folder; None if the command runs once and leaves none."""
     objective: str = ""
-    """The number that a sweep compares, as its table calls it."""
+    """Number that a sweep compares, as named in its table."""
     can_resume: bool = False
-    """Whether `ckpt_path` continues a run in its folder."""
+    """Whether `ckpt_path` resumes a run in its folder."""
     takes_arguments: bool = False
-    """Whether its function gets the command line, too, to pass it on."""
+    """Whether the function also takes the command line, in order to pass it on."""
 
     def config_from_plain(self, plain: dict[str, Any]) -> RunConfig:
-        """The checked config from what `dataclasses.asdict` made of it."""
+        """Restores the checked config from the output of `dataclasses.asdict`."""
         assert self.schema is not None
         return self.schema(**{**plain, "paths": PathsConfig(**plain["paths"])})
 
@@ -57,6 +57,6 @@ COMMANDS = {
     "compare": Command(check_compare, "reading the runs …"),
     "tune": Command(check_tune, "checking what is searched …", takes_arguments=True),
     "export": Command(check_export, "loading torch …"),
-    "upscale": Command(check_upscale, ""),  # says it itself, once it has looked at the images
+    "upscale": Command(check_upscale, ""),  # prints its own, once it has looked at the images
     "demo": Command(check_demo, "loading torch and gradio …"),
 }

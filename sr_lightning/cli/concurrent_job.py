@@ -1,7 +1,7 @@
-"""Jobs of a sweep that run concurrently, in other processes than the command: their share, output and stop.
+"""Sweep jobs that run concurrently, in processes other than the command's: resource shares, output and stopping.
 
-Joblib's worker processes run several jobs one after the other, and what one leaves behind (W&B's run, random states,
-memory) would reach the next. So each of these jobs gets a process of its own; those of SLURM have one.
+Joblib's worker processes run several jobs one after another, and state left behind by one (W&B run, random states,
+memory) would leak into the next. So each of these jobs gets a process of its own; SLURM jobs already have one.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from sr_lightning.runs.run import Run
 from sr_lightning.runs.shares import cores, held_slot, share, visible_gpus
 from sr_lightning.text import tolerate_encodings
 
-_LOOKS = 1.0  # seconds between two looks for the file that asks the jobs to stop
+_LOOKS = 1.0  # seconds between checks for the file that asks the jobs to stop
 
 
 @dataclass
 class ConcurrentJob:
-    """A job that runs concurrently with others: a block in which it has its share, and stops when it is asked to.
+    """Context of a job that runs concurrently with others: gives it its share, and stops it on request.
 
     Args:
-        folder: The sweep's.
-        slots: How many jobs run at once.
-        needs_process: Whether its process runs other jobs, too.
-        threads: Of each job; None: its share of the cores.
+        folder: The sweep folder.
+        slots: Number of jobs that run at once.
+        needs_process: Whether the job needs a process of its own, as the current one also runs other jobs.
+        threads: Threads per job; None for its share of the cores.
     """
 
     folder: Path
@@ -49,7 +49,7 @@ class ConcurrentJob:
 
     @classmethod
     def of(cls, settings: Any, sweep: Sweep) -> ConcurrentJob | None:
-        """The job that runs now; None where the launcher runs one job after the other.
+        """Returns the current job; None if the launcher runs the jobs one after another.
 
         Args:
             settings: The job's `hydra` section.
@@ -58,7 +58,7 @@ class ConcurrentJob:
         target = str(settings.launcher.get("_target_", ""))
         if is_one_after_the_other(target) or sweep.process == this_process():
             return None
-        register_resolvers()  # a new process
+        register_resolvers()  # this is a new process
         tolerate_encodings()
         limit = settings.launcher.get("n_jobs", settings.launcher.get("array_parallelism", -1))
         jobs = max(sweep.count(), 1)
@@ -66,7 +66,7 @@ class ConcurrentJob:
         return cls(sweep.folder, max(slots, 1), "joblib" in target, sweep.threads)
 
     def __enter__(self) -> ConcurrentJob:
-        """Takes a free slot, and looks for the file that asks the jobs to stop."""
+        """Takes a free slot, and starts watching for the file that asks the jobs to stop."""
         self.slot = self._stack.enter_context(held_slot(self.folder, self.slots))
         ended = threading.Event()
         self._stack.callback(ended.set)
@@ -81,12 +81,12 @@ class ConcurrentJob:
         self._stack.close()
 
     def run(self, name: str, config: RunConfig, run: Run) -> float | None:
-        """Runs the job in a process of its own, or several, whose output goes into a file of its folder.
+        """Runs the job in one or several processes of its own, with their output in a file in its folder.
 
         Args:
             name: The command.
-            config: Checked.
-            run: Where it lies.
+            config: The checked config.
+            run: The run, with its folder.
         """
         gpus = [] if config.hardware.get("accelerator") == "cpu" else visible_gpus()
         environment = share(self.slot, self.slots, gpus=gpus, threads=self.threads)
@@ -97,19 +97,19 @@ class ConcurrentJob:
 
 
 def stop_is_asked(folder: Path) -> bool:
-    """Whether the jobs of the sweep in this folder are asked to stop."""
+    """Whether the jobs of the sweep in this folder have been asked to stop."""
     return (folder / STOP).exists()
 
 
 @contextmanager
 def stopping_jobs(folder: Path) -> Iterator[None]:
-    """Where the command that waits for the jobs gets SIGINT or SIGTERM, they save their state, and then it ends.
+    """On SIGINT or SIGTERM to the waiting command, lets the jobs save their state before the command ends.
 
     Args:
-        folder: The sweep's.
+        folder: The sweep folder.
 
     Raises:
-        InterruptedRun: At the end of the block, where a signal came.
+        InterruptedRun: A signal was received; raised at the end of the block.
     """
     came: list[int] = []
 
@@ -132,7 +132,7 @@ def stopping_jobs(folder: Path) -> Iterator[None]:
 
 
 def _end_when_asked(folder: Path, ended: threading.Event) -> None:
-    """Ends the job as a signal to its process would; a job that runs in processes of its own passes it on."""
+    """Ends the job on request with SIGTERM to its process; a job with processes of its own forwards the signal."""
     while not ended.wait(_LOOKS):
         if stop_is_asked(folder):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -140,4 +140,4 @@ def _end_when_asked(folder: Path, ended: threading.Event) -> None:
 
 
 def _leave_it_to_the_command(number: int, frame: object) -> None:
-    """A terminal sends Ctrl-C to all processes; a worker that ended of it would take the other jobs along."""
+    """Ignores Ctrl-C, which a terminal sends to all processes: a worker that died from it would end the other jobs."""

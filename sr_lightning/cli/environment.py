@@ -1,4 +1,4 @@
-"""What every command sets up first: environment variables, output that any terminal takes, the user's code."""
+"""Process setup shared by all commands: environment variables, terminal-safe output, access to the user's code."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sr_lightning.text import tolerate_encodings
 
 @contextmanager
 def prepared_environment() -> Iterator[None]:
-    """Prepares the process for a command, and takes the folder of the user's code away afterwards."""
-    # Errors of composition and of jobs come through as they are, not as text printed by Hydra with status 1.
+    """Prepares the process for a command; afterwards, removes the folder of the user's code from the import path."""
+    # Errors from composition and jobs are raised unchanged, rather than printed by Hydra with exit status 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    for name in ("SR_DATA", "SR_CACHE"):  # set to nothing means not set, as in a shell
+    for name in ("SR_DATA", "SR_CACHE"):  # empty means unset, as in a shell
         if not os.environ.get(name, "unset"):
             del os.environ[name]
     register_resolvers()
@@ -27,7 +27,7 @@ def prepared_environment() -> Iterator[None]:
 
 @contextmanager
 def _working_folder_importable() -> Iterator[None]:
-    """`python -m` looks for modules in the working folder, a console script such as `sr-train` does not."""
+    """Makes the working folder's modules importable, as `python -m` does and a console script like `sr-train` does not."""
     folder = os.getcwd()
     if sys.flags.safe_path or folder in sys.path or "" in sys.path:
         yield

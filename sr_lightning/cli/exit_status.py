@@ -1,4 +1,4 @@
-"""The message and exit status of a command: 0 done, 2 wrong input, 1 failure, 130 or 143 interrupted."""
+"""Message and exit status of a command: 0 success, 2 wrong input, 1 failure, 130 or 143 interrupted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sr_lightning.text import printable
 
 
 def exit_status(program: str, run: Callable[[], int]) -> int:
-    """Runs a command; a user's mistake and an expected failure are told in one message, a bug with its traceback.
+    """Runs a command, reporting user mistakes and expected failures in one message, and bugs with a traceback.
 
     Args:
-        program: How the user calls it, for the messages.
-        run: Returns the exit status where nothing is raised.
+        program: The command as the user calls it, for messages.
+        run: Function that runs the command and returns the exit status.
     """
     try:
         return run()

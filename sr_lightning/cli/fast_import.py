@@ -1,4 +1,4 @@
-"""Imports of large frameworks without the garbage collector's share of the time."""
+"""Faster imports of large frameworks, with garbage collection paused."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing(module: str) -> Iterator[None]:
-    """Keeps the garbage collector out of an import, and the modules out of every collection to come.
+    """Pauses garbage collection during an import, and excludes the imported objects from all later collections.
 
-    Importing lightning makes a million objects that stay. Traversing them again and again while they are made costs a
-    tenth of the time, and every full collection during training would traverse all of them once more. Where the module
-    has been imported already, nothing is done: what is garbage by then must not be kept.
+    Importing lightning creates a million long-lived objects. Traversing them repeatedly during the import costs a tenth
+    of the time, and every full collection during training would traverse all of them again. If the module has already
+    been imported, nothing is done, so that objects that are garbage by then are not kept alive.
 
     Args:
-        module: What the body is expected to import.
+        module: Module that the body of the `with` block is expected to import.
     """
     if module in sys.modules or not gc.isenabled():
         yield
@@ -28,5 +28,5 @@ def importing(module: str) -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        atexit.register(gc.unfreeze)  # else triton's binding reports leaks at exit
+        atexit.register(gc.unfreeze)  # otherwise triton's bindings report leaks at exit
         gc.enable()

@@ -1,4 +1,4 @@
-"""Help of a command: `--help` as a whole, `--help=<key, section or group>` for a part, wrapped to the terminal."""
+"""Help for a command: `--help` in full, `--help=<key, section or group>` for a part, wrapped to the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sr_lightning.config.suggestions import other_words, suggest_key
 from sr_lightning.errors import UserError
 from sr_lightning.text import printable, shell_lines
 
-_LEFT = 30  # cells of the column of keys
+_LEFT = 30  # width of the column of keys
 _WIDEST = 120
 _SWEEP = ("-m", "a sweep: every combination of values with commas, one run each")
 _FLAGS = (
@@ -29,10 +29,10 @@ _FLAGS = (
 
 
 def take_help(typed: list[str]) -> tuple[str | None, list[str]]:
-    """Takes `--help`, `--help=<part>` or `--help <part>` out of a command line.
+    """Removes `--help`, `--help=<part>` or `--help <part>` from a command line.
 
     Returns:
-        The part, empty for the whole, None where no help is asked for; and the rest.
+        The part (empty for full help, None if no help is requested), and the remaining arguments.
     """
     for i, word in enumerate(typed):
         flag, _, part = word.partition("=")
@@ -48,18 +48,18 @@ def take_help(typed: list[str]) -> tuple[str | None, list[str]]:
 def print_help(
     name: str, part: str, arguments: Arguments, *, check: Callable[..., Any], summary: str, sweeps: bool
 ) -> None:
-    """Prints the help of a command.
+    """Prints the help for a command.
 
     Args:
         name: One of `COMMANDS`.
         part: A key, a section or a group; empty for everything.
-        arguments: Overrides typed beside it choose what is shown: `model=rcan --help=model`.
-        check: The command's check.
-        summary: What the command does, in one line.
-        sweeps: Whether it takes `-m`.
+        arguments: The other arguments, whose overrides select what is shown: `model=rcan --help=model`.
+        check: The command's config check.
+        summary: One-line summary of the command.
+        sweeps: Whether the command supports `-m`.
 
     Raises:
-        UserError: There is no such part, or an override does not compose.
+        UserError: The part does not exist, or an override does not compose.
     """
     config, chosen = compose_choices(
         name, arguments.overrides, config_dir=arguments.config_dir, config_name=arguments.config_name
@@ -106,7 +106,7 @@ def _whole(explainer: Explainer, summary: str, width: int, *, sweeps: bool) -> I
 
 
 def _short(choices: list[str]) -> list[str]:
-    """Choices in sub-folders are counted, not listed, where there are many."""
+    """If there are many choices, replaces those in each subfolder with their number."""
     folders: dict[str, list[str]] = {}
     for choice in choices[1:]:
         folder, _, _ = choice.rpartition("/")
@@ -154,7 +154,7 @@ def _key(key: Key, width: int, *, whole: bool = False) -> Iterator[str]:
 
 
 def _is_told(kind: str, text: str) -> bool:
-    """Whether a text names all the choices already."""
+    """Whether a text already names all the choices."""
     choices = kind.replace(" or ", ", ").split(", ")
     return len(choices) > 1 and all(choice in text for choice in choices)
 
@@ -164,7 +164,7 @@ def _first_sentence(text: str) -> str:
 
 
 def _item(left: str, text: str, width: int) -> Iterator[str]:
-    """Two columns; a left side that is too long has lines of its own."""
+    """Lays out two columns; a left side that is too long gets lines of its own."""
     right = textwrap.wrap(text, width - _LEFT - 3, break_on_hyphens=False) or [""]
     if len(left) <= _LEFT - 1:
         yield f"  {left:<{_LEFT}} {right[0]}".rstrip()

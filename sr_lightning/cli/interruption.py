@@ -1,4 +1,4 @@
-"""SIGTERM ends a command as Ctrl-C does: what is half done is cleared away."""
+"""Handling of SIGTERM like Ctrl-C, so that unfinished work is cleaned up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sr_lightning.errors import InterruptedRun
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM raises `InterruptedRun` inside. Other threads than the main one get no signals: there nothing changes."""
+    """Raises `InterruptedRun` in the block on SIGTERM. Does nothing in threads other than the main one: they get none."""
 
     def stop(number: int, _: Any) -> None:
         raise InterruptedRun(number)

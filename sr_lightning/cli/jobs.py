@@ -1,4 +1,4 @@
-"""The jobs of one call under Hydra, how each ended, and the exit status that follows."""
+"""Running of a command's jobs under Hydra: the outcome of each, and the resulting exit status."""
 
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from sr_lightning.text import printable
 
 log = logging.getLogger(__name__)
 
-Task = Callable[..., float | None]  # (config, run), or (config) where a command leaves no run folder
+Task = Callable[..., float | None]  # (config, run), or (config) if the command leaves no run folder
 
 
 @dataclass
 class Session:
-    """One call of a command.
+    """One invocation of a command.
 
     Args:
         name: One of `COMMANDS`.
         task: The command's function.
-        command: The command line, for the run's records: with the quotes that a shell wants.
+        command: The command line for the run's records, quoted for a shell.
     """
 
     name: str
@@ -55,13 +55,13 @@ class Session:
     command: str
     resume: Resume | None = None
     earlier: dict[str, Resume | Finished] = field(default_factory=dict)
-    """Number of a job -> how far an earlier call of the same sweep came with it."""
+    """Job number -> how far an earlier call of the same sweep got with it."""
     sweep: Sweep | None = None
-    """None: a single run."""
+    """The sweep; None for a single run."""
     launcher: str = ""
-    """The class that runs a sweep's jobs."""
+    """Name of the class that runs a sweep's jobs."""
     error: Exception | None = None
-    """Of a single run; of a sweep, on all ranks but the first, which writes down how each job ended."""
+    """Error of a single run; in a sweep, set on all ranks except the first, which records how each job ended."""
 
     @property
     def definition(self) -> Command:
@@ -71,9 +71,9 @@ class Session:
     def run_job(self, config: DictConfig) -> float | None:
         """Hydra's task function: one run, or one job of a sweep."""
         settings = HydraConfig.get()
-        logging.getLogger("lightning").handlers.clear()  # else each line of Lightning's appears twice
+        logging.getLogger("lightning").handlers.clear()  # otherwise each of Lightning's lines appears twice
         if external_rank() > 0:
-            logging.getLogger().setLevel(logging.WARNING)  # the first process speaks for all
+            logging.getLogger().setLevel(logging.WARNING)  # the first process logs for all
         folder = Path(settings.runtime.output_dir)
         if self.sweep is not None:
             return self._run_sweep_job(settings, folder, config, self.sweep)
@@ -86,9 +86,9 @@ class Session:
             return None
 
     def _run_sweep_job(self, settings: Any, folder: Path, config: DictConfig, sweep: Sweep) -> float | None:
-        """One job of a sweep. Its failure ends no other job, so that it is written down and not raised."""
+        """Runs one job of a sweep. A failure is recorded rather than raised, so that the other jobs go on."""
         number, subfolder = int(settings.job.num), os.path.relpath(folder, sweep.folder)
-        # As typed: an interpolation is the same in all jobs, what it comes to is not.
+        # Unresolved: an interpolation is the same in all jobs, its value is not.
         overrides = as_typed(cast("list[str]", OmegaConf.to_container(settings.overrides.task, resolve=False)))
         begun = self.earlier.get(str(number))
         if isinstance(begun, Finished):
@@ -112,13 +112,13 @@ class Session:
             if isinstance(error, UserError) and not begun:
                 remove_unused(folder, self.name)
             if not settings.sweeper.get("_target_", "").endswith("BasicSweeper"):
-                raise  # another sweeper has to know
+                raise  # other sweepers need to know
             return None
         self._end_job(sweep, number, "done")
         return objective
 
     def _end_job(self, sweep: Sweep, number: int, status: str, error: Exception | None = None) -> None:
-        """Writes down how a job ended; a traceback goes into the job's log, and not between the lines of others."""
+        """Records how a job ended; a traceback goes to the job's log, not in between the output of other jobs."""
         if error is not None and not isinstance(error, UserError | FailedError):
             lines = "".join(traceback.format_exception(error))
             record = log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (lines,), None)
@@ -142,7 +142,7 @@ class Session:
         if begun:
             begun = replace(begun, differing=accept_differences(begun, checked))
         if external_rank() <= 0:
-            if self.sweep is not None and begun is None:  # of a sweep whose jobs could not be known in advance
+            if self.sweep is not None and begun is None:  # in a sweep whose jobs are not known in advance
                 refuse_used(folder, "hydra.sweep.subdir", is_resumable=False)
             for line in prepare(folder, begun):
                 log.warning(line)
@@ -163,14 +163,14 @@ class Session:
             sys.argv = before
 
     def call_hydra(self, arguments: Arguments) -> None:
-        """Runs the job, or those of the sweep. Hydra's main would compose once more, to find out which of the two."""
+        """Runs the job, or the jobs of the sweep; Hydra's main would compose again to find out which it is."""
         with opened_configs(self.name, arguments.config_dir) as loaded:
             run, mode = (loaded.run, "RUN") if self.sweep is None else (loaded.multirun, "MULTIRUN")
             overrides = [*arguments.overrides, f"hydra.mode={mode}"]
             run(config_name=arguments.config_name or self.name, task_function=self.run_job, overrides=overrides)
 
     def start(self, arguments: Arguments) -> int:
-        """Runs the jobs and derives the exit status; the error of a single run is raised."""
+        """Runs the jobs and returns the exit status; the error of a single run is raised."""
         print(self.definition.notice, flush=True)
         if self.sweep is not None:
             return self._start_sweep(arguments, self.sweep)
@@ -199,17 +199,17 @@ class Session:
         print_sweep(sweep.folder, jobs, sweep.objective, self.name)
         if stopped is not None and (not isinstance(stopped, Exception) or all(job.status == "not run" for job in jobs)):
             raise stopped
-        if isinstance(stopped, Exception):  # a launcher lost the process of a job; the table says of which
+        if isinstance(stopped, Exception):  # a launcher lost a job's process; the table shows which
             print(f"the launcher ended early: {printable(one_line(stopped))}", file=sys.stderr, flush=True)
         return sweep_status(jobs)
 
 
 def sweep_status(jobs: list[SweepJob]) -> int:
-    """0: all jobs are done; 2: the input of all others is wrong; 1: one of them failed, or did not end."""
+    """Returns 0 if all jobs are done, 2 if all the others had wrong input, 1 if one failed or did not finish."""
     others = [job for job in jobs if not job.is_done]
     return 0 if not others else 2 if all(job.is_input_wrong for job in others) else 1
 
 
 def lock_for_all_ranks(folder: Path, key: str) -> AbstractContextManager[None]:
-    """The folder's lock, which the first process holds for all ranks."""
+    """Returns the folder's lock, held by the first process on behalf of all ranks."""
     return locked(folder, key) if external_rank() <= 0 else nullcontext()

@@ -1,7 +1,7 @@
-"""Launches and watches the processes of one run, one for each device.
+"""Launching and monitoring of a run's processes, one per device.
 
-The parent trains nothing: it waits, forwards signals, and ends the others as soon as one fails, since a rank that waits
-for a dead one would wait for ever. Under torchrun or srun the processes exist already and nothing is started.
+The parent does not train: it waits, forwards signals, and terminates all ranks as soon as one fails, since a rank that
+waits for a dead one would wait forever. Under torchrun or srun the processes already exist, so nothing is launched.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from sr_lightning.runs.lock import held_locks
 from sr_lightning.runs.run import Run
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-_GRACE = 20.0  # seconds that the other ranks get to end by themselves
+_GRACE = 20.0  # seconds that the other ranks get to exit by themselves
 _ERRORS: dict[str, type[Exception]] = {error.__name__: error for error in (UserError, FailedError, TrainingFailedError)}
 
 
 def processes(config: RunConfig, *, gpus: Sequence[str] | None = None) -> int:
-    """How many processes this command has to start for a run; 1: it runs here.
+    """Returns the number of processes to launch for a run; 1 means that it runs in this process.
 
     Args:
-        config: Checked.
-        gpus: Those that the run may use; None: all.
+        config: The checked config.
+        gpus: GPUs that the run may use; None for all.
 
     Raises:
-        UserError: Several nodes are asked for, which one command cannot start.
+        UserError: Several nodes are requested, on which a single command cannot launch processes.
     """
     if is_launched():
         return 1
@@ -74,19 +74,19 @@ def run_ranks(
 
     Args:
         n: Number of processes.
-        name: The command, whose module holds the function of that name.
-        config: Checked.
-        run: Where it lies.
-        environment: Variables of the processes beside those of this one.
-        output: File that the first process's output is added to; None: that of this process.
+        name: The command, whose module defines a function of that name.
+        config: The checked config.
+        run: The run, with its folder.
+        environment: Environment variables for the processes, in addition to those of this one.
+        output: File to which the output of the first process is appended; None for this process's own output.
 
     Returns:
         The objective.
 
     Raises:
-        UserError: As in the first process.
-        TrainingFailedError: A process failed; the message says which and why.
-        InterruptedRun: A signal stopped it.
+        UserError: A process rejected its input; raised with the same message.
+        TrainingFailedError: A process failed; the message states which and why.
+        InterruptedRun: A signal stopped the run.
     """
     job = run.folder / RANKS
     job.mkdir(exist_ok=True)
@@ -109,7 +109,7 @@ def run_ranks(
     if report.is_file():
         error = json.loads(report.read_text(encoding="utf-8"))
         if error["type"] == "UserError":
-            remove_job(run.folder)  # nothing began, so nothing stays
+            remove_job(run.folder)  # nothing was started, so nothing is kept
         raise _ERRORS.get(error["type"], TrainingFailedError)(error["message"])
     if (number := _signal(status)) is not None:
         raise InterruptedRun(number)
@@ -129,10 +129,10 @@ def _start(
         "WORLD_SIZE": str(n),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        # Else each process computes with all cores.
+        # Otherwise each process would use all cores.
         "OMP_NUM_THREADS": variables.get("OMP_NUM_THREADS", str(max((os.cpu_count() or n) // n, 1))),
     }
-    # The ranks share the locks: were this process killed, the folder would be free while they still run.
+    # The ranks share the locks, or the folder would be unlocked if this process were killed while they still run.
     locks = held_locks()
     command = [sys.executable, "-m", "sr_lightning.cli.rank", name, str(folder), str(os.getpid()), *map(str, locks)]
     if rank == 0 and output is None:
@@ -143,18 +143,18 @@ def _start(
 
 
 def _first_failure(ranks: list[subprocess.Popen[bytes]]) -> int | None:
-    """Waits for all; ends the others once one has failed. Returns the rank that failed first."""
+    """Waits for all ranks, terminating them once one has failed. Returns the rank that failed first."""
     while all(process.poll() in (None, 0) for process in ranks):
         if all(process.poll() == 0 for process in ranks):
             return None
         time.sleep(0.05)
     failed = next(rank for rank, process in enumerate(ranks) if process.poll() not in (None, 0))
     deadline = time.monotonic() + _GRACE
-    # After a signal or a wrong input all end by themselves, each with its own message.
+    # After a signal or wrong input all ranks exit by themselves, each with its own message.
     ends_by_itself = ranks[failed].returncode == 2 or _signal(ranks[failed].returncode) is not None
     while ends_by_itself and time.monotonic() < deadline and any(process.poll() is None for process in ranks):
         time.sleep(0.05)
-    is_same = ranks[0].poll() == ranks[failed].returncode  # then the message of rank 0 serves
+    is_same = ranks[0].poll() == ranks[failed].returncode  # then the message of rank 0 will do
     for process in ranks:
         if process.poll() is None:
             process.kill()
@@ -164,13 +164,13 @@ def _first_failure(ranks: list[subprocess.Popen[bytes]]) -> int | None:
 
 
 def _signal(status: int) -> int | None:
-    """The signal that a process ended of, by itself or, while it still imported, by the kernel; None: of none."""
+    """Returns the signal that ended a process, by its own handler or (during imports) the kernel; None if none did."""
     return next((int(number) for number in _SIGNALS if status in (128 + number, -number)), None)
 
 
 @contextmanager
 def _forward_signals(ranks: list[subprocess.Popen[bytes]]) -> Iterator[None]:
-    """Forwards signals to the processes (a terminal's Ctrl-C reaches them by itself)."""
+    """Forwards signals to the processes (Ctrl-C in a terminal reaches them anyway)."""
 
     def forward(number: int, _: object) -> None:
         for process in ranks:

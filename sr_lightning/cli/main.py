@@ -1,7 +1,7 @@
-"""Entry point shared by all commands: arguments, composed jobs, their checks, the run's folder, and then Hydra.
+"""Entry point shared by all commands: parses arguments, composes and checks jobs, claims the run folder, calls Hydra.
 
-Hydra composes and sweeps. What is added: a user's mistake is answered in a second with everything that is wrong, all
-jobs of a sweep are checked before the first one starts, and the exit status says what happened.
+Hydra composes and sweeps. On top of that, user mistakes are reported within a second and all at once, all jobs of a
+sweep are checked before the first one starts, and the exit status tells what happened.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ def run_command(name: str, task: Task, argv: list[str] | None = None) -> int:
 
     Args:
         name: One of `COMMANDS`.
-        task: Takes the checked config, and where the command leaves a run folder the run as well; then it returns the
-            objective that a sweep compares.
-        argv: What the user typed, without the program's name; None for `sys.argv`.
+        task: The command's function. It takes the checked config; if the command leaves a run folder, it also takes the
+            run and returns the objective that a sweep compares.
+        argv: Command-line arguments without the program name; None for `sys.argv`.
 
     Returns:
         The exit status.
@@ -91,14 +91,14 @@ def _run_once(name: str, task: Task, arguments: Arguments, program: str) -> int:
         print(command.notice, flush=True)
     try:
         task(config, arguments) if command.takes_arguments else task(config)
-    finally:  # a program that calls several commands gets each message once, and on the stream of today
+    finally:  # a program that calls several commands gets each message once, on the current stdout
         root.removeHandler(console)
         root.setLevel(level)
     return 0
 
 
 def _begin(session: Session, arguments: Arguments) -> int:
-    """Runs a new run or sweep; in the folder of an earlier call of a sweep, what that has left."""
+    """Starts a new run or sweep; in the folder of an earlier sweep call, runs the jobs that it left unfinished."""
     jobs = _compose(session.name, arguments)
     _check_all(jobs, session.definition)
     is_sweep = jobs[0].is_sweep
@@ -119,7 +119,7 @@ def _begin(session: Session, arguments: Arguments) -> int:
 
 
 def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
-    """Continues one run in its own folder."""
+    """Resumes a run in its own folder."""
     with lock_for_all_ranks(folder, "ckpt_path"):
         resume = session.resume = find_resume(folder, arguments.overrides)
         config = check_train(resume.composed())
@@ -133,7 +133,7 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         else:
             print(f"beginning {folder} again: it was interrupted before its first checkpoint", flush=True)
         own = [o for o in arguments.overrides if o.lstrip("+").startswith("hydra.")]
-        _compose(session.name, replace(arguments, overrides=own))  # Hydra has these of the command line, not of the run
+        _compose(session.name, replace(arguments, overrides=own))  # Hydra takes these from the command line, not a run
         own += [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
         return session.start(replace(arguments, overrides=own))
 
@@ -156,7 +156,7 @@ def _compose(name: str, arguments: Arguments) -> list[ComposedJob]:
 
 
 def _check_all(jobs: list[ComposedJob], command: Command) -> None:
-    """Checks every job of a sweep before the first starts; a finding names the jobs that it concerns."""
+    """Checks every job of a sweep before the first starts; each finding names the jobs it applies to."""
     findings: dict[str, list[str]] = {}
     for job in jobs:
         try:

@@ -1,7 +1,7 @@
-"""One process of several: `python -m sr_lightning.cli.rank <command> <run folder> <parent> <locks>`.
+"""One rank of a multi-process run: `python -m sr_lightning.cli.rank <command> <run folder> <parent> <locks>`.
 
-It runs the whole job from a file of plain data, so that it does not matter how the command itself was started: by `-m`,
-by a console script, inside a sweep or by a launcher plugin.
+It runs the whole job from a file of plain data, so it does not matter how the command itself was started: with `-m`,
+through a console script, inside a sweep or by a launcher plugin.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from sr_lightning.runs.run import Run
 from sr_lightning.text import Formatter, is_for_screen, tolerate_encodings
 
 RANKS = "ranks"
-"""The folder in a run's folder that holds the job, and what each rank reports."""
+"""Subfolder of the run folder with the job and the report of each rank."""
 
 
 def write_job(config: RunConfig, run: Run) -> None:
-    """Writes what each process needs as `<run folder>/ranks/job.json`."""
+    """Writes what each process needs to `<run folder>/ranks/job.json`."""
     plain = {"config": asdict(config), "run": run.to_plain()}
     (run.folder / RANKS / "job.json").write_text(json.dumps(plain), encoding="utf-8")
 
 
 def remove_job(folder: Path) -> None:
-    """Removes what a job and its ranks have written; anything else in their folder stays, and so does the folder."""
+    """Removes the files of a job and its ranks; if their folder holds anything else, that and the folder are kept."""
     for path in (folder / RANKS).iterdir():
         if re.fullmatch(r"job\.json|rank\d+\.(json|log)", path.name) and not path.is_dir():
             path.unlink()
-    with contextlib.suppress(OSError):  # it holds something else
+    with contextlib.suppress(OSError):  # the folder holds something else
         (folder / RANKS).rmdir()
 
 
 def read_job(folder: Path, name: str) -> tuple[RunConfig, Run]:
-    """The config and the run that `write_job` wrote."""
+    """Returns the config and the run written by `write_job`."""
     plain: dict[str, Any] = json.loads((folder / RANKS / "job.json").read_text(encoding="utf-8"))
     return COMMANDS[name].config_from_plain(plain["config"]), Run.from_plain(plain["run"])
 
@@ -63,7 +63,7 @@ def _log_to(folder: Path, name: str, rank: int) -> None:
 
 
 def main() -> int:
-    """Runs the job and leaves its objective or its error in `rank<n>.json`; returns the exit status."""
+    """Runs the job, writes its objective or its error to `rank<n>.json`, and returns the exit status."""
     end_with_parent(int(sys.argv[3]))
     inherit_locks(int(lock) for lock in sys.argv[4:])
     name, folder, rank = sys.argv[1], Path(sys.argv[2]), ranks().rank
@@ -90,5 +90,5 @@ if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: after a failure the process group's threads may wait for the other ranks.
+    # Not sys.exit: after a failure, threads of the process group may still wait for the other ranks.
     os._exit(status)

@@ -1,7 +1,7 @@
-"""The jobs of a sweep: `sweep.json`, `sweep.csv` and `sweep.log` in its folder, up to date after every job.
+"""Records of a sweep's jobs: `sweep.json`, `sweep.csv` and `sweep.log` in its folder, updated after every job.
 
-A job may run in another process, or on another machine, than the command that started the sweep. So what is known of
-the jobs lies in files, which each job's process brings up to date under a lock; a sweep that is killed leaves them.
+A job may run in a different process, or on a different machine, from the command that started the sweep. So the state
+of the jobs is kept in files, which each job's process updates under a lock, and which survive a kill.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from sr_lightning.text import single_line
 
 _LOCK = ".table.lock"
 STOP = ".stop"
-"""While this file lies in the sweep's folder, jobs that run beside each other stop, and no other begins."""
+"""While this file is in the sweep folder, jobs that run concurrently stop, and no further job starts."""
 
 
 def this_process() -> str:
-    """Its number, and the machine on which it is unique."""
+    """Returns the process ID with the host on which it is unique."""
     return f"{os.getpid()} on {socket.gethostname()}"
 
 
@@ -42,25 +42,25 @@ class Sweep:
     """The files of one sweep.
 
     Args:
-        folder: The sweep's.
+        folder: The sweep folder.
         command: The command line, as typed.
-        objective: The number that the jobs are sorted by, as the table calls it; the largest is the best.
+        objective: Number by which the jobs are sorted, as named in the table; the largest is best.
     """
 
     folder: Path
     command: str
     objective: str
     threads: str | None = field(default_factory=lambda: os.environ.get("OMP_NUM_THREADS"))
-    """Of each job, where the user says so; joblib sets the variable in its own processes."""
+    """Threads per job, if set by the user; joblib sets the variable in its own processes."""
     process: str = field(default_factory=this_process)
-    """The process that has started the sweep."""
+    """The process that started the sweep."""
 
     def plan(self, jobs: Sequence[ComposedJob], earlier: dict[str, Resume | Finished]) -> None:
-        """Writes down all jobs, with what an earlier call of the same sweep has finished.
+        """Records all jobs, including those finished by an earlier call of the same sweep.
 
         Args:
-            jobs: In their order; of a sweep whose jobs are not known in advance only the first.
-            earlier: Job number -> how far it came.
+            jobs: The jobs in order; only the first if the sweep's jobs are not known in advance.
+            earlier: Job number -> how far the job got.
         """
         (self.folder / STOP).unlink(missing_ok=True)
         planned = []
@@ -75,14 +75,14 @@ class Sweep:
             self._log(f"{len(planned)} jobs: {self.command}")
 
     def begin(self, number: int, subfolder: str, overrides: list[str]) -> None:
-        """A job begins."""
+        """Records that a job has started."""
         self._update(number, subfolder, overrides, status="running")
 
     def end(self, number: int, status: str, *, error: BaseException | None = None) -> SweepJob:
-        """A job has ended.
+        """Records that a job has ended, and returns its entry.
 
         Args:
-            number: The job's.
+            number: The job number.
             status: `done`, `failed` or `interrupted`.
             error: Why it failed.
         """
@@ -91,7 +91,7 @@ class Sweep:
         return self._update(number, status=status, error=what, is_input_wrong=isinstance(error, UserError))
 
     def close(self) -> list[SweepJob]:
-        """No job runs any more: what still stands as running was killed. Returns the jobs, the best first."""
+        """Closes the sweep, marking jobs still recorded as running as killed. Returns the jobs, best first."""
         with self._locked():
             jobs = self._read()
             for job in jobs:
@@ -102,11 +102,11 @@ class Sweep:
         return ranked(jobs)
 
     def label(self, number: int) -> str:
-        """What sets a job apart from the others: `scale=2 loss.beta=0.01`."""
+        """Returns the overrides that distinguish a job from the others: `scale=2 loss.beta=0.01`."""
         return _label(number, self._read())
 
     def count(self) -> int:
-        """Number of jobs known so far."""
+        """Returns the number of jobs known so far."""
         return len(self._read())
 
     def _update(
@@ -126,7 +126,7 @@ class Sweep:
         return job
 
     def _read_results(self, job: SweepJob) -> None:
-        """The job's objective, time and figures, from its `results.json`."""
+        """Reads the job's objective, duration and metrics from its `results.json`."""
         try:
             found = json.loads((self.folder / job.folder / "results.json").read_text(encoding="utf-8"))
             rows = [row for row in found["rows"] if row["method"] != "bicubic"]
@@ -140,7 +140,7 @@ class Sweep:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One process at a time; on a file system without locks the last one to end writes the whole table again."""
+        """Admits one process at a time; without file-system locks, the last job to end rewrites the whole table."""
         self.folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -151,7 +151,7 @@ class Sweep:
             os.close(descriptor)
 
     def _read(self) -> list[SweepJob]:
-        """The jobs that `_write` wrote, in their order."""
+        """Returns the jobs written by `_write`, in order of their numbers."""
         try:
             found = json.loads((self.folder / "sweep.json").read_text(encoding="utf-8"))
             jobs = [SweepJob(**job | {"rows": [tuple(row) for row in job["rows"]]}) for job in found["jobs"]]
@@ -160,7 +160,7 @@ class Sweep:
         return sorted(jobs, key=lambda job: job.number)
 
     def _write(self, jobs: Sequence[SweepJob]) -> None:
-        """Both tables, the best job first."""
+        """Writes both tables, best job first."""
         best_first = ranked(jobs)
         best = next((job.number for job in best_first if job.objective is not None), None)
         document = {"command": self.command, "objective": self.objective, "best": best}
@@ -186,6 +186,6 @@ def _label(number: int, jobs: Sequence[SweepJob]) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """A finite number that was read from a file, or None."""
+    """Returns a value read from a file if it is a finite number, else None."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if is_number else None

@@ -1,4 +1,4 @@
-"""The table at the end of a sweep: the best job first, what differs between the jobs, their figures."""
+"""Results table of a sweep, best job first: the overrides that differ between jobs, and their metrics."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from pathlib import Path
 from sr_lightning.text import Table, shell_lines, short_keys, shown, single_line, spreadsheet_cell
 
 OUTPUT = "output.log"
-"""In the folder of a job that ran beside others: what it would have printed."""
-_BRIEF = 12  # characters of a value that is shown whole, as figures are
+"""File with the output of a job that ran concurrently with others, in the job's folder."""
+_BRIEF = 12  # length up to which values are kept whole, like metrics
 _DONE = ("done", "done before")
 
 
 @dataclass
 class SweepJob:
-    """One job of a sweep, and how far it came."""
+    """One job of a sweep and its progress."""
 
     number: int
     folder: str
-    """Below the sweep's."""
+    """Path relative to the sweep folder."""
     overrides: list[str]
     status: str = "waiting"
     """`waiting`, `running`, `done`, `done before`, `failed`, `interrupted`, `killed` or `not run`."""
     objective: float | None = None
     minutes: float | None = None
     rows: list[tuple[str, int, float | None, float | None]] = field(default_factory=list)
-    """Set, scale, PSNR on Y (None: infinite) and SSIM on Y of the final test."""
+    """Set, scale, PSNR on Y (None if infinite) and SSIM on Y of the final test."""
     error: str | None = None
     is_input_wrong: bool = False
-    """It failed because of what the user gave."""
+    """Whether the job failed because of wrong user input."""
 
     @property
     def is_done(self) -> bool:
-        """Whether it was finished, now or by an earlier call."""
+        """Whether the job was finished, now or by an earlier call."""
         return self.status in _DONE
 
     @property
@@ -45,18 +45,18 @@ class SweepJob:
 
 
 def ranked(jobs: Sequence[SweepJob]) -> list[SweepJob]:
-    """The jobs with the largest objective first, those without one last."""
+    """Returns the jobs sorted by objective, largest first, those without one last."""
     return sorted(jobs, key=lambda job: (job.objective is None, -(job.objective or 0.0), job.number))
 
 
 def print_sweep(folder: Path, jobs: Sequence[SweepJob], objective: str, name: str) -> None:
-    """Prints the table, a line for each job that failed, where the files lie, and what to do next.
+    """Prints the table, a line per failed job, the location of the files, and what to do next.
 
     Args:
-        folder: The sweep's.
-        jobs: The best first.
-        objective: Head of the column of objectives.
-        name: The command, whose log lies in each job's folder.
+        folder: The sweep folder.
+        jobs: The jobs, best first.
+        objective: Heading of the objective column.
+        name: The command, whose log is in each job's folder.
     """
     figures = "; PSNR-Y (dB) / SSIM-Y of each test set" if any(job.rows for job in jobs) else ""
     print(f"\n{len(jobs)} jobs, the largest {objective} first{figures}")
@@ -76,11 +76,11 @@ def print_sweep(folder: Path, jobs: Sequence[SweepJob], objective: str, name: st
 
 
 def sweep_table(jobs: Sequence[SweepJob], objective: str) -> Table:
-    """The table for a terminal.
+    """Returns the table for a terminal.
 
     Args:
-        jobs: The best first.
-        objective: Head of the column of objectives.
+        jobs: The jobs, best first.
+        objective: Heading of the objective column.
     """
     keys, sets = differing_keys(jobs), _sets(jobs)
     heads, gain = short_keys(keys), objective.removeprefix("val/")
@@ -104,11 +104,11 @@ def sweep_table(jobs: Sequence[SweepJob], objective: str) -> Table:
 
 
 def csv_rows(jobs: Sequence[SweepJob], objective: str) -> tuple[list[str], list[list[object]]]:
-    """The same for a spreadsheet, in full precision: heads and rows.
+    """Returns headings and rows of the table for a spreadsheet, in full precision.
 
     Args:
-        jobs: The best first.
-        objective: Head of the column of objectives.
+        jobs: The jobs, best first.
+        objective: Heading of the objective column.
     """
     keys = differing_keys(jobs)
     sets = list(dict.fromkeys((name, scale) for job in jobs for name, scale, *_ in job.rows))
@@ -127,14 +127,14 @@ def csv_rows(jobs: Sequence[SweepJob], objective: str) -> tuple[list[str], list[
 
 
 def differing_keys(jobs: Sequence[SweepJob]) -> list[str]:
-    """The keys whose values, as typed, are not the same in all jobs; in the order of the command line."""
+    """Returns the keys whose values, as typed, differ between jobs, in command-line order."""
     values = [job.values for job in jobs]
     keys = dict.fromkeys(key for job in values for key in job)
     return [key for key in keys if len({job.get(key) for job in values}) > 1]
 
 
 def _is_number(cell: object) -> bool:
-    """Whether it is one, or the text of one, which no spreadsheet runs: `-0.5`."""
+    """Whether a cell is a number, or text of one such as `-0.5`, which a spreadsheet does not execute as a formula."""
     try:
         float(str(cell))
     except ValueError:
@@ -143,7 +143,7 @@ def _is_number(cell: object) -> bool:
 
 
 def _sets(jobs: Sequence[SweepJob]) -> dict[str, list[tuple[str, int]]]:
-    """Head of a column -> the sets and scales in it: one column for a set that no job tests at several scales."""
+    """Maps column headings to their sets and scales; a set has one column unless a job tests it at several scales."""
     found: dict[str, list[tuple[str, int]]] = {}
     repeated = {name for job in jobs for name, *_ in job.rows if [row[0] for row in job.rows].count(name) > 1}
     for job in jobs:
@@ -155,7 +155,7 @@ def _sets(jobs: Sequence[SweepJob]) -> dict[str, list[tuple[str, int]]]:
 
 
 def _figure(job: SweepJob, entries: Sequence[tuple[str, int]]) -> str:
-    """`28.66/.8444` of the job's row among these."""
+    """Formats PSNR and SSIM of the job's row among these entries, as in `28.66/.8444`."""
     for name, scale, psnr, ssim in job.rows:
         if (name, scale) in entries:
             shown_ssim = "-" if ssim is None else f"{ssim:.4f}".removeprefix("0")
