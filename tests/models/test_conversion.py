@@ -425,7 +425,7 @@ def spandrels(name):
         theirs = part.SPAN(num_in_ch=3, num_out_ch=3, feature_channels=8, upscale=2, norm=not plain)
         ours = SPAN(2, n_feats=8, rgb_mean=(0, 0, 0)) if plain else SPAN(2, n_feats=8)
         fits = "model=span model.n_feats=8 scale=2"
-        fits = fits.replace(" scale", " 'model.rgb_mean=[0.0,0.0,0.0]' scale") if plain else fits
+        fits = fits.replace(" scale", " 'model.rgb_mean=[0,0,0]' scale") if plain else fits
     elif name == "SwinIR":
         theirs = part.SwinIR(
             img_size=16,
