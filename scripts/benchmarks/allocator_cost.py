@@ -1,7 +1,7 @@
-"""What keeping freed buffers gains and costs on the CPU; the section `malloc` of `bench_train.py`.
+"""Benefits and costs of keeping freed buffers on the CPU: section `malloc` of `bench_train.py`.
 
-The setting holds for a process from its first large buffer on, so that each contender is a process of its own. This
-file is that process, too: `allocator_cost.py step edsr_baseline 6` prints its figures as one line of JSON.
+The setting applies to a process from its first large buffer on, so each contender runs in a process of its own. This
+file is also that process: `allocator_cost.py step edsr_baseline 6` prints its measurements as one line of JSON.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ WORK = {
     "1024x1024 x4 at once, tiny": ("image", "edsr_tiny_y_x4", "3"),
     "1024x1024 x4 at once, small": ("image", "edsr_small_y_x4", "3"),
 }
-"""What is done, by what: a step of batch 16, LR 48 in a training, or a whole image through a network."""
+"""Workloads: a training step with batch size 16 and 48x48 LR patches, or a whole image passed through a network."""
 UNITS = {"seconds": "s", "processor": "s, processor", "memory": "MB at most", "faults": "thousand page faults"}
 
 
 def compare_allocators(report: benchmarking.Report, rounds: int, *, quick: bool, threads: int) -> None:
-    """Adds the rows: ours with freed buffers kept, and with glibc's thresholds."""
+    """Adds rows for keeping freed buffers (ours) and for glibc's thresholds."""
     for case, arguments in list(WORK.items())[1 if quick else 0 :]:
         contenders: dict[str, Callable[[], dict[str, float]]] = {
             "kept": partial(_in_a_process, arguments, threads, default=False),
@@ -52,11 +52,11 @@ def _in_a_process(arguments: tuple[str, ...], threads: int, *, default: bool) ->
     return figures
 
 
-# -- the process that is measured ----------------------------------------------------------------------
+# -- the measured process ------------------------------------------------------------------------------
 
 
 def step(network: str, count: int) -> tuple[float, float]:
-    """Wall and processor seconds of one step of the Trainer."""
+    """Returns wall-clock and processor seconds per Trainer step."""
     import warnings
 
     from bench_train import Work, composed, ours
@@ -75,7 +75,7 @@ def step(network: str, count: int) -> tuple[float, float]:
 
 
 def image(network: str, count: int) -> tuple[float, float]:
-    """Least wall and processor seconds of a whole image of 1024x1024, x4."""
+    """Returns the minimum wall-clock and processor seconds for a whole 1024x1024 image at x4."""
     import torch
 
     from sr_lightning import load

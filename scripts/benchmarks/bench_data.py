@@ -1,21 +1,22 @@
-"""How fast training patches come, and what a worker costs: ours beside decoding a file for each patch.
+"""Speed of loading training patches and cost of workers, compared with decoding a file for each patch.
 
     python scripts/benchmarks/bench_data.py                     # photographs that come with scikit-image
     python scripts/benchmarks/bench_data.py --images DIV2K_train_HR --out data.json
     python scripts/benchmarks/bench_data.py sizes workers --quick
 
-Every method gives the same batches of 16 (same images, crops, flips and rotations). Ours copies windows out of the
-decoded store, and out of the LR images that it made once; the others decode a file for each patch, with Pillow, OpenCV
-where it is importable, in a DataLoader, and make LR of each window.
+All methods produce the same batches of 16 (same images, crops, flips and rotations). Ours copies windows from the
+decoded store, and from LR images that were generated once; the others decode a file for each patch in a DataLoader,
+with Pillow or (if importable) OpenCV, and generate LR from each window.
 
-    patches    patches per second and core: uint8 windows, then LR and HR as floats (also ours with LR made of each
-               window, as with a degradation that draws for each sample); with ready-made LR, beside BasicSR's own
-               dataset where `basicsr` is importable; without workers and with two
-    sizes      the same against the images' size: 0.15, 3 and 12 megapixels, synthetic
-    images     the same against their number, 10 to 10,000 small ones, synthetic; and what a store takes to make
-    workers    memory of each worker beyond that of one that loads nothing
+    patches    patches per second and core: uint8 windows, then LR and HR as floats (also ours with LR generated from
+               each window, as needed for random degradations); with ready-made LR, compared with BasicSR's own
+               dataset if `basicsr` is importable; without workers and with two
+    sizes      the same as a function of image size: 0.15, 3 and 12 megapixels, synthetic
+    images     the same as a function of the number of images, 10 to 10,000 small ones, synthetic; and the time to
+               build a store
+    workers    memory per worker, in addition to that of an idle one
 
-A core is a second of processor time of the process and its workers.
+Rates per core are per second of processor time, summed over the process and its workers.
 """
 
 from __future__ import annotations
@@ -65,43 +66,43 @@ DEGRADE = Downscale()
 
 
 def pillow(path: Path) -> Array:
-    """(H, W, 3)."""
+    """Decodes a file to (H, W, 3)."""
     with Image.open(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
 def opencv(path: Path) -> Array:
-    """(H, W, 3)."""
+    """Decodes a file to (H, W, 3)."""
     import cv2
 
     return np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1])
 
 
 def decoders() -> dict[str, Decode]:
-    """By name, as many as there are."""
+    """Returns the available decoders by name."""
     return {"Pillow": pillow} | ({"OpenCV": opencv} if benchmarking.optional("cv2") else {})
 
 
 @dataclass(frozen=True)
 class Files:
-    """Images to cut patches from."""
+    """Images from which patches are cropped."""
 
     hr: Sequence[Path]
     cache: Path
     lr: Sequence[Path] | None = None
-    """Ready-made LR, one for each."""
+    """Ready-made LR images, one per HR image."""
     patch: int = 24
     batch: int = BATCH
 
     def samples(self, *, of_windows: bool = False) -> TrainSamples:
-        """Ours; on demand LR is made of each window."""
+        """Returns our dataset, optionally generating LR from each window."""
         lr = None if self.lr is None else {SCALE: ImageStore(self.lr, self.cache)}
         images = Images("train", ImageStore(self.hr, self.cache), lr)
         once = {} if of_windows else cached_lr(images, [SCALE], DEGRADE)
         return TrainSamples(images, patch_size=self.patch, seed=SEED, augment=True, degrade=DEGRADE, cached_lr=once)
 
     def loader(self, workers: int, *, of_windows: bool = False) -> TimedLoader:
-        """Ours."""
+        """Returns our data loader."""
         asked = BatchSampler(
             start_k=0, batch_size=self.batch, accumulate=1, rank=0, world_size=1, seed=SEED, scales=[SCALE]
         )
@@ -110,7 +111,7 @@ class Files:
 
 
 class DecodedPatches(Dataset[tuple[Tensor, Tensor, int, int]]):
-    """Sample k, from files that are decoded for it: HR window, LR patch (empty where it is made later), turn, k."""
+    """Decodes files for each sample k, yielding HR window, LR patch (empty if generated later), orientation and k."""
 
     def __init__(self, files: Files, plan: CropPlan, decode: Decode) -> None:
         self.files = files
@@ -138,13 +139,13 @@ def _chw(pixels: Array) -> Tensor:
 
 
 def decoded(files: Files, sizes: Sequence[tuple[int, int]], decode: Decode, workers: int) -> Iterator[TrainWindows]:
-    """Batches of `DecodedPatches`."""
+    """Yields batches of `DecodedPatches`."""
     plan = CropPlan(sizes, patch_size=files.patch, seed=SEED)
     loader = DataLoader(
         DecodedPatches(files, plan, decode),
         batch_size=files.batch,
         sampler=itertools.count(),
-        num_workers=workers,  # type: ignore[arg-type]  # as its caller gave it
+        num_workers=workers,  # type: ignore[arg-type]  # as given by the caller
     )
     for hr, lr, turns, keys in loader:
         has_lr = files.lr is not None
@@ -154,7 +155,7 @@ def decoded(files: Files, sizes: Sequence[tuple[int, int]], decode: Decode, work
 
 
 def basicsr_batches(files: Files, workers: int) -> Iterator[Any]:
-    """Batches of BasicSR's dataset of pairs: float tensors, cut, turned and collated."""
+    """Yields batches of BasicSR's paired dataset: float tensors, cropped, augmented and collated."""
     made = benchmarking.optional("basicsr.data.paired_image_dataset")
     assert made is not None
     assert files.lr is not None
@@ -174,14 +175,14 @@ def basicsr_batches(files: Files, workers: int) -> Iterator[Any]:
 
 
 def to_floats(windows: TrainWindows) -> TrainBatch:
-    """What the network gets."""
+    """Converts windows to the input of the network."""
     return to_train_batch(windows, DEGRADE)
 
 
 def rate(
     batches: Callable[[], Iterator[Any]], seconds: float, workers: int, then: Callable[[Any], Any] | None = None
 ) -> float:
-    """Patches per second of processor time, once workers are as far ahead as they go."""
+    """Returns patches per second of processor time, once the workers' prefetch queues are full."""
     with contextlib.closing(batches()) as source:  # type: ignore[type-var]  # all are generators
         for batch in itertools.islice(source, 1 + 3 * workers):
             _ = then and then(batch)
@@ -203,7 +204,7 @@ def compare(
     workers: int = 0,
     then: Callable[[Any], Any] | None = None,
 ) -> None:
-    """Rows of one case: ours, and each that decodes."""
+    """Adds the rows of one case: ours, and one per decoder."""
     sizes = files.samples().images.hr.sizes
     contenders: dict[str, Callable[[], Iterator[Any]]] = {"ours": lambda: iter(files.loader(workers))}
     for name, decode in decoders().items():
@@ -220,10 +221,10 @@ def compare(
 
 
 def agreement(contenders: dict[str, Callable[[], Iterator[TrainWindows]]]) -> str:
-    """Whether all give the same first batch as ours does, in words.
+    """Describes whether the first batches of all methods equal ours.
 
     Raises:
-        AssertionError: Another than OpenCV's differs: our store decodes with Pillow.
+        AssertionError: A batch differs, other than OpenCV's (our store decodes with Pillow).
     """
     firsts = {}
     for name, make in contenders.items():
@@ -241,7 +242,7 @@ def agreement(contenders: dict[str, Callable[[], Iterator[TrainWindows]]]) -> st
 
 
 def patches(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """Of the images given."""
+    """Measures the given images."""
     hr = chosen_images(given)
     files = Files(hr, folder / "cache")
     pairs = Files(*pair_folders(hr[: 3 if given.quick else 50], folder))
@@ -255,7 +256,7 @@ def patches(report: benchmarking.Report, given: argparse.Namespace, folder: Path
 
 
 def chosen_images(given: argparse.Namespace) -> list[Path]:
-    """Those of the folder, or scikit-image's photographs."""
+    """Returns the images of the given folder, or scikit-image's photographs."""
     if given.images is not None:
         return find_images(given.images)
     import skimage
@@ -266,7 +267,7 @@ def chosen_images(given: argparse.Namespace) -> list[Path]:
 
 
 def pair_folders(hr: Sequence[Path], folder: Path) -> tuple[list[Path], Path, list[Path]]:
-    """PNG files of both sides: HR cropped to a multiple of the scale, and its LR."""
+    """Writes paired PNG files: HR cropped to a multiple of the scale, and its LR."""
     made: dict[str, list[Path]] = {"hr": [], "lr": []}
     for side in made:
         (folder / side).mkdir()
@@ -281,7 +282,7 @@ def pair_folders(hr: Sequence[Path], folder: Path) -> tuple[list[Path], Path, li
 
 
 def synthetic(folder: Path, n: int, height: int, width: int, ending: str) -> list[Path]:
-    """Images of waves and a little noise, which no encoder makes small."""
+    """Writes images of waves with a little noise, which do not compress well."""
     folder.mkdir()
     draw, paths = np.random.default_rng(0), []
     y, x = np.mgrid[:height, :width]
@@ -294,7 +295,7 @@ def synthetic(folder: Path, n: int, height: int, width: int, ending: str) -> lis
 
 
 def sizes(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """Against the images' size."""
+    """Measures as a function of image size."""
     sides = {"0.15 MP": (321, 481), "3 MP": (1536, 2048), "12 MP": (3072, 4096)}
     given = argparse.Namespace(**vars(given) | {"rounds": min(given.rounds, 3)})  # a batch of 12 MP takes seconds
     for name, (height, width) in list(sides.items())[: 2 if given.quick else 3]:
@@ -303,7 +304,7 @@ def sizes(report: benchmarking.Report, given: argparse.Namespace, folder: Path) 
 
 
 def images(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """Against their number."""
+    """Measures as a function of the number of images."""
     for n in (10, 100) if given.quick else (10, 100, 1_000, 10_000):
         paths = synthetic(folder / f"{n} images", n, 128, 128, "png")
         files = Files(paths, folder / "cache")
@@ -318,7 +319,7 @@ def images(report: benchmarking.Report, given: argparse.Namespace, folder: Path)
 
 
 class Nothing(Dataset[Tensor]):
-    """What a worker costs that loads nothing."""
+    """Dataset that loads nothing, to measure the cost of an idle worker."""
 
     def __len__(self) -> int:
         return 1 << 30
@@ -328,13 +329,13 @@ class Nothing(Dataset[Tensor]):
 
 
 def workers(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """Memory of each worker that nobody shares, and of all processes together (shared pages counted once)."""
+    """Measures unshared memory per worker, and that of all processes together (shared pages counted once)."""
     hr = chosen_images(given)
     files = Files(hr, folder / "cache")
     plan = [files.samples().images.hr.sizes, pillow]
     contenders: dict[str, Callable[[int], Iterator[Any]]] = {
         "ours": lambda n: iter(files.loader(n)),
-        "Pillow": lambda n: decoded(files, *plan, n),  # type: ignore[arg-type]  # as its caller gave it
+        "Pillow": lambda n: decoded(files, *plan, n),  # type: ignore[arg-type]  # as given by the caller
         "nothing": lambda n: (batch for batch in DataLoader(Nothing(), batch_size=BATCH, num_workers=n)),
     }
     runs = {name: functools.partial(memory, make) for name, make in contenders.items()}
@@ -348,7 +349,7 @@ def workers(report: benchmarking.Report, given: argparse.Namespace, folder: Path
 
 
 def memory(make: Callable[[int], Iterator[Any]]) -> dict[str, float]:
-    """Megabytes."""
+    """Returns memory in megabytes."""
     own: list[float] = []
     together = {}
     for n in (1, 3):
@@ -365,7 +366,7 @@ def memory(make: Callable[[int], Iterator[Any]]) -> dict[str, float]:
 
 
 def _memory_of(pid: int) -> tuple[float, float]:
-    """What a process alone has written, and its share of everything it sees (PSS), in megabytes."""
+    """Returns a process's private dirty memory and its proportional set size (PSS), in megabytes."""
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     sizes = {line.split(":")[0]: int(line.split()[1]) / 1000 for line in lines if line.endswith("kB")}
     return sizes["Private_Dirty"], sizes["Pss"]

@@ -1,14 +1,14 @@
-"""How long PSNR and SSIM on Y of a set take: ours beside scikit-image's and BasicSR's, with equal numbers.
+"""Time to compute PSNR and SSIM on Y for a set, compared with scikit-image and BasicSR at equal results.
 
     SR_DATA=<root> python scripts/benchmarks/bench_eval.py   # Set14; without it, photographs of scikit-image
     python scripts/benchmarks/bench_eval.py --images Urban100 --scale 2 --out eval.json
 
-A network's float output of each image is on the device; each method rounds it to 8 bit and gives both figures of
-each image. Numbers that are not equal (1e-3 dB, 1e-4) end the benchmark: a wrong figure is not a fast one.
+The network's float output for each image is on the device; each method rounds it to 8 bits and computes both metrics
+per image. The benchmark fails if results differ (by more than 1e-3 dB or 1e-4), as a wrong result is not a fast one.
 
-    metrics     seconds for all images; BasicSR's is its validation loop's `tensor2img` and metrics, where `basicsr`
-                is importable
-    validation  seconds of a whole validation of ours: LR made, network, metrics, and each share of it
+    metrics     seconds for all images; for BasicSR, `tensor2img` and metrics of its validation loop, if `basicsr` is
+                importable
+    validation  seconds for our whole validation (LR generation, network, metrics), and the share of each part
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Scores = list[tuple[float, float]]
 
 
 def chosen_images(given: argparse.Namespace) -> list[Path]:
-    """Those of the folder, Set14, or photographs of scikit-image."""
+    """Returns the images of the given folder, Set14, or scikit-image's photographs."""
     set14 = Path(os.environ.get("SR_DATA", "data"), "test", "Set14")
     if given.images or set14.is_dir():
         paths = find_images(given.images or set14)
@@ -57,13 +57,13 @@ def chosen_images(given: argparse.Namespace) -> list[Path]:
 
 
 def ours(pairs: Sequence[tuple[Tensor, EvalBatch]]) -> Scores:
-    """The path of validation, test and evaluation."""
+    """Computes scores as in validation, test and evaluation."""
     found = [score_output(sr, batch, method=MethodId(""), seconds=0) for sr, batch in pairs]
     return [(one.psnr_y, one.ssim_y) for one in found]
 
 
 def scikit_image(pairs: Sequence[tuple[Tensor, EvalBatch]]) -> Scores:
-    """What one writes with numpy and scikit-image."""
+    """Computes scores with plain NumPy and scikit-image."""
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
     found = []
@@ -77,13 +77,13 @@ def scikit_image(pairs: Sequence[tuple[Tensor, EvalBatch]]) -> Scores:
 
 
 def _luma(levels: NDArray[np.generic], border: int) -> NDArray[np.float64]:
-    """(3, H, W) of 0 to 255 -> Y, shaved."""
+    """Converts (3, H, W) in [0, 255] to Y, with the border shaved off."""
     y = np.tensordot([65.481, 128.553, 24.966], levels.astype(np.float64) / 255, 1) + 16
     return y[border:-border, border:-border]
 
 
 def basicsr(pairs: Sequence[tuple[Tensor, EvalBatch]]) -> Scores:
-    """Its own validation loop's steps."""
+    """Computes scores with the steps of BasicSR's own validation loop."""
     from basicsr.metrics import calculate_psnr, calculate_ssim
     from basicsr.utils import tensor2img
 
@@ -96,14 +96,14 @@ def basicsr(pairs: Sequence[tuple[Tensor, EvalBatch]]) -> Scores:
 
 
 def check_equal(name: str, found: Scores, expected: Scores) -> None:
-    """Raises AssertionError where a figure differs from ours."""
+    """Raises AssertionError if a result differs from ours."""
     for (psnr, ssim), (our_psnr, our_ssim) in zip(found, expected, strict=True):
         assert abs(psnr - our_psnr) < 1e-3, f"{name}: {psnr} dB, ours {our_psnr}"
         assert abs(ssim - our_ssim) < 1e-4, f"{name}: SSIM {ssim}, ours {our_ssim}"
 
 
 def metrics(report: benchmarking.Report, given: argparse.Namespace, sets: EvalImages, device: torch.device) -> None:
-    """On images enlarged by bicubic interpolation, as floats, as a network gives them."""
+    """Measures the metrics on bicubically upscaled images, in floating point like a network's output."""
     pairs = []
     for batch in _batches(sets, device):
         pairs.append((bicubic(batch.lr, batch.scale).to(torch.float32) / 255 + 1e-4, batch))
@@ -115,7 +115,7 @@ def metrics(report: benchmarking.Report, given: argparse.Namespace, sets: EvalIm
         methods["BasicSR"] = basicsr
     else:
         report.note("BasicSR's metrics: not installed.")
-    scores = {name: method(pairs) for name, method in methods.items()}  # the first calls are not counted
+    scores = {name: method(pairs) for name, method in methods.items()}  # first calls, not timed
     for name, found in scores.items():
         check_equal(name, found, scores["ours"])
     runs = {name: functools.partial(_seconds, functools.partial(method, pairs)) for name, method in methods.items()}
@@ -127,7 +127,7 @@ def metrics(report: benchmarking.Report, given: argparse.Namespace, sets: EvalIm
 
 
 def validation(report: benchmarking.Report, given: argparse.Namespace, sets: EvalImages, device: torch.device) -> None:
-    """Of the default network, step by step."""
+    """Measures validation of the default network, step by step."""
     torch.manual_seed(0)
     net = EDSR(given.scale, n_feats=16, n_resblocks=4, upsampler="pixelshuffle_direct", global_skip="bicubic")
     net = net.to(device, memory_format=torch.channels_last).eval()
@@ -151,7 +151,7 @@ def _batches(sets: EvalImages, device: torch.device) -> list[EvalBatch]:
     found = []
     for index in range(len(sets)):
         image = sets[index]
-        # No place of another rank is empty here, as the type allows.
+        # There are no placeholders for other ranks here, which the type allows.
         found.append(to_eval_batch(image._replace(hr=image.hr.to(device)), Downscale()))  # type: ignore[union-attr,call-arg,arg-type]  # an image it is
     return found
 

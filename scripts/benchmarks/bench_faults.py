@@ -1,19 +1,19 @@
-"""Counts what is lost when runs are killed, stopped and damaged: a table, and the same as JSON.
+"""Losses when runs are killed, stopped and damaged, as a table and as JSON.
 
-    python scripts/benchmarks/bench_faults.py matrix                   # every id of the fault matrix, by its tests
+    python scripts/benchmarks/bench_faults.py matrix                   # every ID of the fault matrix, by its tests
     python scripts/benchmarks/bench_faults.py kills --n 1000 --out kills.json
-    python scripts/benchmarks/bench_faults.py stops --n 50             # runs that are stopped two to five times
+    python scripts/benchmarks/bench_faults.py stops --n 50             # runs stopped two to five times
     python scripts/benchmarks/bench_faults.py starts --n 20            # kills while Hydra writes its files
     python scripts/benchmarks/bench_faults.py signals --n 6
     python scripts/benchmarks/bench_faults.py flips --n 200
-    python scripts/benchmarks/bench_faults.py cost                     # what saving and checking takes
-    python scripts/benchmarks/bench_faults.py --out faults.json        # all of them
+    python scripts/benchmarks/bench_faults.py cost                     # cost of saving and checking
+    python scripts/benchmarks/bench_faults.py --out faults.json        # all sections
 
-Everything is imported once; each run is a fork of this process, so that a killed run costs a second. The moments
-of the kills and the bits are drawn from --seed. A run that was stopped is continued until it is done, and then
-compared with one that never was: weights, average, moments, schedule, random state, samples, the best, every
-logged value. Faults are spread over two file systems, each with $TMPDIR on the other one. A failure is a row of the
-table and ends nothing. A section is a function of (n, draw) that returns rows; `SECTIONS` lists them.
+Everything is imported once; each run is a fork of this process, so a killed run costs only a second. The times of
+the kills and the flipped bits are drawn with --seed. A stopped run is resumed until it is done, and then compared with
+an uninterrupted one: weights, their average, optimizer moments, schedule, random state, samples, best checkpoint, every
+logged value. Faults are spread over two file systems, each with $TMPDIR on the other. A failure becomes a row of the
+table and does not end the benchmark. A section is a function of (n, draw) that returns rows; `SECTIONS` lists them.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ Section = Callable[[int, random.Random], Iterable[Row]]
 
 
 def matrix(n: int, draw: random.Random) -> list[Row]:
-    """Every id of the fault matrix, by the tests that are marked with it; nothing is drawn."""
+    """Runs the tests marked with each ID of the fault matrix; nothing is random."""
     sys.path.insert(0, str(TESTS / "faults"))
     import pytest
     from fault_matrix import MATRIX, Case, Scoreboard, order
 
     board = Scoreboard()
     quiet = ["-q", "--no-header", "-p", "no:cacheprovider", "--tb=line", "-m", "fault and not slow"]
-    quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # some plugins are imported already
+    quiet += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # some plugins have already been imported
     pytest.main([str(TESTS), f"--rootdir={TESTS.parent}", f"-c={TESTS.parent / 'pyproject.toml'}", *quiet], [board])
     cases = [
         *board.cases.values(),
@@ -67,7 +67,7 @@ def matrix(n: int, draw: random.Random) -> list[Row]:
 
 
 def counts(case: Any) -> dict[str, int]:
-    """What one case adds to the figures."""
+    """Returns the counts contributed by one case."""
     if case.ok is None:
         return {}
     what = {"S1": "malicious", "S2": "malicious configs"}.get(case.id)
@@ -82,7 +82,7 @@ SECTIONS: dict[str, Section] = {
     "signals": signals,
     "flips": flips,
     "cost": cost,
-    "matrix": matrix,  # last: after it there are threads, and forks of this process would not do
+    "matrix": matrix,  # last: it leaves threads behind, after which this process must not be forked
 }
 
 
@@ -90,7 +90,7 @@ SECTIONS: dict[str, Section] = {
 
 
 def places(chosen: list[Path] | None) -> list[tuple[Path, Path]]:
-    """Where runs lie and where $TMPDIR does: two folders, each beside the other, where they are two file systems."""
+    """Returns pairs of run location and $TMPDIR: two folders in both orders if they are on different file systems."""
     pair = chosen or [Path(tempfile.gettempdir()), Path("/dev/shm")]
     if chosen is None and not (pair[1].is_dir() and os.access(pair[1], os.W_OK)):
         return [(pair[0], pair[0])]
@@ -101,7 +101,7 @@ def places(chosen: list[Path] | None) -> list[tuple[Path, Path]]:
 
 
 def run_section(name: str, n: int, seed: int, where: list[tuple[Path, Path]]) -> Iterator[Row]:
-    """In an empty folder; half of the faults on one file system, half on the other."""
+    """Runs a section in empty folders, with half of the faults on each of the two file systems."""
     if name == "matrix":
         yield from matrix(n, random.Random(seed))
         return
@@ -127,7 +127,7 @@ def run_section(name: str, n: int, seed: int, where: list[tuple[Path, Path]]) ->
 
 
 def grouped(rows: list[Row]) -> list[Row]:
-    """Variants of one test in one line."""
+    """Merges variants of one test into one row."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         fault = row.fault.partition(" [")[0] if row.id else row.fault
@@ -144,7 +144,7 @@ def grouped(rows: list[Row]) -> list[Row]:
 
 
 def figures(rows: list[Row]) -> dict[str, int]:
-    """Sums over all rows."""
+    """Sums the counts over all rows."""
     total: Counter[str] = Counter()
     for row in rows:
         total.update(row.counts)
@@ -162,7 +162,7 @@ SENTENCES = {
 
 
 def show(rows: list[Row]) -> None:
-    """The table, and the figures below it."""
+    """Prints the table and the totals below it."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("id", "fault", "expected", "seen", ""):
         table.add_column(column, overflow="fold")
@@ -194,7 +194,7 @@ def main() -> int:
         started = time.monotonic()
         for row in run_section(name, given.n, given.seed, where):
             rows.append(row)
-            if out:  # after each, so that a long count that is ended leaves what it has
+            if out:  # after each row, so that a long count leaves its results if it is stopped
                 written = {"seed": given.seed, "n": given.n, "figures": figures(rows), "rows": list(map(asdict, rows))}
                 out.write_text(json.dumps(written, indent=1))
         progress(f"{name}: {time.monotonic() - started:.0f} s")

@@ -1,12 +1,12 @@
-"""How long commands take to say something, to be done, and to make their first training step.
+"""Time until commands print their first line, finish, or complete the first training step.
 
-    python scripts/benchmarks/bench_start.py                           # all, five rounds
+    python scripts/benchmarks/bench_start.py                           # all cases, five rounds
     python scripts/benchmarks/bench_start.py train evaluate --rounds 3 --out start.json
 
-Each command line is typed as a user would, in a process of its own, at a terminal of its own, in an empty folder;
-every command once in each round, so that what else the machine does hits all alike. `train` ends after
-its first step. "less imports": less than the same round's bare `import lightning.pytorch` (or torch) took, process
-and all. Whether Python finds its modules compiled decides half of everything, so the table says it.
+Each command line is run as by a user: in its own process, on its own terminal, in an empty folder. Each round runs
+every command once, so that other load on the machine affects all alike. `train` ends after its first step.
+"less imports" subtracts the time of a process with a bare `import lightning.pytorch` (or torch) in the same round.
+Whether Python finds compiled modules affects times by a factor of two, so the table states it.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ TRAIN = ("-m", "sr_lightning.train", "+callbacks.mark._target_=bench_start_mark.
 
 @dataclass(frozen=True)
 class Case:
-    """A command line."""
+    """A command line to time."""
 
     arguments: tuple[str, ...]
     without: str | None = None
-    """The bare import that it is compared with."""
+    """The bare import whose time is subtracted."""
     keeps: bool = False
-    """Whether what an earlier round has decoded is still there."""
+    """Whether images decoded in an earlier round are kept."""
     status: tuple[int, ...] = (0,)
 
 
@@ -86,22 +86,22 @@ CASES = {
 
 @dataclass
 class Times:
-    """Seconds from the start of the process; one entry for each round."""
+    """Seconds from the start of the process; one entry per round."""
 
     said: list[float] = field(default_factory=list)
-    """The first line on the screen."""
+    """Time of the first line on the screen."""
     done: list[float] = field(default_factory=list)
-    """The end, or the first training step."""
+    """Time of the end, or of the first training step."""
     marks: list[dict[str, float]] = field(default_factory=list)
 
 
 def run(case: Case, folder: Path, cache: Path, times: Times) -> None:
-    """Runs a command line once and adds to its times."""
+    """Runs a command line once and records its times."""
     folder.mkdir()
     marks = folder / "marks"
     surroundings = os.environ | {MARKS: str(marks), "SR_CACHE": str(cache), "WANDB_MODE": "offline"}
     surroundings["PYTHONPATH"] = os.pathsep.join([str(cache.parent), os.environ.get("PYTHONPATH", "")])
-    ours, theirs = pty.openpty()  # a terminal: what is printed comes at once, and progress is drawn
+    ours, theirs = pty.openpty()  # a terminal, so that output is unbuffered and progress is drawn
     begun = time.time()
     process = subprocess.Popen(
         [sys.executable, *case.arguments], cwd=folder, env=surroundings, stdin=theirs, stdout=theirs, stderr=theirs
@@ -127,7 +127,7 @@ def run(case: Case, folder: Path, cache: Path, times: Times) -> None:
 def read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # Linux says so when the other end is closed
+    except OSError:  # raised by Linux when the other end is closed
         return b""
 
 

@@ -1,19 +1,19 @@
-"""What the framework costs, and what its settings gain: steps of ours beside plain loops, in turn.
+"""Overhead of the framework and benefit of its settings: our training steps, interleaved with plain loops.
 
     python scripts/benchmarks/bench_train.py
     python scripts/benchmarks/bench_train.py price --out train.json
     python scripts/benchmarks/bench_train.py waiting --networks all     # all of conf/model; minutes
 
-Ours is what `python -m sr_lightning.train logger=csv` runs: the Trainer with its module, callbacks, log and progress
-bar (on a terminal that nobody sees). It is timed from a step to a later one; validation and saving are left out.
+"Ours" is what `python -m sr_lightning.train logger=csv` runs: the Trainer with its module, callbacks, log and progress
+bar (on an invisible terminal). It is timed between two steps; validation and saving are excluded.
 
-    price     ours beside a bare PyTorch loop of the same network, batches, precision, optimizer and schedule; beside
-              float32 in NCHW with Adam as it comes and the same batches; beside the same with batches decoded for
-              each patch and the loss read at each step; and beside BasicSR's SRModel where `basicsr` is importable
-    growth    ours against batch and patch: steps and memory
-    waiting   share of time spent waiting for data, as the run logs it
-    compile   with --compile: torch.compile beside eager, its first step apart
-    malloc    freed buffers kept beside glibc's thresholds: time, memory and page faults on the CPU
+    price     ours compared with a bare PyTorch loop of the same network, batches, precision, optimizer and schedule;
+              with float32 in NCHW, default Adam and the same batches; with the same but a file decoded for each patch
+              and the loss read at every step; and with BasicSR's SRModel if `basicsr` is importable
+    growth    step time and memory of ours as a function of batch and patch size
+    waiting   share of time spent waiting for data, as logged by the run
+    compile   with --compile: torch.compile compared with eager mode, the first step reported separately
+    malloc    keeping freed buffers compared with glibc's thresholds: time, memory and page faults on the CPU
 """
 
 from __future__ import annotations
@@ -64,27 +64,27 @@ from sr_lightning.runs.run import Run
 
 SECTIONS = ("price", "growth", "waiting", "compile", "malloc")
 WARM = 3
-"""Steps that are not counted."""
+"""Warm-up steps that are not timed."""
 
 
 @dataclass
 class Timed:
-    """What a number of steps took."""
+    """Measurements over a number of steps."""
 
     wall: float
-    """Milliseconds a step."""
+    """Wall-clock milliseconds per step."""
     processor: float
-    """Of processor time, milliseconds a step: what others do on the machine is not in it."""
+    """Milliseconds of processor time per step, which excludes other load on the machine."""
     loss: float
-    """Of the last step."""
+    """Loss of the last step."""
     waiting: float = 0.0
-    """Share of time."""
+    """Share of time spent waiting for data."""
     first: float = 0.0
-    """Seconds until the first step was done."""
+    """Seconds until the end of the first step."""
 
 
 class Clock:
-    """Looks at two moments: after `WARM` steps and after the last."""
+    """Takes the time after `WARM` steps and after the last step."""
 
     def __init__(self, steps: int, device: torch.device) -> None:
         self.last = WARM + steps
@@ -95,7 +95,7 @@ class Clock:
         self.first = 0.0
 
     def tick(self, step: int) -> None:
-        """After each step, counted from 1."""
+        """Called after each step, counted from 1."""
         if step == 1:
             self.first = time.perf_counter() - self.started
         if step in (WARM, self.last):
@@ -104,28 +104,28 @@ class Clock:
             self.moments.append((time.perf_counter(), benchmarking.cpu_seconds()))
 
     def read(self, loss: float, waiting: float = 0.0) -> Timed:
-        """What the steps between took."""
+        """Returns the measurements of the steps in between."""
         (wall, spent), (wall_end, spent_end) = self.moments
         per_step = 1000 / self.steps
         return Timed((wall_end - wall) * per_step, (spent_end - spent) * per_step, loss, waiting, self.first)
 
 
 class ClockCallback(pl.Callback):
-    """`Clock` in a Trainer."""
+    """Callback that runs a `Clock` in a Trainer."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.loss: Tensor | None = None
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any) -> None:
-        """Keeps the loss, and looks at the clock."""
+        """Stores the loss and ticks the clock."""
         self.loss = outputs["loss"]
         self.clock.tick(trainer.global_step)
 
 
 @dataclass(frozen=True)
 class Work:
-    """A training to time."""
+    """A training run to time."""
 
     config: TrainConfig
     steps: int
@@ -133,24 +133,24 @@ class Work:
 
     @property
     def device(self) -> torch.device:
-        """Where it runs."""
+        """Device on which it runs."""
         wants = self.config.trainer["accelerator"] in ("auto", "gpu", "cuda")
         return torch.device("cuda" if torch.cuda.is_available() and wants else "cpu")
 
     def data(self) -> Any:
-        """Its images."""
+        """Returns its data module."""
         data = build(self.config.data, "data")
         data.setup("fit")
         return data
 
     def net(self) -> nn.Module:
-        """Its network, the same at each call."""
+        """Returns its network, initialised identically on each call."""
         torch.manual_seed(self.config.seed)
         return build_network(self.config.model)
 
 
 def composed(*overrides: str, steps: int) -> TrainConfig:
-    """The config of these overrides, which validates and logs as a long run does."""
+    """Composes the config of these overrides, which validates and logs like a long run."""
     given = ["logger=csv", "trainer.limit_val_batches=0", f"trainer.max_steps={WARM + steps}", *overrides]
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         return check_train(compose("train", given))
@@ -160,7 +160,7 @@ def composed(*overrides: str, steps: int) -> TrainConfig:
 
 
 def ours(work: Work, *, more: Sequence[pl.Callback] = ()) -> Timed:
-    """The Trainer, with all that a run has, and more callbacks where they are given."""
+    """Times the Trainer with everything a run has, plus any further callbacks."""
     config = work.config
     with tempfile.TemporaryDirectory(dir=work.folder) as name:
         folder = Path(name)
@@ -171,7 +171,7 @@ def ours(work: Work, *, more: Sequence[pl.Callback] = ()) -> Timed:
         module, run = build_module(config, net), Run(folder=folder, command="")
         callbacks = [*build_callbacks(config, run, csv=MetricsCsv(folder), started=time.perf_counter()), clock, *more]
         for callback in callbacks:
-            if isinstance(callback, Progress):  # a bar is drawn for a terminal only
+            if isinstance(callback, Progress):  # the bar is only drawn on a terminal
                 callback._console = Console(file=io.StringIO(), force_terminal=True, width=80)
         trainer = build_trainer(config, folder, callbacks=callbacks, loggers=[MetricsCsv(folder)])
         trainer.fit(module, datamodule=work.data())
@@ -181,12 +181,12 @@ def ours(work: Work, *, more: Sequence[pl.Callback] = ()) -> Timed:
 
 
 def bare(work: Work, *, plain: bool = False, batches: Iterator[TrainBatch] | None = None) -> Timed:
-    """A loop of one page.
+    """Times a minimal training loop.
 
     Args:
-        work: The same network, batches, precision, optimizer and schedule.
-        plain: float32, NCHW, Adam as it comes.
-        batches: Others, in whose loop the loss is read at each step.
+        work: Run with the same network, batches, precision, optimizer and schedule.
+        plain: Whether to use float32, NCHW and default Adam.
+        batches: Other batches to use; if given, the loss is read at every step.
     """
     config, device = work.config, work.device
     net = work.net().to(device)
@@ -218,7 +218,7 @@ def bare(work: Work, *, plain: bool = False, batches: Iterator[TrainBatch] | Non
 
 
 def same_batches(work: Work) -> Iterator[TrainBatch]:
-    """What the Trainer of ours gets, without a Trainer."""
+    """Yields the batches that our Trainer would receive, without a Trainer."""
     data = work.data()
     data.trainer = _Alone(work.device)
     for windows in data.train_dataloader():
@@ -226,7 +226,7 @@ def same_batches(work: Work) -> Iterator[TrainBatch]:
 
 
 class _Alone:
-    """What the data asks of a Trainer."""
+    """Stand-in for the parts of a Trainer that the data module uses."""
 
     accumulate_grad_batches, global_rank, world_size = 1, 0, 1
 
@@ -235,7 +235,7 @@ class _Alone:
 
 
 def decoded_batches(work: Work) -> Iterator[TrainBatch]:
-    """Batches whose files are decoded for each patch, by two workers; LR is made of each window, on the device."""
+    """Yields batches with a file decoded per patch by two workers, and LR generated from each window on the device."""
     from bench_data import DEGRADE, Files, decoded, decoders
 
     from sr_lightning.data.degradations.base import to_train_batch
@@ -250,7 +250,7 @@ def decoded_batches(work: Work) -> Iterator[TrainBatch]:
 
 
 def basicsr(work: Work) -> Timed:
-    """Its SRModel, fed as its training loop does: float32, NCHW, the loss read at each step; batches as `decoded`."""
+    """Times BasicSR's SRModel on `decoded_batches`, as in its training loop: float32, NCHW, loss read at every step."""
     model_of = benchmarking.optional("basicsr.models.sr_model")
     assert model_of is not None
     section, patch = work.config.model, {"num_in_ch": 3, "num_out_ch": 3, "upscale": 4}
@@ -283,18 +283,18 @@ def basicsr(work: Work) -> Timed:
 
 
 def price(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """Short steps and long ones."""
+    """Compares contenders on short and long steps."""
     names = {"edsr_tiny": 150, "edsr_small_y": 60, "edsr_baseline": 12}
     if given.quick:
         names = {"edsr_tiny": 40}
     for name, steps in names.items():
         work = Work(composed(f"model={name}", *given.set, steps=given.steps or steps), given.steps or steps, folder)
-        few = replace(work, steps=max(work.steps // 5, 2))  # they wait for their files
+        few = replace(work, steps=max(work.steps // 5, 2))  # for loops that wait for files
         contenders: dict[str, Callable[[], Timed]] = {
             "ours": partial(ours, work),
             "bare loop": partial(bare, work),
             "float32 NCHW": partial(bare, work, plain=True),
-            # mypy infers no type of a lambda with a default.
+            # mypy cannot infer the type of a lambda with a default.
             "… decoding": lambda few=few: bare(few, plain=True, batches=decoded_batches(few)),  # type: ignore[misc]  # a default
         }
         if name == "edsr_baseline" and benchmarking.optional("basicsr.models.sr_model"):
@@ -319,7 +319,7 @@ def _add_price(report: benchmarking.Report, name: str, found: dict[str, list[Tim
 
 
 def growth(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """Steps and memory against batch and patch."""
+    """Measures step time and memory as a function of batch and patch size."""
     steps = given.steps or (4 if given.quick else 15)
     sizes = [(4, 32), (16, 32), (64, 32), (16, 16), (16, 48)]
     for batch, patch in sizes[: 2 if given.quick else None]:
@@ -336,7 +336,7 @@ def growth(report: benchmarking.Report, given: argparse.Namespace, folder: Path)
 
 
 def with_memory(run: Callable[[], Timed], device: torch.device) -> tuple[Timed, float]:
-    """And the most memory that it took beyond what was there, in MB; NaN where the system does not tell."""
+    """Returns the timings and the additional peak memory in MB; NaN if the system does not report it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return run(), torch.cuda.max_memory_allocated(device) / 1e6
@@ -355,7 +355,7 @@ def _memory(entry: str) -> float:
 
 
 def waiting(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """As `time/data_wait` says, without workers, as configs have it."""
+    """Reports `time/data_wait`, without workers, as in the configs."""
     names: Iterable[str] = given.networks
     if given.networks == ["all"]:
         names = sorted(path.stem for path in Path(conf_dir(), "model").glob("*.yaml") if path.stem != "bicubic")
@@ -374,7 +374,7 @@ def waiting(report: benchmarking.Report, given: argparse.Namespace, folder: Path
 
 
 def compiled(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """Of the default network."""
+    """Compares compiled and eager mode with the default network."""
     steps = given.steps or (10 if given.quick else 60)
     runs: dict[str, Callable[[], Timed]] = {}
     for method, is_compiled in (("compiled", "true"), ("eager", "false")):
@@ -387,7 +387,7 @@ def compiled(report: benchmarking.Report, given: argparse.Namespace, folder: Pat
 
 
 def malloc(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """In processes of their own."""
+    """Compares allocator settings, in separate processes."""
     from allocator_cost import compare_allocators
 
     compare_allocators(report, given.rounds, quick=given.quick, threads=torch.get_num_threads())

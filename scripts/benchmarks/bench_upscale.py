@@ -1,19 +1,19 @@
-"""How fast a photograph file becomes an enlarged one, and in how much memory: ours beside the two usual loops.
+"""Speed and memory of upscaling a photograph from file to file, compared with the two usual loops.
 
     python scripts/benchmarks/bench_upscale.py
     python scripts/benchmarks/bench_upscale.py speed --megapixels 0.25 1 --networks edsr_tiny_y_x4 --rounds 3
 
-A JPEG file comes in and a PNG file goes out, the same for all:
+All methods read the same JPEG file and write a PNG file:
 
-    ours         what the command does: tiles, rows written as they come, LR-PSNR computed; in float32 and in bfloat16,
-                 as it is and compiled
-    whole image  decode, the network on the whole image in float32, Pillow's PNG
-    tile loop    Real-ESRGAN's: tiles of 400 LR pixels cut with 10 around them, float32, Pillow's PNG; not the whole
-                 image's result where a network sees farther
+    ours         as in the command: tiles, rows written as they are finished, LR-PSNR computed; in float32 and bfloat16,
+                 eager and compiled
+    whole image  decoding, the network on the whole image in float32, PNG encoding by Pillow
+    tile loop    Real-ESRGAN's: tiles of 400 LR pixels with padding of 10, float32, PNG encoding by Pillow; differs from
+                 the whole-image result if the receptive field is larger
 
-    speed   output megapixels per second, and seconds of all cores (which another load does not change); decoding and
-            encoding apart
-    memory  peak of the resident memory above that before the image, each in a process of its own
+    speed   output megapixels per second, and processor seconds (unaffected by other load); decoding and encoding
+            separately
+    memory  peak resident memory relative to that before the image, each method in a process of its own
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ from sr_lightning.upscaling.image_job import Writing, upscale_file
 from sr_lightning.upscaling.size import Sizing
 from sr_lightning.upscaling.sources import Task
 
-Image.MAX_IMAGE_PIXELS = None  # 192 MP of our own are no bomb
+Image.MAX_IMAGE_PIXELS = None  # our own 192 MP image is no decompression bomb
 SECTIONS = ("speed", "memory")
 SCALE = 4
 TILE, PAD = 400, 10  # Real-ESRGAN's usual --tile, and its --tile_pad
-MOST_WHOLE = 4  # megapixels of input that the whole-image loop is tried with
+MOST_WHOLE = 4  # maximum input megapixels for the whole-image loop
 Method = Callable[[nn.Module, Path, Path], object]
 
 
@@ -65,7 +65,7 @@ def ours(
     device: str = "cpu",
     is_compiled: bool = False,
 ) -> None:
-    """The command's way."""
+    """Upscales as the command does."""
     if is_compiled:
         net = compiled(net)
     work = Work(type(net).__name__, "benchmark", "", SCALE)
@@ -75,14 +75,14 @@ def ours(
 
 @functools.cache
 def compiled(net: nn.Module) -> nn.Module:
-    """A copy: the others stay as they are."""
+    """Returns a compiled copy, leaving the original unchanged."""
     net = copy.deepcopy(net)
     compile_for_inference(net)
     return net
 
 
 def whole_image(net: nn.Module, source: Path, output: Path) -> None:
-    """What one writes first."""
+    """Upscales the whole image at once, the simplest approach."""
     pixels = np.array(Image.open(source).convert("RGB"))
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
     with torch.no_grad():
@@ -91,7 +91,7 @@ def whole_image(net: nn.Module, source: Path, output: Path) -> None:
 
 
 def tile_loop(net: nn.Module, source: Path, output: Path) -> None:
-    """As `RealESRGANer.tile_process`."""
+    """Upscales like `RealESRGANer.tile_process`."""
     pixels = np.array(Image.open(source).convert("RGB"))
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
     height, width = x.shape[-2:]
@@ -123,7 +123,7 @@ METHODS: dict[str, Method] = {
 
 
 def photograph(megapixels: float, folder: Path) -> Path:
-    """scikit-image's astronaut at that size, 4:3, as JPEG."""
+    """Writes scikit-image's astronaut at the given size, 4:3, as JPEG."""
     from skimage import data
 
     width = round((megapixels * 1e6 * 4 / 3) ** 0.5)
@@ -133,13 +133,13 @@ def photograph(megapixels: float, folder: Path) -> Path:
 
 
 def contenders(megapixels: float, *, with_compiled: bool) -> dict[str, Method]:
-    """The whole-image loop holds every feature of the image at once; compiling takes seconds."""
+    """Selects methods: no whole-image loop for large images, whose features it holds at once; compiled on request."""
     left_out = [*([] if megapixels <= MOST_WHOLE else ["whole image"]), *([] if with_compiled else ["compiled"])]
     return {name: run for name, run in METHODS.items() if not any(part in name for part in left_out)}
 
 
 def speed(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """Files in, files out."""
+    """Measures speed from file to file."""
     for name in given.networks:
         net = load(name)
         for megapixels in given.megapixels:
@@ -151,7 +151,7 @@ def speed(report: benchmarking.Report, given: argparse.Namespace, folder: Path) 
             }
             for method, run in runs.items():
                 if method.startswith("ours"):
-                    run()  # compiles, and measures the receptive field, once
+                    run()  # compiles and measures the receptive field once
             found = benchmarking.take_turns(runs, given.rounds)
             with Image.open(output) as image:
                 size = image.width * image.height / 1e6
@@ -202,7 +202,7 @@ def _decode_and_encode(report: benchmarking.Report, given: argparse.Namespace, f
 
 
 def memory(report: benchmarking.Report, given: argparse.Namespace, folder: Path) -> None:
-    """Each method once, in a process of its own."""
+    """Measures peak memory, running each method once in a process of its own."""
     context = multiprocessing.get_context("spawn")
     name = given.networks[0]
     for megapixels in given.megapixels:
@@ -219,7 +219,7 @@ def memory(report: benchmarking.Report, given: argparse.Namespace, folder: Path)
 
 def _peak(method: str, network: str, source: Path, output: Path, queue: multiprocessing.SimpleQueue[float]) -> None:
     net = load(network)
-    METHODS[method](net, photograph(0.01, source.parent), output)  # what is imported late is there now
+    METHODS[method](net, photograph(0.01, source.parent), output)  # triggers late imports
     start, most, done = _resident(), [0.0], threading.Event()
 
     def watch() -> None:
@@ -235,13 +235,13 @@ def _peak(method: str, network: str, source: Path, output: Path, queue: multipro
 
 
 def _resident() -> float:
-    """MB."""
+    """Returns resident memory in MB."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize() / 1e6
 
 
 def timed(run: Callable[[], object]) -> tuple[float, float]:
-    """Seconds, and seconds of all cores."""
+    """Returns wall-clock and processor seconds."""
     wall, cpu = time.perf_counter(), time.process_time()
     run()
     return time.perf_counter() - wall, time.process_time() - cpu

@@ -1,7 +1,8 @@
-"""What the benchmarks share: taking turns, ratios, the machine, the table and the JSON.
+"""Shared parts of the benchmarks: interleaved runs, ratios, machine description, table and JSON output.
 
-Contenders run in turn, A B C A B C …, in one process: a machine that slows down slows all of them, and ratios are
-taken within a round. The first method of a case is ours. Its neighbours' `ours is` says how many times better ours is.
+Contenders run in turn, A B C A B C …, in one process: if the machine slows down, all are affected, and ratios are
+computed within a round. The first method of a case is ours; the column `ours is` of the others gives its factor of
+improvement.
 """
 
 from __future__ import annotations
@@ -34,21 +35,21 @@ _T = TypeVar("_T")
 
 @dataclass
 class Row:
-    """One figure of one method, once for each round."""
+    """One measurement of one method, with a value per round."""
 
     case: str
-    """What is measured on; the rows of a case are compared."""
+    """What is measured; the rows of a case are compared with each other."""
     method: str
     unit: str
     values: list[float]
     higher_is_better: bool = True
     ratios: list[float] = field(default_factory=list)
-    """How many times better than this row ours is, in each round; empty for ours."""
+    """Factor by which ours is better than this row, per round; empty for ours."""
 
 
 @dataclass
 class Report:
-    """Rows by section, and what has to be said beside them."""
+    """Rows by section, and notes about them."""
 
     sections: dict[str, list[Row]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -62,7 +63,7 @@ class Report:
         self.sections.setdefault(section, []).extend(rows)
 
     def note(self, text: str) -> None:
-        """A sentence below the tables, once."""
+        """Adds a sentence below the tables, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -73,7 +74,7 @@ def _ratio(ours: float, other: float, higher_is_better: bool) -> float:
 
 
 def take_turns(contenders: Mapping[str, Callable[[], _T]], rounds: int) -> dict[str, list[_T]]:
-    """Runs each contender once a round: its results by name."""
+    """Runs each contender once per round, and returns the results by name."""
     found: dict[str, list[_T]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
@@ -82,7 +83,7 @@ def take_turns(contenders: Mapping[str, Callable[[], _T]], rounds: int) -> dict[
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What it was measured on, and with which versions; nothing that names the machine or its user."""
+    """Describes hardware and versions, without anything that identifies the machine or its user."""
     facts = environment(" ".join(["python", *(Path(sys.argv[0]).name, *sys.argv[1:])]))
     for name in ("opencv-python-headless", "opencv-python", "basicsr", "scikit-image"):
         try:
@@ -108,9 +109,9 @@ def _processor() -> str:
 
 
 def optional(name: str) -> ModuleType | None:
-    """A package that is compared with where a copy of it is importable.
+    """Returns a package to compare with, or None if it is not importable.
 
-    BasicSR 1.4.2 imports a module that torchvision 0.17 has dropped; the function it wants is elsewhere now.
+    BasicSR 1.4.2 imports a module removed in torchvision 0.17; the function that it needs has moved.
     """
     if name.startswith("basicsr"):
         from torchvision.transforms import functional
@@ -125,7 +126,7 @@ def optional(name: str) -> ModuleType | None:
 
 
 def processes() -> list[int]:
-    """This process and its living children."""
+    """Returns the IDs of this process and its living children."""
     own = os.getpid()
     found = [own]
     for task in Path(f"/proc/{own}/task").glob("*/children"):
@@ -134,7 +135,7 @@ def processes() -> list[int]:
 
 
 def cpu_seconds() -> float:
-    """Spent by this process and its living children, in which the loaders' workers are."""
+    """Returns the processor seconds used by this process and its living children, including data-loader workers."""
     ticks = os.sysconf("SC_CLK_TCK")
     total = time.process_time()
     for pid in processes()[1:]:
@@ -144,7 +145,7 @@ def cpu_seconds() -> float:
 
 
 def parser(description: str | None, sections: Sequence[str]) -> argparse.ArgumentParser:
-    """The arguments that every benchmark has."""
+    """Returns a parser with the arguments common to all benchmarks."""
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("sections", nargs="*", metavar="section", help=f"of {', '.join(sections)}; none: all")
     made.add_argument("--quick", action="store_true", help="under a minute, and less exact")
@@ -155,7 +156,7 @@ def parser(description: str | None, sections: Sequence[str]) -> argparse.Argumen
 
 
 def parsed(made: argparse.ArgumentParser, sections: Sequence[str], argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments, with what depends on others filled in."""
+    """Parses the arguments, filling in those that depend on others."""
     given = made.parse_args(argv)
     if unknown := set(given.sections) - set(sections):
         made.error(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(sections)}")
@@ -204,7 +205,7 @@ def _table(section: str, rows: Sequence[Row]) -> Table:
 
 
 def _record(row: Row) -> dict[str, Any]:
-    """A row as it stands in the file."""
+    """Returns a row as written to the file."""
     ratio = statistics.median(row.ratios) if row.ratios else None
     return {
         "case": row.case,

@@ -1,4 +1,4 @@
-"""What it costs to be safe; a section of `bench_faults.py`."""
+"""Cost of fault tolerance: a section of `bench_faults.py`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from sr_lightning.models import EDSR
 
 
 def cost(n: int, draw: random.Random) -> list[Row]:
-    """Saving against a plain `torch.save`, decoding against plain Pillow, a step's checks against the step."""
+    """Compares saving with plain `torch.save`, decoding with plain Pillow, and the checks of a step with the step."""
     repeats = max(n, 15)
     return [*_cost_of_saving(repeats), _cost_of_decoding(repeats), _cost_of_a_step(repeats)]
 
 
 def medians(repeats: int, **calls: Callable[[], Any]) -> dict[str, float]:
-    """Milliseconds of each, measured in turn, so that what else the machine does meets all."""
+    """Returns the median milliseconds of each call, measured in turn so that other load affects all alike."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
         for name, call in calls.items():
@@ -50,7 +50,7 @@ def without_fsync() -> Iterator[None]:
 
 def _cost_of_saving(repeats: int) -> list[Row]:
     draw = torch.Generator().manual_seed(0)
-    parts = {f"layer{i}": torch.rand(64, 64, 3, 3, generator=draw) for i in range(41)}  # EDSR-baseline with Adam's
+    parts = {f"layer{i}": torch.rand(64, 64, 3, 3, generator=draw) for i in range(41)}  # EDSR-baseline's weights
     moments = [{name: value.clone() for name, value in parts.items()} for _ in range(2)]
     content: dict[str, Any] = {"state_dict": parts, "optimizer_states": moments, "global_step": 1}
     ours, plain = SafeCheckpointIO(), Path("plain.ckpt")

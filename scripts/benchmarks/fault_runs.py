@@ -1,4 +1,4 @@
-"""Runs that are killed, stopped and damaged, and what is lost of them; sections of `bench_faults.py`."""
+"""Runs that are killed, stopped or damaged, and what they lose: sections of `bench_faults.py`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ RUN = [
     *("trainer.precision=32", "trainer.max_steps=40", "trainer.val_check_interval=4", "trainer.log_every_n_steps=1"),
     "logger=csv",
 ]
-# A saved config is not believed where it names a class that is not ours, so that this is typed again.
+# A saved config is not trusted if it names a class that is not ours, so this must be passed again.
 AGAIN = [*RUN[:2], "model._target_=dropping.Net"]
 SETTINGS = {
     "plain": [],
@@ -57,21 +57,21 @@ STATE = ("state_dict", "current_model_state", "averaging_state", "optimizer_stat
 
 @dataclass
 class Row:
-    """What a fault was meant to lead to, and what it did."""
+    """Expected and actual outcome of a fault."""
 
     fault: str
     expected: str
     seen: str
     ok: bool | None
-    """None: it was not run, or belongs to what is not built."""
+    """Whether they agree; None if it was not run, or concerns something not implemented."""
     id: str = ""
     seconds: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
-    """For the figures at the end, which are sums over rows."""
+    """Counts for the totals at the end, which are sums over rows."""
 
 
 def surroundings() -> None:
-    """Images, a network and its config in the working folder."""
+    """Creates images, a network and its config in the working folder."""
     Path("images").mkdir()
     draw = np.random.default_rng(0)
     for i in range(5):
@@ -85,7 +85,7 @@ def surroundings() -> None:
 
 
 def begin(arguments: list[str]) -> int:
-    """Forks a run; what it says goes to `said.txt`."""
+    """Forks a run, with its output in `said.txt`."""
     child = os.fork()
     if child:
         return child
@@ -105,19 +105,19 @@ def begin(arguments: list[str]) -> int:
 
 
 def finish(child: int) -> int:
-    """Its exit status, negative for a signal."""
+    """Waits for a process and returns its exit status, negative for a signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def straight(name: str) -> float:
-    """The run that nothing stops; seconds that it takes."""
+    """Runs without interruption, and returns the duration in seconds."""
     started = time.monotonic()
     assert finish(begin([*RUN, *SETTINGS[name], f"hydra.run.dir=straight {name}"])) == 0, Path("said.txt").read_text()
     return time.monotonic() - started
 
 
 def differences(one: str, other: str) -> list[str]:
-    """What of two finished runs is not equal to the last bit."""
+    """Returns in what respects two finished runs are not bit-identical."""
     found = []
     for name in ("last", "best"):
         a, b = (
@@ -150,7 +150,7 @@ def same(a: Any, b: Any) -> bool:
 
 @dataclass
 class Outcome:
-    """Of one run that was stopped and continued until it was done."""
+    """Outcome of one run that was stopped and resumed until it was done."""
 
     stops: int = 0
     unreadable: list[str] = field(default_factory=list)
@@ -159,16 +159,16 @@ class Outcome:
 
     @property
     def told(self) -> list[str]:
-        """Everything that is not as it should be."""
+        """All deviations from the expected outcome."""
         return [*self.unreadable, *self.left, *self.wrong]
 
 
 Stop = Callable[[int, Path], int]
-"""Ends the process, which runs in the folder, by a signal, whose number it returns."""
+"""Ends a process that runs in the given folder by a signal, and returns the number of the signal."""
 
 
 def stopped_until_done(name: str, folder: str, n: int, stop: Stop) -> Outcome:
-    """Begins a run, lets `stop` end it up to n times, and continues it to its end."""
+    """Starts a run, lets `stop` end it up to n times, and resumes it until it is done."""
     found = Outcome()
     try:
         _stopped_until_done(found, name, Path(folder), n, stop)
@@ -186,18 +186,18 @@ def _stopped_until_done(found: Outcome, name: str, folder: Path, n: int, stop: S
         found.unreadable += unreadable(folder / "checkpoints")
         if status == 0:
             break
-        if number is None or status not in (-number, 128 + number):  # not by the signal
+        if number is None or status not in (-number, 128 + number):  # not ended by the signal
             found.wrong.append(f"status {status}")
             return
         found.stops += 1
-        if (folder / ".hydra/overrides.yaml").exists():  # Hydra writes it last; else nothing has begun
+        if (folder / ".hydra/overrides.yaml").exists():  # Hydra writes it last; without it, the run has not begun
             arguments = [*AGAIN, f"ckpt_path={folder}"]
     found.left = [path.name for path in folder.rglob("*.part")]
     found.wrong += differences(f"straight {name}", str(folder))
 
 
 def unreadable(checkpoints: Path) -> list[str]:
-    """Files under a final name that are not whole."""
+    """Returns incomplete or damaged files that have a final name."""
     found = [f"{path.name} {reason}" for path, reason in find_resumable(checkpoints).damaged.items()]
     try:
         if (best := checkpoints / "best.ckpt").is_file() and read_trailer(best) is None:
@@ -208,7 +208,7 @@ def unreadable(checkpoints: Path) -> list[str]:
 
 
 def row_of(fault: str, expected: str, what: str, outcomes: list[Outcome], more: str = "") -> Row:
-    """Many runs in one row."""
+    """Summarises many runs in one row."""
     wrong = sorted({text for outcome in outcomes for text in outcome.told})
     counts = {
         what: sum(outcome.stops for outcome in outcomes),
@@ -229,7 +229,7 @@ EQUAL = "continued run bit-equal, nothing left over"
 
 
 def kills(n: int, draw: random.Random) -> Iterator[Row]:
-    """SIGKILL at uniformly random moments, over two file systems, with 0 and 2 workers."""
+    """Sends SIGKILL at uniformly random times, on two file systems, with 0 and 2 workers."""
     for number, name in enumerate(SETTINGS):
         if not (share := n // len(SETTINGS) + (number < n % len(SETTINGS))):
             continue
@@ -241,7 +241,7 @@ def kills(n: int, draw: random.Random) -> Iterator[Row]:
             os.kill(child, signal.SIGKILL)
             return signal.SIGKILL
 
-        # A run may end before its kill comes, which then does not count.
+        # A run may finish before it is killed, and then does not count.
         while (made := sum(outcome.stops for outcome in outcomes)) < share and len(outcomes) < 20 * share:
             most = min(share - made, draw.randint(1, 5))
             outcomes.append(stopped_until_done(name, f"killed {name} {len(outcomes)}", most, stop))
@@ -253,7 +253,7 @@ def kills(n: int, draw: random.Random) -> Iterator[Row]:
 
 
 def starts(n: int, draw: random.Random) -> Iterator[Row]:
-    """SIGKILL while Hydra writes the files of a run: before, within or after each of the three."""
+    """Sends SIGKILL while Hydra writes the three files of a run: before, during or after each of them."""
     name, outcomes = "plain", []
     straight(name)
     for i in range(n):
@@ -263,7 +263,7 @@ def starts(n: int, draw: random.Random) -> Iterator[Row]:
             status = finish(begin(again))
         outcome.wrong += [] if status == -signal.SIGKILL else [f"status {status}"]
         status = finish(begin([*AGAIN, f"ckpt_path={folder}"])) if i % 2 else 2
-        status = finish(begin(again)) if status == 2 else status  # refused: it had not begun
+        status = finish(begin(again)) if status == 2 else status  # refused, as it had not begun
         outcome.wrong += [] if status == 0 else [f"not begun again: status {status}"]
         outcome.wrong += differences(f"straight {name}", str(folder)) if status == 0 else []
         outcomes.append(outcome)
@@ -272,7 +272,7 @@ def starts(n: int, draw: random.Random) -> Iterator[Row]:
 
 @contextmanager
 def killed_while_saving(number: int, share: float) -> Iterator[None]:
-    """Processes forked meanwhile end within the n-th file that Hydra saves, of which so much is written."""
+    """Makes processes forked in the block die while Hydra saves its n-th file, with the given share of it written."""
     real, saved = hydra.core.utils._save_config, 0
 
     def save(config: Any, filename: str, output_dir: Path) -> None:
@@ -292,7 +292,7 @@ def killed_while_saving(number: int, share: float) -> Iterator[None]:
 
 
 def stops(n: int, draw: random.Random) -> Iterator[Row]:
-    """Runs that are stopped two to five times, by one signal or another."""
+    """Stops runs two to five times, with varying signals."""
     for number, name in enumerate(SETTINGS):
         if not (share := n // len(SETTINGS) + (number < n % len(SETTINGS))):
             continue
@@ -312,19 +312,19 @@ def stops(n: int, draw: random.Random) -> Iterator[Row]:
 
 
 def wait_for_rows(child: int, folder: Path, more: int) -> None:
-    """Until so many more rows are logged than when it began to log, or the process has ended."""
+    """Waits until the process has logged this many more rows than when it began to log, or has ended."""
     path, least = folder / "metrics.csv", None
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
         if path.exists():
             count = path.read_text().count("\n")
-            least = count if least is None else min(least, count)  # what is run again is cut off first
+            least = count if least is None else min(least, count)  # rows of repeated steps are cut off first
             if count >= least + more:
                 return
         time.sleep(0.002)
 
 
 def signals(n: int, draw: random.Random) -> Iterator[Row]:
-    """SIGTERM, SIGINT and SIGUSR1 at random moments of the training."""
+    """Sends SIGTERM, SIGINT and SIGUSR1 at random times during training."""
     name = "plain"
     straight(name)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
@@ -350,7 +350,7 @@ def signals(n: int, draw: random.Random) -> Iterator[Row]:
 
 
 def flips(n: int, draw: random.Random) -> list[Row]:
-    """Single bits and cuts in a checkpoint of a real run."""
+    """Flips single bits in, and truncates, a checkpoint of a real run."""
     straight("average")
     whole = Path("straight average/checkpoints/last.ckpt").read_bytes()
     path, missed = Path("damaged/last.ckpt"), {"bits": 0, "cuts": 0}

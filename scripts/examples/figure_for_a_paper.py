@@ -1,4 +1,4 @@
-"""From a checkpoint to a figure for a paper: an image, and a crop of it by bicubic, by the network and as it was."""
+"""From a checkpoint to a figure for a paper: an image, and a crop from bicubic, the network and the original."""
 
 # %% Settings
 from fractions import Fraction
@@ -15,9 +15,9 @@ from PIL import Image
 
 from sr_lightning import imresize, load, psnr, upscale_image
 
-CHECKPOINT = "edsr_small_y_x4"  # or a run's folder, such as runs/train/2026-01-31_12-00-00
+CHECKPOINT = "edsr_small_y_x4"  # or a run folder, such as runs/train/2026-01-31_12-00-00
 PHOTO = Path(find_spec("skimage").origin).parent / "data" / "motorcycle_left.png"
-TOP, LEFT, HEIGHT, WIDTH = 268, 152, 80, 112  # of the crop, in pixels of HR
+TOP, LEFT, HEIGHT, WIDTH = 268, 152, 80, 112  # crop, in HR pixels
 OUTPUT = "figure.pdf"
 
 # %% HR, cropped to a multiple of the scale, and LR as MATLAB makes it
@@ -29,7 +29,7 @@ hr = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
 hr = hr.reshape(1, image.height, image.width, 3).permute(0, 3, 1, 2)  # (1, 3, H, W)
 lr = imresize(hr, Fraction(1, scale))
 
-# %% The methods, and PSNR of Y as papers print it
+# %% The methods, and PSNR on Y as reported in papers
 methods = {"bicubic": imresize(lr, Fraction(scale)), Path(CHECKPOINT).name: upscale_image(net, lr)}
 figures = {name: float(psnr(sr, hr, shave=scale)) for name, sr in methods.items()}
 

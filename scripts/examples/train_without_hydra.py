@@ -1,6 +1,6 @@
-"""Trains a small network with a plain `lightning.Trainer`, and enlarges an image with it: no Hydra, no command line.
+"""Trains a small network with a plain `lightning.Trainer`, and upscales an image with it: no Hydra, no command line.
 
-A minute on 2 cores; with more steps it comes to something.
+Takes a minute on 2 cores; a useful network needs more steps.
 """
 
 # %% Settings
@@ -19,7 +19,7 @@ IMAGES = Path(find_spec("skimage").origin).parent / "data"  # any folder of imag
 STEPS = 300
 SCALE = 4
 
-# %% Data: patches of HR images, and LR made of them; two images are kept out to validate
+# %% Data: patches of HR images, and LR generated from them; two images are held out for validation
 data = SRDataModule(
     train_dir=str(IMAGES),
     extensions=[".png", ".jpg"],
@@ -38,7 +38,7 @@ module = SRModule(net, CompositeLoss(alpha=1.0), optimizer=partial(torch.optim.A
 trainer = lightning.Trainer(max_steps=STEPS, accelerator="auto", devices=1, logger=False, enable_checkpointing=False)
 trainer.fit(module, datamodule=data)
 
-# %% An image, enlarged
+# %% Upscaling an image
 photo = next(path for path in sorted(IMAGES.iterdir()) if path.suffix in (".png", ".jpg"))
 upscale_image(net, photo).save("enlarged.png")
 print(f"{photo.name}, enlarged {SCALE} times: enlarged.png")

@@ -1,4 +1,4 @@
-"""Puts the best weights of a finished run into the package, without anything of the machine that trained them.
+"""Adds the best weights of a finished run to the package, without any information about the training machine.
 
 python scripts/maintenance/add_pretrained.py runs/train/<run> edsr_tiny_y_x4
 """

@@ -1,11 +1,11 @@
-"""Writes `sr_lightning/data/benchmarks/benchmarks.json`: hashes of the benchmarks' images, and bicubic's rows.
+"""Writes `sr_lightning/data/benchmarks/benchmarks.json`: hashes of the benchmarks' images, and results of bicubic.
 
     SR_DATA=<root> python scripts/maintenance/benchmark_tables.py       # the four classic sets
     python scripts/maintenance/benchmark_tables.py Manga109=<folder>    # adds a benchmark, or replaces its entry
 
-The rows are computed with NumPy, Pillow and scikit-image only, none of the project's resizing or metrics, so that
-they can convict the project itself. `otherwise` holds what other kernels and protocols give: it tells a user why a
-row differs.
+The results are computed with NumPy, Pillow and scikit-image only, without the project's resizing or metrics, so that
+they can reveal errors in the project itself. `otherwise` holds results of other kernels and protocols, which explain to
+a user why a row differs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BICUBIC = {
     "Urban100": {2: (26.876, 0.8405), 3: (24.458, 0.7352), 4: (23.140, 0.6581)},
 }
 SCALES = (2, 3, 4)
-MULTIPLES = (3, 4, 8, 12, 24)  # to which other distributions crop their images
+MULTIPLES = (3, 4, 8, 12, 24)  # multiples to which other distributions crop their images
 
 
 def cubic(a: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -59,7 +59,7 @@ def lanczos3(x: np.ndarray) -> np.ndarray:
 def imresize(
     x: np.ndarray, factor: float, kernel: Callable, width: float, antialias: bool = True, *, once: bool = False
 ) -> np.ndarray:
-    """MATLAB's imresize of (H, W, …) levels: rounded after each pass, or `once`, as it rounds doubles."""
+    """MATLAB's imresize for (H, W, …) levels, rounding after each pass, or only `once`, as for doubles."""
     for axis in (0, 1):
         x = np.moveaxis(x, axis, 0)
         n_in, n_out = x.shape[0], int(np.ceil(x.shape[0] * factor))
@@ -85,7 +85,7 @@ def luma(x: np.ndarray) -> np.ndarray:
 
 
 def row(sr: np.ndarray, hr: np.ndarray, border: int) -> tuple[float, float]:
-    """PSNR and SSIM of one plane, or the mean over planes."""
+    """Returns PSNR and SSIM of one plane, or their means over planes."""
     if border:
         sr, hr = (x[border:-border, border:-border] for x in (sr, hr))
     psnr = 10 * np.log10(255**2 / np.mean((sr - hr) ** 2))
@@ -134,7 +134,7 @@ KERNELS = {
 
 
 def rows_of_image(hr: np.ndarray, scale: int) -> dict[str, tuple[float, float]]:
-    """One image, all kernels and protocols; the first is the reference."""
+    """Returns the results of one image for all kernels and protocols; the first is the reference."""
     hr = hr[: hr.shape[0] // scale * scale, : hr.shape[1] // scale * scale].astype(float)
     lr = imresize(hr, 1 / scale, cubic(-0.5), 4)
     sr = enlarge(lr, scale)
@@ -153,12 +153,12 @@ def rows_of_image(hr: np.ndarray, scale: int) -> dict[str, tuple[float, float]]:
 
 
 def entry(name: str, folder: Path, bicubic: dict[int, tuple[float, float]]) -> dict[str, dict]:
-    """A benchmark's entry.
+    """Returns the entry of a benchmark.
 
     Args:
-        name: For what is printed.
-        folder: Its images.
-        bicubic: Scale -> reference PSNR and SSIM where they were measured elsewhere; empty: those measured here.
+        name: Name, for messages.
+        folder: Folder of its images.
+        bicubic: Scale -> reference PSNR and SSIM measured elsewhere; empty to use those measured here.
     """
     images = {path.name: read_rgb(path) for path in sorted(folder.iterdir())}
     found: dict[str, dict] = {"bicubic": dict(bicubic), "otherwise": {}, "pictures": {}}
@@ -190,7 +190,7 @@ def main() -> None:
         document |= {name: entry(name, Path(folder), BICUBIC.get(name, {})) for name, folder in added.items()}
     for name, bicubic in ({} if added else BICUBIC).items():
         folder = Path(os.environ["SR_DATA"], "test", name)
-        # Without its images it is recognised by the checksums in downloads.json alone.
+        # Without its images, it is recognised only by the checksums in downloads.json.
         known = {"bicubic": bicubic, "otherwise": {}, "pictures": {}}
         document[name] = entry(name, folder, bicubic) if folder.is_dir() else known
     BENCHMARKS.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

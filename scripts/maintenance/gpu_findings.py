@@ -1,4 +1,4 @@
-"""What a section of `gpu_programme.py` finds, kept in a file as it comes."""
+"""Results of a section of `gpu_programme.py`, written to a file as they come in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts" / "benchmarks"))  # whose measurements the sections are made of
+sys.path.insert(0, str(ROOT / "scripts" / "benchmarks"))  # for the measurements used by the sections
 
 
 @dataclass
@@ -24,14 +24,14 @@ class Figure:
     value: float | str | None
     unit: str = ""
     beside: str = ""
-    """Another figure of the same."""
+    """A related measurement to show with the value."""
     goal: str | None = None
     is_met: bool | None = None
 
 
 @dataclass
 class Findings:
-    """What a section has found, kept in a file."""
+    """Results of a section, kept in a file."""
 
     path: Path
     device: str
@@ -42,12 +42,12 @@ class Findings:
     def add(
         self, what: str, value: float | str | None, unit: str = "", *, beside: str = "", goal: str | None = None
     ) -> None:
-        """A figure; `goal` is `>= 2` or `< 1`."""
+        """Adds a measurement; `goal` is of the form `>= 2` or `< 1`."""
         self.figures.append(Figure(what, value, unit, beside, goal, _is_met(value, goal)))
         self.write()
 
     def begin(self, what: str) -> None:
-        """Notes what is done now, in case that it does not come to an end."""
+        """Records the current activity, in case it does not finish."""
         self.details["now"] = what
         self.write()
 
@@ -59,7 +59,7 @@ class Findings:
 
     @contextlib.contextmanager
     def attempt(self, what: str) -> Iterator[None]:
-        """A failure is a row, and the section goes on."""
+        """Turns a failure in the block into a row, so that the section goes on."""
         self.begin(what)
         try:
             yield
@@ -67,12 +67,12 @@ class Findings:
             self.add(what, failure(error))
 
     def choose(self, full: Any, small: Any) -> Any:
-        """By the programme's form."""
+        """Returns the value for the full or the small form of the programme."""
         return small if self.is_small else full
 
 
 def failure(error: Exception) -> str:
-    """What stands in place of a figure."""
+    """Returns the text shown instead of a measurement."""
     lines = str(error).strip().splitlines()
     return f"failed: {type(error).__name__}: {lines[0] if lines else ''}"[:300]
 
@@ -86,7 +86,7 @@ def _is_met(value: float | str | None, goal: str | None) -> bool | None:
 
 @contextlib.contextmanager
 def work_folder() -> Iterator[Path]:
-    """One that is gone afterwards; decoded images are kept in it."""
+    """Provides a temporary folder, which also holds decoded images."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["SR_CACHE"] = str(Path(folder, "cache"))
         yield Path(folder)

@@ -1,4 +1,4 @@
-"""Profile of some steps of a training: the kernels that cost most, and how long the GPU does nothing."""
+"""Profile of some training steps: the costliest kernels, and the share of time in which the GPU is idle."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ _OF_CPU = ("cpu_op",)
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel, or on the CPU an operation with those within it."""
+    """A kernel, or on the CPU an operation including nested ones."""
 
     name: str
     share: float
-    """Of the time of all."""
+    """Share of the total time of all kernels."""
     calls: int
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What some steps consist of."""
+    """Breakdown of some steps."""
 
     milliseconds: float
-    """Of a step, from the first kernel of all to the last."""
+    """Duration per step, from the very first kernel to the last."""
     idle: float
-    """Share of that in which nothing runs on the device."""
+    """Share of that time in which nothing runs on the device."""
     kernels: float
-    """That a step starts."""
+    """Number of kernels launched per step."""
     costliest: list[Kernel]
 
 
 def busy(spans: Iterable[tuple[float, float]]) -> float:
-    """Length of the union of intervals (start, end)."""
+    """Returns the total length of the union of intervals (start, end)."""
     total, last = 0.0, float("-inf")
     for start, end in sorted(spans):
         total += max(0.0, end - max(start, last))
@@ -53,10 +53,10 @@ def busy(spans: Iterable[tuple[float, float]]) -> float:
 
 
 def summarised(events: Iterable[dict[str, Any]], kinds: tuple[str, ...], steps: int) -> Profile:
-    """The profile of events of a Chrome trace, whose times are microseconds.
+    """Summarises events of a Chrome trace, whose times are in microseconds.
 
     Raises:
-        ValueError: There are none of these kinds.
+        ValueError: There are no events of these kinds.
     """
     chosen = [e for e in events if e.get("cat") in kinds and "dur" in e]
     if not chosen:
@@ -74,23 +74,23 @@ def summarised(events: Iterable[dict[str, Any]], kinds: tuple[str, ...], steps: 
 
 
 class Profiled(pl.Callback):
-    """Profiles steps of a training; on a GPU its kernels alone, which costs the host little.
+    """Profiles training steps; on a GPU only the kernels, which costs the host little.
 
     Args:
-        first: Steps before.
-        steps: That are looked at.
+        first: Number of steps before profiling starts.
+        steps: Number of steps to profile.
         device: `cuda` or `cpu`.
     """
 
     def __init__(self, *, first: int, steps: int, device: str) -> None:
-        # Read when the profiler is first used; it would complain on the terminal where there is no GPU.
+        # Read when the profiler is first used; without it, the profiler prints complaints if there is no GPU.
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")
         self.first, self.steps, self.is_gpu = first, steps, device == "cuda"
         activity = ProfilerActivity.CUDA if self.is_gpu else ProfilerActivity.CPU
         self.profiler = torch.profiler.profile(activities=[activity])
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Starts and stops, when the device has done what it was told."""
+        """Starts and stops the profiler, once the device has finished its work."""
         if trainer.global_step not in (self.first, self.first + self.steps):
             return
         if self.is_gpu:
@@ -101,7 +101,7 @@ class Profiled(pl.Callback):
             self.profiler.stop()
 
     def read(self) -> Profile:
-        """What has been seen."""
+        """Returns the profile."""
         with tempfile.TemporaryDirectory() as folder:
             trace = Path(folder, "trace.json")
             self.profiler.export_chrome_trace(str(trace))

@@ -1,26 +1,25 @@
-"""A programme for the first GPU: everything that only a GPU can show, in ten minutes and without a network.
+"""Programme for a first GPU: everything that only a GPU can show, in ten minutes and without network access.
 
     python scripts/maintenance/gpu_programme.py --out gpu.json
     python scripts/maintenance/gpu_programme.py --only training waiting --minutes 5
-    python scripts/maintenance/gpu_programme.py --small      # on the CPU: that it runs, not how fast anything is
+    python scripts/maintenance/gpu_programme.py --small      # on the CPU: tests that it runs, not how fast
 
-    environment  device, driver and versions; nothing that names the machine or its user
+    environment  device, driver and versions; nothing that identifies the machine or its user
     tests        pytest -m gpu
-    training     EDSR-baseline, 16 samples of LR 48x48, in bf16 beside a plain float32 NCHW loop (goal: twice as fast);
-                 with fp16, float32, cudnn.benchmark and compile; peak memory
-    waiting      share of time spent waiting for data with 0, 2 and 8 workers (goal: below 1 %); what the data path
-                 alone can feed
+    training     EDSR-baseline, batches of 16 48x48 LR patches, in bf16 compared with a plain float32 NCHW loop (goal:
+                 twice as fast); with fp16, float32, cudnn.benchmark and compile; peak memory
+    waiting      share of time spent waiting for data with 0, 2 and 8 workers (goal: below 1 %); throughput of the data
+                 path alone
     upscaling    output megapixels per second at 0.25, 1 and 12 MP in float32 and bf16, by tile size; peak memory
     profile      the ten costliest kernels of a step, and the share of time in which the GPU is idle
 
-Each section is a process of its own. It gets its share of the time that is left; one that fails or takes too long is
-a row with its reason and what it had found by then. The file is written after each section. Afterwards, as much as fits
-of a training that has waited for a GPU; the same command continues it:
+Each section runs in a process of its own, with its share of the remaining time; one that fails or takes too long is
+reported in a row with the reason, and its results so far. The file is written after each section. Afterwards, as much
+as time allows of a training run that needs a GPU; the same command resumes it:
 
     SR_DATA=<root> python scripts/maintenance/gpu_programme.py --train runs/train/edsr_medium_y_x4 --minutes 20
 
-Exit status: 0, all sections are done and no test failed; 1, something did; 2, the arguments are wrong; 130 or 143:
-stopped.
+Exit status: 0 if all sections are done and no test failed, 1 otherwise, 2 for wrong arguments, 130 or 143 if stopped.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
 SHARES = {"environment": 1, "tests": 8, "training": 5, "waiting": 3, "upscaling": 4, "profile": 2}
-"""Sections in their order, and how the time is divided."""
+"""Sections in order, with their relative shares of the time."""
 _ALL = tuple(SHARES)
 _RUNS = ("tests", "training", "waiting", "upscaling", "profile")
 PACKAGES: dict[str, tuple[str, ...]] = {
@@ -53,24 +52,24 @@ PACKAGES: dict[str, tuple[str, ...]] = {
     "pytest": ("tests",),
     **dict.fromkeys(("pytest_timeout", "torchvision", "timm", "wandb", "litdata", "spandrel", "gradio"), ()),
 }
-"""What is imported, and the sections that cannot do without it."""
-_GRACE = 5.0  # seconds between asking a section to end and ending it
+"""Imported packages, and the sections that cannot run without them."""
+_GRACE = 5.0  # seconds between asking a section to end and killing it
 _WIDTH = 80
 
 
 def missing() -> dict[str, tuple[str, ...]]:
-    """Packages that are not there, with the sections that this costs."""
+    """Returns missing packages, with the sections that cannot run without them."""
     return {name: costs for name, costs in PACKAGES.items() if importlib.util.find_spec(name) is None}
 
 
 def has_gpu() -> bool:
-    """Asked in a process of its own: a driver that is broken may end it."""
+    """Whether there is a GPU, checked in a separate process, which a broken driver may crash."""
     code = "import sys, torch; sys.exit(not torch.cuda.is_available())"
     return subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300).returncode == 0
 
 
 def anonymous(text: str) -> str:
-    """Without the machine's name, the user's, and folders."""
+    """Removes the machine's name, the user's name, and folders from a text."""
     for secret in (socket.gethostname(), getpass.getuser() if os.environ.get("USER") else ""):
         if len(secret) > 2:
             text = text.replace(secret, "…")
@@ -78,7 +77,7 @@ def anonymous(text: str) -> str:
 
 
 def cleaned(value: Any) -> Any:
-    """`anonymous` for all that a document holds."""
+    """Applies `anonymous` to everything in a document."""
     if isinstance(value, str):
         return anonymous(value)
     if isinstance(value, Mapping):
@@ -87,13 +86,13 @@ def cleaned(value: Any) -> Any:
 
 
 def section(name: str, limit: float, *, device: str, is_small: bool, folder: Path) -> dict[str, Any]:
-    """Runs a section for at most so many seconds: its status, reason, figures and details."""
+    """Runs a section for at most `limit` seconds; returns its status, reason, measurements and details."""
     part, said = folder / f"{name}.json", folder / f"{name}.log"
     command = [sys.executable, str(HERE / "gpu_sections.py"), name, "--part", str(part), "--device", device]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
-        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),  # so that compiling takes what it takes the first time
+        "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),  # so that compilation takes as long as the first time
         "WANDB_MODE": "disabled",
         "TMPDIR": str(folder),
     }
@@ -106,7 +105,7 @@ def section(name: str, limit: float, *, device: str, is_small: bool, folder: Pat
             stdin=subprocess.DEVNULL,
             cwd=ROOT,
             env=environment,
-            start_new_session=True,  # with its workers it is a group, which is ended together
+            start_new_session=True,  # a process group with its workers, which is ended as a whole
         )
         try:
             process.wait(limit)
@@ -126,7 +125,7 @@ def section(name: str, limit: float, *, device: str, is_small: bool, folder: Pat
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """Ends a process and those that it has started."""
+    """Ends a process and its descendants."""
     for number, patience in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
         try:
             os.killpg(process.pid, number)
@@ -141,7 +140,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def last_words(text: str, returncode: int) -> str:
-    """The line of a log that says why its process has ended."""
+    """Returns the line of a log that explains why its process ended."""
     if returncode < 0:
         return f"ended by signal {-returncode} ({signal.Signals(-returncode).name})"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -150,7 +149,7 @@ def last_words(text: str, returncode: int) -> str:
 
 
 def table(document: dict[str, Any]) -> Any:
-    """All sections' figures, 80 columns wide."""
+    """Returns the table of all sections' results, 80 columns wide."""
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -175,7 +174,7 @@ def table(document: dict[str, Any]) -> Any:
 
 
 def _shortened(text: str, most: int = 60) -> str:
-    """Kernels have names of hundreds of characters."""
+    """Shortens a text, as kernel names can have hundreds of characters."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
@@ -193,7 +192,7 @@ def write(out: Path, document: dict[str, Any]) -> None:
 
 
 def programme(given: argparse.Namespace, device: str) -> dict[str, Any]:
-    """Runs the sections, and writes the file after each."""
+    """Runs the sections, writing the file after each."""
     deadline = time.monotonic() + 60 * given.minutes
     lacking = missing()
     names = [name for name in SHARES if not given.only or name in given.only]
@@ -219,7 +218,7 @@ def programme(given: argparse.Namespace, device: str) -> dict[str, Any]:
 
 
 def announce(device: str) -> None:
-    """Says what is missing, and what that costs."""
+    """Reports what is missing, and the consequences."""
     print(f"device: {'the GPU' if device == 'cuda' else 'the CPU'}")
     for package, costs in missing().items():
         print(f"not installed: {package}; this costs {', '.join(costs) or 'no section'}")

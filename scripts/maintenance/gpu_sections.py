@@ -1,9 +1,9 @@
-"""Sections of `gpu_programme.py`: what only a GPU can show, each in a process of its own.
+"""Sections of `gpu_programme.py`, each run in a process of its own.
 
     python scripts/maintenance/gpu_sections.py training --device cuda --part part.json
 
-is how the programme calls one. The file is replaced at each figure, so that a section that is ended early leaves what
-it has. What is measured is that of scripts/benchmarks.
+is how the programme calls one. The file is rewritten after each measurement, so that a section that is ended early
+leaves its results so far. The measurements are those of scripts/benchmarks.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from gpu_speed import profile, training, upscaling, waiting
 
 
 def environment(found: Findings) -> None:
-    """Device, driver and versions; nothing that names the machine or its user."""
+    """Records device, driver and versions, but nothing that identifies the machine or its user."""
     import benchmarking
     import torch
 
     facts = benchmarking.machine(torch.device(found.device))
-    facts.pop("command")  # its arguments are files of the user's
+    facts.pop("command")  # its arguments name files of the user
     facts["shared_memory_gb"] = round(_free("/dev/shm") / 1e9, 1)
     if found.device == "cuda":
         properties = torch.cuda.get_device_properties(0)
@@ -66,7 +66,7 @@ def _driver() -> dict[str, str]:
 
 
 class Outcomes:
-    """Pytest's plugin: counts, failures by name, and figures that tests record."""
+    """Pytest plugin that collects counts, failures by name, and measurements recorded by tests."""
 
     def __init__(self, found: Findings) -> None:
         self.found = found
@@ -78,11 +78,11 @@ class Outcomes:
         found.details["seconds"] = self.seconds
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        """Before each test."""
+        """Called before each test."""
         self.found.begin(nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """After each phase of each test."""
+        """Called after each phase of each test."""
         if report.when == "call" or report.outcome != "passed":
             self.counts[report.outcome] += 1
             self.seconds[report.nodeid] = round(report.duration, 1)
@@ -94,14 +94,14 @@ class Outcomes:
         self.note()
 
     def pytest_collectreport(self, report: Any) -> None:
-        """A file that cannot be imported."""
+        """Records files that cannot be imported."""
         if report.failed:
             self.failures[report.nodeid] = str(report.longrepr).strip().splitlines()[-1][:300]
             self.counts["failed"] += 1
             self.note()
 
     def note(self) -> None:
-        """The figures so far."""
+        """Writes the results so far."""
         self.found.figures.clear()
         for outcome, number in self.counts.items():
             self.found.add(outcome, number, "tests", goal="< 1" if outcome == "failed" else None)
@@ -110,7 +110,7 @@ class Outcomes:
 
 
 def tests(found: Findings) -> None:
-    """Those marked `gpu`; warnings of other versions of the libraries fail none."""
+    """Runs the tests marked `gpu`; warnings from other library versions are not failures."""
     import pytest
 
     os.environ["SR_TEST_DEVICE"] = found.device

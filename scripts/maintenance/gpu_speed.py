@@ -1,4 +1,4 @@
-"""Sections of `gpu_programme.py` that measure: training, waiting for data, upscaling, and a profile."""
+"""Performance sections of `gpu_programme.py`: training, waiting for data, upscaling, and a profile."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from typing import Any
 from gpu_findings import Findings, failure, work_folder
 
 OURS, PLAIN = "ours, bf16", "float32 NCHW loop"
-WARMED = 5  # batches or steps before a clock starts
+WARMED = 5  # warm-up batches or steps before timing starts
 
 
 def _work(found: Findings, folder: Path, *more: str, steps: int, model: str | None = None) -> Any:
-    """EDSR-baseline on 16 samples of LR 48x48; in the small form what a CPU does in a moment."""
+    """Returns the workload: EDSR-baseline on batches of 16 48x48 LR patches, or in the small form something quick."""
     from bench_train import Work, composed
 
     size = found.choose(("data.batch_size=16", "data.patch_size=48"), ("data.batch_size=2", "data.patch_size=16"))
@@ -29,7 +29,7 @@ def _work(found: Findings, folder: Path, *more: str, steps: int, model: str | No
 
 
 def training(found: Findings) -> None:
-    """A step of ours beside a plain loop in float32 and NCHW: time and peak memory."""
+    """Compares time and peak memory of our training step with a plain float32 NCHW loop."""
     from functools import partial
 
     from bench_train import bare, ours
@@ -53,7 +53,7 @@ def training(found: Findings) -> None:
 
 
 def _take_turns(found: Findings, turns: Sequence[tuple[str, Callable[[], Any]]]) -> None:
-    """Runs one after the other, and notes the figures anew after each."""
+    """Runs contenders one after another, updating the results after each."""
     import torch
     from bench_train import with_memory
 
@@ -67,7 +67,7 @@ def _take_turns(found: Findings, turns: Sequence[tuple[str, Callable[[], Any]]])
             seen.setdefault(name, []).append(measured)
         except Exception as error:
             failures[name] = failure(error)
-        torch.backends.cudnn.benchmark = benchmark  # a Trainer that sets it would leave it to the others
+        torch.backends.cudnn.benchmark = benchmark  # a Trainer that sets it would affect the others
         found.figures.clear()
         for method, values in seen.items():
             _note_turns(found, method, values, [timed.wall for timed, _ in seen.get(PLAIN, ())])
@@ -88,12 +88,12 @@ def _note_turns(found: Findings, method: str, values: Sequence[tuple[Any, float]
 
 
 def _megabytes(memory: float) -> str:
-    """In words; nothing where the system does not tell."""
+    """Formats memory; empty if the system does not report it."""
     return f"{memory:.0f} MB" if memory == memory else ""
 
 
 def waiting(found: Findings) -> None:
-    """Share of time that training waits for data, and how fast the way of the data is without training."""
+    """Measures the share of time that training waits for data, and the throughput of the data path alone."""
     import bench_train
     import benchmarking
 
@@ -115,7 +115,7 @@ def waiting(found: Findings) -> None:
 
 
 def _fed(work: Any) -> float:
-    """Batches per second on the device, made and moved there as training gets them."""
+    """Returns batches per second, created and moved to the device as in training."""
     import torch
     from bench_train import same_batches
 
@@ -135,7 +135,7 @@ def _fed(work: Any) -> float:
 
 
 def profile(found: Findings) -> None:
-    """The kernels that cost most, and the share of time in which the GPU does nothing."""
+    """Reports the costliest kernels, and the share of time in which the GPU is idle."""
     from bench_train import ours
     from gpu_profile import Profiled
 
@@ -156,7 +156,7 @@ def profile(found: Findings) -> None:
 
 
 def upscaling(found: Findings) -> None:
-    """Output megapixels per second by size, precision and tile, from pixels to pixels and from file to file."""
+    """Measures output megapixels per second by size, precision and tile, from tensor to tensor and file to file."""
     import bench_upscale
     import numpy as np
     import torch
@@ -194,7 +194,7 @@ def upscaling(found: Findings) -> None:
 
 
 def _upscaled(found: Findings, case: str, net: Any, lr: Any, precision: Any, tile: Any) -> None:
-    """Once to warm up, then timed."""
+    """Times upscaling after a warm-up."""
     import bench_upscale
     import numpy as np
     import torch
@@ -203,7 +203,7 @@ def _upscaled(found: Findings, case: str, net: Any, lr: Any, precision: Any, til
     from sr_lightning.inference.upscaler import Upscaler
 
     upscaler = Upscaler(net, 4, device=found.device, precision=precision, tile=tile)
-    for block in upscaler.rows(lr, np.uint8):  # one row of tiles: the receptive field, the choice of algorithms
+    for block in upscaler.rows(lr, np.uint8):  # one row of tiles, for the receptive field and the choice of algorithms
         del block
         break
     (wall, _), memory = with_memory(

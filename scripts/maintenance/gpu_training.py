@@ -1,4 +1,4 @@
-"""As much as fits into some minutes of the training that has waited for a GPU; called by `gpu_programme.py --train`."""
+"""Time-limited part of a training run that needs a GPU; called by `gpu_programme.py --train`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _TO_GIVE_UP = 60.0
 
 
 def command(folder: Path, *, is_small: bool, overrides: Sequence[str]) -> list[str]:
-    """The command line that begins the run in a folder, or continues it."""
+    """Returns the command line that starts or resumes the run in a folder."""
     call = [sys.executable, "-m", "sr_lightning.train"]
     if (folder / ".hydra").is_dir():
         return [*call, f"ckpt_path={folder}"]
@@ -30,17 +30,17 @@ def command(folder: Path, *, is_small: bool, overrides: Sequence[str]) -> list[s
 
 
 def train_until(folder: Path, *, minutes: float, is_small: bool, overrides: Sequence[str]) -> int:
-    """Trains until the time is over, and stops the run as a scheduler would, with SIGTERM: it saves its step.
+    """Trains until time is up, then stops the run with SIGTERM as a scheduler would, so that it saves its state.
 
     Args:
-        folder: The run's.
-        minutes: Until this returns, but for what saving takes beyond 20 seconds.
-        is_small: On the CPU: a smaller network and photographs that are at hand.
-        overrides: Of the run's start.
+        folder: The run folder.
+        minutes: Time until this returns, plus any time for saving beyond 20 seconds.
+        is_small: Whether to use a smaller network and bundled photographs, for the CPU.
+        overrides: Overrides used when the run is started.
 
     Returns:
-        0 where the run was stopped with its state saved, or is finished; 1 where there was no time for a step; its own
-        status where it failed.
+        0 if the run was stopped with its state saved, or is finished; 1 if there was no time for a step; the run's exit
+        status if it failed.
     """
     if (folder / "results.json").is_file():
         print(f"the run is finished: {folder / 'results.json'}")
@@ -69,7 +69,7 @@ def train_until(folder: Path, *, minutes: float, is_small: bool, overrides: Sequ
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:
-    """Its exit status, once it has saved."""
+    """Stops the run and returns its exit status, once it has saved."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     try:
@@ -80,7 +80,7 @@ def _stop(process: subprocess.Popen[bytes]) -> int:
 
 
 def _last_validation(folder: Path) -> str:
-    """Step and PSNR of the last row of metrics.csv that has one, in words."""
+    """Describes step and PSNR of the last validation in metrics.csv."""
     try:
         with (folder / "metrics.csv").open() as file:
             rows = [row for row in csv.DictReader(file) if row.get("val/psnr_y")]

@@ -1,10 +1,10 @@
-"""Lists the imports between the wings of the package as a Markdown table, the highest layer first.
+"""Lists the imports between the wings of the package as a Markdown table, highest layer first.
 
     python scripts/maintenance/imports_table.py
     python scripts/maintenance/imports_table.py <checkout>/sr_lightning     # of another commit
 
-Counted are import statements, those inside functions too, but not those under `if TYPE_CHECKING`. A wing is a folder
-of the package, or a module of its root.
+Import statements are counted, including those inside functions, but not those under `if TYPE_CHECKING`. A wing is a
+folder of the package, or a module at its root.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "sr_lightning"
 
 
 def imported_modules(tree: ast.AST) -> Iterator[str]:
-    """Dotted names of the modules that a syntax tree imports at run time."""
+    """Yields the dotted names of modules that a syntax tree imports at run time."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             continue
@@ -32,7 +32,7 @@ def imported_modules(tree: ast.AST) -> Iterator[str]:
 
 
 def wing(parts: tuple[str, ...] | list[str]) -> str:
-    """The wing of a path or of a dotted name below the package."""
+    """Returns the wing of a path or dotted name below the package."""
     return parts[0].removesuffix(".py")
 
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _depth(own: str, imports: Counter[tuple[str, str]], seen: tuple[str, ...] = ()) -> int:
-    """Length of the longest chain of imports that begins at a wing; a circle ends it."""
+    """Returns the length of the longest import chain that starts at a wing, stopping at cycles."""
     below = [other for one, other in imports if one == own and other not in seen]
     return 1 + max((_depth(other, imports, (*seen, own)) for other in below), default=0)
 

@@ -3,8 +3,8 @@
     python scripts/maintenance/networks_table.py                 # at x4
     python scripts/maintenance/networks_table.py --scale 2 edsr_baseline rcan
 
-Multiply-adds are torch's own count for one image of 1280x720 pixels that comes out. The receptive field is
-measured: the LR pixels of a row on which one SR pixel depends, "whole" where a mean over the image is taken.
+Multiply-adds are torch's own count for one output image of 1280x720 pixels. The receptive field is measured: the number
+of LR pixels in a row on which one SR pixel depends, or "whole" if the network averages over the image.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def main() -> None:
             config = check_train(compose("train", [f"model={name}", f"scale={arguments.scale}"]))
         torch.manual_seed(0)
         net = build_network(config.model).eval()
-        count = multiply_adds(net, arguments.scale) or 0  # bicubic's, which the counter does not see: 0.04 G
+        count = multiply_adds(net, arguments.scale) or 0  # the counter does not see bicubic's 0.04 G
         columns = receptive_field(net, arguments.scale)
         cells = [
             f"`{name}`",

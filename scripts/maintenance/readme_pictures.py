@@ -1,13 +1,13 @@
-"""Draws the pages' images, from photographs that scikit-image ships.
+"""Draws the images of the documentation, from photographs shipped with scikit-image.
 
     python scripts/maintenance/readme_pictures.py front .github/front.png
 
-bicubic, the best weights in the package for x4, and HR: places with structure; PSNR-Y is of the whole photograph.
+shows detailed crops of bicubic, the package's best weights for x4, and HR; PSNR-Y is that of the whole photograph.
 
     python scripts/maintenance/readme_pictures.py losses .github/losses.png edsr_small_y_x4 <further weights>
 
-The same places for weights that were trained on different losses, labelled with PSNR-Y and with how much of the texture
-is there (`metrics=[texture_lite2]`: 0 is all of it).
+shows the same crops for weights trained on different losses, labelled with PSNR-Y and texture distance
+(`metrics=[texture_lite2]`; 0 means that all texture is there).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def front_panels(name: str) -> list[Panel]:
-    """Labels and images, (1, 3, H, W) uint8, of one photograph."""
+    """Returns labels and images, (1, 3, H, W) uint8, for one photograph."""
     hr, lr = hr_and_lr(name)
     with torch.no_grad():
         sr = to_uint8(super_resolve(load(WEIGHTS), lr, SCALE))
@@ -64,7 +64,7 @@ def front_panels(name: str) -> list[Panel]:
 
 
 def loss_panels(weights: list[str], name: str) -> list[Panel]:
-    """Labels and images, (1, 3, H, W) uint8, of one photograph."""
+    """Returns labels and images, (1, 3, H, W) uint8, for one photograph."""
     hr, lr = hr_and_lr(name)
     distance = PerceptualDistance("efficientnet_lite2", texture=True)
 
@@ -78,7 +78,7 @@ def loss_panels(weights: list[str], name: str) -> list[Panel]:
 
 
 def hr_and_lr(name: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """(1, 3, H, W) uint8 and (1, 3, h, w) in [0, 1]."""
+    """Returns HR as (1, 3, H, W) uint8 and LR as (1, 3, h, w) in [0, 1]."""
     skimage = find_spec("skimage")
     assert skimage is not None
     assert skimage.origin is not None
@@ -89,7 +89,7 @@ def hr_and_lr(name: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def draw(rows: list[tuple[list[Panel], tuple[int, int, int, int]]], *, zoom: int) -> Image.Image:
-    """A row for each photograph: its panels, cut at the place, each under its label."""
+    """Draws a row per photograph, with its panels cropped to the given region, each under its label."""
     text = 20 * max(len(label) for panels, _ in rows for label, _ in panels)
     _, _, height, width = (side * zoom for side in rows[0][1])
     columns = len(rows[0][0])

@@ -1,1 +1,1 @@
-"""Config sections to objects: single components, the network, the parts of a training run."""
+"""Construction of objects from config sections: single components, the network, the parts of a training run."""

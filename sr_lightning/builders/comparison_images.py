@@ -1,4 +1,4 @@
-"""SR images for the page of a comparison: each run's best network on the test images that its config names."""
+"""SR images for a comparison page: each run's best network, applied to the test images named in its config."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ _ALIKE = 0.05  # dB by which bicubic's PSNR may differ from the recorded one
 
 
 def make_versions(group: Group, wanted: Wanted, *, device: str, cache_dir: str) -> tuple[list[Versions], list[str]]:
-    """Makes the images of a group's methods.
+    """Makes the SR images of a group's methods.
 
     Args:
-        group: Its first methods are taken, each with the first of its seeds.
+        group: The group, whose first methods are used, each with its first seed.
         wanted: The test images.
-        device: `auto`, or torch's name of one.
-        cache_dir: Of decoded images.
+        device: `auto`, or a torch device name.
+        cache_dir: Folder for decoded images.
 
     Returns:
-        The images in their order, and a line for each set and method that could not be had.
+        The images in order, and a note for each set and method that is unavailable.
     """
     notes: list[str] = []
     place = Place(0, 1, _device(device))
@@ -75,7 +75,7 @@ def _complete(
     base: Mapping[tuple[At, Image], Pixels],
     found: Mapping[tuple[At, Image], Mapping[int, Pixels]],
 ) -> list[Versions]:
-    """Those that a method has an image of."""
+    """Returns the versions of those images for which at least one method has a result."""
     return [
         Versions(at, image, truth[at, image], base[at, image], found[at, image])
         for at, image in wanted
@@ -89,7 +89,7 @@ Source = tuple[EvalImages, Degradation, dict[Image, Pixels], dict[Image, Pixels]
 def _find_set(
     group: Group, at: At, wanted: Sequence[Image], cache_dir: str, place: Place, notes: list[str]
 ) -> Source | None:
-    """A set's images from the first run whose config leads to those that were scored; bicubic's and HR of `wanted`."""
+    """Opens a set through the first run whose config leads to the scored images; makes bicubic and HR of `wanted`."""
     told: list[str] = []
     for ranked in group.ranked:
         run = ranked.contender.first
@@ -102,14 +102,14 @@ def _find_set(
             hr = {image: _hr(images, image) for image in wanted}
             _check_alike(run, at, bicubic, hr)
             return images, degrade, bicubic, hr
-        except (UserError, FailedError, OSError) as error:  # what it names may be too long for a path
+        except (UserError, FailedError, OSError) as error:  # OSError: its names may be too long for a path
             told.append(str(error).splitlines()[0].removeprefix("ckpt_path: "))
     notes.append(f"no images of {at.set} x{at.scale}: {enumerated(list(dict.fromkeys(told)), most=2)}")
     return None
 
 
 def _recorded_name(path: Path) -> str:
-    """A file's name as it comes back from `per_image.csv`."""
+    """Returns a file's name as it is read back from `per_image.csv`."""
     return plain_name(spreadsheet_cell(path.name))
 
 
@@ -122,7 +122,7 @@ def _open_set(run: Entry, at: At, cache_dir: str) -> tuple[EvalImages, Degradati
     refuse([*_data_findings(at.set, entry, extensions, kernel)])
     section = data.get("degradation")
     degrade = build(section, "data.degradation") if section else Downscale(kernel)  # type: ignore[arg-type]  # checked
-    if not callable(getattr(degrade, "describe", None)):  # any class of torch.nn may be named
+    if not callable(getattr(degrade, "describe", None)):  # the config may name any torch.nn class
         raise UserError(f"data.degradation: {type(degrade).__name__} is no degradation")
     finder = SetFinder([at.scale], extensions=extensions, cache_dir=cache_dir)
     found: Images = finder.evaluation(f"data.test.{at.set}", at.set, entry)  # type: ignore[arg-type]  # checked
@@ -130,7 +130,7 @@ def _open_set(run: Entry, at: At, cache_dir: str) -> tuple[EvalImages, Degradati
 
 
 def _data_findings(name: str, entry: Any, extensions: Any, kernel: Any) -> Iterator[str]:
-    """What of a saved section `data` is not as `train` and `evaluate` check it."""
+    """Yields findings about a saved section `data` that `train` and `evaluate` would not have accepted."""
     yield from set_findings(f"data.test.{name}", name, entry)
     parts = [entry.get("lr"), *_as_list(entry.get("files"))] if isinstance(entry, dict) else []
     if not all(part is None or isinstance(part, str) for part in (*parts, *_as_list(extensions))):
@@ -150,7 +150,7 @@ def _section(value: Any) -> dict[str, Any]:
 def _predictions(
     method: Method, images: EvalImages, wanted: Sequence[Image], degrade: Degradation, place: Place
 ) -> dict[Image, Pixels]:
-    """(H, W, 3) of each image; those with NaN are left out."""
+    """Returns the (H, W, 3) prediction for each image, omitting those with NaN."""
     by_key = {image.key: image for image in wanted}
     part = EvalImages([images.items[0][0]], [images.items[0][1]])
     part.items = [item for item in images.items if item[2] in by_key]
@@ -164,12 +164,12 @@ def _predictions(
 
 def _hr(images: EvalImages, image: Image) -> Pixels:
     found = images[image.key]
-    hr: Pixels = found.hr[0].permute(1, 2, 0).numpy()  # type: ignore[union-attr]  # it has this number
+    hr: Pixels = found.hr[0].permute(1, 2, 0).numpy()  # type: ignore[union-attr]  # the index exists
     return hr
 
 
 def _check_alike(run: Entry, at: At, bicubic: Mapping[Image, Pixels], hr: Mapping[Image, Pixels]) -> None:
-    """Refuses images whose bicubic enlargement does not score as it did: they have changed."""
+    """Refuses images that have changed, which shows in a different score of bicubic upscaling."""
     for image, pixels in bicubic.items():
         recorded = run.images.get(at, {}).get(image, {}).get("bicubic_psnr_y")
         sr, truth = (torch.from_numpy(x.copy()).permute(2, 0, 1)[None] for x in (pixels, hr[image]))

@@ -1,4 +1,4 @@
-"""The methods of a comparison, built again: networks from checkpoints, images that an evaluation has kept."""
+"""Reconstruction of a comparison's methods: networks from checkpoints, or images saved by an evaluation."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ _EVALUATE = ("python", "-m", "sr_lightning.evaluate")
 
 
 def comparison_method(run: Entry, scale: int, images: EvalImages) -> Method:
-    """The network of a run, or the images that an evaluation has kept.
+    """Returns the network of a run, or the images saved by an evaluation.
 
     Args:
-        run: The method.
-        scale: At which it is compared.
+        run: Entry of the method.
+        scale: The scale of the comparison.
         images: The test images.
 
     Raises:
-        UserError: Neither is to be had.
+        UserError: Neither is available.
     """
     if run.predictions is not None:
         return match_saved_images(run.method, run.predictions, images)
@@ -58,15 +58,15 @@ def comparison_method(run: Entry, scale: int, images: EvalImages) -> Method:
 
 
 def saved_section(run: Entry, key: str, *, beside: str = "") -> dict[str, Any]:
-    """A section of the saved config as plain containers; empty where it has none.
+    """Returns a section of the saved config as plain containers; empty if it does not exist.
 
     Args:
-        run: Its run.
-        key: The section.
-        beside: Another one to which it refers.
+        run: The run.
+        key: Name of the section.
+        beside: Another section to which it refers.
 
     Raises:
-        UserError: It cannot be read, or names something that would run a stranger's code.
+        UserError: The config cannot be read, or names something that would execute untrusted code.
     """
     config = read_saved_config(inside(run.folder, ".hydra/config.yaml"), [], sections=(key, beside))
     section = config.get(key)
@@ -80,17 +80,17 @@ def saved_section(run: Entry, key: str, *, beside: str = "") -> dict[str, Any]:
 
 
 def _saved_pictures(run: Entry) -> Path | None:
-    """What an evaluation with `save_pictures=true` has kept of a method."""
+    """Returns the folder of a method's images saved by an evaluation with `save_pictures=true`, if there is one."""
     folder = inside(run.folder, f"pictures/{folder_name(run.method)}")
     is_one_of_several = folder.with_name(f"{folder.name} 2").exists()
     return folder if folder.is_dir() and not is_one_of_several else None
 
 
 def _check_own_class(run: Entry, images: EvalImages) -> None:
-    """Refuses a network of the user's own, which a file may not name, and says how its images come onto the page.
+    """Refuses a network of the user's own, which a file must not name, and explains how to get its images on the page.
 
     Raises:
-        UserError: It is one.
+        UserError: The network is the user's own class.
     """
     target = run.settings.get("model._target_")
     if not isinstance(target, str) or target.startswith("sr_lightning."):
@@ -109,6 +109,6 @@ def _check_own_class(run: Entry, images: EvalImages) -> None:
 
 
 def _referred(value: Any, settings: Mapping[str, Any]) -> Any:
-    """What `${scale}` stands for."""
+    """Resolves a reference such as `${scale}`."""
     match = re.fullmatch(r"\$\{([\w.]+)\}", value) if isinstance(value, str) else None
     return settings.get(match[1], value) if match else value

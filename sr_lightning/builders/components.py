@@ -1,4 +1,4 @@
-"""Instantiation of single config sections; `hydra.utils.instantiate` is called here and nowhere else."""
+"""Instantiation of single config sections; the only place where `hydra.utils.instantiate` is called."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from hydra.utils import instantiate
 from sr_lightning.config.signatures import parameters
 from sr_lightning.errors import UserError, one_line, user_place
 
-# What constructors raise where their arguments are wrong.
+# Exceptions raised by constructors for wrong arguments.
 _OF_ARGUMENTS = (TypeError, ValueError, ImportError, AttributeError, InstantiationException)
 _OF_SIZES = (RuntimeError, ArithmeticError, IndexError, MemoryError)
 
 
 def build(section: dict[str, Any], path: str, **given: Any) -> Any:
-    """Builds the object that a section's `_target_` names.
+    """Builds the object named by a section's `_target_`.
 
     Args:
-        section: Plain containers.
-        path: The section's key, for the messages.
+        section: The section, as plain containers.
+        path: Key of the section, for messages.
         given: Arguments that do not come from the config.
 
     Raises:
-        UserError: The class cannot be found, does not accept the arguments, or, if it is the user's own, fails.
+        UserError: The class cannot be found, does not accept the arguments, or is the user's own and fails.
     """
     try:
         if not given:
             return instantiate(section, _convert_="all")
-        # Not through Hydra, which would take `${…}` in a text such as a command line for one of its own.
+        # Not passed through Hydra, which would interpret `${…}` in a text such as a command line as an interpolation.
         return instantiate(section | {"_partial_": True}, _convert_="all")(**given)
     except Exception as error:
         cause: BaseException | None = error
@@ -50,10 +50,10 @@ def build(section: dict[str, Any], path: str, **given: Any) -> Any:
 
 
 def _from_users_code(error: BaseException) -> str | None:
-    """An error of a user's own class in one line with its place; None where it is not theirs."""
+    """Describes an error from the user's own code in one line with its location; None if it is from elsewhere."""
     cause: BaseException | None = error
     found = None
-    while cause is not None:  # the innermost cause says most
+    while cause is not None:  # the innermost cause is the most informative
         if (place := user_place(cause)) is not None:
             found = f"{one_line(cause)} ({place})"
         cause = cause.__cause__
@@ -61,17 +61,17 @@ def _from_users_code(error: BaseException) -> str | None:
 
 
 def build_offering(section: dict[str, Any], path: str, **offered: Any) -> Any:
-    """As `build`, with those of the offered arguments that the constructor has and the section leaves open."""
+    """Like `build`, adding those offered arguments that the constructor accepts and the section does not set."""
     accepted = parameters(section["_target_"]) or {}
     given = {key: value for key, value in offered.items() if key in accepted and section.get(key) is None}
     return build(section, path, **given)
 
 
 def build_parts(sections: dict[str, dict[str, Any]], path: str, kind: type[Any], **offered: Any) -> list[Any]:
-    """Callbacks or loggers; each gets those of the offered arguments that its constructor names.
+    """Builds callbacks or loggers, passing each the offered arguments that its constructor accepts.
 
     Raises:
-        UserError: One cannot be built, or is no `kind`.
+        UserError: A part cannot be built, or is not a `kind`.
     """
     parts = []
     for name, section in sections.items():
@@ -82,7 +82,7 @@ def build_parts(sections: dict[str, dict[str, Any]], path: str, kind: type[Any],
 
 
 def factory(section: dict[str, Any], path: str) -> Callable[..., Any]:
-    """A partial target that turns a constructor's complaint into one about the config."""
+    """Returns a partial target that turns constructor errors into messages about the config."""
     partial = build(section | {"_partial_": True}, path)
 
     def make(*args: Any, **given: Any) -> Any:
@@ -99,6 +99,6 @@ def factory(section: dict[str, Any], path: str) -> Callable[..., Any]:
 
 
 def check_kind(part: Any, kind: type[Any], section: dict[str, Any], path: str) -> None:
-    """Raises UserError unless the object is of the kind that its section's key asks for."""
+    """Raises UserError unless the object is an instance of the required class."""
     if not isinstance(part, kind):
         raise UserError(f"{path}: {section['_target_']} is a {type(part).__name__}, allowed: a {kind.__name__}")

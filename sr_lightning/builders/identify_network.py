@@ -1,4 +1,4 @@
-"""Identification of the network, and of the overrides, that a weights file belongs to."""
+"""Identification of the network, and of the overrides that select it, from a weights file."""
 
 from __future__ import annotations
 
@@ -26,37 +26,37 @@ from sr_lightning.models.conversion import Official
 
 @dataclass(frozen=True)
 class Identified:
-    """The network that a file of weights belongs to."""
+    """The network that a weights file belongs to."""
 
     model: dict[str, Any]
-    """The config's section, without `weights`."""
+    """The config section `model`, without `weights`."""
     overrides: str
     """The overrides that select it on a command line."""
 
 
 def identify_network(file: WeightsFile) -> Identified | None:
-    """Infers one of our networks from names and shapes; what no shape shows is as in the nearest `conf/model`.
+    """Infers one of our networks from names and shapes, filling in other arguments from the closest `conf/model`.
 
     Returns:
-        A network that takes all of the weights; None where none of ours would.
+        A network that takes all of the weights; None if none of ours does.
     """
     return next((_with_overrides(section) for section, count in _candidates(file) if not count), None)
 
 
 def nearest_network(file: WeightsFile) -> Identified | None:
-    """The one of our networks that a file was most likely saved from, though some names or shapes differ.
+    """Finds the one of our networks that a file was most likely saved from, even if some names or shapes differ.
 
     Returns:
-        None where more than a quarter of the names would differ.
+        The network; None if more than a quarter of the names would differ.
     """
     section, _ = min(_candidates(file), key=lambda candidate: candidate[1], default=(None, 0))
     return None if section is None else _with_overrides(section)
 
 
 def suggest_overrides(file: WeightsFile) -> str | None:
-    """The overrides that build a network for a file, in one line; None where none of ours would fit.
+    """Returns the overrides that build a network for a file, in one line; None if none of ours fits.
 
-    One of our checkpoints says it itself; from another file it is inferred.
+    They are stored in our own checkpoints, and inferred for other files.
     """
     try:
         config = file.network_config
@@ -69,7 +69,7 @@ def suggest_overrides(file: WeightsFile) -> str | None:
 
 
 def _candidates(file: WeightsFile) -> Iterator[tuple[dict[str, Any], int]]:
-    """Networks of ours that may have made a file, and how many names differ: at most a quarter."""
+    """Yields our networks that a file may be from, with the number of names that differ (at most a quarter)."""
     for state in without_prefixes(file.weights):
         for name in models.__all__:
             for arguments, count in _tried(getattr(models, name), state):
@@ -78,7 +78,7 @@ def _candidates(file: WeightsFile) -> Iterator[tuple[dict[str, Any], int]]:
 
 
 def _tried(network: type[SRNetwork], state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Any], int]]:
-    """Arguments of a network that come nearest to these weights, and how many names still differ."""
+    """Yields the arguments that bring a network closest to these weights, with the number of names that differ."""
     for candidate in _candidate_states(network, state):
         try:
             if (inferred := network.infer(candidate.state)) is None:
@@ -87,19 +87,19 @@ def _tried(network: type[SRNetwork], state: dict[str, Tensor]) -> Iterator[tuple
             with torch.device("meta"), warnings.catch_warnings(action="ignore"):
                 net = network(**arguments)
         except (KeyError, IndexError, ArithmeticError, ValueError, RuntimeError, UserError):
-            continue  # another network's names and shapes: what is inferred from them is no network
+            continue  # names and shapes of another network, from which no valid network can be inferred
         yield arguments, sum(len(finding.names) for finding in differences(net, candidate.state))
 
 
 def _candidate_states(network: type[SRNetwork], state: dict[str, Tensor]) -> list[Official]:
     try:
         return list(candidate_states(network, state))
-    except UserError:  # known names around something else; said when the file is loaded into this network
+    except UserError:  # known names, but another architecture; reported when loaded into this network
         return []
 
 
 def _with_overrides(section: dict[str, Any]) -> Identified:
-    """The nearest config for this class, and the keys that differ."""
+    """Expresses a section as overrides: the closest config for its class, and the keys that differ."""
     choices = []
     for file in sorted(Path(conf_dir(), "model").glob("*.yaml")):
         saved = OmegaConf.to_container(OmegaConf.load(file), resolve=False)

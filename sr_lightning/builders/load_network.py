@@ -1,4 +1,4 @@
-"""A network with its weights from whatever names them: a run, a checkpoint, pretrained or third-party weights."""
+"""Loading of a network with its weights from a run, a checkpoint, or pretrained or third-party weights."""
 
 from __future__ import annotations
 
@@ -25,29 +25,29 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network in evaluation mode, and where it comes from."""
+    """A network in evaluation mode, and its origin."""
 
     net: nn.Module
     label: str
-    """Its class, or the architecture that another project calls it."""
+    """Its class, or the name of the architecture in another project."""
     scales: tuple[int, ...]
-    """Empty if unknown."""
+    """Scales that it supports; empty if unknown."""
     file: Path
     training: dict[str, Any] = field(default_factory=dict)
-    """The config that one of our files was trained with; empty for any other."""
+    """Training config of one of our files; empty for any other file."""
     model: dict[str, Any] | None = None
-    """The config's section that builds it; None: it is another project's, or exported."""
+    """Config section that builds the network; None if it is another project's, or exported."""
 
     @functools.cached_property
     def sha256(self) -> str:
-        """SHA-256 of the file, in hexadecimal digits."""
+        """SHA-256 of the file, in hexadecimal."""
         return sha256(self.file)
 
     def choose_scale(self, asked: int | None) -> int:
-        """The scale that is asked for; None: the largest of the network.
+        """Returns the requested scale, or the network's largest if None is requested.
 
         Raises:
-            UserError: The network is made for others, or does not say for which.
+            UserError: The network is for other scales, or its scales are unknown and None is requested.
         """
         if asked is None and self.scales:
             return max(self.scales)
@@ -58,17 +58,17 @@ class LoadedNetwork:
 
 
 def load_network(checkpoint: str | Path, *, model: dict[str, Any] | None = None) -> LoadedNetwork:
-    """Loads a network; nothing in a file is ever executed.
+    """Loads a network, without ever executing anything in a file.
 
-    A typed model is taken at its word; else the network is the one that the file names, the one of ours that its
-    weights fit, or one that spandrel knows. An ONNX file is run by onnxruntime.
+    A given `model` takes precedence; otherwise the network is the one named in the file, the one of ours that its
+    weights fit, or one recognised by spandrel. An ONNX file is run by onnxruntime.
 
     Args:
-        checkpoint: See `find_weights_file`.
-        model: The config's section `model` for a file that does not say how to build its network.
+        checkpoint: File, run folder or name of pretrained weights; see `find_weights_file`.
+        model: Config section `model`, for a file that does not contain one.
 
     Raises:
-        UserError: The file cannot be read, does not say how to build its network, or does not fit it.
+        UserError: The file cannot be read, does not identify its network, or does not fit it.
     """
     try:
         path = find_weights_file(str(checkpoint))
@@ -92,7 +92,7 @@ def load_network(checkpoint: str | Path, *, model: dict[str, Any] | None = None)
 
 
 def _third_party(file: WeightsFile) -> nn.Module:
-    """Another project's network; a file that is none of theirs either is compared with the nearest of ours."""
+    """Loads another project's network; if none is recognised either, reports the mismatch with the nearest of ours."""
     try:
         return load_third_party(file)
     except UserError as error:
@@ -105,7 +105,7 @@ def _third_party(file: WeightsFile) -> nn.Module:
 
 
 def _training(file: WeightsFile) -> dict[str, Any]:
-    """The config that one of our files was trained with; empty for any other, and for one that is no plain data."""
+    """Returns the training config of one of our files; empty for other files, or if it is not plain data."""
     try:
         return file.config or {}
     except UserError:
@@ -113,7 +113,7 @@ def _training(file: WeightsFile) -> dict[str, Any]:
 
 
 def _scales(net: nn.Module, training: dict[str, Any]) -> tuple[int, ...]:
-    """The scales that it was trained for, as far as its file says so in earnest, else those that it declares."""
+    """Returns the scales a network was trained for if its file states plausible ones, else those it declares."""
     found = training.get("scale")
     listed = found if isinstance(found, list) else [found]
     scales = tuple(s for s in listed if type(s) is int and s > 1)

@@ -1,4 +1,4 @@
-"""Builds the loggers of a run, and what an evaluation tells them."""
+"""Construction of a run's loggers, and of the functions that log an evaluation or a comparison."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def build_loggers(sections: dict[str, dict[str, Any]], run: Run, *, job_type: str, tags: list[str]) -> list[Logger]:
-    """The loggers of a config; group, kind, tags and notes of a W&B run where the config leaves them open.
+    """Builds the loggers of a config, with defaults for the group, job type, tags and notes of a W&B run.
 
     Args:
         sections: The section `logger`.
         run: The run.
-        job_type: What kind of run it is.
-        tags: See `run_tags`.
+        job_type: The kind of run.
+        tags: Tags; see `run_tags`.
     """
     from lightning.pytorch.loggers import Logger
 
@@ -45,27 +45,27 @@ def build_loggers(sections: dict[str, dict[str, Any]], run: Run, *, job_type: st
 
 
 def run_tags(network: str, config: TrainConfig) -> list[str]:
-    """The tags of a training: scales, network, names of the training folders, and `gan` where it plays against one."""
+    """Returns the tags of a training run: scales, network, training folders, and `gan` if it has a discriminator."""
     names = [f"x{scale}" for scale in config.scale] + [network, *training_sets(asdict(config))]
     return _tags(names + (["gan"] if config.adversarial is not None else []))
 
 
 def build_evaluation_log(config: EvaluateConfig, run: Run, *, rank: int) -> Callable[[Evaluation, float], None]:
-    """A function that logs an evaluation and its minutes; without a logger it does nothing, and imports no lightning.
+    """Returns a function that logs an evaluation and its minutes; without a logger a no-op that needs no lightning.
 
     Args:
-        config: Checked.
+        config: The checked config.
         run: The run.
-        rank: Of this process; only the first one logs.
+        rank: Rank of this process; only the first logs.
 
     Raises:
-        UserError: A logger cannot be built, or W&B cannot be reached; said before the evaluation takes its time.
+        UserError: A logger cannot be built, or W&B cannot be reached; raised before the evaluation starts.
     """
     if not config.logger or rank > 0:
         return lambda evaluation, minutes: None
     from lightning.pytorch.loggers import Logger
 
-    # Group, tags and kind are known when the evaluation is done; whether they can be built, before.
+    # Group, tags and job type are set after the evaluation, but whether the loggers can be built is tested before.
     build_parts(config.logger, "logger", Logger, folder=str(run.folder.absolute()))
 
     def log(evaluation: Evaluation, minutes: float) -> None:
@@ -98,18 +98,18 @@ def build_evaluation_log(config: EvaluateConfig, run: Run, *, rank: int) -> Call
 def build_comparison_log(
     sections: dict[str, dict[str, Any]], folder: Path, command: str
 ) -> Callable[[Sequence[str], Sequence[str], Sequence[Sequence[Any]]], None]:
-    """A function that logs the files of a comparison, and its figures: their columns and rows.
+    """Returns a function that logs the files of a comparison, and its results as columns and rows.
 
     Args:
         sections: The section `logger`.
-        folder: That of the comparison.
-        command: Its command line.
+        folder: The comparison's folder.
+        command: The command line.
 
     Raises:
-        UserError: A logger cannot be built, or W&B cannot be reached; said before the images take their time.
+        UserError: A logger cannot be built, or W&B cannot be reached; raised before the images are made.
     """
-    folder = folder.absolute()  # W&B's service, which may be older than this call, has a working folder of its own
-    group = folder.parent.name if folder.name == "compare" else None  # of the sweep that it lies in
+    folder = folder.absolute()  # W&B's service may be older than this call, with another working folder
+    group = folder.parent.name if folder.name == "compare" else None  # the sweep that contains it
     loggers = build_loggers(sections, Run(folder, command, group), job_type="compare", tags=[])
 
     def log(names: Sequence[str], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""Networks to evaluate, from checkpoints or a typed model, with a unique label each."""
+"""Construction of the networks to evaluate, from checkpoints or a model section, with unique labels."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def build_methods(config: EvaluateConfig) -> list[NetworkMethod]:
     """Builds every network, with its weights.
 
     Args:
-        config: Checked.
+        config: The checked config.
 
     Raises:
-        UserError: A file cannot be read, does not say how to build its network, or does not fit it.
+        UserError: A file cannot be read, does not identify its network, or does not fit it.
     """
     if config.checkpoint:
         methods = [_from_checkpoint(path, label, config.model) for path, label in config.checkpoint.items()]
@@ -33,7 +33,7 @@ def build_methods(config: EvaluateConfig) -> list[NetworkMethod]:
         return [replace(method, self_ensemble=config.self_ensemble, tile=config.tile) for method in methods]
     section = config.model
     if section is None or section["_target_"] == BICUBIC:
-        return []  # bicubic is there anyway
+        return []  # bicubic is always included
     net = build_network(section).eval()
     if section.get("weights") is None and next(net.parameters(), None) is not None:
         raise UserError(
@@ -51,7 +51,7 @@ def _from_checkpoint(checkpoint: str, label: str, model: dict[str, Any] | None) 
 
 
 def _with_supported_scales(method: NetworkMethod, asked: Iterable[int]) -> NetworkMethod:
-    """Keeps the scales that are asked for and supported."""
+    """Keeps the scales that are both requested and supported."""
     asked = tuple(asked)
     scales = tuple(s for s in asked if not method.scales or s in method.scales) if asked else method.scales
     if not scales:
@@ -62,7 +62,7 @@ def _with_supported_scales(method: NetworkMethod, asked: Iterable[int]) -> Netwo
 
 
 def _with_unique_labels(methods: list[NetworkMethod]) -> list[NetworkMethod]:
-    """Checkpoints that differ only in the seed share a label; others of one network get the names of their runs."""
+    """Makes labels unique by adding run names; checkpoints that differ only in the seed share a label."""
     groups = _seed_groups(methods)
     for longer in (_with_run, _with_file, _with_path):
         heads = [group[0] for group in groups]
@@ -80,7 +80,7 @@ def _seed_groups(methods: list[NetworkMethod]) -> list[list[NetworkMethod]]:
         groups.setdefault(key, []).append(method)
     parts: list[list[NetworkMethod]] = []
     for group in groups.values():
-        # The best and the last checkpoint of one run have the same seed: they are two methods.
+        # The best and the last checkpoint of a run have the same seed, but are two methods.
         parts += [group] if len({method.seed for method in group}) == len(group) else [[method] for method in group]
     return parts
 
@@ -99,7 +99,7 @@ def _clashes(method: NetworkMethod, others: list[NetworkMethod]) -> bool:
 
 
 def _with_run(method: NetworkMethod) -> str:
-    """`EDSR (2026-11-24_10-00-00)`, or the file's name where it does not lie in a run's folder."""
+    """Returns a label such as `EDSR (2026-11-24_10-00-00)`, with the file name if it is not in a run folder."""
     path = Path(method.checkpoint or "")
     return f"{method.label} ({path.parent.parent.name if path.parent.name == 'checkpoints' else path.stem})"
 

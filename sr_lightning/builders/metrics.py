@@ -1,4 +1,4 @@
-"""Builds the metrics beside PSNR and SSIM: ours by their names, others by their classes."""
+"""Construction of metrics other than PSNR and SSIM: built-in ones by name, others by class."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sr_lightning.metrics.quality import UnavailableMetric, build_metrics
 def build_quality_metrics(
     sections: dict[str, dict[str, Any]], key: str
 ) -> dict[str, QualityMetric | UnavailableMetric]:
-    """The metrics in their order.
+    """Builds metrics, in the order of their sections.
 
     Args:
-        sections: Name -> section, as `config.metrics_check` gives them; empty for ours.
-        key: The sections' key, for messages.
+        sections: Name -> section, as returned by `config.metrics_check`; empty for built-in metrics.
+        key: Key of the sections, for messages.
 
     Returns:
-        For each name the metric, or the reason why one of ours is unavailable.
+        Name -> metric, or the reason why a built-in metric is unavailable.
 
     Raises:
-        UserError: One cannot be built, or is no metric.
+        UserError: A metric cannot be built, or is not a metric.
     """
     return {
         name: _own(section, f"{key}.{name}", name) if section else build_metrics([name])[name]
@@ -35,7 +35,7 @@ def build_quality_metrics(
 
 
 def build_validation_metrics(sections: dict[str, dict[str, Any]]) -> dict[str, QualityMetric]:
-    """As `build_quality_metrics`; one that is unavailable is refused: a checkpoint may be chosen by it."""
+    """Like `build_quality_metrics`, but refuses unavailable metrics, as checkpoints may be selected by them."""
     found: dict[str, QualityMetric] = {}
     for name, metric in build_quality_metrics(sections, "val_metrics").items():
         if isinstance(metric, UnavailableMetric):
@@ -51,5 +51,5 @@ def _own(section: dict[str, Any], key: str, name: str) -> QualityMetric:
     if all(hasattr(metric, part) for part in ("higher_is_better", "protocol", "smallest")):
         if isinstance(metric, nn.Module):
             metric.eval().requires_grad_(False)
-        return metric  # type: ignore[no-any-return]  # it follows our protocol
+        return metric  # type: ignore[no-any-return]  # it implements our protocol
     return OwnMetric(key, metric, higher_is_better=section.get("higher_is_better"))

@@ -1,4 +1,4 @@
-"""Builds the network of the config section `model`, with its weights."""
+"""Construction of the network from the config section `model`, with its weights."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ log = logging.getLogger(__name__)
 
 
 def build_network(section: dict[str, Any], *, weights: WeightsFile | None = None) -> nn.Module:
-    """Builds a network, and starts it from weights where there are some.
+    """Builds a network, and loads weights into it if there are any.
 
     Args:
         section: The network's `_target_` and arguments, and `weights` (see `find_weights_file`)
-            with `fresh`, the layers that are not taken from it.
-        weights: A file that has been read already, in place of `section["weights"]`.
+            with `fresh`, the layers that are not loaded from it.
+        weights: A file that has already been read, to use instead of `section["weights"]`.
 
     Raises:
-        UserError: The class is no network, refuses its arguments, or the weights do not fit it.
+        UserError: The class is not a network, does not accept its arguments, or the weights do not fit it.
     """
     net = build({key: value for key, value in section.items() if key not in BESIDE_THE_NETWORK}, "model")
     if not isinstance(net, nn.Module):

@@ -1,4 +1,4 @@
-"""Test sets and LR degradation of an evaluation, from its config."""
+"""Construction of an evaluation's test sets and LR degradation."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sr_lightning.data.images import Images
 
 
 def find_test_sets(config: EvaluateConfig, scales: Sequence[int]) -> list[Images]:
-    """The sets of `data.test`, decoded, with their ready-made LR images at these scales.
+    """Returns the sets of `data.test`, decoded, with their ready-made LR images at these scales.
 
     Raises:
-        UserError: Folders hold no images, or images that cannot be evaluated; it names all of them.
+        UserError: Folders contain no images, or images that cannot be evaluated; the message names all of them.
     """
     extensions = config.data.get("extensions") or EXTENSIONS
     finder = SetFinder(scales, extensions=extensions, cache_dir=config.paths.cache)
@@ -24,7 +24,7 @@ def find_test_sets(config: EvaluateConfig, scales: Sequence[int]) -> list[Images
 
 
 def build_degradation(config: EvaluateConfig) -> Degradation:
-    """What makes the LR images: `data.degradation`, else `data.kernel`."""
+    """Builds the degradation that makes the LR images: `data.degradation`, else `data.kernel`."""
     if section := config.data.get("degradation"):
         built: Degradation = build(section, "data.degradation")
         return built

@@ -1,4 +1,4 @@
-"""Builds the parts of a training run: loss, optimizers, module, Trainer."""
+"""Construction of the parts of a training run: loss, optimizers, module, Trainer."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 
 def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool = False) -> SRModule:
-    """Builds the LightningModule that trains the network, against a discriminator where the config names one.
+    """Builds the LightningModule that trains the network, adversarially if the config names a discriminator.
 
     Args:
-        config: Checked.
+        config: The checked config.
         net: The network.
         resets_optimizers: As in `SRModule`.
 
     Raises:
-        UserError: A part cannot be built, or two of them do not go together.
+        UserError: A part cannot be built, or two parts are incompatible.
     """
     from sr_lightning.training.adversarial import AdversarialModule
     from sr_lightning.training.module import SRModule
@@ -75,7 +75,7 @@ def build_module(config: TrainConfig, net: nn.Module, *, resets_optimizers: bool
 
 
 def build_loss(section: dict[str, Any]) -> CompositeLoss:
-    """The composite loss; a term of weight 0 is not built."""
+    """Builds the composite loss; terms of weight 0 are not built."""
     from sr_lightning.losses import composite
 
     section = {"_target_": LOSS} | section
@@ -97,7 +97,7 @@ def build_loss(section: dict[str, Any]) -> CompositeLoss:
 
 
 def build_optimizer(section: dict[str, Any], path: str) -> Callable[..., Any]:
-    """As `factory`. One kernel steps through all weights where the class has one, unless the config says `fused`."""
+    """Like `factory`, with a fused step over all weights if supported, unless the config chooses an implementation."""
     ways = ("fused", "foreach", "differentiable")
     if "fused" in (parameters(section["_target_"]) or {}) and not any(way in section for way in ways):
         section = section | {"fused": True}
@@ -105,7 +105,7 @@ def build_optimizer(section: dict[str, Any], path: str) -> Callable[..., Any]:
 
 
 def build_scheduler(section: dict[str, Any]) -> Callable[..., Any]:
-    """Builds schedules from an optimizer and the number of steps, which some classes take and some do not."""
+    """Returns a function that builds the schedule from an optimizer and the number of steps, passed only if needed."""
     make, length = factory(section, "scheduler"), length_argument(section)
     return lambda optimizer, max_steps: make(optimizer, **({length: max_steps} if length else {}))
 
@@ -140,7 +140,7 @@ def _listed(scales: Sequence[int]) -> str:
 
 
 def _check_patch(config: TrainConfig, module: nn.Module, *, scale: int, unit: str) -> None:
-    """Raises UserError where training patches are smaller than a network, or a discriminator, takes."""
+    """Raises UserError if training patches are smaller than a network or discriminator supports."""
     patch, needed = config.data.get("patch_size"), min_size(module)
     if isinstance(patch, int) and patch * scale < needed:
         raise UserError(
@@ -150,13 +150,13 @@ def _check_patch(config: TrainConfig, module: nn.Module, *, scale: int, unit: st
 
 
 def build_callbacks(config: TrainConfig, run: Run, *, csv: MetricsCsv, started: float) -> list[pl.Callback]:
-    """The callbacks of the config, and those without which a run could not be resumed, in their order.
+    """Builds the callbacks of the config and those required for resuming, in order.
 
     Args:
-        config: Checked.
+        config: The checked config.
         run: The run.
         csv: The logger of `metrics.csv`.
-        started: When the run started, by `time.perf_counter`.
+        started: Start time of the run, from `time.perf_counter`.
     """
     import lightning.pytorch as pl
 
@@ -168,7 +168,7 @@ def build_callbacks(config: TrainConfig, run: Run, *, csv: MetricsCsv, started: 
         "callbacks",
         pl.Callback,
         folder=folder,
-        dirpath=str(run.folder / "checkpoints"),  # of Lightning's own ModelCheckpoint
+        dirpath=str(run.folder / "checkpoints"),  # for Lightning's own ModelCheckpoint
         resets_best=run.policy.resets_best,
     )
     exact_resume = ExactResume(folder=folder, count_rows=csv.flush)
@@ -178,23 +178,23 @@ def build_callbacks(config: TrainConfig, run: Run, *, csv: MetricsCsv, started: 
 def build_trainer(
     config: TrainConfig, folder: Path, *, callbacks: list[pl.Callback], loggers: list[Logger]
 ) -> pl.Trainer:
-    """Builds the Trainer: counted in steps, with the arguments that no config sets."""
+    """Builds the Trainer for step-based training, with the arguments that no config sets."""
     from sr_lightning.callbacks import StepConnector
     from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
     from sr_lightning.training.profiler import NoProfiler
 
     section = dict(config.trainer)
     if config.adversarial is not None:
-        section["gradient_clip_val"] = None  # the module clips: Lightning refuses to where it does not step
+        section["gradient_clip_val"] = None  # the module clips, as Lightning refuses to under manual optimization
     section["precision"] = resolve_precision(section.get("precision"), str(section.get("accelerator", "auto")))
     if len(config.scale) > 1 and section.get("strategy") in ("auto", "ddp") and ranks().world_size > 1:
-        section["strategy"] = "ddp_find_unused_parameters_true"  # a batch uses the heads of its own scale only
+        section["strategy"] = "ddp_find_unused_parameters_true"  # a batch uses only the heads of its own scale
     accumulate = section.get("accumulate_grad_batches", 1)
     if isinstance(interval := section.get("val_check_interval"), int):
-        # Lightning counts batches here; the config means optimizer steps.
+        # Lightning counts batches here, whereas the config counts optimizer steps.
         section["val_check_interval"] = min(interval, section["max_steps"]) * accumulate
     if not torch.cuda.is_available():
-        # Lightning sets it, and torch's optimizers then look for a driver's library at each step: 0.3 ms.
+        # Lightning sets it, which makes torch's optimizers look for a driver library at every step (0.3 ms).
         os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     _check_gpus(section)
     profiler = section.pop("profiler", None) or NoProfiler()
@@ -217,10 +217,10 @@ def build_trainer(
 
 
 def _check_gpus(section: dict[str, Any]) -> None:
-    """Checks that the GPUs are there; Lightning's own error would come with a traceback.
+    """Checks that the GPUs exist, as Lightning's own error would come with a traceback.
 
     Raises:
-        UserError: There are fewer than the config asks for.
+        UserError: There are fewer than the config requests.
     """
     if section.get("accelerator") not in ("gpu", "cuda"):
         return
@@ -234,7 +234,7 @@ def _check_gpus(section: dict[str, Any]) -> None:
 
 
 def resolve_precision(precision: str | int | None, accelerator: str) -> str | int | None:
-    """`auto`: bf16-mixed where the hardware computes in it, else 32."""
+    """Resolves `auto` to bf16-mixed if the hardware computes in bf16 natively, else to 32."""
     if precision != "auto":
         return precision
     if accelerator not in ("auto", "cpu", "gpu", "cuda"):

@@ -27,7 +27,7 @@ def prepared_environment() -> Iterator[None]:
 
 @contextmanager
 def _working_folder_importable() -> Iterator[None]:
-    """Makes the working folder's modules importable, as `python -m` does and a console script like `sr-train` does not."""
+    """Makes the working folder importable, as `python -m` does and a console script such as `sr-train` does not."""
     folder = os.getcwd()
     if sys.flags.safe_path or folder in sys.path or "" in sys.path:
         yield

@@ -13,7 +13,7 @@ from sr_lightning.errors import InterruptedRun
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raises `InterruptedRun` in the block on SIGTERM. Does nothing in threads other than the main one: they get none."""
+    """Raises `InterruptedRun` in the block on SIGTERM; no effect outside the main thread, as others get no signals."""
 
     def stop(number: int, _: Any) -> None:
         raise InterruptedRun(number)

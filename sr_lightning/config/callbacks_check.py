@@ -1,4 +1,4 @@
-"""Callbacks of Lightning that do not go with training counted in steps, and what to type in their place."""
+"""Check for Lightning callbacks that are incompatible with step-based training, with what to type instead."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _REFUSED = {
 
 
 def callback_findings(callbacks: dict[str, Any]) -> Iterator[str]:
-    """One message for each callback that cannot work.
+    """Yields one message per callback that cannot work.
 
     Args:
-        callbacks: The section; values of a wrong type are the type check's business.
+        callbacks: The section; values of a wrong type are left to the type check.
     """
     for key, section in callbacks.items():
         package, _, name = str(section.get("_target_") if isinstance(section, dict) else "").rpartition(".")

@@ -1,4 +1,4 @@
-"""The schema of `conf/check_data.yaml` and its check."""
+"""Schema and check of `conf/check_data.yaml`."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from sr_lightning.config.train import check_train, take_section
 
 @dataclass
 class CheckDataConfig:
-    """The data of a training run, or folders in its place, and the report about them."""
+    """The data of a training run, or folders to check instead, and the report about them."""
 
     train: TrainConfig
     output: Path
     """The JSON file that is written."""
     folders: list[str] | None
-    """Checked in place of the sets of `train.data`."""
+    """Folders to check instead of the sets of `train.data`."""
 
 
 def check_check_data(config: DictConfig) -> CheckDataConfig:
     """Checks a composed `check_data` config.
 
     Args:
-        config: As composed by Hydra, without its `hydra` section.
+        config: The config as composed by Hydra, without its `hydra` section.
 
     Returns:
         The resolved config.
 
     Raises:
-        UserError: Something is wrong, the output cannot be written among it; one line for each finding.
+        UserError: The config is invalid or the output cannot be written; the message has one line per finding.
     """
     train, section = take_section(config, "check_data")
     findings: list[str] = []
@@ -54,7 +54,7 @@ def check_check_data(config: DictConfig) -> CheckDataConfig:
 
 
 def _output_findings(path: Path) -> list[str]:
-    """Tried before the work, and without touching what an earlier check wrote."""
+    """Tests that the output can be written before work begins, without touching an earlier report."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=path.parent).close()

@@ -1,4 +1,4 @@
-"""Comments of the YAML files in `conf/`, read from their text: what each key means, and the examples at the head."""
+"""Comments of the YAML files in `conf/`, read from their text: meanings of keys, and examples at the head."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _COMMENT = re.compile(r"(?:^|\s)# ?(?P<text>[^\n]*)$")
 
 @dataclass
 class FileComments:
-    """What the comments of one file say."""
+    """Content of the comments in one file."""
 
     about: str = ""
     """The paragraph at the head."""
     examples: list[str] = field(default_factory=list)
     """Command lines at the head, and those of `hydra.help.footer`."""
     keys: dict[str, str] = field(default_factory=dict)
-    """Dotted key -> its comment, with that of the lines above it."""
+    """Dotted key -> its comment, including comment lines above it."""
 
 
 @functools.cache
 def read_comments(path: Path) -> FileComments:
     """Reads the comments of a file.
 
-    A comment belongs to the key in its line; lines of nothing but a comment continue it where they are indented as far
-    as that, and else belong to the key below them.
+    A comment belongs to the key on its line. Comment-only lines continue it if they are indented that far, and
+    otherwise belong to the key below them.
 
     Args:
-        path: A YAML file in block style, as those of `conf/` are.
+        path: A YAML file in block style, like those of `conf/`.
     """
     found = FileComments()
     lines = path.read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""The schema of `conf/compare.yaml` and its check."""
+"""Schema and check of `conf/compare.yaml`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def check_compare(config: DictConfig) -> CompareConfig:
     """Checks a composed `compare` config, without importing torch.
 
     Args:
-        config: As composed by Hydra, without its `hydra` section.
+        config: The config as composed by Hydra, without its `hydra` section.
 
     Returns:
         The resolved config.

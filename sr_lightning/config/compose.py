@@ -1,4 +1,4 @@
-"""Composes the configs of all jobs of a command line before Hydra starts the first."""
+"""Composition of the configs of all jobs of a command line, before Hydra starts the first."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ from sr_lightning.errors import UserError
 
 @dataclass(frozen=True)
 class ComposedJob:
-    """One job: its overrides and its config, without the `hydra` section, and where Hydra would put it."""
+    """One job: its overrides, its config without the `hydra` section, and the folder where Hydra would put it."""
 
     overrides: list[str]
     config: DictConfig
     is_sweep: bool
     folder: str | None
-    """The folder of the run or the sweep, resolved; None where nobody chose one."""
+    """Resolved folder of the run or sweep; None if the user chose none."""
     subfolder: str = ""
-    """The job's folder in that of its sweep, resolved."""
+    """Resolved folder of the job, inside the sweep folder."""
     launcher: str = ""
-    """The class that runs the jobs of its sweep."""
+    """Name of the class that runs the jobs of the sweep."""
 
 
 @contextmanager
 def opened_configs(name: str, config_dir: str | None) -> Iterator[Hydra]:
-    """Hydra on the project's configs and, as `--config-dir` does, on the user's own after them.
+    """Initialises Hydra on the project's configs followed by the user's own, as `--config-dir` does.
 
-    A file there that is named as one of the project's is not read. An override of `hydra.searchpath` would come too
-    late for a primary config there, and Hydra's public `initialize_config_dir` takes one folder, so that the search
-    path is built as Hydra's own main does.
+    A user's file with the name of one of the project's is not read. An override of `hydra.searchpath` would come too
+    late for the user's own primary config, and Hydra's public `initialize_config_dir` takes only one folder, so the
+    search path is built as in Hydra's own main.
 
     Args:
-        name: The command, after which the log is named where no config says how.
+        name: The command, used as log name unless a config sets one.
         config_dir: The user's own folder of configs.
     """
     with initialize_config_dir(conf_dir(), name, version_base="1.3"):
@@ -70,21 +70,21 @@ def opened_configs(name: str, config_dir: str | None) -> Iterator[Hydra]:
 def compose_jobs(
     name: str, overrides: list[str], *, config_dir: str | None, config_name: str | None, is_sweep: bool
 ) -> list[ComposedJob]:
-    """Composes the config of every job that a command line asks for.
+    """Composes the config of every job that a command line requests.
 
     Args:
         name: The primary config.
-        overrides: As typed, paths quoted.
+        overrides: Overrides as typed, with paths quoted.
         config_dir: The user's own folder of configs (Hydra's `--config-dir`).
         config_name: The user's own primary config (Hydra's `--config-name`).
-        is_sweep: `-m` was given; a `sweep=` preset says the same from inside.
+        is_sweep: Whether `-m` was given; a `sweep=` preset makes it a sweep, too.
 
     Returns:
-        At least one job. Only the first, with the first choice of each sweep, where the sweeper is not Hydra's basic
-        one, whose jobs cannot be known in advance.
+        At least one job. For sweepers other than Hydra's basic one, whose jobs cannot be known in advance, only the
+        first job, with the first choice of each swept key.
 
     Raises:
-        UserError: Something does not compose; the message lists every override that is wrong.
+        UserError: The config does not compose; the message lists every invalid override.
     """
     primary = config_name or name
     refuse(list(launcher_findings(overrides)))
@@ -96,7 +96,7 @@ def compose_jobs(
             settings = composed.hydra
             is_sweep = is_sweep or (settings.mode is not None and settings.mode.name == "MULTIRUN")
             if not is_sweep:
-                # A choice without -m does not compose, and Hydra says so.
+                # A choice sweep without -m does not compose; Hydra reports that.
                 config = composed if fixed == overrides else compose(primary, overrides, return_hydra_config=True)
                 return [_job(config, overrides, None)]
             refuse(launcher_class_findings(settings.launcher.get("_target_", ""), settings.sweeper.get("_target_", "")))
@@ -120,16 +120,16 @@ def compose_jobs(
 def translate_overrides(
     name: str, overrides: list[str], *, config_dir: str | None, config_name: str | None
 ) -> list[str]:
-    """Translates what means something else to Hydra than to its user.
+    """Translates overrides that mean something different to Hydra than to the user.
 
-    A section typed as a mapping replaces the one that is there; Hydra would merge the two. So
+    A section typed as a mapping replaces the existing one, whereas Hydra would merge the two. So
     `scheduler={_target_: torch.optim.lr_scheduler.StepLR, step_size: 5}` becomes deletions of the keys of `scheduler`,
-    and what was typed is added. A mapping that names no class and sets only keys of the section is left as it is.
-    A group that is set to null is chosen empty.
+    followed by the typed mapping. A mapping that names no class and only sets existing keys is left unchanged. A group
+    set to null is translated to an empty choice.
 
     Args:
         name: The primary config.
-        overrides: As typed, paths quoted.
+        overrides: Overrides as typed, with paths quoted.
         config_dir: As in `compose_jobs`.
         config_name: As in `compose_jobs`.
     """
@@ -141,16 +141,16 @@ def translate_overrides(
         expanded: list[str] = []
         for i, override in enumerate(overrides):
             try:
-                # As Hydra: groups first, wherever they are typed, and then value by value.
+                # Like Hydra: groups first, wherever they are typed, then value by value.
                 groups = [o for o in overrides[i + 1 :] if "." not in o.partition("=")[0] and "={" not in o]
                 expanded += _replacement(override, [*expanded, *groups], primary)
             except COMPOSITION_ERRORS:
-                expanded.append(override)  # `compose_jobs` says what is wrong
+                expanded.append(override)  # `compose_jobs` reports what is wrong
     return expanded
 
 
 def _replacement(override: str, others: list[str], primary: str) -> list[str]:
-    """One override, or the overrides that let it replace a section."""
+    """Returns an override unchanged, or the overrides that make it replace a section."""
     if "={" not in override:
         return [override]
     (parsed,) = _parse([override])
@@ -166,7 +166,7 @@ def _replacement(override: str, others: list[str], primary: str) -> list[str]:
 
 
 def only_sets(section: Mapping[Any, Any], node: DictConfig) -> bool:
-    """Whether a mapping typed for a section only sets keys that it has, and names no class: it replaces nothing."""
+    """Whether a mapping typed for a section only sets existing keys and names no class, so that it replaces nothing."""
     inner = ((value, node.get(key)) for key, value in section.items() if isinstance(value, dict))
     return (
         len(section) > 0
@@ -177,7 +177,7 @@ def only_sets(section: Mapping[Any, Any], node: DictConfig) -> bool:
 
 
 def _deletions(section: str, node: DictConfig) -> list[str]:
-    """Hydra deletes no key that is null or missing, so that it is given a value before."""
+    """Returns overrides that delete a section's keys; null and missing ones are set first, as Hydra requires."""
     overrides: list[str] = []
     for name in map(str, node):
         key = f"{section}.{name}"
@@ -187,17 +187,17 @@ def _deletions(section: str, node: DictConfig) -> list[str]:
 
 
 def _parse(overrides: list[str]) -> list[Override]:
-    """Parsed; `model=glob(*)` looks the choices up in the folders of configs."""
+    """Parses overrides; `model=glob(*)` looks up the choices in the config folders."""
     return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(overrides)
 
 
 def _job(config: DictConfig, overrides: list[str], number: int | None) -> ComposedJob:
-    """The job of this number in a sweep, None for a single run, from its composed config, which loses `hydra`."""
+    """Makes a job from its composed config, dropping `hydra`; `number` is its number in a sweep, None for one run."""
     own = as_typed([o for o in overrides if not o.lstrip("+~").startswith("hydra")])
     refuse(list(composed_secrets(config)))
     key = "hydra.run.dir" if number is None else "hydra.sweep.dir"
     with open_dict(config):
-        config.hydra.job.num, config.hydra.job.id = number or 0, str(number or 0)  # Hydra sets them when it starts
+        config.hydra.job.num, config.hydra.job.id = number or 0, str(number or 0)  # Hydra sets these at the job's start
     folder = _resolved(config, key) if _is_chosen(config, key) else None
     if folder is not None and not folder.strip():
         raise UserError(f"{key}: found {folder!r}, allowed: a folder; without the key it is named after the time")
@@ -209,7 +209,7 @@ def _job(config: DictConfig, overrides: list[str], number: int | None) -> Compos
 
 
 def _with_folders_of_their_own(jobs: list[ComposedJob]) -> list[ComposedJob]:
-    """The jobs, unless two of them would write into one folder."""
+    """Returns the jobs, or raises a UserError if two of them would write to the same folder."""
     numbers: dict[str, int] = {}
     for number, job in enumerate(jobs):
         if (first := numbers.setdefault(job.subfolder, number)) != number:
@@ -221,13 +221,13 @@ def _with_folders_of_their_own(jobs: list[ComposedJob]) -> list[ComposedJob]:
 
 
 def _is_chosen(config: DictConfig, key: str) -> bool:
-    """Whether the user, on the command line or in a file of theirs, has named the folder."""
+    """Whether the user has set the folder, on the command line or in a config file."""
     return _at(OmegaConf.to_container(config, resolve=False), key) not in [_at(own, key) for own in _own_configs()]
 
 
 @cache
 def _own_configs() -> list[Any]:
-    """The project's files that can name a folder, as they are written."""
+    """Returns the unresolved content of the project's files that can set a folder."""
     files = [Path(conf_dir(), "hydra", "default.yaml"), *Path(conf_dir()).glob("*.yaml")]
     first, *primary = [OmegaConf.to_container(OmegaConf.load(file), resolve=False) for file in files]
     return [{"hydra": first}, *primary]
@@ -240,7 +240,7 @@ def _at(node: Any, key: str) -> Any:
 
 
 def _resolved(config: DictConfig, key: str) -> str:
-    """The value of a key that names a folder, with everything that it is put together from."""
+    """Returns the value of a key that names a folder, with all interpolations resolved."""
     try:
         return str(OmegaConf.select(config, key))
     except OmegaConfBaseException as error:
@@ -248,7 +248,7 @@ def _resolved(config: DictConfig, key: str) -> str:
 
 
 def _combinations(parsed: list[Override]) -> list[list[str]]:
-    """The overrides of each job, in the order in which Hydra's basic sweeper numbers them."""
+    """Returns the overrides of each job, in the order in which Hydra's basic sweeper numbers them."""
     choices: dict[str, list[str]] = {}
     for override in parsed:
         key = override.get_key_element()
@@ -262,16 +262,16 @@ def _combinations(parsed: list[Override]) -> list[list[str]]:
 def compose_choices(
     name: str, overrides: list[str], *, config_dir: str | None, config_name: str | None
 ) -> tuple[DictConfig, dict[str, str]]:
-    """Composes one config for the help.
+    """Composes one config for help.
 
     Args:
         name: The primary config.
-        overrides: As in `compose_jobs`; of a sweep's choices the first counts.
+        overrides: As in `compose_jobs`; for swept keys the first choice is used.
         config_dir: As in `compose_jobs`.
         config_name: As in `compose_jobs`.
 
     Returns:
-        The config without its `hydra` section, and group -> choice, `""` where none is chosen.
+        The config without its `hydra` section, and a mapping of group -> choice (`""` if none is chosen).
 
     Raises:
         UserError: As in `compose_jobs`.

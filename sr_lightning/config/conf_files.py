@@ -1,4 +1,4 @@
-"""The folder of the YAML files, their resolvers, and composed configs as plain containers."""
+"""Location of the YAML files, their resolvers, and conversion of composed configs to plain containers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sr_lightning.errors import UserError
 
 
 def conf_dir() -> str:
-    """The folder `conf`: inside the installed package, or beside it in a checkout."""
+    """Returns the folder `conf`: inside the installed package, or next to it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     for folder in (package / "conf", package.parent / "conf"):
         if (folder / "train.yaml").is_file():
@@ -31,19 +31,19 @@ def _package_dir(name: str, *parts: str) -> str:
 
 
 def register_resolvers() -> None:
-    """`${package_dir:skimage,data}`: a folder inside an installed package, found without importing it."""
+    """Registers `${package_dir:skimage,data}`: a folder inside an installed package, found without importing it."""
     OmegaConf.register_new_resolver("package_dir", _package_dir, replace=True)
 
 
 def resolved(config: DictConfig, command: str | None = None) -> dict[str, Any]:
-    """A composed config as plain containers.
+    """Converts a composed config to plain containers.
 
     Args:
-        config: Composed.
-        command: Whose file says what the keys outside of groups mean.
+        config: The composed config.
+        command: Command whose YAML file documents the keys outside of groups, for messages.
 
     Raises:
-        UserError: A mandatory key is missing, or a value refers to one that does not exist.
+        UserError: A mandatory key is missing, or a value refers to a key that does not exist.
     """
     if missing := sorted(OmegaConf.missing_keys(config)):
         raise UserError("\n".join(f"{key}: must be given{_meaning(key, command)}" for key in missing))
@@ -56,7 +56,7 @@ def resolved(config: DictConfig, command: str | None = None) -> dict[str, Any]:
 
 
 def _meaning(key: str, command: str | None) -> str:
-    """What a key's comment says, as the end of a sentence."""
+    """Returns a key's comment, as the end of a sentence."""
     group, _, inner = key.partition(".")
     places = [(Path(conf_dir(), f"{command}.yaml"), key)] if command else []
     places += [(path, inner) for path in sorted(Path(conf_dir(), group).glob("*.yaml"))]
@@ -65,7 +65,7 @@ def _meaning(key: str, command: str | None) -> str:
 
 
 def describe_yaml_error(error: YAMLError) -> str:
-    """The file, the line and the problem there."""
+    """Returns the file, the line and the problem."""
     mark = error.problem_mark if isinstance(error, MarkedYAMLError) else None
     where = f"{mark.name}, line {mark.line + 1}: " if mark else ""
     return f"{where}{getattr(error, 'problem', None) or error}"

@@ -1,4 +1,4 @@
-"""Overrides that the shell has cut into several words, because quotes are missing or spaces are too many."""
+"""Detection of overrides split into several words by the shell, due to missing quotes or extra spaces."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.overrides import PATH_KEYS
 
 _BRACKETS = {"{": "}", "[": "]", "(": ")"}
-# The key that a word alone stands for, of which a command has one.
+# Keys that a bare word may stand for; a command has at most one of them.
 _OBJECTS = ("input", "runs", "checkpoint")
 
 
 def take_cut(name: str, overrides: list[str]) -> tuple[list[str], list[str]]:
-    """Finds what was meant as one override.
+    """Finds words that were meant as one override.
 
     Args:
         name: The primary config.
-        overrides: As typed.
+        overrides: Overrides as typed.
 
     Returns:
-        What is wrong, and the overrides in which nothing of the kind was found.
+        The findings, and the overrides that are not affected.
     """
     findings, rest = [], []
     position = 0
@@ -36,7 +36,7 @@ def take_cut(name: str, overrides: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _cut(name: str, words: list[str]) -> tuple[int, str]:
-    """How many words belong together, and what to say of them; nothing where the first stands for itself."""
+    """Returns how many words belong together, and a message about them; empty if the first is complete by itself."""
     first = words[0]
     if len(words) > 1 and "=" in first and (path := _unquoted(first)) and _is_file(f"{path[1]} {words[1]}"):
         return 2, f"{path[0]}={path[1]} {words[1]}: found no quotes, allowed: '{path[0]}={path[1]} {words[1]}'"
@@ -52,7 +52,7 @@ def _cut(name: str, words: list[str]) -> tuple[int, str]:
 
 
 def _until_closed(words: list[str]) -> int:
-    """Words until the brackets of the first are closed; 0: they are from the start, or never."""
+    """Counts words until the brackets of the first are closed; 0 if they are closed already, or never."""
     opened = 0
     for count, word in enumerate(words, start=1):
         opened += sum(word.count(sign) for sign in _BRACKETS) - sum(word.count(sign) for sign in _BRACKETS.values())
@@ -62,7 +62,7 @@ def _until_closed(words: list[str]) -> int:
 
 
 def _around_sign(words: list[str]) -> int:
-    """Words of `key = value`, `key= value` or `key =value`; 0: none of them."""
+    """Counts the words of `key = value`, `key= value` or `key =value`; 0 if the words have none of these forms."""
     for first, second in pairwise(words[:2]):
         if not first.strip("=") or ":" in first:
             return 0
@@ -76,7 +76,7 @@ def _around_sign(words: list[str]) -> int:
 
 
 def _meant(name: str, word: str) -> str:
-    """What a word alone may stand for, as the end of a sentence."""
+    """Returns what a bare word may stand for, as the end of a sentence."""
     if word in ("help", "usage", "h"):
         return "; did you mean --help?"
     keys = Path(conf_dir(), f"{name}.yaml").read_text(encoding="utf-8").splitlines()
@@ -89,7 +89,7 @@ def _meant(name: str, word: str) -> str:
 
 
 def _unquoted(override: str) -> tuple[str, str] | None:
-    """Key and value where the value is a file's name; quotes that were put around it are taken off."""
+    """Returns key and value if the value is a file name, without the quotes added around it."""
     key, _, value = override.partition("=")
     if not PATH_KEYS.match(key.lstrip("+")):
         return None
@@ -99,10 +99,10 @@ def _unquoted(override: str) -> tuple[str, str] | None:
 def _is_file(path: str) -> bool:
     try:
         return Path(path).exists()
-    except OSError:  # longer than a name may be
+    except OSError:  # name too long
         return False
 
 
 def _quoted(text: str) -> str:
-    """As it is typed into a shell."""
+    """Quotes a text for a shell."""
     return f"'{text}'" if "'" not in text else f'"{text}"'

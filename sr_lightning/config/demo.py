@@ -1,4 +1,4 @@
-"""The schema of `conf/demo.yaml` and its check."""
+"""Schema and check of `conf/demo.yaml`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.weights.location import find_weights_file
 
 HOST = "127.0.0.1"
-"""The page is for this machine alone."""
+"""Address of the page, which is reachable from this machine only."""
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
@@ -28,7 +28,7 @@ class DemoConfig:
 
     checkpoint: str | None
     scale: int | None
-    """Chosen at first."""
+    """The scale that is selected initially."""
     device: str
     port: int | None
     browser: bool
@@ -39,7 +39,7 @@ def check_demo(config: DictConfig) -> DemoConfig:
     """Checks a composed `demo` config, without importing torch or gradio.
 
     Args:
-        config: As composed by Hydra, without its `hydra` section.
+        config: The config as composed by Hydra, without its `hydra` section.
 
     Returns:
         The resolved config.
@@ -88,7 +88,7 @@ def _findings(config: DemoConfig) -> list[str]:
 
 
 def _taken(port: int) -> str | None:
-    """Why the port cannot be had."""
+    """Returns why the port is unavailable; None if it is free."""
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,4 +1,4 @@
-"""Docstrings and types of constructors and schemas as help shows them, read without importing what they document."""
+"""Docstrings and types of constructors and schemas as shown by help, read without importing any of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ARGUMENT = re.compile(r"^(?P<indent> *)(?P<name>\w+)(?: \([^)]*\))?: (?P<text>.
 
 
 def describe_type(annotation: ast.expr | None, module: str) -> str:
-    """`number`, `whole number or null`, `l1, l2, charbonnier`; empty where only the code knows.
+    """Describes a type: `number`, `whole number or null`, `l1, l2, charbonnier`; empty if only the code knows.
 
     Args:
         annotation: The annotation's syntax tree.
@@ -51,13 +51,13 @@ def describe_type(annotation: ast.expr | None, module: str) -> str:
 
 
 def summary(target: str) -> str:
-    """The first line of the docstring of a class or function; empty where it has none or cannot be found."""
+    """Returns the first docstring line of a class or function; empty if it has none or cannot be found."""
     return _docstring(target).partition("\n")[0]
 
 
 @functools.cache
 def arguments(target: str) -> dict[str, str]:
-    """What the section `Args` of a class or function says of each argument."""
+    """Returns the description of each argument in the section `Args` of a class or function."""
     found: dict[str, str] = {}
     indent = name = None
     _, _, section = _docstring(target).partition("Args:\n")
@@ -77,7 +77,7 @@ def arguments(target: str) -> dict[str, str]:
 
 @functools.cache
 def schema_fields(schema: str) -> dict[str, tuple[ast.expr, str]]:
-    """The fields of a dataclass: name -> its annotation and the docstring below it."""
+    """Returns the fields of a dataclass: name -> annotation and the docstring below it."""
     found = _definition(schema)
     fields: dict[str, tuple[ast.expr, str]] = {}
     name = None
@@ -104,5 +104,5 @@ def _docstring(target: str) -> str:
     text = ast.get_docstring(node) or ""
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__" and "Args:\n" not in text:
-            text += "\n" + (ast.get_docstring(item) or "")  # where lightning has them
+            text += "\n" + (ast.get_docstring(item) or "")  # where Lightning documents arguments
     return text.lstrip("\n")

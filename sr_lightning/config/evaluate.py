@@ -1,4 +1,4 @@
-"""The check of `conf/evaluate.yaml`: every finding at once, without importing torch."""
+"""Check of `conf/evaluate.yaml`, reporting all findings at once, without importing torch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_evaluate(config: DictConfig) -> EvaluateConfig:
     """Checks a composed `evaluate` config.
 
     Args:
-        config: As composed by Hydra, without its `hydra` section.
+        config: The config as composed by Hydra, without its `hydra` section.
 
     Returns:
         The resolved config.
@@ -55,14 +55,14 @@ def check_evaluate(config: DictConfig) -> EvaluateConfig:
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:
-    """Plain containers, without the training keys of a `data` preset: their folders may be missing."""
+    """Converts to plain containers, without the training keys of a `data` preset, whose folders may be missing."""
     config = config.copy()
     OmegaConf.set_struct(config, False)
     scale, data = config.get("scale"), config.get("data")
     if isinstance(scale, ListConfig) and len(scale) == 1:
-        config.scale = scale[0]  # what refers to it wants the number
+        config.scale = scale[0]  # interpolations of it expect the number
     for key in {*(parameters(_DATA) or {}), "_target_"} - set(_USED):
-        if isinstance(data, DictConfig) and key in data.keys():  # noqa: SIM118  # `in data` is false for what must be given
+        if isinstance(data, DictConfig) and key in data.keys():  # noqa: SIM118  # `in data` is false if a key is ???
             del data[key]
     try:
         plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
@@ -100,11 +100,11 @@ def _names(key: str, value: Any, allowed: tuple[str, ...], findings: list[str]) 
 
 
 def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
-    """Checks `checkpoint` and `model`: what is evaluated."""
+    """Checks `checkpoint` and `model`, which determine what is evaluated."""
     model = config.model
     unscaled = [key for key in ("scale", "scales") if isinstance(model, dict) and model.get(key, 0) is None]
     if isinstance(model, dict):
-        # A missing scale is reported once, below.
+        # A missing scale is reported only once, below.
         known = model | {key: list(SCALES) if key == "scales" else SCALES[0] for key in unscaled}
         check_section(known, "model", findings, extra=EXTRA_KEYS["model"])
         model |= {key: value for key, value in known.items() if key not in unscaled}
@@ -138,7 +138,7 @@ def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
 
 
 def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
-    """Maps each file to the name that the user gave it, or to an empty text."""
+    """Maps each file to the name given by the user, or to an empty string."""
     named = given if isinstance(given, dict) else {}
     paths = list(named.values()) if named else given if isinstance(given, list) else [given]
     if given is None:
@@ -161,7 +161,7 @@ def _checkpoints(given: Any, findings: list[str]) -> dict[str, str]:
 
 
 def _predictions(given: Any, findings: list[str]) -> dict[str, str]:
-    """Folder of images -> the name of their program: the user's, else the end of its path that no other has."""
+    """Maps each folder of images to a name for its program: the user's, else the shortest unique end of its path."""
     named = given if isinstance(given, dict) else {}
     folders = list(named.values()) if named else given if isinstance(given, list) else [given]
     if given is None:
@@ -186,7 +186,7 @@ def _predictions(given: Any, findings: list[str]) -> dict[str, str]:
 
 
 def _unique_end(folder: str, others: Sequence[str]) -> str:
-    """`theirs`, or `a/theirs` where another folder is called so, too."""
+    """Returns `theirs`, or `a/theirs` if another folder has the same name."""
     parts = Path(os.path.abspath(folder)).parts
     rest = [Path(os.path.abspath(other)).parts for other in others if other != folder]
     length = next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in rest)), len(parts))
@@ -194,7 +194,7 @@ def _unique_end(folder: str, others: Sequence[str]) -> str:
 
 
 def _checkpoint_file(path: str, key: str, findings: list[str]) -> str | None:
-    """The file that a path stands for; names of pretrained weights stay as they are, for the tables."""
+    """Returns the file that a path refers to; names of pretrained weights are kept, for the tables."""
     try:
         file = find_weights_file(path)
     except UserError as error:
@@ -204,7 +204,7 @@ def _checkpoint_file(path: str, key: str, findings: list[str]) -> str | None:
 
 
 def _check_sets(config: EvaluateConfig, findings: list[str]) -> None:
-    """Checks the section `data`, and in it the sets that are evaluated."""
+    """Checks the section `data`, including the sets to evaluate on."""
     data = config.data
     if not isinstance(data, dict) or not isinstance(data.get("test") or {}, dict):
         findings.append(f"data: found {data!r}, allowed: a section with test: {{name: folder}}, as in data=benchmarks")
@@ -227,7 +227,7 @@ def _check_sets(config: EvaluateConfig, findings: list[str]) -> None:
 
 
 def _chosen_sets(config: EvaluateConfig, entries: dict[str, Any], findings: list[str]) -> dict[str, Any]:
-    """All of `data.test`, or those that `sets` names, there or below the root of the data sets."""
+    """Returns all of `data.test`, or the sets named in `sets`, looked up there or below the data root."""
     names = [config.sets] if isinstance(config.sets, str) else config.sets
     if names is None:
         if not entries:

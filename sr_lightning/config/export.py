@@ -1,4 +1,4 @@
-"""The schema of `conf/export.yaml` and its check."""
+"""Schema and check of `conf/export.yaml`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sr_lightning.text import nearest
 from sr_lightning.weights.location import find_weights_file
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors", "spandrel": ".safetensors"}
-"""Of the file of each format."""
+"""File suffix of each format."""
 _PRECISIONS = ("float32", "float16")
 
 
@@ -28,9 +28,9 @@ class ExportConfig:
     checkpoint: str
     """A file, a run's folder, or the name of pretrained weights."""
     model: dict[str, Any] | None
-    """Builds the network of a checkpoint that does not say how."""
+    """Network section for a checkpoint that does not contain one."""
     scale: int | None
-    """None: the largest of the checkpoint's own."""
+    """None for the largest scale of the checkpoint."""
     format: Literal["onnx", "torch_export", "safetensors", "spandrel"]
     precision: Literal["float32", "float16"]
     output: str | None
@@ -42,7 +42,7 @@ def check_export(config: DictConfig) -> ExportConfig:
     """Checks a composed `export` config, without importing torch.
 
     Args:
-        config: As composed by Hydra, without its `hydra` section.
+        config: The config as composed by Hydra, without its `hydra` section.
 
     Returns:
         The resolved config.

@@ -1,4 +1,4 @@
-"""Messages about a config, collected so that the user learns of all mistakes at once."""
+"""Messages about a config, collected so that all mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ Schema = TypeVar("Schema")
 def fill_schema(
     schema: type[Schema], plain: dict[str, Any], findings: list[str], section: str = "", **given: Any
 ) -> Schema:
-    """Opens a check: the keys of a resolved config, or of a section of it, become the fields of its dataclass.
+    """Fills a dataclass with the keys of a resolved config, or of one of its sections, as the first step of a check.
 
-    Values stay as they were typed; what follows judges and converts them.
+    Values stay as typed; the checks that follow validate and convert them.
 
     Args:
         schema: A dataclass whose fields are the keys.
-        plain: Plain containers.
+        plain: The config as plain containers.
         findings: Receives a message for each key that the schema lacks.
-        section: The section's dotted name.
-        given: Fields that are no keys.
+        section: Dotted name of the section.
+        given: Fields that are not keys.
 
     Raises:
         UserError: A key without a default is missing; the message lists all findings.
@@ -44,17 +44,17 @@ def fill_schema(
 
 
 def unknown_keys(keys: Iterable[object], known: Collection[str], section: str = "") -> list[str]:
-    """One message for each key that is not known; `section` is the dotted name of what they stand in."""
+    """Returns one message per unknown key; `section` is the dotted name of the section containing the keys."""
     prefix = f"{section}." if section else ""
     return [f"{prefix}{key}: no such key; {nearest(str(key), known)}" for key in keys if key not in known]
 
 
 def as_yaml(value: object) -> str:
-    """A value as YAML writes it: null, true, a text in quotes."""
+    """Formats a value as in YAML: null, true, a quoted string."""
     return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
 
 
 def refuse(findings: Collection[str]) -> None:
-    """Raises a UserError with a line for each finding, where there are any."""
+    """Raises a UserError with one line per finding, if there are any."""
     if findings:
         raise UserError("\n".join(findings))

@@ -1,4 +1,4 @@
-"""Nested sections as dotted keys."""
+"""Flattening of nested sections to dotted keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 def flattened(section: Mapping[Any, Any], separator: str = ".") -> dict[str, Any]:
     """Flattens nested sections: `{"a": {"b": 1}}` -> `{"a.b": 1}`.
 
-    Lists and empty sections are values.
+    Lists and empty sections count as values.
     """
     flat: dict[str, Any] = {}
     for key, value in section.items():

@@ -1,4 +1,4 @@
-"""Every key of a command with its value, type and meaning: what help shows, put together from what says it already."""
+"""Keys of a command with value, type and meaning, as shown by help, gathered from YAML comments and docstrings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sr_lightning.config.schema import ADVERSARY, LOSS, PERCEPTUAL
 from sr_lightning.config.signatures import parameters
 
 _SECTIONS = {"loss": LOSS, "loss.perceptual": PERCEPTUAL, "adversarial": ADVERSARY}
-_DATA_SETS = ("data.val", "data.test")  # their keys are the user's names
+_DATA_SETS = ("data.val", "data.test")  # their keys are names given by the user
 _WEIGHT = re.compile(r"loss\.terms\.[^.]+\.weight")
 _OF_TERM = "number; factor of the term in the total; 0 builds nothing"
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
@@ -27,16 +27,16 @@ _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 @dataclass(frozen=True)
 class Key:
-    """One key, or the head of a section inside another."""
+    """One key, or the heading of a nested section."""
 
     name: str
-    """Dotted."""
+    """Dotted name."""
     value: str | None
-    """As YAML; None for the head of a section."""
+    """Value in YAML; None for the heading of a section."""
     kind: str
-    """Its type or its choices; empty: only the code knows."""
+    """Type or choices; empty if only the code knows."""
     text: str
-    """What it means."""
+    """Meaning of the key."""
 
 
 class Explainer:
@@ -44,9 +44,9 @@ class Explainer:
 
     Args:
         command: The primary config.
-        config: Composed, interpolations as they are written.
+        config: The composed config, with interpolations unresolved.
         chosen: Group -> choice.
-        check: The command's check; what it returns is the schema of the keys outside of groups.
+        check: The command's check; its return type is the schema of the keys outside of groups.
         folder: The user's own folder of configs.
     """
 
@@ -59,7 +59,7 @@ class Explainer:
         folder: str | None = None,
     ) -> None:
         self.command = command
-        self.chosen = dict(reversed(chosen.items()))  # Hydra notes the last group first
+        self.chosen = dict(reversed(chosen.items()))  # Hydra lists the last group first
         plain: Any = OmegaConf.to_container(config, resolve=False)
         self.plain: dict[str, Any] = plain
         self._folders = [Path(path) for path in (folder, conf_dir()) if path is not None]
@@ -67,7 +67,7 @@ class Explainer:
         self._comments = self._all_comments()
 
     def sections(self) -> dict[str, list[Key]]:
-        """Name of each section -> its keys; those outside of sections come first, under an empty name."""
+        """Returns section name -> keys; keys outside of sections come first, under an empty name."""
         loose = {key: value for key, value in self.plain.items() if not isinstance(value, dict)}
         found = {"": list(self._entries("", loose))}
         own = [self.command] if self.command in self.plain else []
@@ -77,7 +77,7 @@ class Explainer:
         return {name: keys for name, keys in found.items() if keys}
 
     def about(self, section: str) -> str:
-        """What a section is: the head of its file, else the docstring of its class."""
+        """Describes a section with the head comment of its file, else the docstring of its class."""
         if section in self.chosen:
             for path in self._files(section, self.chosen[section]):
                 if text := read_comments(path).about:
@@ -85,7 +85,7 @@ class Explainer:
         return summary(self._target(section, self._at(section)))
 
     def choices(self, group: str) -> dict[str, str]:
-        """The choices of a group, each with the head of its file."""
+        """Returns the choices of a group, each with the head comment of its file."""
         group = group.partition("@")[0]  # `optimizer@adversarial.optimizer`
         found: dict[str, str] = {}
         for folder in self._folders:
@@ -95,7 +95,7 @@ class Explainer:
         return found
 
     def examples(self) -> list[str]:
-        """Command lines of the command's own file."""
+        """Returns the example command lines from the command's own file."""
         return [line for path in self._own()[-1:] for line in read_comments(path).examples]
 
     def _entries(self, prefix: str, section: dict[str, Any]) -> Iterator[Key]:
@@ -114,16 +114,16 @@ class Explainer:
                 yield Key(dotted, _as_yaml(value), kind, text)
 
     def _declared(self, prefix: str, target: str, name: str) -> tuple[str, str]:
-        """Type and docstring, of the schema or of the constructor."""
+        """Returns type and docstring from the schema or the constructor."""
         schema = "sr_lightning.config.schema.PathsConfig" if prefix == "paths" else self._schema
         if not target and schema and prefix in ("", "paths", self.command):
             fields = schema_fields(schema)
-            if "train" in fields and not prefix:  # the command stands on `train`
+            if "train" in fields and not prefix:  # the command is based on `train`
                 schema = "sr_lightning.config.schema.TrainConfig"
                 fields = schema_fields(schema)
             annotation, text = fields.get(name, (None, ""))
             kind = describe_type(annotation, schema.rpartition(".")[0])
-            # It is of what the check returns, which may be a list where one value is typed.
+            # This is the type after the check, which may be a list where a single value is typed.
             return ("" if "list" in kind or "mapping" in kind else kind), text
         parameter = (parameters(target) or {}).get(name) if target else None
         kind = describe_type(parameter.annotation, parameter.module) if parameter else ""
@@ -140,7 +140,7 @@ class Explainer:
         return node
 
     def _all_comments(self) -> dict[str, str]:
-        """Dotted key -> comment; a file that changes a value may leave the comment to the one below it."""
+        """Returns dotted key -> comment; a file that overrides a value may rely on the comment of the file below it."""
         found: dict[str, str] = {}
         for path in self._own():
             found |= read_comments(path).keys
@@ -151,7 +151,7 @@ class Explainer:
         return found
 
     def _own(self) -> list[Path]:
-        """The command's file, below it the one that it stands on."""
+        """Returns the files that the command's file is based on, followed by the file itself."""
         own = self._find(f"{self.command}.yaml")
         if own is None:
             return []
@@ -159,7 +159,7 @@ class Explainer:
         return [*(path for name in names if (path := self._find(f"{name}.yaml"))), own]
 
     def _files(self, group: str, choice: str) -> list[Path]:
-        """The file of a choice, and those that it stands on."""
+        """Returns the file of a choice, followed by the files it is based on."""
         path = self._find(f"{group}/{choice}.yaml")
         if path is None:
             return []
@@ -178,19 +178,19 @@ def _defaults(path: Path) -> list[Any]:
 
 
 def _schema_of(check: Callable[..., Any]) -> str:
-    """The dotted name of the dataclass that a check returns; empty for plain containers."""
+    """Returns the dotted name of the dataclass that a check returns; empty for plain containers."""
     schema = inspect.get_annotations(check, eval_str=True).get("return")
     return f"{schema.__module__}.{schema.__name__}" if isinstance(schema, type) and schema is not dict else ""
 
 
 def _as_comment(text: str) -> str:
-    """A docstring's text as the comments are written: without Lightning's markup and defaults, in lower case."""
+    """Converts a docstring to the style of the comments: without Lightning's markup and defaults, in lower case."""
     text = re.sub(r" *Default: ``[^`]*``\.?", "", text).replace("``", "`").removesuffix(".")
     return text[0].lower() + text[1:] if re.match(r"[A-Z][a-z]", text) else text
 
 
 def _told_elsewhere(dotted: str, value: Any) -> str:
-    """What a key without a text of its own means: a value that another key has, or the weight of a loss term."""
+    """Describes a key that has no text of its own: a reference to another key, or the weight of a loss term."""
     if _WEIGHT.fullmatch(dotted):
         return _OF_TERM
     reference = _REFERENCE.fullmatch(value) if isinstance(value, str) else None

@@ -1,4 +1,4 @@
-"""Hydra's launchers and sweepers that the project knows: what to install for each, and what serves instead."""
+"""Supported Hydra launchers and sweepers: what to install for each, and what to use instead of others."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 
 BASIC = "BasicLauncher"
-# Choice of `hydra/launcher` -> the package's module, and our extra that installs it.
+# Choice of `hydra/launcher` -> module of its package, and our extra that installs it.
 _LAUNCHERS = {
     "parallel": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
     "joblib": ("hydra_plugins.hydra_joblib_launcher", "joblib"),
@@ -18,10 +18,10 @@ _TUNE = "allowed: python -m sr_lightning.tune, which searches for the largest ga
 
 
 def launcher_findings(overrides: Sequence[str]) -> Iterator[str]:
-    """One message for each launcher or sweeper on a command line that cannot be used.
+    """Yields one message per launcher or sweeper on a command line that cannot be used.
 
     Args:
-        overrides: As typed.
+        overrides: Overrides as typed.
     """
     for override in overrides:
         key, _, choice = override.lstrip("+").partition("=")
@@ -37,7 +37,7 @@ def launcher_findings(overrides: Sequence[str]) -> Iterator[str]:
 
 
 def launcher_class_findings(launcher: str, sweeper: str) -> list[str]:
-    """As `launcher_findings`, for the classes that a config file names.
+    """Like `launcher_findings`, for classes named in a config file.
 
     Args:
         launcher: The `_target_` of `hydra.launcher`.
@@ -52,12 +52,12 @@ def launcher_class_findings(launcher: str, sweeper: str) -> list[str]:
 
 
 def is_one_after_the_other(launcher: str) -> bool:
-    """Whether a launcher runs the jobs in the process of the command; others run several at once elsewhere."""
+    """Whether a launcher runs jobs sequentially in the command's process; others run them concurrently elsewhere."""
     return launcher.endswith(BASIC)
 
 
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # there is no plugin at all
+    except ModuleNotFoundError:  # no plugin is installed at all
         return False

@@ -1,4 +1,4 @@
-"""The check of `metrics` of an evaluation and `val_metrics` of a training: names of ours, and classes of any other."""
+"""Check of `metrics` (evaluation) and `val_metrics` (training): names of built-in metrics, or classes of any others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sr_lightning.config.signatures import table_keys
 from sr_lightning.text import nearest
 
 _NAME = re.compile(r"(?!bicubic)[A-Za-z_]\w{0,39}", re.ASCII)
-# Columns of results.json, per_image.csv, results.csv and a comparison's table.csv, where metrics are columns, too.
+# Other columns of results.json, per_image.csv, results.csv and a comparison's table.csv, in which metrics are columns.
 _TAKEN = {
     *("set", "scale", "name", "key", "method", "checkpoint", "checkpoint_sha256", "images", "psnr_y", "ssim_y", "gain"),
     *("lowest_gain", "exact_images", "psnr_y_without_exact", "params", "seconds", "seconds_per_image", "seed"),
@@ -22,7 +22,7 @@ _TAKEN = {
 
 
 def is_metric_name(name: str) -> bool:
-    """Whether a metric may be called so: safe in every file and table, and no other column's name."""
+    """Whether a metric may have this name: safe in all files and tables, and not used by another column."""
     return _NAME.fullmatch(name) is not None and name not in _TAKEN
 
 
@@ -31,11 +31,12 @@ def checked_metrics(key: str, value: Any, findings: list[str]) -> dict[str, dict
 
     Args:
         key: `metrics` or `val_metrics`.
-        value: null, a name of ours, a list of them, or a mapping from a name to `true` (ours) or to a section.
-        findings: Receives one message for each thing that is wrong.
+        value: null, the name of a built-in metric, a list of such names, or a mapping from names to `true` (built-in)
+            or a section.
+        findings: Receives one message per mistake.
 
     Returns:
-        Name -> section; empty for ours.
+        Name -> section, which is empty for built-in metrics.
     """
     ours = table_keys("sr_lightning.metrics.quality", "METRICS")
     names = [value] if isinstance(value, str) else value

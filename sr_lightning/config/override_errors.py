@@ -1,4 +1,4 @@
-"""Explains which overrides of a command line do not compose, and what is allowed in their place."""
+"""Explanations of which overrides do not compose, and what is allowed instead."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from sr_lightning.config.schema import RUN_CONFIGS
 from sr_lightning.config.signatures import parameters
 from sr_lightning.config.suggestions import dotted_keys, find_key, suggest_key
 
-# Hydra raises a ValueError for `group=3`; a file that is no YAML, has a key twice or asks for an object is YAML's.
+# Hydra raises ValueError for `group=3`, and YAMLError for invalid YAML, duplicate keys and object tags in files.
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError, YAMLError)
-# Sections whose keys are names that the user gives.
+# Sections whose keys are names given by the user.
 _OPEN = ("callbacks", "logger", "data.val", "data.test", "loss.terms", "loss.warmup", "checkpoint", "predictions")
 _SHAPE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=\s:]*)(?P<sign2>\s*(==|=|:)\s*)(?P<value>.*)", re.DOTALL)
 
 
 def find_wrong_overrides(name: str, overrides: list[str], *, is_sweep: bool) -> list[str]:
-    """Tries each override alone: groups first, then values on top of the groups that are right."""
+    """Tries each override alone: first groups, then values on top of the valid groups."""
     findings, overrides = take_cut(name, overrides)
     groups: list[str] = []
     values: list[tuple[Override, list[str]]] = []
@@ -61,22 +61,22 @@ def find_wrong_overrides(name: str, overrides: list[str], *, is_sweep: bool) -> 
             groups += [] if wrong else lines[:1]
     try:
         base = compose(name, groups, return_hydra_config=True)
-    except COMPOSITION_ERRORS:  # the primary config itself, or two groups that are right alone: no value is to blame
+    except COMPOSITION_ERRORS:  # the primary config, or groups that are only valid alone; no value is at fault
         return list(dict.fromkeys(findings))
     for parsed, lines in values:
-        # A key without a dot may be a group, and what `hydra` looks at while composing only composing tells.
+        # A key without a dot may be a group, and `hydra` keys can affect composition: both need a full compose.
         key = parsed.key_or_group
         alone = _value_finding if "." in key and not key.startswith("hydra.") else _finding
         wrong = [finding for line in lines if (finding := alone(name, [*groups, line], base))]
         findings += wrong
         if not wrong and (parsed.is_delete() or parsed.is_force_add()):
-            groups += lines[:1]  # a section that is replaced, in which others set keys
+            groups += lines[:1]  # a replaced section, in which other overrides set keys
             ConfigLoaderImpl._apply_overrides_to_config(OverridesParser.create().parse_overrides(lines[:1]), base)
     return list(dict.fromkeys(findings))
 
 
 def suggest_override(name: str, key: str, value: str) -> str:
-    """What to type where a key, perhaps that of another tool, came as an option."""
+    """Returns what to type instead of a key, possibly another tool's, that was passed as an option."""
     with initialize_config_dir(conf_dir(), version_base="1.3"):
         config = compose(name)
     meant = key if key in dict(dotted_keys(config)) else find_key(key, config)
@@ -84,7 +84,7 @@ def suggest_override(name: str, key: str, value: str) -> str:
 
 
 def _wrong_shape(override: str) -> str | None:
-    """What is no `key=value` at all."""
+    """Explains an override that does not have the form `key=value`; None if it does."""
     match = _SHAPE.fullmatch(override)
     if match is None or (not match["key"] and match["sign2"] != "="):
         return None if override.startswith("~") else f"{override}: found no '=', allowed: key=value, such as scale=2"
@@ -107,7 +107,7 @@ def _wrong_value(override: str) -> str:
 
 
 def _finding(name: str, overrides: list[str], base: DictConfig | None) -> str | None:
-    """What is wrong with the last override; `base` is the config of those before, where it is at hand."""
+    """Explains what is wrong with the last override, if anything; `base` is the config of those before it, if known."""
     try:
         compose(name, overrides)
     except COMPOSITION_ERRORS as error:
@@ -116,7 +116,7 @@ def _finding(name: str, overrides: list[str], base: DictConfig | None) -> str | 
 
 
 def _value_finding(name: str, overrides: list[str], base: DictConfig) -> str | None:
-    """As `_finding`, of a value: applied to the config of the others, which takes a tenth of composing anew."""
+    """Like `_finding` for a value, but applied to the config of the others, which takes a tenth of composing anew."""
     try:
         (parsed,) = OverridesParser.create().parse_overrides(overrides[-1:])
         ConfigLoaderImpl._apply_overrides_to_config([parsed], copy.deepcopy(base))
@@ -126,7 +126,7 @@ def _value_finding(name: str, overrides: list[str], base: DictConfig) -> str | N
 
 
 def _explain(name: str, overrides: list[str], error: Exception, base: DictConfig | None) -> str:
-    """What is wrong with the last override."""
+    """Explains what is wrong with the last override."""
     said = str(error).partition("Config search path")[0]
     override = overrides[-1]
     key = override.lstrip("+~").partition("=")[0]
@@ -148,7 +148,7 @@ def _explain(name: str, overrides: list[str], error: Exception, base: DictConfig
 
 
 def _nearest_choice(group: str, choice: str, listed: list[str]) -> str:
-    """As `nearest`; Hydra lists no choices in folders, and of ours those outside of them are former names."""
+    """Like `nearest`; Hydra does not list choices in subfolders, and our own choices outside of them are old names."""
     root = Path(conf_dir(), group)
     inner = sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.glob("*/*.yaml"))
     choices = inner + [name for name in listed if not (inner and (root / f"{name}.yaml").is_file())]
@@ -165,7 +165,7 @@ def _nearest_choice(group: str, choice: str, listed: list[str]) -> str:
 def _unknown_key(name: str, key: str, overrides: list[str], base: DictConfig | None) -> str:
     config = compose(name, overrides[:-1]) if base is None else copy.deepcopy(base)
     with flag_override(config, ["struct", "readonly"], False):
-        config.pop("hydra", None)  # no key of it is proposed
+        config.pop("hydra", None)  # do not suggest its keys
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
@@ -180,7 +180,7 @@ def _unknown_key(name: str, key: str, overrides: list[str], base: DictConfig | N
 
 
 def summarise(error: Exception) -> str:
-    """Hydra's message without its references to its own documentation."""
+    """Returns Hydra's message without references to its own documentation."""
     if isinstance(error, YAMLError):
         return describe_yaml_error(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

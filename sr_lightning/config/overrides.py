@@ -1,4 +1,4 @@
-"""Overrides as typed: quotes file names before Hydra parses them, and writes values as a user types them."""
+"""Syntax of overrides: quoting of file names for Hydra's parser, and formatting of values as a user types them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.findings import as_yaml
 
 Value = str | int | float | bool | None
-"""What a key can be set to, but for lists and sections."""
+"""Values that a key can be set to, other than lists and sections."""
 
-# Keys whose values are names of files or folders, which may hold any character that a file system allows.
+# Keys whose values are names of files or folders, with any characters that a file system allows.
 PATH_KEYS = re.compile(
     r"(ckpt_path|(checkpoint|predictions)(\.[^.]+)?|data\.train_dir|data\.train_lr_dir|data\.(val|test)\.[^.]+(\.(hr|lr))?"
     r"|data\.shards\.(folder|cache_dir)|input|output|runs(\.[^.]+)?"
@@ -25,9 +25,9 @@ _OVERRIDE = re.compile(r"(?P<key>[+~]{0,2}[^=]+)=(?P<value>.*)", re.DOTALL)
 
 
 def quote_path(override: str, *, is_sweep: bool = False) -> str:
-    """Quotes the value of a key that names a file, so that Hydra's grammar leaves it as it is.
+    """Quotes the value of a key that names a file, so that Hydra's grammar takes it literally.
 
-    File names may hold spaces, `=`, commas, brackets and quotes, all of which mean something to Hydra.
+    File names may contain spaces, `=`, commas, brackets and quotes, all of which have a meaning in Hydra.
     In a sweep a value with commas stays a choice, unless a file of that very name exists.
     """
     match = _OVERRIDE.fullmatch(override)
@@ -44,7 +44,7 @@ def quote_path(override: str, *, is_sweep: bool = False) -> str:
 
 
 def empty_group(override: str) -> str:
-    """`adversarial=null` chooses nothing of a group, which Hydra's command line calls `adversarial=[]`."""
+    """Translates `adversarial=null`, an empty choice from a group, to Hydra's syntax for it, `adversarial=[]`."""
     key, _, value = override.partition("=")
     choices = value.split(",")
     if "null" not in choices or "/" in key or not Path(conf_dir(), key).is_dir():
@@ -53,7 +53,7 @@ def empty_group(override: str) -> str:
 
 
 def as_typed(overrides: list[str]) -> list[str]:
-    """Overrides for a person: without the deletions that make room for a section that was typed as a mapping."""
+    """Returns overrides as the user typed them, without the deletions that let a mapping replace a section."""
     sections = [o[2:].partition("=")[0] for o in overrides if o.startswith("++") and "={" in o]
     shown = []
     for override in overrides:
@@ -71,7 +71,7 @@ def _quote(value: str) -> str:
 
 
 def _quote_entries(value: str) -> str | None:
-    """Quotes the folders of `{hr: a, lr: b/X{scale}}` and `[a/X{scale}, b]`; None: nothing of that kind."""
+    """Quotes the folders in `{hr: a, lr: b/X{scale}}` and `[a/X{scale}, b]`; None if the value has another form."""
     if value.startswith("{") and value.endswith("}") and "},{" not in value.replace(" ", ""):
         parts = re.split(r"(?:^\{|,)\s*(hr|lr|files)\s*:\s*", value)
         if parts[0] or len(parts) < 3:
@@ -85,13 +85,13 @@ def _quote_entries(value: str) -> str | None:
 
 
 def _quote_text(text: str) -> str:
-    """Quoted where it holds what Hydra's grammar might read otherwise."""
+    """Quotes a text if it contains characters that Hydra's grammar might interpret."""
     is_plain = re.fullmatch(r"[\w./ -]*", text, re.ASCII) is not None
     return text if is_plain or text[0] in "\"'[{$" else _quote(text)
 
 
 def as_typed_value(value: Value | Sequence[Any] | Mapping[str, Any]) -> str:
-    """A value, a list or a mapping in the grammar of overrides."""
+    """Formats a value, a list or a mapping in the grammar of overrides."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{key}:{as_typed_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):

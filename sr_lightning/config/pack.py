@@ -1,4 +1,4 @@
-"""The check of `conf/pack.yaml`: its keys are the arguments of `data.shards.writer.pack_images`."""
+"""Check of `conf/pack.yaml`, whose keys are the arguments of `data.shards.writer.pack_images`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def check_pack(config: DictConfig) -> dict[str, Any]:
     """Checks a composed `pack` config, without importing torch.
 
     Args:
-        config: As composed by Hydra, without its `hydra` section.
+        config: The config as composed by Hydra, without its `hydra` section.
 
     Returns:
         The arguments of `pack_images`.

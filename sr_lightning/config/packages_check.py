@@ -1,4 +1,4 @@
-"""Callbacks and loggers of Lightning that want a package which is not installed."""
+"""Check for Lightning callbacks and loggers that need a package which is not installed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from sr_lightning.config.signatures import is_importable
 
-# Class -> the modules of which one must be there, by the names of their packages.
+# Class -> modules, any of which will do, with the names of their packages.
 _WANTED = {
     "DeviceStatsMonitor": {"psutil": "psutil"},
     "RichProgressBar": {"rich": "rich"},
@@ -22,12 +22,12 @@ _WANTED = {
 
 
 def package_findings(name: str, sections: dict[str, Any], *, on_gpu: bool = False) -> Iterator[str]:
-    """One message for each part of Lightning's that could not be built, or would end the first step.
+    """Yields one message per Lightning component that could not be built, or would fail in the first step.
 
     Args:
         name: `callbacks` or `logger`.
-        sections: The section; values of a wrong type are the type check's business.
-        on_gpu: Whether a GPU is asked for, where `DeviceStatsMonitor` needs no package for what it logs by default.
+        sections: The section; values of a wrong type are left to the type check.
+        on_gpu: Whether a GPU is requested, on which `DeviceStatsMonitor` needs no package for its default statistics.
     """
     for key, section in sections.items():
         target = str(section.get("_target_") if isinstance(section, dict) else "")

@@ -1,4 +1,4 @@
-"""Folders and files that a config names, which have to exist before anything heavy is imported."""
+"""Check that the folders and files named in a config exist, before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def path_findings(config: TrainConfig) -> Iterator[str]:
-    """One message for each folder or file of a train config that is missing."""
+    """Yields one message per missing folder or file of a train config."""
     data = config.data
     folders: list[tuple[str, Any]] = [("data.train_dir", data.get("train_dir"))]
     folders += [
@@ -40,7 +40,7 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
 
 
 def weights_findings(weights: str | None) -> Iterator[str]:
-    """One message where `model.weights` names nothing."""
+    """Yields one message if `model.weights` names nothing that exists."""
     try:
         if weights is not None:
             find_weights_file(weights)
@@ -49,7 +49,7 @@ def weights_findings(weights: str | None) -> Iterator[str]:
 
 
 def _shards(section: Any) -> Iterator[str]:
-    """One message where `data.shards.folder` holds no packed images; what they hold is not read."""
+    """Yields one message if `data.shards.folder` does not contain packed images, without reading their content."""
     folder = section.get("folder") if isinstance(section, dict) else None
     if not isinstance(folder, str):
         return
@@ -64,7 +64,7 @@ def _shards(section: Any) -> Iterator[str]:
 
 
 def set_folders(key: str, entries: dict[str, Any], scales: Iterable[int]) -> list[tuple[str, Any]]:
-    """The folders that the entries of `data.val` or `data.test` name, each with its key."""
+    """Returns the folders named in entries of `data.val` or `data.test`, each with its key."""
     folders: list[tuple[str, Any]] = []
     for name, entry in entries.items():
         entry = entry if isinstance(entry, dict) else {"hr": entry}
@@ -78,7 +78,7 @@ def set_folders(key: str, entries: dict[str, Any], scales: Iterable[int]) -> lis
 
 
 def missing_folder_findings(folders: Iterable[tuple[str, Any]]) -> Iterator[str]:
-    """One message for each folder that is not there."""
+    """Yields one message per missing folder."""
     for key, value in folders:
         for folder in _as_list(value):
             if not os.path.isdir(folder):
@@ -92,7 +92,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def set_findings(key: str, name: str, entry: Any) -> Iterator[str]:
-    """One message for each part of a set's name or entry that is malformed."""
+    """Yields one message per malformed part of a set's name or entry."""
     if not _SET_NAME.fullmatch(name):
         yield f"{key}: names of sets hold letters, digits, '_', '-' and '.' only"
     if isinstance(entry, dict):

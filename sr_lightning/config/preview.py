@@ -1,4 +1,4 @@
-"""The schema of `conf/preview.yaml` and its check."""
+"""Schema and check of `conf/preview.yaml`."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sr_lightning.config.train import check_train, take_section
 
 @dataclass
 class PreviewConfig:
-    """What a training run would be, and the image that shows its samples."""
+    """Config of the training run to preview, and of the image with its samples."""
 
     train: TrainConfig
     output: Path | None
-    """The PNG file that is written; None: in a new folder below `<paths.runs>/preview`."""
+    """The PNG file that is written; None for a new folder below `<paths.runs>/preview`."""
     n: int
     """Number of samples shown."""
 
@@ -28,7 +28,7 @@ def check_preview(config: DictConfig) -> PreviewConfig:
     """Checks a composed `preview` config.
 
     Args:
-        config: As composed by Hydra, without its `hydra` section.
+        config: The config as composed by Hydra, without its `hydra` section.
 
     Returns:
         The resolved config.

@@ -1,4 +1,4 @@
-"""The argument through which a learning-rate schedule is given the number of steps."""
+"""Name of the argument that sets the total number of steps of a learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _NAMES = ("max_steps", "total_steps", "T_max")
 
 
 def length_argument(section: dict[str, Any]) -> str | None:
-    """The argument of a `scheduler` section that gets `trainer.max_steps`; None: the class has none, or it is set.
+    """Returns the argument of a `scheduler` section that is set to `trainer.max_steps`; None if absent or already set.
 
-    Torch's own schedules come with and without one: `StepLR` counts for itself, `CosineAnnealingLR` has `T_max`,
-    `OneCycleLR` has `total_steps`. A function of the user's takes it second, after the optimizer, under any name.
+    Torch's schedules differ: `StepLR` has no such argument, `CosineAnnealingLR` has `T_max`, `OneCycleLR` has
+    `total_steps`. A user's own function takes it second, after the optimizer, under any name.
     """
     target = str(section.get("_target_"))
     accepted = parameters(target) or {}

@@ -1,6 +1,6 @@
-"""Schemas of the train and evaluate configs as dataclasses, and the names that configs and code share.
+"""Schemas of the train and evaluate configs as dataclasses, and names shared by configs and code.
 
-Importing this module stays cheap (no torch, no lightning): a mistyped key is answered in a second.
+Importing this module is cheap (no torch, no lightning), so that a mistyped key is reported within a second.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ LOSS = "sr_lightning.losses.CompositeLoss"
 PERCEPTUAL = "sr_lightning.losses.PerceptualLoss"
 ADVERSARY = "sr_lightning.training.adversarial.Adversary"
 RUN_ARGUMENTS = ("folder", "group", "resets_best", "accepts_other_data", "purge_step")
-"""Arguments that a run passes to the data, callbacks and loggers whose constructors have them."""
-# Keys that the project adds to those of a section's constructor.
+"""Arguments that a run passes to data, callbacks and loggers if their constructors accept them."""
+# Keys that the project adds to the constructor arguments of a section.
 EXTRA_KEYS = {
     "model": {"weights": "str | None", "fresh": "list[str]", "adam_lr": "float"},
     "trainer": {"precision": "str | int | None", "accumulate_grad_batches": "int"},
@@ -30,23 +30,23 @@ class PathsConfig:
     data: str
     """Root of the data sets."""
     cache: str
-    """Decoded images, shared by all runs."""
+    """Folder of decoded images, shared by all runs."""
     runs: str
-    """Where runs are written."""
+    """Folder to which runs are written."""
 
 
 @dataclass
 class TrainConfig:
     """The sections of `conf/train.yaml`, as plain containers with every interpolation resolved.
 
-    The keys inside `data`, `model`, … are those of the constructors that their `_target_` names.
+    The keys inside `data`, `model`, … are the arguments of the constructors named by their `_target_`.
     """
 
     scale: list[int]
     """One scale, or several for a multi-scale network."""
     seed: int
     ckpt_path: str | None
-    """A run's folder or a checkpoint to continue, `last`, or None."""
+    """A run folder or a checkpoint to resume from, `last`, or None."""
     paths: PathsConfig
     data: dict[str, Any]
     model: dict[str, Any]
@@ -57,18 +57,18 @@ class TrainConfig:
     callbacks: dict[str, dict[str, Any]]
     logger: dict[str, dict[str, Any]]
     compile: bool = False
-    """Train through torch.compile. Keys younger than a run that continues have a default."""
+    """Train through torch.compile. Keys newer than a resumed run need a default, as this one has."""
     allow_change: list[str] = field(default_factory=list)
-    """Keys and sections that may differ from those of the run that continues."""
+    """Keys and sections that may differ from those of the resumed run."""
     val_metrics: dict[str, dict[str, Any]] | None = None
-    """Metrics of the validations and the test beside PSNR and SSIM: name -> section; empty for ours. None, as in runs
-    that are older than the key, where there are none."""
+    """Metrics for validation and test in addition to PSNR and SSIM: name -> section, empty for built-in metrics. None
+    if there are none, as in runs older than the key."""
     adversarial: dict[str, Any] | None = None
-    """The discriminator, its loss and its optimizer; None where there is none, or its weight is 0."""
+    """The discriminator, its loss and its optimizer; None if there is none, or its weight is 0."""
 
     @property
     def hardware(self) -> dict[str, Any]:
-        """`accelerator`, `devices` and `num_nodes`, where the config says so."""
+        """`accelerator`, `devices` and `num_nodes`, if the config sets them."""
         return self.trainer
 
 
@@ -77,20 +77,20 @@ class EvaluateConfig:
     """The keys of `conf/evaluate.yaml`, as plain containers with every interpolation resolved."""
 
     checkpoint: dict[str, str]
-    """File -> name in the table, empty where the user gave none."""
+    """File -> name in the table; empty if the user gave none."""
     model: dict[str, Any] | None
-    """Builds the networks of checkpoints that do not say how; without one, what is evaluated."""
+    """Network section for checkpoints that do not contain one; without a checkpoint, the network to evaluate."""
     predictions: dict[str, str]
-    """Folder of images that another program made -> its name in the table."""
+    """Folder of images made by another program -> its name in the table."""
     scale: list[int]
-    """Empty: what each checkpoint was trained for."""
+    """Scales to evaluate; empty for those that each checkpoint was trained for."""
     sets: list[str] | None
-    """Those that are evaluated; `data.test` holds just them."""
+    """Names of the sets to evaluate on; `data.test` holds exactly these."""
     data: dict[str, Any]
-    """`test`, `kernel`, `degradation` and `extensions`."""
+    """Section with `test`, `kernel`, `degradation` and `extensions`."""
     paths: PathsConfig
     metrics: dict[str, dict[str, Any]]
-    """Name -> section; empty for ours."""
+    """Name -> section, empty for built-in metrics."""
     self_ensemble: bool
     tile: int | None
     cost: bool
@@ -110,4 +110,4 @@ class EvaluateConfig:
 
 
 RUN_CONFIGS: dict[str, type[TrainConfig] | type[EvaluateConfig]] = {"train": TrainConfig, "evaluate": EvaluateConfig}
-"""Of the commands that leave a run folder, and that a sweep can therefore compare; the others make one thing."""
+"""Configs of the commands that leave a run folder, so that a sweep can compare them; the others run only once."""

@@ -1,4 +1,4 @@
-"""What `tune` searches: ranges and choices of config keys, read from the section `search`."""
+"""Search space of `tune`: ranges and choices of config keys, read from the section `search`."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from sr_lightning.config.findings import as_yaml
 from sr_lightning.config.overrides import Value, as_typed_value
 
 _ALLOWED = "allowed: [low,high], [low,high,log], or choices such as [a,b,c] or [16,32,choice]"
-_DIGITS = 4  # of a number that is tried: the command line of the best is typed again
+_DIGITS = 4  # significant digits of sampled numbers, as the best command line is to be typed again
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from `low` to `high`, both included; whole ones where both are ints."""
+    """Range of numbers from `low` to `high`, both included; integers if both are ints."""
 
     low: float
     high: float
@@ -27,15 +27,15 @@ class Range:
 
     @property
     def is_whole(self) -> bool:
-        """Whether only whole numbers are tried."""
+        """Whether only integers are sampled."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def extremes(self) -> list[Value]:
-        """The values that are checked before the study begins."""
+        """Returns the values that are checked before the study begins."""
         return [self.low, self.high]
 
     def rounded(self, value: float) -> float:
-        """The value that is tried: with few digits, inside the range."""
+        """Rounds a sampled value to few digits, staying inside the range."""
         return value if self.is_whole else min(max(float(f"{value:.{_DIGITS}g}"), self.low), self.high)
 
 
@@ -46,20 +46,20 @@ class Choice:
     values: tuple[Value, ...]
 
     def extremes(self) -> list[Value]:
-        """The values that are checked before the study begins: all."""
+        """Returns the values that are checked before the study begins: all of them."""
         return list(self.values)
 
 
 Space = dict[str, Range | Choice]
-"""Dotted key, or group -> what is tried for it."""
+"""Dotted key or group -> its range or choices."""
 
 
 def parse_space(section: object, findings: list[str]) -> Space:
-    """The section `search` as ranges and choices.
+    """Parses the section `search` into ranges and choices.
 
     Args:
-        section: As plain containers.
-        findings: Gets a message for each key that is wrong.
+        section: The section, as plain containers.
+        findings: Receives one message per invalid key.
     """
     space: Space = {}
     if not isinstance(section, dict) or not section:
@@ -75,24 +75,24 @@ def parse_space(section: object, findings: list[str]) -> Space:
 
 
 def as_override(key: str, value: Value, *, is_new: bool = False) -> str:
-    """The override that gives a key a value.
+    """Returns the override that sets a key to a value.
 
     Args:
-        key: Dotted, or a group.
-        value: One of its range or choices.
-        is_new: The config has no such key; its class may take it.
+        key: Dotted key, or a group.
+        value: Value from its range or choices.
+        is_new: Whether the key is not in the config; the section's class may accept it.
     """
     text = as_typed_value(value)
     return f"{'++' if is_new and not is_group(key) else ''}{key}={text}"
 
 
 def is_group(key: str) -> bool:
-    """Whether a key chooses a file of a group, as `model`."""
+    """Whether a key selects a file from a group, as `model` does."""
     return re.fullmatch(r"\w+", key) is not None and Path(conf_dir(), key).is_dir()
 
 
 def space_as_plain(space: Space) -> dict[str, Any]:
-    """As JSON holds it, to compare a study with a command."""
+    """Converts a space to its JSON form, to compare a study with a command."""
     return {
         key: list(entry.values) if isinstance(entry, Choice) else [entry.low, entry.high, *["log"] * entry.is_log]
         for key, entry in sorted(space.items())
@@ -108,7 +108,7 @@ def _leaves(section: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str,
 
 
 def _parse(entry: Any) -> Range | Choice | str:
-    """The range or the choices, or what is allowed in place of what was found."""
+    """Returns the range or the choices, or a text that says what is allowed instead."""
     if not isinstance(entry, list) or len(entry) < 2:
         return _ALLOWED
     *values, last = entry

@@ -1,4 +1,4 @@
-"""Detects secrets in a config or on a command line before they are written into a run's files."""
+"""Detection of secrets in a config or on a command line, before they are written to a run's files."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-# The keys of W&B, Hugging Face, GitHub, OpenAI, Amazon, Google, GitLab and Slack, private keys, signed web tokens, and
-# passwords in addresses; alone or inside a longer text.
+# API keys of W&B, Hugging Face, GitHub, OpenAI, Amazon, Google, GitLab and Slack, private keys, JSON Web Tokens, and
+# passwords in URLs; alone or inside a longer text.
 _SECRET = re.compile(
     r"wandb_v\d_\w{20,}|(?<!\w)(hf_\w{30,}|gh[pousr]_\w{30,}|github_pat_\w{22,}|glpat-[\w-]{20,}|xox[abprs]-[\w-]{10,}"
     r"|local-[0-9a-f]{40}|(AKIA|ASIA)[0-9A-Z]{16}(?!\w)|AIza[\w-]{35}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\."
     r"|sk-(?=[\w-]*\d)(?=[\w-]*[A-Z])[\w-]{20,})|-----BEGIN [A-Z ]*PRIVATE KEY|://[^/\s:@]+:[^/\s@]+@"
 )
-# W&B's keys before 2025 look like a commit of git: alone they count, in a text where it speaks of a key.
+# W&B keys from before 2025 look like git commits: they count if alone, or in a text that mentions a key.
 _HEXADECIMAL = re.compile(r"(?<![0-9a-fA-F])[0-9a-f]{40}(?![0-9a-fA-F])")
 _SPOKEN_OF = re.compile(r"key|token|secret|passw|login|credential", re.IGNORECASE)
 _SECRET_NAME = re.compile(r"(^|_)(API_?KEY|TOKEN|SECRET|PASSWORD|PASSWD|ACCESS_KEY)(_|$)", re.IGNORECASE)
 
 
 def is_secret(value: Any, known: Sequence[str] | None = None) -> bool:
-    """Whether a text is or holds a key, by its form or as the value of an environment variable named as one.
+    """Whether a text is or contains a secret, by its form or as the value of an environment variable named like one.
 
     Args:
-        value: Anything; only texts are secrets.
-        known: The `known_secrets`, where many values are looked at.
+        value: Any value; only strings can be secrets.
+        known: The result of `known_secrets`, to be reused when many values are checked.
     """
     if not isinstance(value, str):
         return False
@@ -40,12 +40,12 @@ def is_secret(value: Any, known: Sequence[str] | None = None) -> bool:
 
 
 def known_secrets() -> list[str]:
-    """The values of the environment variables that are named as one."""
+    """Returns the values of environment variables that are named like secrets."""
     return [secret for name, secret in os.environ.items() if _SECRET_NAME.search(name) and len(secret) >= 8]
 
 
 def secret_findings(plain: Any, key: str = "", known: Sequence[str] | None = None) -> Iterator[str]:
-    """One message for each value, or key, that a run must not write into its files; the secret is not repeated."""
+    """Yields one message per value or key that a run must not write to its files, without repeating the secret."""
     known = known_secrets() if known is None else known
     if isinstance(plain, dict | list):
         for name, value in plain.items() if isinstance(plain, dict) else enumerate(plain):
@@ -58,15 +58,15 @@ def secret_findings(plain: Any, key: str = "", known: Sequence[str] | None = Non
 
 
 def composed_secrets(config: DictConfig) -> Iterator[str]:
-    """`secret_findings` of a composed config with its `hydra` section: folders and logs are named by what stands there.
+    """Like `secret_findings`, for a composed config with its `hydra` section, whose values name folders and logs.
 
-    Each value is resolved by itself, because many of the `hydra` section can be only when a job runs.
+    Values are resolved one by one, because many in the `hydra` section can be resolved only while a job runs.
     """
     yield from secret_findings(_resolve_leaves(config))
 
 
 def typed_secrets(arguments: list[str]) -> Iterator[str]:
-    """`secret_findings` of a command line, which a run's files quote whatever its keys are."""
+    """Like `secret_findings`, for a command line, which a run's files quote in full."""
     for argument in arguments:
         key, _, value = argument.partition("=")
         name = key.lstrip("+~").rpartition(".")[2]
@@ -78,7 +78,7 @@ def typed_secrets(arguments: list[str]) -> Iterator[str]:
 
 
 def _finding(key: str) -> str:
-    """The message about one key that holds a secret, with the way out."""
+    """Returns the message about a key that contains a secret, with the remedy."""
     return (
         f"{key}: looks like a secret, which would be written into the run's files; allowed: an environment variable "
         "such as WANDB_API_KEY, or `wandb login`"

@@ -1,4 +1,4 @@
-"""Checks a `_target_` section of a config against the signature of its constructor."""
+"""Check of a `_target_` section against the signature of its constructor."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def check_section(
     extra: dict[str, str] | None = None,
     given: Collection[str] = (),
 ) -> None:
-    """Checks a `_target_` section and those inside it against their constructors, converting values in place.
+    """Checks a `_target_` section and those nested in it against their constructors, converting values in place.
 
     Args:
         section: The section as plain containers.
-        key: Its dotted key, for the messages.
-        findings: Receives one message for each thing that is wrong.
+        key: Dotted key of the section, for messages.
+        findings: Receives one message per mistake.
         extra: Keys that the project adds to the constructor's, with their annotations as text.
-        given: Arguments that the builder adds: they may be missing, and with them `_partial_` is implied.
+        given: Arguments added by the builder: they may be missing, and imply `_partial_`.
     """
     target = section.get("_target_")
     if not isinstance(target, str):
@@ -36,7 +36,7 @@ def check_section(
     accepted = parameters(target)
     if accepted is None:
         findings.extend(_unknown_target(target, f"{key}._target_"))
-        return  # a third-party class judges its arguments when it is built
+        return  # a third-party class checks its arguments when it is built
     accepted = accepted | {
         name: Parameter(name, ast.parse(text, mode="eval").body, required=False, module="builtins")
         for name, text in (extra or {}).items()
@@ -58,7 +58,7 @@ def check_section(
 
 
 def _unknown_target(target: str, key: str) -> Iterator[str]:
-    """What is wrong with a name whose signature cannot be read, if anything."""
+    """Yields what is wrong with a name whose signature cannot be read, if anything."""
     module = target.partition(".")[0]
     if target.startswith("sr_lightning."):
         yield f"{key}: {target!r} is not in this version of sr_lightning"
@@ -72,7 +72,7 @@ def _unknown_target(target: str, key: str) -> Iterator[str]:
 
 
 def check_value(value: Any, parameter: Parameter, key: str, findings: list[str]) -> Any:
-    """`convert`; a mismatch becomes a finding that names the key."""
+    """Like `convert`, but a mismatch is added to the findings under the key."""
     try:
         return convert(value, parameter.annotation, parameter.module)
     except TypeMismatch as mismatch:

@@ -1,8 +1,8 @@
-"""Constructor signatures read from the source text: the schema of every `_target_` section.
+"""Constructor signatures read from source text, which serve as the schemas of `_target_` sections.
 
-A typo in a config has to be answered in a second, but importing torch takes three and lightning twelve. So the
-signature is taken from the file's syntax tree; the module itself is never imported. The schema of `model:` thereby is
-the constructor of the network, and nothing is declared twice.
+A typo in a config should be reported within a second, but importing torch takes three and lightning twelve. So the
+signature is taken from the file's syntax tree, without importing the module. This makes the network's constructor the
+schema of `model:`, and nothing is declared twice.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Parameter:
     annotation: ast.expr | None
     required: bool
     module: str
-    """Dotted name of the module whose names the annotation uses."""
+    """Dotted name of the module in which the annotation's names are looked up."""
 
 
 def is_importable(module: str) -> bool:
@@ -37,7 +37,7 @@ def is_importable(module: str) -> bool:
 
 @functools.cache
 def _source(module: str) -> Path | None:
-    """The file of a module, without importing it or its parents."""
+    """Returns the file of a module, without importing it or its parents."""
     top, *rest = module.split(".")
     spec = importlib.util.find_spec(top)
     if spec is None or not spec.submodule_search_locations:
@@ -52,14 +52,14 @@ def _source(module: str) -> Path | None:
 
 @functools.cache
 def _definitions(module: str) -> dict[str, ast.stmt]:
-    """Top-level classes, functions, assignments and imported names of a module, also those under an `if`."""
+    """Returns a module's top-level classes, functions, assignments and imported names, including any under an `if`."""
     path = _source(module)
     found: dict[str, ast.stmt] = {}
     if path is None:
         return found
     try:
         body = ast.parse(path.read_text(encoding="utf-8")).body
-    except (SyntaxError, UnicodeDecodeError):  # of a user's module; building it tells
+    except (SyntaxError, UnicodeDecodeError):  # in a user's module; reported when it is built
         return found
     for node in (inner for outer in body for inner in (outer.body if isinstance(outer, ast.If) else [outer])):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
@@ -74,12 +74,12 @@ def _definitions(module: str) -> dict[str, ast.stmt]:
 
 
 def find_definition(module: str, name: str) -> tuple[str, ast.stmt] | None:
-    """Follows re-exports to where a name is defined.
+    """Follows re-exports to the definition of a name.
 
     Returns:
-        The defining module's dotted name and the statement, or None if that cannot be told from the text.
+        Dotted name of the defining module and the statement, or None if that cannot be determined from the text.
     """
-    for _ in range(8):  # chains of re-exports are short; a cycle must end
+    for _ in range(8):  # chains of re-exports are short; guards against cycles
         node = _definitions(module).get(name)
         if not isinstance(node, ast.ImportFrom):
             return None if node is None else (module, node)
@@ -96,10 +96,10 @@ def find_definition(module: str, name: str) -> tuple[str, ast.stmt] | None:
 
 
 def similar_name(target: str) -> str | None:
-    """The class or function of its module that a dotted name may be a misspelling of; None where it may be right."""
+    """Returns the class or function of which a dotted name may be a misspelling; None if the name may be correct."""
     module, _, name = target.rpartition(".")
     defined = _definitions(module) if module and is_importable(module.partition(".")[0]) else {}
-    if name in defined or "*" in defined or "__getattr__" in defined:  # names that the text does not show
+    if name in defined or "*" in defined or "__getattr__" in defined:  # may define names not visible in the text
         return None
     own = [found for found, node in defined.items() if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     close = difflib.get_close_matches(name, own, n=1, cutoff=0.6)
@@ -107,13 +107,13 @@ def similar_name(target: str) -> str | None:
 
 
 def constant(module: str, name: str) -> object:
-    """The value of a module's literal, such as a tuple of names; None if it has none of that name."""
+    """Returns the value of a module-level literal, such as a tuple of names; None if there is none of that name."""
     found = find_definition(module, name)
     return ast.literal_eval(found[1].value) if found and isinstance(found[1], ast.Assign) else None
 
 
 def table_keys(module: str, name: str) -> tuple[str, ...]:
-    """The keys of a module's table, a dict literal whose values are code; empty if it has none of that name."""
+    """Returns the keys of a module-level dict literal whose values are code; empty if there is none of that name."""
     found = find_definition(module, name)
     value = getattr(found[1], "value", None) if found else None
     return tuple(ast.literal_eval(key) for key in value.keys if key is not None) if isinstance(value, ast.Dict) else ()
@@ -121,11 +121,11 @@ def table_keys(module: str, name: str) -> tuple[str, ...]:
 
 @functools.cache
 def parameters(target: str) -> dict[str, Parameter] | None:
-    """The keyword arguments of a dotted class or function name.
+    """Returns the keyword arguments of a class or function, given its dotted name.
 
     Returns:
-        Name -> Parameter in order (without `self`), or None if the source cannot be found or read, or if it
-        takes `**kwargs` and any name would do.
+        Name -> Parameter in order (without `self`), or None if the source cannot be found or read, or if it accepts any
+        name through `**kwargs`.
     """
     module, _, name = target.rpartition(".")
     found = find_definition(module, name) if module else None

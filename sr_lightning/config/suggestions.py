@@ -1,4 +1,4 @@
-"""Suggests the key that is meant: a mistyped one, one of another section, or the word that another tool has for it."""
+"""Suggestions for unknown keys: corrected typos, keys of other sections, equivalents of other tools' terms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sr_lightning.text import nearest
 
 _IN_STEPS = "training is counted in optimizer steps"
 _IN_FOLDER = "a run's folder or a checkpoint"
-# Words of other tools -> the keys that stand for them, of which a command has one, each with a remark.
+# Terms of other tools -> equivalent keys, each with a remark; a command has one of them.
 _WORDS: dict[str, dict[str, str]] = {
     "lr learning_rate base_lr init_lr": {"optimizer.lr": ""},
     "wd": {"optimizer.weight_decay": ""},
@@ -67,10 +67,10 @@ _MEANT = {word: keys for words, keys in _WORDS.items() for word in words.split()
 
 
 def suggest_key(key: str, config: DictConfig | Mapping[str, Any]) -> str:
-    """What the writer of an unknown key may have meant, as the end of a sentence.
+    """Returns what an unknown key may have been meant to be, as the end of a sentence.
 
     Args:
-        key: Dotted, as typed.
+        key: Dotted key as typed.
         config: The composed config.
     """
     tree = {path: name for path, name in dotted_keys(config) if path != key and not path.startswith(f"{key}.")}
@@ -92,12 +92,12 @@ def suggest_key(key: str, config: DictConfig | Mapping[str, Any]) -> str:
 
 
 def other_words(key: str) -> list[str]:
-    """The words of other tools that stand for a key."""
+    """Returns other tools' terms for a key."""
     return [word for word, keys in _MEANT.items() if key in keys and word != key.rpartition(".")[2]]
 
 
 def find_key(word: str, config: DictConfig | Mapping[str, Any]) -> str | None:
-    """The dotted key that a word of another tool, or a name without its section, stands for; None: not clear.
+    """Returns the dotted key for another tool's term, or for a name without its section; None if unclear.
 
     Args:
         word: `lr`, `epochs`, `batch_size`, …
@@ -114,14 +114,14 @@ def _find(word: str, tree: Mapping[str, str]) -> str | None:
 
 
 def suggest_argument(name: str, accepted: Collection[str]) -> str:
-    """As `suggest_key`, for an argument of a constructor."""
+    """Like `suggest_key`, for an argument of a constructor."""
     meant = [key.rpartition(".")[2] for key in _MEANT.get(_normalised(name), {})]
     close = next((key for key in meant if key in accepted), None)
     return f"did you mean {close!r}? allowed: {', '.join(sorted(accepted))}" if close else nearest(name, accepted)
 
 
 def dotted_keys(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The dotted path and the name of every key in a config."""
+    """Yields the dotted path and the name of every key in a config."""
     node = OmegaConf.to_container(node) if isinstance(node, DictConfig) else node
     for name, value in node.items() if isinstance(node, Mapping) else ():
         yield f"{prefix}{name}", str(name)

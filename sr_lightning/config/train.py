@@ -1,4 +1,4 @@
-"""The check of `conf/train.yaml`: every finding at once, without importing torch."""
+"""Check of `conf/train.yaml`, reporting all findings at once, without importing torch."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def check_train(config: DictConfig) -> TrainConfig:
     """Checks a composed `train` config.
 
     Args:
-        config: As composed by Hydra, without its `hydra` section.
+        config: The config as composed by Hydra, without its `hydra` section.
 
     Returns:
-        The resolved config; values are converted to what the constructors ask for (`1e5` to an int).
+        The resolved config, with values converted to the types of the constructors' arguments (`1e5` to an int).
 
     Raises:
         UserError: Something is wrong; the message lists every finding, one per line.
@@ -46,9 +46,9 @@ def check_train(config: DictConfig) -> TrainConfig:
     scale = config.get("scale")
     if isinstance(scale, ListConfig) and len(scale) == 1:
         config = config.copy()
-        config.scale = scale[0]  # what refers to it wants the number
-    plain = {"callbacks": {}, "logger": {}} | resolved(config)  # callbacks=null and logger=null choose none
-    refuse(list(secret_findings(plain)))  # before a message could repeat one
+        config.scale = scale[0]  # interpolations of it expect the number
+    plain = {"callbacks": {}, "logger": {}} | resolved(config)  # for callbacks=null and logger=null
+    refuse(list(secret_findings(plain)))  # first, so that no message can repeat one
     findings: list[str] = []
     checked = fill_schema(TrainConfig, plain, findings)
     _check_sections(checked, findings)
@@ -59,20 +59,20 @@ def check_train(config: DictConfig) -> TrainConfig:
     values += package_findings("callbacks", checked.callbacks, on_gpu=on_gpu)
     values += package_findings("logger", checked.logger)
     findings += [finding for finding in values if finding.partition(":")[0] not in of_wrong_type]
-    if not findings:  # a value of another type is no path to look for
+    if not findings:  # paths of a wrong type cannot be looked up
         findings += path_findings(checked)
     refuse(findings)
     return checked
 
 
 def take_section(config: DictConfig, name: str) -> tuple[DictConfig, dict[str, Any]]:
-    """Takes a command's own section out of a config that stands on `train`.
+    """Splits a command's own section off a config that is based on `train`.
 
     Returns:
         The train config, and the section as plain containers.
 
     Raises:
-        UserError: The section cannot be resolved, or is none.
+        UserError: The section cannot be resolved, or is not a section.
     """
     config = config.copy()
     with open_dict(config):
@@ -83,7 +83,7 @@ def take_section(config: DictConfig, name: str) -> tuple[DictConfig, dict[str, A
 
 
 def _check_sections(config: TrainConfig, findings: list[str]) -> None:
-    """Names of keys and types of values."""
+    """Checks names of keys and types of values."""
     _check_scale(config, findings)
     if type(config.seed) is not int or not 0 <= config.seed < 2**32:
         findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
@@ -107,7 +107,7 @@ def _check_sections(config: TrainConfig, findings: list[str]) -> None:
 
 
 def checked_parts(name: str, section: Any, findings: list[str]) -> dict[str, dict[str, Any]]:
-    """Checks callbacks or loggers; those that are null are switched off."""
+    """Checks callbacks or loggers, and drops those that are switched off with null."""
     if not isinstance(section, dict | None):
         findings.append(f"{name}: found {section!r}, allowed: a section, or null")
         return {}
@@ -121,7 +121,7 @@ def checked_parts(name: str, section: Any, findings: list[str]) -> dict[str, dic
 
 
 def _known_when_built(name: str, section: dict[str, Any]) -> tuple[str, ...]:
-    """Arguments that a section's class gets when it is built."""
+    """Returns arguments that are passed to a section's class when it is built."""
     if name == "optimizer":
         return ("params",)
     return ("optimizer", str(length_argument(section))) if name == "scheduler" else ()
@@ -154,18 +154,18 @@ def _check_scale(config: TrainConfig, findings: list[str]) -> None:
             f"scale: found {scales}, but {network} is built for one scale; allowed: one scale, or a multi-scale "
             "network such as model=mdsr_baseline"
         )
-        model["scale"] = scales[0]  # else the type check would name it again
+        model["scale"] = scales[0]  # otherwise the type check would report it again
 
 
 def _scale_of(section: Any) -> Any:
-    """The section's scale, or its list of scales; None where it has neither."""
+    """Returns the section's scale, or its list of scales; None if it has neither."""
     found = section.get("scale", section.get("scales")) if isinstance(section, dict) else None
     parts = found if isinstance(found, list) else [found]
     return found if parts and all(type(part) is int for part in parts) else None
 
 
 def checked_paths(section: Any, findings: list[str]) -> PathsConfig:
-    """Checks the section `paths`, which train and evaluate share."""
+    """Checks the section `paths`, shared by train and evaluate."""
     names = [field.name for field in fields(PathsConfig)]
     section = section if isinstance(section, dict) else {}
     findings += unknown_keys(section, names, "paths")
@@ -176,7 +176,7 @@ def checked_paths(section: Any, findings: list[str]) -> PathsConfig:
 
 
 def _checked_loss(loss: Any, findings: list[str]) -> dict[str, Any]:
-    """Checks `loss` and `loss.perceptual`, which name no class: the project knows which it builds."""
+    """Checks `loss` and `loss.perceptual`, which name no class, as their classes are fixed."""
     if not isinstance(loss, dict):
         findings.append(f"loss: found {loss!r}, allowed: a section")
         return {}

@@ -1,4 +1,4 @@
-"""Values of the Trainer and of the devices that can be judged without Lightning and without a device."""
+"""Check of trainer and device settings, as far as possible without Lightning and without a device."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _STRATEGIES = (
     # No sharding: the average of the weights, clipping by norm and our checkpoints need whole weights.
     *("ddp_spawn", "ddp_fork", "ddp_notebook"),
 )
-_PER_CORE = 4  # ranks that may share a core of the CPU: more is a slip of the finger
-# Arguments of the Trainer that the project sets itself, or that do not go with training counted in steps, and what to
-# type in their place.
+_PER_CORE = 4  # ranks that may share a CPU core: more must be a typo
+# Trainer arguments that the project sets itself, or that are incompatible with step-based training, and what to type
+# instead.
 _NOT_OURS = {
     "callbacks": "the section callbacks",
     "logger": "the section logger",
@@ -47,7 +47,7 @@ _NOT_OURS = {
 
 
 def trainer_findings(trainer: Any) -> Iterator[str]:
-    """One message for each value of the section `trainer` that cannot work; types are the type check's business."""
+    """Yields one message per value in the section `trainer` that cannot work; types are left to the type check."""
     if not isinstance(trainer, dict):
         return
     for key, instead in _NOT_OURS.items():
@@ -71,7 +71,7 @@ def _batch_findings(trainer: dict[str, Any]) -> Iterator[str]:
     interval = trainer.get("val_check_interval", 1)
     if not isinstance(interval, int) or isinstance(interval, bool):
         yield f"trainer.val_check_interval: found {as_yaml(interval)}, allowed: a whole number of steps, 1 and more"
-    for key, least in (("limit_val_batches", 0), ("limit_test_batches", 1)):  # a run can do without validations only
+    for key, least in (("limit_val_batches", 0), ("limit_test_batches", 1)):  # only validation may be disabled
         limit = trainer.get(key)
         if isinstance(limit, float) and not 0 < limit <= 1:
             yield f"trainer.{key}: found {limit}, allowed: a share above 0 and up to 1, a number of images, or null"
@@ -89,10 +89,10 @@ def _batch_findings(trainer: dict[str, Any]) -> Iterator[str]:
 
 
 def device_findings(prefix: str, accelerator: Any, devices: Any) -> Iterator[str]:
-    """One message where devices are asked for that no machine, or not this one, can have.
+    """Yields one message if devices are requested that no machine, or not this one, can provide.
 
     Args:
-        prefix: `trainer.`, or nothing.
+        prefix: `trainer.`, or empty.
         accelerator: `auto`, `cpu`, `gpu`, …
         devices: A number, a list of their numbers, `auto` or -1.
     """
@@ -121,7 +121,7 @@ def _is_no_device(number: Any) -> bool:
 
 
 def _too_many(prefix: str, accelerator: str, devices: Any) -> Iterator[str]:
-    """One message where this machine certainly has not so many."""
+    """Yields one message if this machine certainly does not have that many."""
     number = len(devices) if isinstance(devices, list) else devices if isinstance(devices, int) else 1
     has_gpu = has_accelerator()
     if devices in (-1, "-1") and (accelerator == "cpu" or (accelerator == "auto" and not has_gpu)):
@@ -137,7 +137,7 @@ def _too_many(prefix: str, accelerator: str, devices: Any) -> Iterator[str]:
 
 
 def has_accelerator() -> bool:
-    """Whether the operating system shows any device that computes beside the CPU; cautious, as it is not asked."""
+    """Whether the operating system may have an accelerator; errs on the side of yes, as no driver is queried."""
     try:
         names = os.listdir("/dev")
     except OSError:

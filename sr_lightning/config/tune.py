@@ -1,4 +1,4 @@
-"""The schema of `conf/tune.yaml` and its check."""
+"""Schema and check of `conf/tune.yaml`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sr_lightning.text import nearest
 OBJECTIVES = ("gain", "perceptual", "multiply_adds", "parameters")
 PRUNERS = ("median", "hyperband")
 STORAGE = "SR_TUNE_STORAGE"
-"""Environment variable with the URL of a database; it may hold a password, which no config may."""
+"""Environment variable with the URL of a database; unlike a config, it may contain a password."""
 _OWN = ("study", "search", "objectives", "n_trials", "n_jobs", "timeout", "pruner", "storage")
 
 _TRIALS_OWN = ("paths.runs", "ckpt_path", "allow_change")
@@ -31,7 +31,7 @@ _TRIALS_OWN = ("paths.runs", "ckpt_path", "allow_change")
 
 @dataclass
 class TuneConfig:
-    """What every trial has in common, and how the study goes on."""
+    """Config that all trials share, and settings of the study."""
 
     train: TrainConfig
     space: Space
@@ -40,23 +40,23 @@ class TuneConfig:
     n_trials: int
     n_jobs: int
     timeout: float | None
-    """Seconds."""
+    """Time limit in seconds."""
     pruner: str | None
     storage: str | None
-    """URL of a database; None: a file in the study's folder."""
+    """URL of a database; None for a file in the study's folder."""
     new_keys: frozenset[str]
-    """Searched keys that the config does not have; the class of their section may take them."""
+    """Searched keys that are not in the config; the class of their section may accept them."""
 
     def as_overrides(self, values: dict[str, Value]) -> list[str]:
-        """The overrides of a trial: key -> value."""
+        """Returns the overrides of a trial with these values by key."""
         return [as_override(key, value, is_new=key in self.new_keys) for key, value in values.items()]
 
 
 def check_tune(config: DictConfig) -> TuneConfig:
-    """Checks a composed `tune` config; the values that are searched are checked by `check_search`.
+    """Checks a composed `tune` config; the searched values are checked by `check_search`.
 
     Args:
-        config: As composed by Hydra, without its `hydra` section.
+        config: The config as composed by Hydra, without its `hydra` section.
 
     Returns:
         The resolved config.
@@ -96,15 +96,15 @@ def check_tune(config: DictConfig) -> TuneConfig:
 
 
 def check_search(config: TuneConfig, fixed: list[str], *, config_dir: str | None) -> None:
-    """Composes and checks what the lowest, the highest and each further choice would train.
+    """Composes and checks the training for the lowest value, the highest value and every choice.
 
     Args:
-        config: Checked.
+        config: The checked config.
         fixed: The overrides of every trial.
         config_dir: The user's own folder of configs.
 
     Raises:
-        UserError: A value that is searched cannot be trained with; the message names the key.
+        UserError: A searched value cannot be used for training; the message names the key.
     """
     extremes = {key: entry.extremes() for key, entry in config.space.items()}
     findings: dict[str, str] = {}
@@ -121,13 +121,13 @@ def check_search(config: TuneConfig, fixed: list[str], *, config_dir: str | None
 
 
 def fixed_overrides(overrides: list[str]) -> list[str]:
-    """Those of a command line that every trial gets: all but the study's own.
+    """Returns the overrides that every trial gets: all except the study's own.
 
     Args:
-        overrides: As typed, paths quoted.
+        overrides: Overrides as typed, with paths quoted.
 
     Raises:
-        UserError: One of them is Hydra's.
+        UserError: One of them sets a key of Hydra.
     """
     keys = [re.split(r"[.=@]", override.lstrip("+~"), maxsplit=1)[0] for override in overrides]
     if wrong := [o for o, key in zip(overrides, keys, strict=True) if key.startswith("hydra")]:
@@ -161,7 +161,7 @@ def _check_names(own: dict[str, Any], findings: list[str]) -> None:
         findings.append(f"pruner: found {pruner!r}, {nearest(str(pruner), (*PRUNERS, 'null'))}")
     if storage is not None and not (isinstance(storage, str) and "://" in storage):
         findings.append("storage: allowed: a database's URL such as postgresql://host/name, or null")
-    elif storage is not None and re.search(r"://[^@]*:[^@]*@", storage):  # of any characters, as a password may be
+    elif storage is not None and re.search(r"://[^@]*:[^@]*@", storage):  # a password may contain any characters
         findings.append(f"storage: holds a password; allowed: without one, or the whole URL in ${STORAGE}")
 
 

@@ -1,4 +1,4 @@
-"""Converts config values to the annotated types of a constructor's arguments, without importing it."""
+"""Conversion of config values to the annotated types of a constructor's arguments, without importing it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SCALARS = {"bool", "int", "float", "str", "Any", "None"}
 
 
 class TypeMismatch(Exception):
-    """The value is of another type; the text says which is allowed."""
+    """The value has a wrong type; the message says what is allowed."""
 
 
 def convert(value: Any, annotation: ast.expr | None, module: str) -> Any:
-    """Converts a config value to what an annotation asks for.
+    """Converts a config value to the type of an annotation.
 
     A float without a fraction becomes an int (`max_steps=1e5`), an int a float, a list a tuple. Names that are neither
-    builtin nor an alias that can be looked up accept everything: the constructor will judge.
+    builtin nor an alias that can be looked up accept everything, leaving the check to the constructor.
 
     Args:
         value: A plain value: None, bool, int, float, str, list or dict.
@@ -30,10 +30,10 @@ def convert(value: Any, annotation: ast.expr | None, module: str) -> Any:
         module: Dotted name of the module in which the annotation's names are looked up.
 
     Returns:
-        The value, converted where the rules above say so.
+        The value, converted if the rules above apply.
 
     Raises:
-        TypeMismatch: It does not fit; the message says what is allowed.
+        TypeMismatch: The value does not fit; the message says what is allowed.
     """
     if isinstance(annotation, ast.Constant):
         return _convert_constant(value, annotation, module)
@@ -44,7 +44,7 @@ def convert(value: Any, annotation: ast.expr | None, module: str) -> Any:
     if isinstance(annotation, ast.Subscript) and isinstance(annotation.value, ast.Name):
         return _convert_generic(value, annotation.value.id, annotation.slice, module)
     if isinstance(annotation, ast.Attribute) and annotation.attr == "Module":  # nn.Module
-        raise TypeMismatch("a section with a _target_")  # sections are looked into by `check_section`
+        raise TypeMismatch("a section with a _target_")  # sections are checked by `check_section`
     return value
 
 
@@ -59,9 +59,9 @@ def _convert_constant(value: Any, annotation: ast.Constant, module: str) -> Any:
 
 
 def _convert_union(value: Any, options: list[ast.expr], module: str) -> Any:
-    options = [option for option in options if not _is_tensor(option)] or options  # no yaml holds one
+    options = [option for option in options if not _is_tensor(option)] or options  # YAML cannot contain one
     known = [option for option in options if not _is_opaque(option, module)]
-    # `float | MyClass` in a config means a number: the class would accept anything else that is written there.
+    # `float | MyClass` in a config means a number, as the class would accept any other value.
     if known and isinstance(value, bool | int | float | str | None):
         options = known
     allowed = []
@@ -78,7 +78,7 @@ def _is_tensor(annotation: ast.expr) -> bool:
 
 
 def _is_opaque(annotation: ast.expr, module: str) -> bool:
-    """Whether a name is a class or cannot be looked up."""
+    """Whether an annotation is a name of a class or cannot be looked up."""
     if not isinstance(annotation, ast.Name) or annotation.id in {*_SCALARS, *_SEQUENCES, *_MAPPINGS}:
         return False
     found = find_definition(module, annotation.id)
@@ -105,12 +105,12 @@ def _convert_name(value: Any, name: str, module: str) -> Any:
 
 
 def _convert_defined(value: Any, name: str, module: str) -> Any:
-    """A name that a module defines or imports."""
+    """Converts a value to a type that a module defines or imports."""
     where, node = find_definition(module, name) or (module, None)
     if isinstance(node, ast.Assign):  # an alias such as Kernel = Literal[...]
         return convert(value, node.value, where)
     if isinstance(node, ast.ClassDef) and where.startswith("sr_lightning."):
-        raise TypeMismatch("a section with a _target_")  # our own classes are not made from plain values
+        raise TypeMismatch("a section with a _target_")  # our own classes cannot be built from plain values
     return value
 
 

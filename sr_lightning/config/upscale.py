@@ -1,4 +1,4 @@
-"""The schema of `conf/upscale.yaml` and its check."""
+"""Schema and check of `conf/upscale.yaml`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sr_lightning.weights.pretrained import (
 
 FORMATS = ("png", "jpeg", "webp", "tiff", "avif")
 MOST_PASSES = 2
-"""How often a network enlarges an image."""
+"""Maximum number of times that a network upscales an image."""
 _SWITCHES = ("overwrite", "self_ensemble", "compile")
 _LENGTHS = ("width", "height", "longest", "shortest")
 _DEVICE = re.compile(r"cpu|cuda(:\d+)?")
@@ -42,9 +42,9 @@ class UpscaleConfig:
     checkpoint: str
     """A file, a run's folder, or the name of pretrained weights."""
     model: dict[str, Any] | None
-    """Builds the network of a checkpoint that does not say how."""
+    """Network section for a checkpoint that does not contain one."""
     scale: int | None
-    """None: the checkpoint's own."""
+    """None for the scale of the checkpoint."""
     outscale: float | None
     width: int | None
     height: int | None
@@ -61,7 +61,7 @@ class UpscaleConfig:
     back_projection: int
     precision: Literal["float32", "bf16", "auto"]
     device: list[str]
-    """`auto` alone, or devices."""
+    """Only `auto`, or a list of devices."""
     compile: bool
 
 
@@ -69,7 +69,7 @@ def check_upscale(config: DictConfig) -> UpscaleConfig:
     """Checks a composed `upscale` config, without importing torch.
 
     Args:
-        config: As composed by Hydra, without its `hydra` section.
+        config: The config as composed by Hydra, without its `hydra` section.
 
     Returns:
         The resolved config.
@@ -145,7 +145,7 @@ def _check_network(config: UpscaleConfig, findings: list[str]) -> None:
 
 
 def _check_checkpoint(config: UpscaleConfig, findings: list[str]) -> None:
-    """Where none is given: pretrained weights for the scale."""
+    """Checks the checkpoint; if none is given, selects pretrained weights for the scale."""
     given: Any = config.checkpoint
     if isinstance(config.model, dict):
         if given is None:
@@ -174,7 +174,7 @@ def _check_checkpoint(config: UpscaleConfig, findings: list[str]) -> None:
 
 
 def _check_pretrained(config: UpscaleConfig, file: Path, findings: list[str]) -> None:
-    """The names of pretrained weights say their scale."""
+    """Checks the scale of pretrained weights, which is part of their names."""
     if file.stem not in pretrained_names() or file != pretrained_file(file.stem):
         return
     scale = pretrained_scale(file.stem)
@@ -184,7 +184,7 @@ def _check_pretrained(config: UpscaleConfig, file: Path, findings: list[str]) ->
 
 
 def _check_factor(config: UpscaleConfig, findings: list[str]) -> None:
-    """A network enlarges twice at most."""
+    """Checks that the factor can be reached, as a network upscales at most twice."""
     most = (config.scale or max(SCALES)) ** MOST_PASSES
     if config.outscale is not None and config.outscale > most:
         network = f"a network for x{config.scale}, twice" if config.scale else "the largest network, twice"

@@ -1,4 +1,4 @@
-"""Ranges of the numbers in a train config."""
+"""Check that the numbers in a train config are in range."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from sr_lightning.config.path_check import set_findings
 from sr_lightning.config.schema import EMA, TrainConfig
 
-# Section, key, lowest allowed value. Values that are no numbers (null) are left alone.
+# Section, key, lowest allowed value. Values that are not numbers (null) are ignored.
 _AT_LEAST = (
     ("data", "batch_size", 1),
     ("data", "patch_size", 1),
@@ -30,7 +30,7 @@ _AT_LEAST = (
 
 
 def range_findings(config: TrainConfig) -> Iterator[str]:
-    """One message for each value that is out of range; values of a wrong type are the type check's business."""
+    """Yields one message per value that is out of range; values of a wrong type are left to the type check."""
     for section, key, lowest in _AT_LEAST:
         value = _section(config, section).get(key)
         if isinstance(value, int | float) and value < lowest:
@@ -48,7 +48,7 @@ def range_findings(config: TrainConfig) -> Iterator[str]:
 
 
 def _sizes(model: dict[str, Any]) -> Iterator[str]:
-    """Numbers of channels, blocks, groups …: of a negative one most networks make none, without a word."""
+    """Yields one message per number of channels, blocks, … below 1; most networks would silently build none of them."""
     for key, value in model.items() if str(model.get("_target_")).startswith("sr_lightning.") else ():
         if key.startswith("n_") and isinstance(value, int) and value < 1:
             yield f"model.{key}: found {value}, allowed: 1 and more"
@@ -65,7 +65,7 @@ def _schedule(config: TrainConfig) -> Iterator[str]:
 
 
 def _averages(config: TrainConfig) -> Iterator[str]:
-    """Averages of the weights that would not begin before the training ends."""
+    """Yields one message per weight average that would not start before training ends."""
     steps = _section(config, "trainer").get("max_steps")
     for name, section in config.callbacks.items():
         if not isinstance(section, dict) or section.get("_target_") != EMA:
@@ -103,7 +103,7 @@ def _loss_weights(loss: dict[str, Any]) -> Iterator[str]:
     weights = {"loss.alpha": loss.get("alpha", 1.0), "loss.beta": loss.get("beta", 0.0)}
     terms = loss.get("terms", {}).items()
     weights |= {f"loss.terms.{name}.weight": term.get("weight") for name, term in terms if isinstance(term, dict)}
-    # The type check names those that are no finite numbers, but for the weights of terms: no constructor has them.
+    # The type check reports non-finite weights, except those of terms, which no constructor declares.
     type_checked = ("loss.alpha", "loss.beta")
     for key, weight in weights.items():
         is_finite = isinstance(weight, int | float) and math.isfinite(weight)

@@ -1,4 +1,4 @@
-"""The rules of Weights & Biases for the names that a run gives it, checked before the images are read."""
+"""Check of run names and tags against the rules of Weights & Biases, before any images are read."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LONGEST_TAG = 64
 
 
 def wandb_findings(loggers: dict[str, Any]) -> Iterator[str]:
-    """One message for each value of a W&B section that W&B would refuse.
+    """Yields one message per value of a W&B section that W&B would reject.
 
     Args:
-        loggers: The section `logger`; values of a wrong type are the type check's business.
+        loggers: The section `logger`; values of a wrong type are left to the type check.
     """
     for key, section in loggers.items():
         if isinstance(section, dict) and section.get("_target_") == WANDB and section.get("mode") != "disabled":
