@@ -99,7 +99,7 @@ def train(config: TrainConfig, run: Run) -> float:
         finish_wandb(exit_code=1)
         if isinstance(error, Exception) and (message := explain(error, run.folder)):
             command = resume_command(run, asdict(config))
-            raise TrainingFailedError(f"{message}.\nOnce this is mended, continue with\n  {command}") from error
+            raise TrainingFailedError(f"{message}.\nOnce this is fixed, continue with\n  {command}") from error
         raise
     finish_wandb(exit_code=0)
     return objective

@@ -18,10 +18,8 @@ def is_fast_in_bf16(device: torch.device) -> bool:
 
 
 _lock = threading.Lock()
-_blocks: list[None] = []
-"""One entry for each block of `exact_float32` that is active in any thread."""
-_before: list[str] = []
-"""The settings to restore."""
+_before: list[list[str]] = []
+"""The settings at the start of each active block of `exact_float32`, in any thread; the first are the user's."""
 
 
 @contextmanager
@@ -36,18 +34,16 @@ def exact_float32(device: torch.device) -> Iterator[None]:
     backends: Any = torch.backends  # its attributes are created at run time
     operations = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul)
     with _lock:  # threads of several GPUs share the settings: the first saves them, the last restores them
-        if not _blocks:
-            _before[:] = [operation.fp32_precision for operation in operations]
-            for operation in operations:
-                operation.fp32_precision = "ieee"
-        _blocks.append(None)
+        _before.append([operation.fp32_precision for operation in operations])
+        for operation in operations:
+            operation.fp32_precision = "ieee"
     try:
         yield
     finally:
         with _lock:
-            _blocks.pop()
-            if not _blocks:
-                for operation, precision in zip(operations, _before, strict=True):
+            saved = _before.pop()
+            if not _before:
+                for operation, precision in zip(operations, saved, strict=True):
                     operation.fp32_precision = precision
 
 

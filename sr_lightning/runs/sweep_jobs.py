@@ -16,6 +16,7 @@ from sr_lightning.checkpoints.integrity import find_resumable
 from sr_lightning.errors import UserError
 from sr_lightning.runs.allowed_changes import OWN, deciding_differences
 from sr_lightning.runs.folder import refuse_outward_links
+from sr_lightning.runs.record import as_number
 from sr_lightning.runs.resume import Resume, refuse_all_damaged
 from sr_lightning.runs.saved_config import config_file, load_plain_yaml, with_current_names
 
@@ -50,7 +51,7 @@ def find_jobs(folder: Path, jobs: Sequence[tuple[str, DictConfig]]) -> dict[str,
             )
         results = None if saved is None else _job_results(job)
         if results and not results.get("refused"):
-            found[str(number)] = Finished(results.get("objective"))
+            found[str(number)] = Finished(as_number(results.get("objective")))
             continue
         kept = refuse_all_damaged(job, find_resumable(job / "checkpoints"), "hydra.sweep.dir")
         found[str(number)] = Resume(job, kept.newest, config, [], kept.trailer, kept.damaged)

@@ -2,13 +2,13 @@
 
 import itertools
 import logging
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from helpers.stub_trainer import stub_trainer
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.batch import NoImage
 from sr_lightning.data.sampling.sampler import BatchSampler
@@ -20,10 +20,7 @@ def module(folder, tmp_path, *, world_size=1, rank=0, accumulate=1, **settings):
     defaults = {"train_dir": str(folder), "scale": 4, "seed": 3, "cache_dir": str(tmp_path / "cache")}
     defaults |= {"batch_size": 4, "patch_size": 12, "val_holdout": 2}
     data = SRDataModule(**(defaults | settings))
-    on_cpu = SimpleNamespace(root_device=torch.device("cpu"))
-    data.trainer = SimpleNamespace(
-        strategy=on_cpu, global_rank=rank, world_size=world_size, accumulate_grad_batches=accumulate
-    )
+    data.trainer = stub_trainer(rank=rank, world_size=world_size, accumulate=accumulate)
     data.setup("fit")
     return data
 

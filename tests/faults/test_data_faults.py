@@ -10,7 +10,6 @@ import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ import tifffile
 import torch
 from PIL import Image, ImageCms
 
+from helpers.stub_trainer import stub_trainer
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.cache.store import ImageStore
 from sr_lightning.data.datasets import EvalImages, TrainSamples
@@ -37,8 +37,7 @@ WIDE = RNG.integers(0, 65536, (96, 80, 3), dtype=np.uint16)
 def setup(folder, tmp_path, **settings):
     defaults = {"train_dir": str(folder), "cache_dir": str(tmp_path / "cache"), "patch_size": 12, "batch_size": 4}
     data = SRDataModule(**(defaults | {"val_holdout": 2} | settings))
-    on_cpu = SimpleNamespace(root_device=torch.device("cpu"))
-    data.trainer = SimpleNamespace(strategy=on_cpu, global_rank=0, world_size=1, accumulate_grad_batches=1)
+    data.trainer = stub_trainer()
     data.setup("fit")
     return data
 

@@ -6,13 +6,13 @@ import pickle
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from helpers.stub_trainer import stub_trainer
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.cache.store import ImageStore, Shrink
 from sr_lightning.data.degradations.base import Downscale
@@ -114,8 +114,7 @@ def samples(folder, tmp_path, **settings):
     """The first training batches, and the module."""
     defaults = {"train_dir": str(folder), "cache_dir": str(tmp_path / "cache"), "patch_size": 12, "shrink": [0.8]}
     data = SRDataModule(**defaults | {"val_holdout": 2, "batch_size": 4} | settings)
-    on_cpu = SimpleNamespace(root_device=torch.device("cpu"))
-    data.trainer = SimpleNamespace(strategy=on_cpu, global_rank=0, world_size=1, accumulate_grad_batches=1)
+    data.trainer = stub_trainer()
     data.setup("fit")
     windows = itertools.islice(data.train_dataloader(), 12)
     return [data.on_after_batch_transfer(batch, 0) for batch in windows], data

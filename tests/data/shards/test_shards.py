@@ -8,7 +8,6 @@ import sys
 import threading
 from pathlib import Path
 from shutil import copytree
-from types import SimpleNamespace
 from urllib.parse import unquote
 
 import numpy as np
@@ -16,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from helpers.stub_trainer import stub_trainer
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.images import Grouping
 from sr_lightning.data.sampling.crops import _order
@@ -67,8 +67,7 @@ def module(packed, tmp_path, *, world_size=1, rank=0, spread=2, kept_gb=1e-3, **
     shards = Shards(folder=str(packed), cache_dir=str(tmp_path / "kept"), max_cache_gb=kept_gb, spread=spread)
     defaults = {"scale": 4, "seed": 3, "cache_dir": str(tmp_path / "cache"), "batch_size": 4, "patch_size": 12}
     data = SRDataModule(shards=shards, **(defaults | settings))
-    on_cpu = SimpleNamespace(root_device=torch.device("cpu"))
-    data.trainer = SimpleNamespace(strategy=on_cpu, global_rank=rank, world_size=world_size, accumulate_grad_batches=1)
+    data.trainer = stub_trainer(rank=rank, world_size=world_size)
     data.setup("fit")
     return data
 
