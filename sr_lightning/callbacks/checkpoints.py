@@ -53,7 +53,22 @@ class Checkpoints(ModelCheckpoint):
         """Saves `last` after every validation; Lightning only does so after a new best.
 
         A validation before the weight averaging has begun does not count for the best: it measures other weights.
+
+        If saving fails, what was best before is still the best: Lightning records a score before it saves the file, and
+        a run that is resumed with the score alone would never write the file.
         """
+        before = {**vars(self), "best_k_models": dict(self.best_k_models)}
+        try:
+            self._save(trainer, pl_module)
+        except BaseException:
+            vars(self).update(before)
+            raise
+
+    def has_saved(self, trainer: pl.Trainer) -> bool:
+        """Returns whether the validation of the current step has been saved."""
+        return self._last_global_step_saved == trainer.global_step
+
+    def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if all(callback.has_begun for callback in trainer.callbacks if isinstance(callback, EMA)):  # type: ignore[attr-defined]  # set by a connector
             super().on_validation_end(trainer, pl_module)
         if not self._should_skip_saving_checkpoint(trainer):  # nothing was saved at this step

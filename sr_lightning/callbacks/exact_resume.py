@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from torch.optim import Optimizer
 
+from sr_lightning.callbacks.checkpoints import Checkpoints
 from sr_lightning.checkpoints.integrity import LAST, LOGGED_ROWS
 from sr_lightning.data.sampling.loader import dead_workers_ignored
 from sr_lightning.errors import TrainingFailedError, UserError
@@ -27,8 +28,8 @@ class ExactResume(pl.Callback):
     """Records the position of a run after each optimizer step, and restores it when the run is resumed.
 
     Any checkpoint written later, during a validation or after a failure in the next step, holds that position: samples
-    drawn, random states, batch counts. A validation that was due but has not been done is pending, and
-    `PendingValidation` runs it. The last step is always validated and saved.
+    drawn, random states, batch counts. A validation that was due but has not been done, or whose result could not be
+    saved, is pending, and `PendingValidation` runs it. The last step is always validated and saved.
 
     After a failure that is not a user error, the state of the last step is saved. (Running statistics of batch norm may
     include the failed step; with several processes nothing is saved, because the others cannot take part.)
@@ -47,6 +48,7 @@ class ExactResume(pl.Callback):
         self._is_pending = False
         self._is_stepping = False
         self._validated: int | None = None
+        self._rows_before_validation: tuple[int, int] | None = None
         self._max_steps = -1
 
     # -- recording -----------------------------------------------------------------------------------
@@ -79,6 +81,10 @@ class ExactResume(pl.Callback):
         if trainer.global_step >= trainer.max_steps:
             trainer.should_stop = True  # in which case Lightning validates outside its interval
 
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Counts the logged rows: a validation that is pending in the end is logged again when it is repeated."""
+        self._rows_before_validation = trainer.global_step, self._count_rows()
+
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Restores the random states, so that training draws the same numbers as without the validation."""
         if self._position is not None:
@@ -93,6 +99,8 @@ class ExactResume(pl.Callback):
         if self._position is None:
             return
         is_pending = self._is_due and self._validated != trainer.global_step
+        if is_pending and self._rows_before_validation and self._rows_before_validation[0] == trainer.global_step:
+            checkpoint[LOGGED_ROWS] = self._rows_before_validation[1]
         checkpoint[_KEY] = {**self._position, "validate": is_pending}
         data = checkpoint.get(type(trainer.datamodule).__qualname__)  # type: ignore[attr-defined]  # set by a connector
         if data is not None and self._position["k"] is not None:
@@ -107,6 +115,8 @@ class ExactResume(pl.Callback):
             return
         if not isinstance(exception, Exception) or isinstance(exception, UserError):
             return
+        if not any(callback.has_saved(trainer) for callback in trainer.callbacks if isinstance(callback, Checkpoints)):  # type: ignore[attr-defined]  # set by a connector
+            self._validated = None  # the best may have been among what was not saved
         try:
             self._save_last_step(trainer, position)
         except TrainingFailedError:

@@ -33,6 +33,7 @@ from helpers.images import make_image
 from sr_lightning.builders import training
 from sr_lightning.callbacks import ExactResume, NonFiniteGuard
 from sr_lightning.checkpoints.integrity import find_resumable
+from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
 from sr_lightning.data.datasets import TrainSamples
 from sr_lightning.errors import InterruptedRun, TrainingFailedError, UserError
 from sr_lightning.loggers.metrics_csv import MetricsCsv
@@ -112,6 +113,39 @@ def test_a_signal_takes_no_validation_away(straight_run, hook, at, step, more):
     assert content("stopped")["global_step"] == step
     assert go_on(config, "stopped") == straight.objective
     assert_same(straight.folder, "stopped")
+
+
+@pytest.mark.fault("T8", "the validation is repeated, bit-equal")
+def test_a_failure_after_a_validation_takes_its_best_not_away(straight_run):
+    """The score of step 2, the best of this run, had been noted, but its file had not been written."""
+    config, straight = checked(), straight_run()
+    assert content(straight.folder, "best")["global_step"] == 2
+    with pytest.raises(TrainingFailedError):
+        run(config, "a", Fault("on_validation_end", 2, no_memory))
+    assert content("a")["exact_resume"]["validate"]
+    go_on(config, "a")
+    assert_same(straight.folder, "a")
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+@pytest.mark.fault("T5", "the validation is repeated, bit-equal")
+def test_a_checkpoint_that_fails_halfway_is_written_by_the_run_that_goes_on(straight_run, monkeypatch, name):
+    config, straight = checked(), straight_run()
+    real = SafeCheckpointIO.save_checkpoint
+
+    def full(self, checkpoint, path, storage_options=None):
+        if Path(path).stem == name:
+            patch.undo()
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, checkpoint, path, storage_options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SafeCheckpointIO, "save_checkpoint", full)
+        with pytest.raises(TrainingFailedError, match="no space is left"):
+            run(config, "a")
+    assert content("a")["global_step"] == 2
+    go_on(config, "a")
+    assert_same(straight.folder, "a")
 
 
 def test_another_rate_leaves_the_count_of_steps_that_an_optimizer_keeps_beside_it():
