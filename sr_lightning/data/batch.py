@@ -19,7 +19,8 @@ class TrainWindows(NamedTuple):
     hr: Tensor
     """(N, 3, (p + 2m)·s, (p + 2m)·s) uint8: p LR pixels of patch, and a margin of m LR pixels on each side."""
     lr: Tensor | None
-    """(N, 3, p, p) uint8, cropped from ready-made or cached LR images; None: made from `hr` on the device."""
+    """(N, 3, p, p) uint8, cropped from ready-made or cached LR images, or made by a degradation that runs on the CPU;
+    None: made from `hr` on the device."""
     scale: int
     dihedral: tuple[int, ...]
     """N dihedral transform codes, 0 to 7; kept on the host, so that reading them needs no synchronisation."""

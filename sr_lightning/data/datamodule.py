@@ -15,7 +15,14 @@ from sr_lightning.data.bad_files import Findings
 from sr_lightning.data.batch import EvalImage, NoImage, TrainWindows
 from sr_lightning.data.cache.lr_images import cached_lr
 from sr_lightning.data.datasets import EvalImages, TrainSamples
-from sr_lightning.data.degradations.base import Degradation, Downscale, sample_rule, to_eval_batch, to_train_batch
+from sr_lightning.data.degradations.base import (
+    Degradation,
+    Downscale,
+    is_on_cpu,
+    sample_rule,
+    to_eval_batch,
+    to_train_batch,
+)
 from sr_lightning.data.duplicates.leakage import warn_about_leakage
 from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.image_sets import SetFinder
@@ -217,13 +224,19 @@ class SRDataModule(pl.LightningDataModule):
             seed=self.seed,
             scales=self.scales,
         )
+        pin = self.trainer.strategy.root_device.type == "cuda"
+        if pin and is_on_cpu(self.degrade) and not self.num_workers:
+            log.warning(
+                "data.num_workers=0: a random degradation runs on the CPU, here in one thread, for which the GPU may "
+                "have to wait; allowed: more processes, e.g. data.num_workers=8"
+            )
         self.train_loader = train_loader(
             self.samples(cached_lr(self.train_images, self.scales, self.degrade, limit=self._sets.store_limit)),
             sampler,
             num_workers=self.num_workers,
             timeout=self.worker_timeout,
             seed=self.seed,
-            pin=self.trainer.strategy.root_device.type == "cuda",
+            pin=pin,
         )
         return self.train_loader
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from sr_lightning.data.batch import EvalImage, NoImage, TrainWindows
-from sr_lightning.data.degradations.base import Degradation
+from sr_lightning.data.degradations.base import Degradation, is_on_cpu, with_lr
 from sr_lightning.data.images import DecodedImages, Images, multiple_of
 from sr_lightning.data.sampling.crops import RGB, CropPlan, window
 from sr_lightning.data.sampling.sampler import BatchRequest
@@ -20,7 +20,7 @@ from sr_lightning.errors import UserError
 
 
 class TrainSamples(Dataset[TrainWindows]):
-    """Crops the windows of a batch; indexed by a `BatchRequest`.
+    """Crops the windows of a batch, and makes their LR if that is done on the CPU; indexed by a `BatchRequest`.
 
     Args:
         images: The training images.
@@ -83,7 +83,7 @@ class TrainSamples(Dataset[TrainWindows]):
             if crop.colours != RGB:
                 for cut in (hr, lr) if lr is not None else (hr,):
                     cut[i] = cut[i][..., crop.colours]
-        return TrainWindows(
+        windows = TrainWindows(
             # Views, as expected by a network that computes in channels_last: a copy takes as long as the cropping.
             hr=torch.from_numpy(hr).permute(0, 3, 1, 2),
             lr=None if lr is None else torch.from_numpy(lr).permute(0, 3, 1, 2),
@@ -92,6 +92,7 @@ class TrainSamples(Dataset[TrainWindows]):
             keys=tuple(request.samples),
             next_k=request.next_k,
         )
+        return with_lr(windows, self.degrade) if windows.lr is None and is_on_cpu(self.degrade) else windows
 
 
 class EvalImages(Dataset[EvalImage | NoImage]):

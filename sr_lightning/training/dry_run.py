@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.batch import EvalImage, TrainBatch, TrainWindows
-from sr_lightning.data.degradations.base import Degradation, to_eval_batch, to_train_batch
+from sr_lightning.data.degradations.base import Degradation, degraded, to_eval_batch, to_train_batch
 from sr_lightning.errors import UserError, one_line, user_place
 from sr_lightning.inference.predict import super_resolve
 from sr_lightning.models.base import min_size
@@ -29,6 +29,10 @@ from sr_lightning.training.module import SRModule
 _EVAL_SIZE = 24  # LR pixels per side of the validation image
 T = TypeVar("T")
 _OURS = ("sr_lightning", "torch", "lightning")
+_DEGRADATION = (
+    "; allowed: a class with margin(scale) -> int, describe() -> str, and __call__(hr, scale, keys) of "
+    "(N, 3, h·s, w·s) uint8 -> (N, 3, h, w) uint8"
+)
 
 
 def dry_run(module: SRModule, data: SRDataModule, trainer: pl.Trainer) -> None:
@@ -92,12 +96,6 @@ def _check_degradation(degrade: Degradation) -> None:
         raise UserError(f"data.degradation: {name}.describe() gave {described!r} ({_defined(degrade)}){_DEGRADATION}")
 
 
-_DEGRADATION = (
-    "; allowed: a class with margin(scale) -> int, describe() -> str, and __call__(hr, scale, keys) of "
-    "(N, 3, h·s, w·s) uint8 -> (N, 3, h, w) uint8"
-)
-
-
 def _train_once(probe: SRModule, data: SRDataModule, trainer: pl.Trainer, scale: int) -> None:
     assert probe.loss is not None
     batch = _train_batch(data, scale, trainer.strategy.root_device)
@@ -130,7 +128,7 @@ def _train_batch(data: SRDataModule, scale: int, device: torch.device) -> TrainB
     lr = torch.randint(0, 256, (n, 3, side, side), dtype=torch.uint8, device=device) if ready else None
     windows = TrainWindows(hr, lr, scale, dihedral=(0,) * n, keys=tuple(range(n)), next_k=0)
     if lr is None:
-        made = _attempt("data.degradation", [degrade], lambda: degrade(hr, scale, windows.keys))
+        made = _attempt("data.degradation", [degrade], lambda: degraded(degrade, hr, scale, windows.keys))
         if not isinstance(made, Tensor) or made.shape != (n, 3, side, side) or made.dtype != torch.uint8:
             found = f"{tuple(made.shape)} {made.dtype}" if isinstance(made, Tensor) else type(made).__name__
             raise UserError(

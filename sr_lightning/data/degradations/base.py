@@ -15,7 +15,10 @@ from sr_lightning.image.resize import Kernel, margin, resize
 
 
 class Degradation(Protocol):
-    """Interface of degradations, which make LR images; custom classes may be used (`data.degradation._target_`)."""
+    """Interface of degradations, which make LR images; custom classes may be used (`data.degradation._target_`).
+
+    A degradation with a true attribute `on_cpu` is applied by the data workers; all others on the trainer's device.
+    """
 
     def margin(self, scale: int) -> int:
         """Returns the LR pixels of context a window needs on each side; 0: the window alone is enough."""
@@ -70,22 +73,38 @@ def lr_protocol(degrade: Degradation) -> dict[str, str]:
     return found
 
 
+def is_on_cpu(degrade: Degradation) -> bool:
+    """Returns whether LR is made on the CPU whatever the trainer's device, so that it is the same on every device."""
+    return getattr(degrade, "on_cpu", False) is True
+
+
+def degraded(degrade: Degradation, hr: Tensor, scale: int, keys: Sequence[int]) -> Tensor:
+    """Makes LR images where the degradation wants to run; the result is on the device of `hr`."""
+    return degrade(hr.cpu(), scale, keys).to(hr.device) if is_on_cpu(degrade) else degrade(hr, scale, keys)
+
+
+def with_lr(windows: TrainWindows, degrade: Degradation) -> TrainWindows:
+    """Makes the LR patches from the HR windows, which lose their margin."""
+    scale, m, hr = windows.scale, degrade.margin(windows.scale), windows.hr
+    lr = degraded(degrade, hr, scale, windows.keys)  # (N, 3, p + 2m, p + 2m)
+    if m:
+        lr = lr[..., m:-m, m:-m]  # (N, 3, p, p)
+        hr = hr[..., m * scale : -m * scale, m * scale : -m * scale]  # (N, 3, p·s, p·s)
+    return windows._replace(hr=hr, lr=lr)
+
+
 def to_train_batch(windows: TrainWindows, degrade: Degradation) -> TrainBatch:
-    """Makes the LR patches, and applies each sample's dihedral transform to LR and HR."""
-    scale = windows.scale
+    """Makes the LR patches if there are none yet, and applies each sample's dihedral transform to LR and HR."""
+    if windows.lr is None:
+        windows = with_lr(windows, degrade)
     hr, lr = windows.hr, windows.lr
-    if lr is None:
-        m = degrade.margin(scale)
-        lr = degrade(hr, scale, windows.keys)  # (N, 3, p + 2m, p + 2m)
-        if m:
-            lr = lr[..., m:-m, m:-m]  # (N, 3, p, p)
-            hr = hr[..., m * scale : -m * scale, m * scale : -m * scale]  # (N, 3, p·s, p·s)
-    return TrainBatch(_augmented(lr, windows.dihedral), _augmented(hr, windows.dihedral), scale)
+    assert lr is not None
+    return TrainBatch(_augmented(lr, windows.dihedral), _augmented(hr, windows.dihedral), windows.scale)
 
 
 def to_eval_batch(image: EvalImage, degrade: Degradation) -> EvalBatch:
     """Makes the LR image if the set has no ready-made one."""
-    lr = degrade(image.hr, image.scale, (image.key,)) if image.lr is None else image.lr
+    lr = degraded(degrade, image.hr, image.scale, (image.key,)) if image.lr is None else image.lr
     is_double = type(degrade) is Downscale and degrade.kernel == "bicubic_double"
     baseline: Kernel = "bicubic_double" if is_double else "bicubic"
     return EvalBatch(_unit(lr), image.hr, image.scale, image.set, image.name, image.key, baseline)

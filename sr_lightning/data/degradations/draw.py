@@ -20,13 +20,11 @@ class Draw:
     Args:
         seed: Together with `key`, determines all numbers.
         key: The sample number.
-        device: Device on which noise is drawn.
     """
 
-    def __init__(self, seed: int, key: int, device: torch.device) -> None:
+    def __init__(self, seed: int, key: int) -> None:
         self._host = np.random.Generator(philox(seed, Stream.DEGRADATION, key))
-        self._device = device
-        self._noise = torch.Generator(device).manual_seed(int(self._host.integers(2**62)))
+        self._noise = torch.Generator().manual_seed(int(self._host.integers(2**62)))
 
     def uniform(self, bounds: Range) -> float:
         """Returns a number drawn uniformly between two bounds."""
@@ -41,11 +39,11 @@ class Draw:
         return int(self._host.choice(len(weights), p=np.asarray(weights) / np.sum(weights)))
 
     def normal(self, shape: Sequence[int]) -> Tensor:
-        """Returns standard normal noise on the device."""
-        return torch.randn(*shape, generator=self._noise, device=self._device)
+        """Returns standard normal noise."""
+        return torch.randn(*shape, generator=self._noise)
 
     def poisson(self, rate: Tensor) -> Tensor:
-        """Returns Poisson noise on the device."""
+        """Returns Poisson noise for rates that are on the CPU."""
         return torch.poisson(rate, generator=self._noise)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,9 +10,12 @@ import torch
 from PIL import Image
 from scipy import ndimage, special
 
-from sr_lightning.data.degradations.base import Downscale
+from sr_lightning.data.batch import EvalImage
+from sr_lightning.data.datasets import TrainSamples
+from sr_lightning.data.degradations.base import Downscale, to_eval_batch
 from sr_lightning.data.degradations.jpeg import jpeg
 from sr_lightning.data.degradations.realworld import Classical, SecondOrder, filtered, gaussian, sinc
+from sr_lightning.data.sampling.sampler import BatchRequest
 from sr_lightning.errors import UserError
 
 
@@ -86,6 +90,36 @@ def test_seed_and_number_decide_whatever_the_batch(make, scale):
     same = degrade(hr[:1].repeat(3, 1, 1, 1), scale, (1, 2, 3))
     assert not torch.equal(same[0], same[1])
     assert not torch.equal(same[1], same[2])
+
+
+class Photo:
+    """One image of a source of one's own."""
+
+    sizes, grouping = [(64, 69)], None
+
+    def __getitem__(self, index):
+        return photo(64)
+
+
+def test_workers_make_lr_so_that_it_is_the_same_on_every_device():
+    """Of a degradation that runs on the CPU; the trainer's device makes that of all others."""
+    degrade, request = SecondOrder(seed=3), BatchRequest(range(4, 8), scale=2, next_k=8)
+    images = SimpleNamespace(hr=Photo(), lr=None)
+    windows, plain = (
+        TrainSamples(images, patch_size=16, seed=0, augment=True, degrade=each)[request]
+        for each in (degrade, Downscale("nearest"))
+    )
+    assert plain.lr is None
+    assert torch.equal(windows.hr, plain.hr)
+    assert torch.equal(windows.lr, degrade(plain.hr, 2, request.samples))
+
+
+@pytest.mark.gpu
+def test_evaluation_makes_lr_on_the_cpu(device):
+    image = EvalImage(batch(1).to(device), None, 2, set="a", name="b", key=5)
+    made = to_eval_batch(image, SecondOrder())
+    assert made.lr.device.type == device.type
+    assert torch.equal(made.lr.cpu(), to_eval_batch(image._replace(hr=batch(1)), SecondOrder()).lr)
 
 
 def test_without_blur_noise_and_jpeg_it_is_matlabs_bicubic():
