@@ -81,8 +81,9 @@ def train(config: TrainConfig, run: Run) -> float:
     scales = "/x".join(map(str, config.scale))
     log.info("%s, %s parameters, x%s, %s", info["network"], f"{info['parameters']:,}", scales, info["hardware"])
     synchronised = bool(config.trainer.get("sync_batchnorm"))
-    if notice := batch_norm_notice(net, trainer, config.data["batch_size"], is_synchronised=synchronised):
-        log.warning(notice)
+    for part in module.trained_networks:
+        if notice := batch_norm_notice(part, trainer, config.data["batch_size"], is_synchronised=synchronised):
+            log.warning(notice)
     if trainer.is_global_zero and (notice := busy_notice(trainer)):
         log.warning(notice)
     try:

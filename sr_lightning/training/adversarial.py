@@ -115,6 +115,17 @@ class AdversarialModule(SRModule):
         self.adversary = adversary
         self.gradient_clip_val = gradient_clip_val
 
+    @property
+    def trained_networks(self) -> list[nn.Module]:
+        """The network and the discriminator."""
+        return [self.net, self.adversary.discriminator]
+
+    def setup(self, stage: str) -> None:
+        """Applies `trainer.sync_batchnorm` to the discriminator too: Lightning converts only submodules."""
+        layer_sync = getattr(self.trainer.strategy, "_layer_sync", None)  # private: not to be had otherwise
+        if stage == "fit" and layer_sync is not None:
+            self.adversary.discriminator = layer_sync.apply(self.adversary.discriminator)
+
     def training_step(self, batch: TrainBatch, batch_idx: int) -> dict[str, Any]:
         """Updates the network, then the discriminator, and logs every n steps."""
         is_logged, progress = self.is_logged_step, self.progress  # read before the step, which changes them

@@ -139,6 +139,11 @@ class SRModule(pl.LightningModule):
         return sr, rgb_to_y(hr) / 255 if self.channels == 1 else hr
 
     @property
+    def trained_networks(self) -> list[nn.Module]:
+        """All networks that are trained."""
+        return [self.net]
+
+    @property
     def needs_rgb(self) -> bool:
         """Whether the loss compares colours."""
         return self.loss is not None and self.loss.needs_rgb

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.plugins.layer_sync import TorchSyncBatchNorm
 from torch.nn.utils import clip_grad_norm_
 
 from helpers.equality import bit_identical
@@ -17,7 +19,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.losses import CompositeLoss
 from sr_lightning.losses.adversarial import VanillaGANLoss
 from sr_lightning.models import EDSR
-from sr_lightning.models.discriminators import UNetDiscriminator
+from sr_lightning.models.discriminators import UNetDiscriminator, VGGDiscriminator
 from sr_lightning.train import main
 from sr_lightning.training.adversarial import AdversarialModule, Adversary
 
@@ -221,3 +223,22 @@ def test_without_a_config():
     assert all(name.startswith("net.") for name, _ in module.named_parameters())
     module.to(torch.float64)  # the discriminator follows
     assert adversary.discriminator.head.weight.dtype == torch.float64
+
+
+def test_sync_batchnorm_reaches_the_discriminator():
+    """Which is no submodule, so that Lightning converts the network alone."""
+    adversary = Adversary(VGGDiscriminator(n_feats=4, n_dense=8), VanillaGANLoss(), torch.optim.Adam, weight=0.1)
+    module = AdversarialModule(EDSR(2, n_feats=4, n_resblocks=1), CompositeLoss(), adversary=adversary)
+    before = adversary.discriminator.state_dict()
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    module.trainer = trainer
+    module.setup("fit")
+    assert not any(isinstance(part, torch.nn.SyncBatchNorm) for part in adversary.discriminator.modules())
+    trainer.strategy._layer_sync = TorchSyncBatchNorm()  # as a strategy of several processes gets it
+    module.setup("fit")
+    found = [
+        part for part in adversary.discriminator.modules() if isinstance(part, torch.nn.modules.batchnorm._BatchNorm)
+    ]
+    assert len(found) > 1
+    assert all(isinstance(part, torch.nn.SyncBatchNorm) for part in found)
+    assert bit_identical(adversary.discriminator.state_dict(), before)
