@@ -11,6 +11,8 @@ from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
+from torch import Tensor
 
 from sr_lightning.checkpoints.integrity import LAST
 from sr_lightning.errors import InterruptedRun
@@ -19,7 +21,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class SafeStop(pl.Callback):
-    """Finishes the optimizer step, saves `checkpoints/last.ckpt` and stops; a second SIGINT ends immediately.
+    """Finishes the optimizer step (with several processes also the next one), saves `checkpoints/last.ckpt` and stops.
+
+    A second SIGINT ends immediately.
 
     Each signal is acknowledged immediately with a line on stderr.
 
@@ -34,6 +38,8 @@ class SafeStop(pl.Callback):
         self.checkpoint = Path(folder) / "checkpoints" / LAST
         self.stopped_by: int | None = None
         self._flag: int | None = None
+        self._asked: Tensor | None = None
+        """With several processes: how many of them had been asked to stop at the end of the previous step."""
         self._speaks = True
         self._before: dict[int, Any] = {}
 
@@ -80,7 +86,7 @@ class SafeStop(pl.Callback):
         """Stops through the loop's regular exit, which first logs the values of this step."""
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return  # within an optimizer step there is no state to return to
-        if self._is_asked(trainer):
+        if self._is_asked_after_step(trainer):
             trainer.should_stop = True
             trainer.limit_val_batches = 0  # a long validation may be due at this very step
 
@@ -102,6 +108,18 @@ class SafeStop(pl.Callback):
         if self._is_asked(trainer):
             trainer.save_checkpoint(self.checkpoint)
             raise InterruptedRun(self.stopped_by or signal.SIGTERM)
+
+    def _is_asked_after_step(self, trainer: pl.Trainer) -> bool:
+        """As `_is_asked`; with several processes a step late, as each step would have to wait for the device."""
+        if trainer.world_size == 1:
+            return self._is_asked(trainer)
+        asked, device = self._asked, trainer.strategy.root_device
+        self._asked = torch.full((), float(self._flag is not None), device=device)
+        torch.distributed.all_reduce(self._asked)  # Lightning's `reduce` waits for the others first
+        if asked is None or not asked:
+            return False
+        self.stopped_by = self._flag or signal.SIGTERM
+        return True
 
     def _is_asked(self, trainer: pl.Trainer) -> bool:
         """Returns whether any rank was asked to stop, so that no rank waits for one that has stopped."""
