@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sr_lightning.cli.main import run_command
 from sr_lightning.config.check_data import CheckDataConfig
+from sr_lightning.config.containers import as_list
 from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically
 from sr_lightning.text import Table, printable
@@ -69,7 +70,7 @@ def _folders(folders: list[str]) -> list[SetSpec]:
 def _specs(data: dict[str, Any]) -> list[SetSpec]:
     from sr_lightning.data.inspection.report import SetSpec
 
-    folders, lr = (_as_list(data.get(key)) for key in ("train_dir", "train_lr_dir"))
+    folders, lr = (as_list(data.get(key)) for key in ("train_dir", "train_lr_dir"))
     if lr and len(lr) != len(folders):
         raise UserError(f"data.train_lr_dir: found {len(lr)} folders for {len(folders)} in data.train_dir")
     files = tuple(data["train_files"]) if data.get("train_files") else None
@@ -83,10 +84,6 @@ def _specs(data: dict[str, Any]) -> list[SetSpec]:
             files = tuple(entry["files"]) if entry.get("files") else None
             specs.append(SetSpec(role, name, entry["hr"], f"data.{role}.{name}", entry.get("lr"), files))
     return specs
-
-
-def _as_list(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _show(report: Report) -> None:

@@ -1,4 +1,4 @@
-"""Atomic writes, checksums, locks, and validation of file names from untrusted files."""
+"""Atomic writes, checksums, locks, and validation of file names and numbers from untrusted files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import fcntl
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sr_lightning.errors import UserError
 
@@ -130,3 +132,9 @@ def _unsafe(name: object, pattern: str | None) -> str:
     if pattern is not None and not re.fullmatch(pattern, name):
         return "is not a name that sr_lightning gives"
     return ""
+
+
+def finite_number(value: Any) -> float | None:
+    """Returns a value read from an untrusted file if it is a finite number, else None."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return float(value) if is_number else None

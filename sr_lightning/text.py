@@ -1,4 +1,4 @@
-"""Text output: printable names, paths as typed, nearest names, short lists, natural order, tables that fit."""
+"""Text output: printable names, paths as typed or cut short, nearest names, short lists, natural order, tables."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import codecs
 import difflib
 import io
 import logging
+import os
 import re
 import shutil
 import sys
@@ -87,6 +88,13 @@ def nearest(name: str, allowed: Collection[str]) -> str:
 def shown(path: Path) -> str:
     """Returns a path as the user would type it: relative if it is below the working folder."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+
+
+def unique_length(path: str, paths: Sequence[str]) -> int:
+    """Returns the number of trailing components that tell an absolute path from all others."""
+    parts = path.split(os.sep)
+    rest = [other.split(os.sep) for other in paths if other != path]
+    return next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in rest)), len(parts))
 
 
 def shell_lines(command: str, width: int | None = None) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 
 from sr_lightning.builders.comparison_methods import comparison_method, saved_section
 from sr_lightning.builders.components import build
+from sr_lightning.config.containers import as_list
 from sr_lightning.config.findings import refuse
 from sr_lightning.config.path_check import set_findings
 from sr_lightning.data.datasets import EvalImages
@@ -132,15 +133,11 @@ def _open_set(run: Entry, at: At, cache_dir: str) -> tuple[EvalImages, Degradati
 def _data_findings(name: str, entry: Any, extensions: Any, kernel: Any) -> Iterator[str]:
     """Yields findings about a saved section `data` that `train` and `evaluate` would not have accepted."""
     yield from set_findings(f"data.test.{name}", name, entry)
-    parts = [entry.get("lr"), *_as_list(entry.get("files"))] if isinstance(entry, dict) else []
-    if not all(part is None or isinstance(part, str) for part in (*parts, *_as_list(extensions))):
+    parts = [entry.get("lr"), *as_list(entry.get("files"))] if isinstance(entry, dict) else []
+    if not all(part is None or isinstance(part, str) for part in (*parts, *as_list(extensions))):
         yield f"data.test.{name}: found {entry!r}, allowed: names"
     if kernel not in get_args(Kernel):
         yield f"data.kernel: found {kernel!r}, allowed: {', '.join(get_args(Kernel))}"
-
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _section(value: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from torch import nn
 from sr_lightning.builders.components import build
 from sr_lightning.errors import UserError
 from sr_lightning.metrics.base import QualityMetric
-from sr_lightning.metrics.own import OwnMetric
+from sr_lightning.metrics.custom import CustomMetric
 from sr_lightning.metrics.quality import UnavailableMetric, build_metrics
 
 
@@ -52,4 +52,4 @@ def _own(section: dict[str, Any], key: str, name: str) -> QualityMetric:
         if isinstance(metric, nn.Module):
             metric.eval().requires_grad_(False)
         return metric  # type: ignore[no-any-return]  # it implements our protocol
-    return OwnMetric(key, metric, higher_is_better=section.get("higher_is_better"))
+    return CustomMetric(key, metric, higher_is_better=section.get("higher_is_better"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import os
 import socket
 import time
@@ -22,7 +21,7 @@ from typing import Any
 from sr_lightning.cli.sweep_table import SweepJob, csv_rows, differing_keys, ranked
 from sr_lightning.config.compose import ComposedJob
 from sr_lightning.errors import UserError
-from sr_lightning.files import take_lock, write_atomically
+from sr_lightning.files import finite_number, take_lock, write_atomically
 from sr_lightning.runs.resume import Resume
 from sr_lightning.runs.sweep_jobs import Finished
 from sr_lightning.text import single_line
@@ -134,9 +133,9 @@ class Sweep:
             figures = [[row["set"], row["scale"], row["psnr_y"], row["ssim_y"]] for row in rows]
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return
-        job.objective, job.minutes = _number(found.get("objective")), _number(found.get("minutes"))
+        job.objective, job.minutes = finite_number(found.get("objective")), finite_number(found.get("minutes"))
         if len(methods) == 1 and all(isinstance(name, str) and type(scale) is int for name, scale, *_ in figures):
-            job.rows = [(name, scale, _number(psnr), _number(ssim)) for name, scale, psnr, ssim in figures]
+            job.rows = [(name, scale, finite_number(psnr), finite_number(ssim)) for name, scale, psnr, ssim in figures]
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -183,9 +182,3 @@ def _label(number: int, jobs: Sequence[SweepJob]) -> str:
     keys = differing_keys(jobs) or list(jobs[0].values if jobs else ())
     values = next((job.values for job in jobs if job.number == number), {})
     return " ".join(f"{key}={values[key]}" for key in keys if key in values)
-
-
-def _number(value: Any) -> float | None:
-    """Returns a value read from a file if it is a finite number, else None."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if is_number else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -21,7 +20,7 @@ from sr_lightning.config.train import checked_parts, checked_paths
 from sr_lightning.config.trainer_check import device_findings
 from sr_lightning.config.wandb_check import wandb_findings
 from sr_lightning.errors import UserError
-from sr_lightning.text import nearest
+from sr_lightning.text import nearest, unique_length
 from sr_lightning.weights.location import find_weights_file
 
 FORMATS = ("markdown", "latex", "csv")
@@ -187,10 +186,8 @@ def _predictions(given: Any, findings: list[str]) -> dict[str, str]:
 
 def _unique_end(folder: str, others: Sequence[str]) -> str:
     """Returns `theirs`, or `a/theirs` if another folder has the same name."""
-    parts = Path(os.path.abspath(folder)).parts
-    rest = [Path(os.path.abspath(other)).parts for other in others if other != folder]
-    length = next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in rest)), len(parts))
-    return "/".join(parts[-length:])
+    path, others = os.path.abspath(folder), [os.path.abspath(other) for other in others]
+    return "/".join(path.split(os.sep)[-unique_length(path, others) :])
 
 
 def _checkpoint_file(path: str, key: str, findings: list[str]) -> str | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
+from sr_lightning.config.containers import as_list
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.config.signatures import constant
 from sr_lightning.errors import UserError
@@ -23,7 +24,7 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
     folders: list[tuple[str, Any]] = [("data.train_dir", data.get("train_dir"))]
     folders += [
         ("data.train_lr_dir", folder.replace("{scale}", str(scale)))
-        for folder in _as_list(data.get("train_lr_dir"))
+        for folder in as_list(data.get("train_lr_dir"))
         for scale in config.scale
     ]
     for split in ("val", "test"):
@@ -71,7 +72,7 @@ def set_folders(key: str, entries: dict[str, Any], scales: Iterable[int]) -> lis
         folders.append((f"{key}.{name}.hr", entry.get("hr")))
         folders += [
             (f"{key}.{name}.lr", str(folder).replace("{scale}", str(scale)))
-            for folder in _as_list(entry.get("lr"))
+            for folder in as_list(entry.get("lr"))
             for scale in scales
         ]
     return folders
@@ -80,15 +81,11 @@ def set_folders(key: str, entries: dict[str, Any], scales: Iterable[int]) -> lis
 def missing_folder_findings(folders: Iterable[tuple[str, Any]]) -> Iterator[str]:
     """Yields one message per missing folder."""
     for key, value in folders:
-        for folder in _as_list(value):
+        for folder in as_list(value):
             if not os.path.isdir(folder):
                 what = "is a file" if os.path.exists(folder) else "is not there"
                 hint = _DATA_HINT if key.startswith("data.") else ""
                 yield f"{key}: {folder} {what}; allowed: a folder of images{hint}"
-
-
-def _as_list(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def set_findings(key: str, name: str, entry: Any) -> Iterator[str]:

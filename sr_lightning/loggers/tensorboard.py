@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from sr_lightning.config.flatten import flattened
+from sr_lightning.config.containers import flattened
 
 
 class TensorBoard(TensorBoardLogger):

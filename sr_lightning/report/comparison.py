@@ -13,7 +13,7 @@ from sr_lightning.report.entries import METRICS, Entry, entries_of, is_higher_be
 from sr_lightning.report.ranking import Group, rank
 from sr_lightning.report.settings import differing, short_names, shown_value
 from sr_lightning.runs.record import RunRecord
-from sr_lightning.text import single_line
+from sr_lightning.text import single_line, unique_length
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def compare_records(records: Sequence[RunRecord], *, metric: str, command: str =
 def _labels(entries: Sequence[Entry]) -> dict[int, str]:
     """Labels entries by the shortest unique end of the folder's path; methods of an evaluation by name, if unique."""
     folders = list(dict.fromkeys(os.path.abspath(entry.folder) for entry in entries))
-    lengths = {folder: _unique_length(folder, folders) for folder in folders}
+    lengths = {folder: unique_length(folder, folders) for folder in folders}
     parents: dict[str, int] = {}
     several = len({os.path.dirname(folder) for folder in folders}) > 1
     for folder, length in lengths.items():  # sibling jobs of a sweep are named alike
@@ -136,13 +136,6 @@ def _labels(entries: Sequence[Entry]) -> dict[int, str]:
         is_ensemble = entry.protocol.get("self_ensemble") == "True"
         found[id(entry)] = single_line(f"{label}+" if is_ensemble else label)  # as papers mark it
     return found
-
-
-def _unique_length(folder: str, folders: Sequence[str]) -> int:
-    """Number of trailing path components needed to tell a folder from all others."""
-    parts = folder.split(os.sep)
-    rest = [other.split(os.sep) for other in folders if other != folder]
-    return next((n for n in range(1, len(parts)) if all(other[-n:] != parts[-n:] for other in rest)), len(parts))
 
 
 def _group_notes(group: Group) -> list[str]:

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from sr_lightning.config.compose import only_sets
-from sr_lightning.config.flatten import flattened
+from sr_lightning.config.containers import flattened
 from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]  # it ships no types
 
-from sr_lightning.config.flatten import flattened
+from sr_lightning.config.containers import flattened
 from sr_lightning.errors import UserError
 from sr_lightning.files import inside, take_lock
 from sr_lightning.runs.lock import LOCK

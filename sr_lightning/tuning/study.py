@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from sr_lightning.config.flatten import flattened
+from sr_lightning.config.containers import flattened
 from sr_lightning.config.overrides import Value
 from sr_lightning.config.search_space import Choice, Range, space_as_plain
 from sr_lightning.config.tune import STORAGE, TuneConfig

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 from sr_lightning.errors import UserError
+from sr_lightning.files import finite_number
 from sr_lightning.text import nearest
 from sr_lightning.weights.pretrained import pretrained_file, pretrained_names
 
@@ -56,4 +56,4 @@ def _objective(job: Path) -> float | None:
         objective = json.loads((job / "results.json").read_text(encoding="utf-8"))["objective"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return float(objective) if type(objective) in (int, float) and math.isfinite(objective) else None
+    return finite_number(objective)

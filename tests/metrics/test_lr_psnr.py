@@ -1,4 +1,4 @@
-"""LR-PSNR against an independent imresize and closed forms; test_own has it in evaluations and validations."""
+"""LR-PSNR against an independent imresize and closed forms; test_custom has it in evaluations and validations."""
 
 import math
 

@@ -17,7 +17,7 @@ _PROBE = 256
 """Side of the image that a metric is tested on; MS-SSIM with five levels needs 176."""
 
 
-class OwnMetric:
+class CustomMetric:
     """Wraps anything that maps two images to a number.
 
     The metric is given the images as a saved 8-bit RGB file would hold them, shaved, as float32 in [0, 1], (1, 3, H, W)

@@ -16,7 +16,7 @@ from sr_lightning.config.metrics_check import checked_metrics, is_metric_name
 from sr_lightning.errors import UserError
 from sr_lightning.evaluate import main as evaluate
 from sr_lightning.image.resize import resize
-from sr_lightning.metrics.own import OwnMetric
+from sr_lightning.metrics.custom import CustomMetric
 from sr_lightning.train import main
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -136,19 +136,19 @@ def test_names_that_are_taken_are_refused(name):
 
 
 def test_a_function_is_told_its_direction():
-    metric = OwnMetric("x", lambda sr, hr: (sr - hr).square().mean(), higher_is_better=False)
+    metric = CustomMetric("x", lambda sr, hr: (sr - hr).square().mean(), higher_is_better=False)
     image = torch.randint(0, 256, (1, 3, 8, 8), dtype=torch.uint8)
     assert metric(image, image) == 0
     with pytest.raises(UserError, match=r"x: .* fails on 256x256 pixels: ZeroDivisionError"):
-        OwnMetric("x", lambda sr, hr: 1 / 0, higher_is_better=True)
+        CustomMetric("x", lambda sr, hr: 1 / 0, higher_is_better=True)
 
 
 def test_a_loss_of_torchs_is_better_where_it_is_lower():
     """As those of piq are: `piq.GMSDLoss` derives from torch's `_Loss`."""
-    assert OwnMetric("x", torch.nn.L1Loss(), higher_is_better=None).higher_is_better is False
-    assert OwnMetric("x", torch.nn.L1Loss(), higher_is_better=True).higher_is_better is True  # what is said counts
+    assert CustomMetric("x", torch.nn.L1Loss(), higher_is_better=None).higher_is_better is False
+    assert CustomMetric("x", torch.nn.L1Loss(), higher_is_better=True).higher_is_better is True  # what is said counts
     with pytest.raises(UserError, match=r"allowed: \+metrics\.x\.higher_is_better=true or false"):
-        OwnMetric("metrics.x", lambda sr, hr: 1.0, higher_is_better=None)
+        CustomMetric("metrics.x", lambda sr, hr: 1.0, higher_is_better=None)
 
 
 def test_a_module_is_asked_in_evaluation_mode():
@@ -162,12 +162,12 @@ def test_a_module_is_asked_in_evaluation_mode():
         def forward(self, sr, hr):
             return self.drop(sr - hr).abs().mean()
 
-    metric = OwnMetric("x", Noisy(), higher_is_better=False)
+    metric = CustomMetric("x", Noisy(), higher_is_better=False)
     sr, hr = (torch.full((1, 3, 8, 8), level, dtype=torch.uint8) for level in (51, 0))
     assert [metric(sr, hr) for _ in range(3)] == pytest.approx([0.2] * 3)
 
 
 def test_numpys_numbers_are_numbers():
-    metric = OwnMetric("x", lambda sr, hr: np.abs(sr.numpy() - hr.numpy()).mean(), higher_is_better=False)
+    metric = CustomMetric("x", lambda sr, hr: np.abs(sr.numpy() - hr.numpy()).mean(), higher_is_better=False)
     sr, hr = (torch.full((1, 3, 8, 8), level, dtype=torch.uint8) for level in (51, 0))
     assert metric(sr, hr) == pytest.approx(0.2)

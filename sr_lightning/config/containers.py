@@ -1,4 +1,4 @@
-"""Flattening of nested sections to dotted keys."""
+"""Plain containers of a config: nested sections as dotted keys, one value or several as a list."""
 
 from __future__ import annotations
 
@@ -18,3 +18,8 @@ def flattened(section: Mapping[Any, Any], separator: str = ".") -> dict[str, Any
         else:
             flat[str(key)] = value
     return flat
+
+
+def as_list(value: Any) -> list[Any]:
+    """Returns the values of a key that takes one or a list of them; none for null."""
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
