@@ -13,6 +13,7 @@ from sr_lightning.cli.main import run_command
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import InterruptedRun, TrainingFailedError
 from sr_lightning.runs.allocator import keep_large_buffers
+from sr_lightning.runs.resume import prepare, set_results_aside
 from sr_lightning.runs.run import Run
 from sr_lightning.training.failures import explain
 from sr_lightning.training.next_steps import print_next_steps, resume_command
@@ -86,10 +87,11 @@ def train(config: TrainConfig, run: Run) -> float:
             log.warning(notice)
     if trainer.is_global_zero and (notice := busy_notice(trainer)):
         log.warning(notice)
+    step = _check_state(run, module, data, trainer)
     try:
         begin(loggers, asdict(config) | {"run": info}, validated(module, data))
         # Fit.
-        _rewind_folder(run, csv, module, trainer)
+        _rewind_folder(run, csv, step, trainer)
         replay(loggers, csv.rows(), run.folder / "samples")
         _fit(trainer, module, data, run)
         # Test and report.
@@ -106,30 +108,42 @@ def train(config: TrainConfig, run: Run) -> float:
     return objective
 
 
-def _rewind_folder(run: Run, csv: MetricsCsv, module: SRModule, trainer: pl.Trainer) -> None:
-    """Removes everything logged after the checkpoint from the run's folder, as the resumed run writes it again.
+def _check_state(run: Run, module: SRModule, data: SRDataModule, trainer: pl.Trainer) -> int:
+    """Checks that the run can begin, or go on from its checkpoint, before anything in its folder changes.
+
+    Returns:
+        The step from which it goes on; 0 for a new run.
 
     Raises:
-        UserError: The checkpoint is not a state of this training.
+        UserError: The data do not fit the trainer, or the checkpoint is not a state of this training.
     """
     from sr_lightning.checkpoints.plain_data import read_checkpoint
 
+    if run.resume is None or run.resume.checkpoint is None:
+        data.check_training(trainer)
+        return 0
+    content = read_checkpoint(run.resume.checkpoint)
+    module.check_state(content)
+    data.check_training(trainer, content.get(type(data).__qualname__))
+    return int(content["global_step"])
+
+
+def _rewind_folder(run: Run, csv: MetricsCsv, step: int, trainer: pl.Trainer) -> None:
+    """Removes everything after the checkpoint from the run's folder, as the resumed run writes it again."""
     resume = run.resume
+    if resume is not None and trainer.is_global_zero:
+        for line in prepare(run.folder, resume):
+            log.warning(line)
     if resume is None or resume.checkpoint is None:
         csv.truncate(0)  # a first attempt may have ended before its first checkpoint
         return
-    step = resume.step
-    if step is None:  # written by an early version, without a trailer
-        module.check_state(content := read_checkpoint(resume.checkpoint))
-        step = int(content["global_step"])
     rows = resume.trailer.logged_rows if resume.trailer else None
-    if rows is None:
+    if rows is None:  # written by an early version
         csv.convert(step)
     else:
         csv.truncate(rows)
-    results = run.folder / "results.json"
-    if trainer.is_global_zero and results.is_file() and step < trainer.max_steps:
-        results.replace(results.with_name(f"results_step{step}.json"))  # its presence marks a run as finished
+    if trainer.is_global_zero:
+        set_results_aside(run.folder, step=step, max_steps=trainer.max_steps)
     changes = [*resume.changes, *(key for key in resume.differing if not any(key in line for line in resume.changes))]
     log.info("continuing from step %d; %s", step, "; ".join(changes) or "nothing in the config has changed")
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from sr_lightning.callbacks.ema import EMA
-from sr_lightning.checkpoints.integrity import LAST
+from sr_lightning.callbacks.safe_stop import SafeStop
+from sr_lightning.checkpoints.integrity import BEST, LAST
+from sr_lightning.errors import UserError
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +52,33 @@ class Checkpoints(ModelCheckpoint):
             save_on_train_epoch_end=False,
         )
         self.resets_best = resets_best
+        self._validates = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Notes whether there will be validations."""
+        super().on_train_start(trainer, pl_module)
+        self._validates = trainer.enable_validation and sum(trainer.num_val_batches) > 0
+        if not self._validates:
+            self._last_global_step_saved = trainer.global_step  # the checkpoint that it was resumed from
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Saves a run without validations when one would be due; by now the step has been logged."""
+        batches = trainer.global_step * trainer.accumulate_grad_batches
+        if not self._validates and batches % int(trainer.val_check_batch or 1) == 0:
+            self._save_newest(trainer, names=(LAST,))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Saves the end of a run without validations; `SafeStop` saves an interrupted one."""
+        stops = [callback for callback in trainer.callbacks if isinstance(callback, SafeStop)]  # type: ignore[attr-defined]  # set by a connector
+        if not self._validates and not any(stop.stopped_by for stop in stops):
+            self._save_newest(trainer, names=(BEST, LAST))
+
+    def _save_newest(self, trainer: pl.Trainer, *, names: Sequence[str]) -> None:
+        if not self._should_skip_saving_checkpoint(trainer):
+            for name in names:
+                self._save_checkpoint(trainer, str(Path(str(self.dirpath), name)))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Saves `last` after every validation; Lightning only does so after a new best.
@@ -69,6 +100,12 @@ class Checkpoints(ModelCheckpoint):
         return self._last_global_step_saved == trainer.global_step
 
     def _save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        value = trainer.callback_metrics.get(str(self.monitor))
+        if value is not None and torch.isnan(value):  # Lightning would keep the first validation for ever
+            raise UserError(
+                f"callbacks.checkpoints.monitor: {self.monitor} is not a number at step {trainer.global_step}, so that "
+                "no checkpoint is better than another; allowed: a value that these validation images have"
+            )
         if all(callback.has_begun for callback in trainer.callbacks if isinstance(callback, EMA)):  # type: ignore[attr-defined]  # set by a connector
             super().on_validation_end(trainer, pl_module)
         if not self._should_skip_saving_checkpoint(trainer):  # nothing was saved at this step
@@ -91,9 +128,9 @@ class Checkpoints(ModelCheckpoint):
 
         The paths in the checkpoint are not used: Lightning deletes what they point to, including whole folders.
         """
-        if self.resets_best:
+        best, last = (str(Path(str(self.dirpath), name)) for name in (BEST, LAST))
+        if self.resets_best or not Path(best).is_file():  # set aside, or lost: with its score alone none would be kept
             return
-        best, last = (str(Path(str(self.dirpath), name)) for name in ("best.ckpt", LAST))
         names = {"best_model_path": best, "kth_best_model_path": best, "last_model_path": last}
         paths = {name: path if state_dict[name] else "" for name, path in names.items() if name in state_dict}
         scores = {best: max(found)} if (found := state_dict.get("best_k_models", {}).values()) else {}

@@ -143,12 +143,14 @@ class ExactResume(pl.Callback):
         saved = checkpoint.get(_KEY) or checkpoint.get(_OLDER_KEY)
         if saved is None:
             return
-        self._position = {key: value for key, value in saved.items() if key != "validate"}
+        # In batches of now: `trainer.accumulate_grad_batches` may differ from that of the checkpoint.
+        batches = saved["step"] * trainer.accumulate_grad_batches
+        self._position = {key: value for key, value in saved.items() if key != "validate"} | {"batches": batches}
         self._is_pending, self._is_restored = saved["validate"], True
         self._is_due = self._is_pending
         self._validated = None if self._is_pending else saved["step"]
         # Lightning's own checkpoint layout: there is no public API to set where a loop restarts.
-        loops, batches = checkpoint["loops"]["fit_loop"], saved["batches"]
+        loops = checkpoint["loops"]["fit_loop"]
         done = {"ready": batches, "started": batches, "processed": batches, "completed": batches - 1}
         loops["epoch_loop.batch_progress"].update(total=dict(done), current=dict(done), is_last_batch=False)
         begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}

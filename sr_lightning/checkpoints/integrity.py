@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 
 from sr_lightning.errors import UserError
 
-LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+LAST, PREVIOUS, BEST = "last.ckpt", "previous.ckpt", "best.ckpt"
 HAS_TRAILER = "sr_lightning_sealed"
 """Key inside the checkpoint that marks it as written with a trailer, so that a lost trailer is noticed."""
 LOGGED_ROWS = "logged_rows"
@@ -181,7 +181,7 @@ def tidy(folder: Path, *, damaged: Sequence[Path] = (), after: int | None = None
     """Prepares a run's folder for writing; the caller holds its lock.
 
     Removes partial files left by a kill, and renames checkpoints that are damaged or later than the step from which the
-    run resumes, as neither must become `previous.ckpt`.
+    run resumes: neither must become `previous.ckpt`, and the best of what is repeated is found anew.
 
     Args:
         folder: The run's folder.
@@ -191,7 +191,7 @@ def tidy(folder: Path, *, damaged: Sequence[Path] = (), after: int | None = None
     Returns:
         One message per action taken.
     """
-    checkpoints = [folder / "checkpoints" / f"{name}.part" for name in (LAST, PREVIOUS, "best.ckpt")]
+    checkpoints = [folder / "checkpoints" / f"{name}.part" for name in (LAST, PREVIOUS, BEST)]
     parts = [*checkpoints, folder / "metrics.csv.part", folder / "results.json.part"]
     messages = []
     for part in parts:
@@ -201,10 +201,16 @@ def tidy(folder: Path, *, damaged: Sequence[Path] = (), after: int | None = None
     for path in damaged:
         if path.is_file():
             messages.append(f"{path}: set aside as {path.replace(path.with_name(path.name + '.damaged')).name}")
-    for path in (folder / "checkpoints" / PREVIOUS, folder / "checkpoints" / LAST):
-        if after is None or not path.is_file() or (trailer := read_trailer(path)) is None or trailer.step <= after:
+    for path in (folder / "checkpoints" / name for name in (PREVIOUS, LAST, BEST)):
+        if after is None or not path.is_file():
             continue
-        aside = path.with_name(f"step{trailer.step}.ckpt")
-        path.replace(aside)
-        messages.append(f"{path}: set aside as {aside.name}, it lies after step {after}")
+        try:
+            trailer = read_trailer(path)
+        except DamagedError as error:
+            aside = path.replace(path.with_name(path.name + ".damaged"))
+            messages.append(f"{path}: set aside as {aside.name}: {error.reason}")
+            continue
+        if trailer is not None and trailer.step > after:
+            aside = path.replace(path.with_name(f"{'best_' if path.name == BEST else ''}step{trailer.step}.ckpt"))
+            messages.append(f"{path}: set aside as {aside.name}, it lies after step {after}")
     return messages

@@ -144,7 +144,7 @@ class Session:
         if external_rank() <= 0:
             if self.sweep is not None and begun is None:  # in a sweep whose jobs are not known in advance
                 refuse_used(folder, "hydra.sweep.subdir", is_resumable=False)
-            for line in prepare(folder, begun):
+            for line in prepare(folder, None):  # what is later than a checkpoint is removed once it is known to fit
                 log.warning(line)
         run = Run(folder, self.command, self.sweep.folder.name if self.sweep else None, begun)
         if concurrent is not None and concurrent.needs_process:

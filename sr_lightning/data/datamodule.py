@@ -195,12 +195,55 @@ class SRDataModule(pl.LightningDataModule):
 
     # -- loaders -------------------------------------------------------------------------------------
 
+    def check_training(self, trainer: pl.Trainer, state: dict[str, Any] | None = None) -> None:
+        """Raises what would otherwise end the training once it has begun.
+
+        Args:
+            trainer: The trainer that will train.
+            state: This module's state in the checkpoint from which the training is to go on.
+
+        Raises:
+            UserError: The batch cannot be split, a share of the images is less than one, or the images have changed
+                since the checkpoint was written.
+        """
+        if state is not None:
+            self.load_state_dict(state)
+        self._refuse_changes()
+        self._sampler(trainer)
+        for kind, sets in (("val", self.val_sets), ("test", self.test_sets)):
+            share = getattr(trainer, f"limit_{kind}_batches")
+            n = -(-len(EvalImages(sets, self.scales)) // trainer.world_size)
+            if isinstance(share, float) and 0 < share < 1 and n and int(n * share) == 0:
+                raise UserError(
+                    f"trainer.limit_{kind}_batches: found {share}, less than one of {n} images; allowed: a larger "
+                    "share, or a number of images"
+                )
+
     def train_dataloader(self) -> TimedLoader:
         """Returns the loader of endless batches, starting at sample `k`."""
         assert self.train_images is not None
         assert self.trainer is not None
         own = [self.fingerprint(), *(images.hr.key for images in [*self.val_sets, *self.test_sets])]
         refuse_different("data: process 0 and the processes {others} see different images or settings", own)
+        self._refuse_changes()
+        pin = self.trainer.strategy.root_device.type == "cuda"
+        if pin and is_on_cpu(self.degrade) and not self.num_workers:
+            log.warning(
+                "data.num_workers=0: a random degradation runs on the CPU, here in one thread, for which the GPU may "
+                "have to wait; allowed: more processes, e.g. data.num_workers=8"
+            )
+        self.train_loader = train_loader(
+            self.samples(cached_lr(self.train_images, self.scales, self.degrade, limit=self._sets.store_limit)),
+            self._sampler(self.trainer),
+            num_workers=self.num_workers,
+            timeout=self.worker_timeout,
+            seed=self.seed,
+            pin=pin,
+        )
+        return self.train_loader
+
+    def _refuse_changes(self) -> None:
+        """Raises UserError if images or settings differ from those of the restored state."""
         if not self.accepts_other_data and self._restored_fingerprint not in (None, self.fingerprint()):
             older = "data.kernel=bicubic_double allow_change=[data.kernel]"
             raise UserError(
@@ -215,30 +258,17 @@ class SRDataModule(pl.LightningDataModule):
                 "was written, so that its best and what comes now cannot be compared; allowed: the same images, or, to "
                 "choose the best anew, allow_change=[data.val]"
             )
-        sampler = BatchSampler(
+
+    def _sampler(self, trainer: pl.Trainer) -> BatchSampler:
+        return BatchSampler(
             start_k=self.k,
             batch_size=self.batch_size,
-            accumulate=int(self.trainer.accumulate_grad_batches),
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
+            accumulate=int(trainer.accumulate_grad_batches),
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
             seed=self.seed,
             scales=self.scales,
         )
-        pin = self.trainer.strategy.root_device.type == "cuda"
-        if pin and is_on_cpu(self.degrade) and not self.num_workers:
-            log.warning(
-                "data.num_workers=0: a random degradation runs on the CPU, here in one thread, for which the GPU may "
-                "have to wait; allowed: more processes, e.g. data.num_workers=8"
-            )
-        self.train_loader = train_loader(
-            self.samples(cached_lr(self.train_images, self.scales, self.degrade, limit=self._sets.store_limit)),
-            sampler,
-            num_workers=self.num_workers,
-            timeout=self.worker_timeout,
-            seed=self.seed,
-            pin=pin,
-        )
-        return self.train_loader
 
     def samples(self, cached: Mapping[int, DecodedImages] | None = None) -> TrainSamples:
         """Returns the numbered training samples; `cached` maps scales to whole LR images."""

@@ -149,13 +149,13 @@ def _mean_score(group: Sequence[ImageScore], bicubic: Mapping[tuple[str, int, in
         gain=statistics.fmean(gains),
         lowest_gain=min(gains),
         seconds=statistics.median(times) if times else None,
-        more={name: _mean_without_nan(score.more[name] for score in group) for name in first.more},
+        more={name: mean_without_nan(score.more[name] for score in group) for name in first.more},
         exact=tuple(score.name for score in group if score.psnr_y == math.inf),
         finite_psnr_y=statistics.fmean(finite) if finite else math.nan,
     )
 
 
-def _mean_without_nan(values: Iterable[float]) -> float:
+def mean_without_nan(values: Iterable[float]) -> float:
     """Averages without NaN, the value for images that are too small for a metric."""
     known = [value for value in values if not math.isnan(value)]
     return statistics.fmean(known) if known else math.nan

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, Resumable, Trailer, find_resumable, read_trailer, tidy
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
-from sr_lightning.files import replacing
+from sr_lightning.files import finite_number, replacing
 from sr_lightning.runs.allowed_changes import (
     OWN,
     ResumePolicy,
@@ -64,11 +64,13 @@ class Resume:
         return ResumePolicy.of(self.differing, self.allowed)
 
     def to_plain(self) -> dict[str, Any]:
-        """Converts to plain data for `from_plain` in another process, without the config, which that process has."""
+        """Converts to plain data for `from_plain` in another process."""
         return {
             "folder": str(self.folder),
             "checkpoint": self.checkpoint and str(self.checkpoint),
+            "config": OmegaConf.to_container(self.config, resolve=False),
             "changes": self.changes,
+            "damaged": {str(path): reason for path, reason in self.damaged.items()},
             "step": self.step,
             "logged_rows": self.trailer and self.trailer.logged_rows,
             "allowed": self.allowed,
@@ -81,9 +83,10 @@ class Resume:
         return cls(
             Path(plain["folder"]),
             plain["checkpoint"] and Path(plain["checkpoint"]),
-            DictConfig({}),
+            DictConfig(plain["config"]),
             plain["changes"],
             trailer=None if plain["step"] is None else Trailer(plain["step"], None, plain["logged_rows"]),
+            damaged={Path(path): reason for path, reason in plain["damaged"].items()},
             allowed=tuple(plain["allowed"]),
             differing=tuple(plain["differing"]),
         )
@@ -174,6 +177,8 @@ def accept_differences(resume: Resume, config: TrainConfig) -> tuple[str, ...]:
 def prepare(folder: Path, resume: Resume | None) -> list[str]:
     """Prepares a run's folder for writing; the caller holds its lock.
 
+    For a run to be resumed this is the point of no return: everything that may refuse it has been checked.
+
     Args:
         folder: The run's folder.
         resume: The run to be resumed there; None for a new one.
@@ -194,6 +199,26 @@ def prepare(folder: Path, resume: Resume | None) -> list[str]:
         with replacing(path) as part:
             OmegaConf.save(resume.config, part)
     return messages
+
+
+def set_results_aside(folder: Path, *, step: int, max_steps: int) -> None:
+    """Renames `results.json`, whose presence marks a run as finished, unless it holds the results of `max_steps`.
+
+    Args:
+        folder: The run's folder.
+        step: The step from which the run goes on.
+        max_steps: The step at which it will end.
+    """
+    path = folder / "results.json"
+    try:
+        tested = json.loads(path.read_text(encoding="utf-8"))["steps"]
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        tested = None
+    reached = int(finite_number(tested) or step)
+    if step < max_steps or reached != max_steps:
+        path.replace(path.with_name(f"results_step{reached}.json"))
 
 
 # -- which checkpoint ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 from rich.console import Console
 
 from sr_lightning.callbacks import Checkpoints, Elapsed, Pictures
+from sr_lightning.checkpoints.integrity import BEST
 from sr_lightning.checkpoints.weights import load_weights
 from sr_lightning.data import SRDataModule
 from sr_lightning.data.degradations.base import lr_protocol
@@ -42,7 +43,7 @@ def final_test(
         The objective; see `objective`.
     """
     reached = objective(trainer, module)
-    best = folder / "checkpoints" / "best.ckpt"
+    best = folder / "checkpoints" / BEST
     if best.is_file():
         load_weights(module.net, best)
     trainer.test(module, datamodule=data, verbose=False)

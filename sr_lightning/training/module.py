@@ -22,7 +22,15 @@ from sr_lightning.data.batch import EvalBatch, NoImage, TrainBatch
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.evaluator import bicubic_score, score_output
 from sr_lightning.evaluation.predictions import measure_time
-from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, gather_scores, logged_values, summarise
+from sr_lightning.evaluation.scores import (
+    BICUBIC,
+    ImageScore,
+    MethodId,
+    gather_scores,
+    logged_values,
+    mean_without_nan,
+    summarise,
+)
 from sr_lightning.image.color import replace_luma, rgb_to_y
 from sr_lightning.inference.predict import apply_network, super_resolve
 from sr_lightning.losses import CompositeLoss
@@ -261,7 +269,7 @@ class SRModule(pl.LightningModule):
         own = [row for row in rows if row.method == self.method]
         mean, ssim, gain = (sum(getattr(row, name) for row in own) / len(own) for name in ("psnr_y", "ssim_y", "gain"))
         self.log_dict({"val/psnr_y": mean, "val/ssim_y": ssim, "val/gain": gain})
-        self.log_dict({f"val/{name}": sum(row.more[name] for row in own) / len(own) for name in self.metrics})
+        self.log_dict({f"val/{name}": mean_without_nan(row.more[name] for row in own) for name in self.metrics})
         self.validation = {"psnr_y": mean, "bicubic_psnr_y": mean - gain}
 
     def _name_exact(self, names: list[str]) -> None:
