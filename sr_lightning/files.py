@@ -45,6 +45,30 @@ def replacing(path: Path, *, is_shared: bool = False) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def replacing_alone(path: Path) -> Iterator[Path]:
+    """Like `replacing`, for a file that several processes may be told to write: the part file is locked.
+
+    Raises:
+        UserError: Another process, or another thread of this one, is writing the file.
+    """
+    descriptor = os.open(path.with_name(f"{path.name}.part"), os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if not _is_lock_taken(descriptor):
+            raise UserError(f"{path}: is being written by another process")
+        with replacing(path) as part:
+            yield part
+    finally:
+        os.close(descriptor)
+
+
+def _is_lock_taken(descriptor: int) -> bool:
+    try:
+        return take_lock(descriptor)
+    except OSError:
+        return True  # a file system without locks
+
+
 def write_atomically(path: Path, text: str, *, is_shared: bool = False) -> None:
     """Writes UTF-8 text through `replacing`."""
     with replacing(path, is_shared=is_shared) as part:

@@ -117,6 +117,8 @@ def _work(network: LoadedNetwork, scale: int, config: UpscaleConfig) -> Work:
     from sr_lightning.upscaling.history import Work, weights_name
 
     options = {key: value for key, plain in _PLAIN.items() if (value := getattr(config, key)) != plain}
+    if config.overlap is not None:  # tiles of any size give the same image, unless the user chooses their overlap
+        options["tile"] = config.tile
     return Work(network.label, weights_name(network.file), network.sha256, scale, options)
 
 

@@ -96,6 +96,16 @@ def test_folders_keep_their_structure_and_what_made_the_outputs(folder, capsys):
     assert "6 images" in capsys.readouterr().out
 
 
+def test_other_tiles_are_other_work_if_their_overlap_was_chosen(photo, capsys):
+    """Without a choice, tiles of any size give the same image."""
+    assert main(["input=photo.png", "overlap=0", "tile=16", "output=a.png"]) == 0
+    assert main(["input=photo.png", "overlap=0", "tile=null", "output=a.png"]) == 0
+    assert "done before" not in capsys.readouterr().out
+    assert main(["input=photo.png", "output=b.png"]) == 0
+    assert main(["input=photo.png", "tile=16", "output=b.png"]) == 0
+    assert "1 image done before by the same work" in capsys.readouterr().out
+
+
 def test_a_rerun_does_only_what_is_missing(folder, capsys):
     command = ["input=pictures/img_[0-3]*", "output=out", "scale=2"]
     assert main(command) == 0

@@ -38,6 +38,8 @@ class Pictures(pl.Callback):
         self.n_test = n_test
         self.zoom = zoom
         self._seen: dict[tuple[str, int], int] = {}
+        self._names: dict[str, tuple[str, int, int]] = {}
+        """Name of a shown image -> set, scale and index."""
         self.panels: dict[tuple[str, int, int], dict[str, Pixels]] = {}
         """Set, scale and index of a test image -> crops of its versions, named as in `PANELS`; empty without W&B."""
 
@@ -91,6 +93,8 @@ class Pictures(pl.Callback):
         pixels = np.asarray(sheet(sr, batch, zoom=self.zoom))
         self.folder.mkdir(parents=True, exist_ok=True)
         name = f"{batch.set}_x{batch.scale}_{safe_stem(batch.name, self._seen[key])}"
+        if self._names.setdefault(name, (*key, batch.key)) != (*key, batch.key):  # of the same name in another folder
+            name = f"{name}_{self._seen[key]}"
         write_png(self.folder / f"{when}_{name}.png", pixels)
         is_test = when == "test"
         loggers = [logger for logger in trainer.loggers if not (is_test and isinstance(logger, WandbLogger))]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, SetScore, bicubic_scores, gain, summarise
-from sr_lightning.files import write_atomically
+from sr_lightning.files import replacing
 from sr_lightning.metrics.psnr_ssim import PROTOCOL
 from sr_lightning.metrics.quality import QualityMetric, UnavailableMetric
 from sr_lightning.text import spreadsheet_cell
@@ -38,7 +38,6 @@ def write_results(
         metrics: Metrics besides PSNR and SSIM; whether higher is better is recorded for readers that do not know them.
         extra: Further top-level entries, e.g. the objective.
     """
-    _write_per_image(folder / "per_image.csv", scores, facts)
     document = {
         "protocol": {**PROTOCOL, **protocol},
         "rows": [
@@ -52,7 +51,10 @@ def write_results(
         },
         **extra,
     }
-    write_atomically(folder / "results.json", json.dumps(_json_value(document), indent=1, ensure_ascii=False))
+    with replacing(folder / "results.json") as json_part, replacing(folder / "per_image.csv") as csv_part:
+        # Both are complete before one of them replaces an earlier file.
+        json_part.write_text(json.dumps(_json_value(document), indent=1, ensure_ascii=False), encoding="utf-8")
+        _write_per_image(csv_part, scores, facts)
 
 
 def _row(row: SetScore) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from sr_lightning.errors import UserError
-from sr_lightning.files import replacing
+from sr_lightning.files import replacing_alone
 from sr_lightning.image.metadata import Metadata
 from sr_lightning.image.png_writer import write_png_rows
 from sr_lightning.image.source_image import Levels
@@ -135,13 +135,13 @@ def write_image(
         quality: 1 to 100 for JPEG, WebP and AVIF, or `lossless` for WebP.
 
     Raises:
-        UserError: The image is too large for the format.
+        UserError: The image is too large for the format, or another process is writing the file.
         OSError: The file cannot be written.
     """
     if (finding := check_size(format, layout.height, layout.width)) is not None:
         raise UserError(f"{single_line(path)}: {finding}")
     metadata = metadata or Metadata()
-    with replacing(path) as part:
+    with replacing_alone(path) as part:
         if format == "png":
             write_png_rows(part, rows, layout, metadata)
         elif format == "tiff":

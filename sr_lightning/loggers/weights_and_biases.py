@@ -19,7 +19,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from sr_lightning.distributed.environment import ranks
 from sr_lightning.errors import UserError
-from sr_lightning.files import inside
+from sr_lightning.files import inside, write_atomically
 
 Artifacts = Literal["none", "best", "all"]
 _MAX_ID = 64
@@ -127,8 +127,8 @@ def _run_id(file: Path) -> str:
     if ranks().rank != 0:
         return "unused"  # only the main process logs
     file = inside(file.parent, file.name)
-    if not file.exists():
-        file.write_text(uuid.uuid4().hex[:12], encoding="utf-8")
+    if not file.exists() or not file.stat().st_size:  # empty after a full disk
+        write_atomically(file, uuid.uuid4().hex[:12])
     with file.open(encoding="utf-8", errors="replace") as opened:
         found = opened.read(_MAX_ID + 2).strip()
     if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{_MAX_ID}}}", found):  # W&B derives folder names from it

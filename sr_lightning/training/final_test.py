@@ -59,6 +59,10 @@ def final_test(
         return reached
     tested = {"checkpoint": "checkpoints/best.ckpt", "checkpoint_sha256": sha256(best)} if best.is_file() else {}
     facts = {module.method: {"checkpoint": None, **tested, "params": info["parameters"]}}
+    pictures = next((callback for callback in callbacks if isinstance(callback, Pictures)), None)
+    log_table(trainer.loggers, scores, [module.method], pictures.panels if pictures else {})
+    log_weights(trainer.loggers, folder, figures)
+    # Last, as it marks the run as finished.
     write_results(
         folder,
         scores,
@@ -73,9 +77,6 @@ def final_test(
         | {"training_pictures_left_out": data.left_out}
         | {"split": "test" if data.has_test_sets else "validation"},
     )
-    pictures = next((callback for callback in callbacks if isinstance(callback, Pictures)), None)
-    log_table(trainer.loggers, scores, [module.method], pictures.panels if pictures else {})
-    log_weights(trainer.loggers, folder, figures)
     title = TITLE if data.has_test_sets else f"Validation images, which chose the checkpoint (no data.test)\n{TITLE}"
     table = terminal(records(rows, facts), TRAINING, title=title)
     lines = [printable(row.exactness) for row in rows if row.exactness]

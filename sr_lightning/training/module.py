@@ -37,7 +37,7 @@ from sr_lightning.losses import CompositeLoss
 from sr_lightning.metrics.base import QualityMetric
 from sr_lightning.models.base import network_traits
 from sr_lightning.models.precision import exact_float32
-from sr_lightning.text import enumerated
+from sr_lightning.text import enumerated, single_line
 
 log = logging.getLogger(__name__)
 
@@ -213,8 +213,14 @@ class SRModule(pl.LightningModule):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch warns because the optimizer has not been stepped
             for schedule, saved in zip(schedules, checkpoint["lr_schedulers"], strict=True):
-                for _ in range(saved["last_epoch"]):
-                    schedule["scheduler"].step()
+                try:
+                    for _ in range(saved["last_epoch"]):
+                        schedule["scheduler"].step()
+                except ValueError as error:  # as of torch's OneCycleLR, which has an end
+                    raise UserError(
+                        f"scheduler: {type(schedule['scheduler']).__name__} cannot be at step {saved['last_epoch']}: "
+                        f"{single_line(str(error))}; allowed: trainer.max_steps={saved['last_epoch']} and more"
+                    ) from None
         checkpoint["lr_schedulers"] = [schedule["scheduler"].state_dict() for schedule in schedules]
         for optimizer, saved in zip(optimizers, checkpoint["optimizer_states"], strict=True):
             new = optimizer.state_dict()["param_groups"]  # some, such as SOAP, keep their step count in the old ones

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sr_lightning.checkpoints.integrity import BEST, read_trailer
 from sr_lightning.config.tune import STORAGE
+from sr_lightning.errors import UserError
 from sr_lightning.runs.record import as_number
 from sr_lightning.text import single_line
 
@@ -114,7 +116,16 @@ def results(folder: Path) -> dict[str, float] | None:
         found["minutes"] = as_number(document.get("minutes"))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
         return None
-    measured = [values for _, values in validations(folder) if "perceptual" in values]
-    if measured:  # of the weights that are kept
-        found["perceptual"] = max(measured, key=lambda values: values["gain"])["perceptual"]
+    measured = {step: values for step, values in validations(folder) if "perceptual" in values}
+    if (kept := _kept_step(folder)) in measured:
+        found["perceptual"] = measured[kept]["perceptual"]
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _kept_step(folder: Path) -> int | None:
+    """Returns the step of a run's best weights; None if they are missing or damaged."""
+    try:
+        trailer = read_trailer(folder / "checkpoints" / BEST)
+    except (UserError, OSError):
+        return None
+    return trailer.step if trailer else None

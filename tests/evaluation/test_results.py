@@ -1,6 +1,7 @@
 """Rows, means, files and tables."""
 
 import csv
+import errno
 import json
 import math
 import re
@@ -112,3 +113,19 @@ def test_latex_and_markdown_escape_what_means_something_to_them():
 def test_rows_are_ordered_as_people_count():
     rows = [ImageScore(s, n, "x", 0, BICUBIC, 1, 1, 1) for s, n in (("Set14", 2), ("Set5", 8), ("Set5", 4), ("A", 3))]
     assert [(row.set, row.scale) for row in gather_scores(rows)] == [("A", 3), ("Set5", 4), ("Set5", 8), ("Set14", 2)]
+
+
+def test_a_full_disk_leaves_both_files_of_an_earlier_test(tmp_path, monkeypatch):
+    """Figures per image of one test beside the means of another would be taken for one."""
+    before = pair("A", 2, 0, (30.0, 0.9, 0.5), (29.0, 0.85, 0.01), method=MethodId("EDSR"))
+    write_results(tmp_path, before, facts={MethodId("EDSR"): {}}, protocol={}, extra={})
+    files = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def full(self, rows):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(csv.DictWriter, "writerows", full)
+    after = pair("B", 2, 0, (31.0, 0.9, 0.5), (29.0, 0.85, 0.01), method=MethodId("EDSR"))
+    with pytest.raises(OSError, match="No space left"):
+        write_results(tmp_path, after, facts={MethodId("EDSR"): {}}, protocol={}, extra={})
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files

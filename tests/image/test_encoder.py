@@ -197,3 +197,19 @@ def test_rows_are_resampled_as_pillow_does_away_from_the_border(target):
     y, x = (round(max(3, 3 * m / n)) for m, n in zip(target, image.shape, strict=True))
     assert ours.shape == target
     np.testing.assert_allclose(ours[y:-y, x:-x], expected[y:-y, x:-x], atol=2e-6)
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path):
+    """The second is refused while the first writes, and whole files come out of both orders."""
+    path, layout = tmp_path / "a.png", Layout(70, 53, 3, 8)
+
+    def interrupted():
+        yield noise(layout)[:30]
+        with pytest.raises(UserError, match=r"a\.png: is being written by another process"):
+            write_image(path, iter([noise(layout)]), layout, format="png")
+        yield noise(layout)[30:]
+
+    write_image(path, interrupted(), layout, format="png")
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), noise(layout))
+    write_image(path, iter([noise(layout)]), layout, format="png")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.png"]

@@ -99,6 +99,9 @@ def test_the_same_folder_keeps_its_run_id(tmp_path):
     other = wandb_logger(folder=str(tmp_path / "other"))
     assert first._wandb_init["id"] == second._wandb_init["id"]
     assert first._wandb_init["id"] != other._wandb_init["id"]
+    (id_file,) = tmp_path.glob("wandb/**/run_id*")
+    id_file.write_text("")  # as a full disk leaves it
+    assert wandb_logger(folder=str(tmp_path))._wandb_init["id"] == id_file.read_text()
 
 
 def test_folders_that_the_user_has_chosen_for_wandb_stay(tmp_path, monkeypatch):

@@ -123,3 +123,11 @@ def test_a_share_of_less_than_an_image_is_refused_before_the_training(tiny, caps
     said = f"trainer.limit_{kind}_batches: found 0.1, less than one of 2 images; allowed: a larger share"
     assert said in capsys.readouterr().err
     assert not Path("a").exists()
+
+
+def test_a_schedule_that_is_over_before_the_checkpoint_is_named(tiny, capsys):
+    schedule = "scheduler={_target_: torch.optim.lr_scheduler.OneCycleLR, max_lr: 0.01, total_steps: %d}"
+    assert main([*tiny, schedule % 4, "hydra.run.dir=a"]) == 0
+    assert main(["ckpt_path=a", schedule % 3, "trainer.max_steps=6", "allow_change=[scheduler]"]) == 2
+    said = "scheduler: OneCycleLR cannot be at step 4: "
+    assert said in capsys.readouterr().err
