@@ -28,7 +28,7 @@ _keep_compiled_modules()
 
 import pytest  # noqa: E402 (after the prefix is set)
 
-pytest.register_assert_rewrite("helpers.faulty_runs")  # before it is imported
+pytest.register_assert_rewrite("helpers.faulty_runs", "helpers.published_networks")  # before they are imported
 from PIL import Image  # noqa: E402 (as above)
 
 from helpers.images import make_image  # noqa: E402 (as above)
