@@ -28,7 +28,10 @@ _keep_compiled_modules()
 
 import pytest  # noqa: E402 (after the prefix is set)
 
-pytest.register_assert_rewrite("helpers.faulty_runs")  # before it is imported
+# Before they are imported.
+pytest.register_assert_rewrite(
+    "helpers.faulty_runs", "helpers.hostile_files", "helpers.packed_sets", "helpers.published_networks"
+)
 from PIL import Image  # noqa: E402 (as above)
 
 from helpers.images import make_image  # noqa: E402 (as above)

@@ -1,7 +1,6 @@
-"""The command, the file that it writes as a checkpoint, and the script beside it."""
+"""The command, the ONNX file that it writes as a checkpoint, and the script beside it."""
 
 import contextlib
-import errno
 import io
 import json
 import os
@@ -12,24 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors
 import torch
 from PIL import Image
 
-from helpers.evaluations import save_network
 from helpers.images import make_image
-from helpers.run_folders import make_run
 from sr_lightning import load
-from sr_lightning.checkpoints.weights import WeightsFile
-from sr_lightning.errors import FailedError
 from sr_lightning.export import main
-from sr_lightning.exporters import export_network, parity, upscale_onnx
-from sr_lightning.exporters.figures import known_figures
+from sr_lightning.exporters import parity, upscale_onnx
 from sr_lightning.files import sha256
 from sr_lightning.upscale import main as upscale
 from sr_lightning.weights.pretrained import pretrained_file
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
+
 WEIGHTS = "edsr_tiny_y_x2"
 
 
@@ -180,137 +174,6 @@ def test_the_script_refuses_what_would_destroy_or_fail(model, tmp_path, capsys):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
     assert upscale_onnx.main(["a.png", "c.jpg", "--model", str(model)]) == 0
     assert pixels("c.jpg").shape == (40, 48, 3)
-
-
-def test_weights_as_safetensors_are_a_checkpoint_again(capsys):
-    assert main([f"checkpoint={WEIGHTS}", "format=safetensors", "output=net.safetensors"]) == 0
-    net, before = load("net.safetensors"), load(WEIGHTS)
-    x = torch.rand(1, 1, 9, 11)
-    with torch.no_grad():
-        torch.testing.assert_close(net(x), before(x), rtol=0, atol=0)
-    assert WeightsFile.read(Path("net.safetensors")).network_config["scale"] == [2]
-    assert main([f"checkpoint={WEIGHTS}", "format=safetensors", "precision=float16"]) == 0
-    half = Path(f"{WEIGHTS}_float16.safetensors")
-    assert half.stat().st_size < 0.6 * Path("net.safetensors").stat().st_size
-    assert load(half)(x).dtype == torch.float32
-
-
-def card_of(path):
-    with safetensors.safe_open(path, "pt") as file:
-        return json.loads(file.metadata()["sr_lightning_export"])
-
-
-def test_a_runs_figures_go_into_the_file_while_they_are_its_weights(tmp_path):
-    run = tmp_path / "run"
-    make_run(run, sets={"Five": 5})
-    best = save_network(run / "checkpoints" / "best.ckpt")
-    results = json.loads((run / "results.json").read_text())
-    own = results["rows"][1]
-    own |= {"checkpoint_sha256": sha256(best), "psnr_y": 28.426, "ssim_y": 0.81114}
-    other_scale, exact = own | {"set": "Other", "scale": 2}, own | {"set": "Exact", "psnr_y": None}
-
-    def exported(checkpoint, **changes):
-        text = json.dumps(results | {"rows": [results["rows"][0], own, other_scale, exact]} | changes)
-        (run / "results.json").write_text(text)
-        assert main([f"checkpoint={checkpoint}", "format=safetensors", "output=a.safetensors", "overwrite=true"]) == 0
-        return card_of("a.safetensors")
-
-    for checkpoint in (run, best):
-        card = exported(checkpoint)
-        assert card["figures"] == {"Five": "28.43 / .8111"}
-        assert card["weights_sha256"] == sha256(best)
-    nearest = exported(run, protocol={"lr_kernel": "nearest"})
-    assert nearest["figures"] == {"Five (LR: nearest)": "28.43 / .8111"}
-    assert exported(run, split="validation")["figures"] == {}
-    save_network(best, seed=2)  # it has trained on
-    assert exported(run)["figures"] == {}
-
-
-@pytest.mark.fault("S16", "results beside a checkpoint")
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("{", {}),
-        ('{"rows": 3}', {}),
-        ('{"rows": [{"set": ["a"]}, {}], "protocol": []}', {}),
-        ("[" * 100_000, {}),
-        ('{"rows": [ROW]}', {r"a\nb": "1.00 / .5000"}),
-        ('{"rows": [ROW], "protocol": {"lr_kernel": ["x"]}}', {r"a\nb (LR: ['x'])": "1.00 / .5000"}),
-    ],
-)
-def test_results_are_not_trusted(text, expected, tmp_path):
-    row = {"set": "a\nb", "scale": 4, "checkpoint_sha256": "0", "psnr_y": 1, "ssim_y": 0.5}
-    values = ({"psnr_y": 1e17}, {"psnr_y": "nan"}, {"ssim_y": {}}, {"scale": [4]}, {"scale": True})
-    rows = [row, *(row | {"set": "bad"} | value for value in values)]
-    (tmp_path / "results.json").write_text(text.replace("ROW", json.dumps(rows)[1:-1]))
-    assert known_figures(tmp_path / "checkpoints" / "best.ckpt", "0", 4) == expected
-
-
-def test_files_that_are_there_stay(capsys, tmp_path):
-    Path("net.safetensors").write_text("mine")
-    command = [f"checkpoint={WEIGHTS}", "format=safetensors", "output=net.safetensors"]
-    assert main(command) == 2
-    assert "output: net.safetensors is there; allowed: another output, or overwrite=true" in capsys.readouterr().err
-    assert Path("net.safetensors").read_text() == "mine"
-    assert main([*command, "overwrite=true"]) == 0
-    assert main(["checkpoint=net.safetensors", "format=safetensors", "overwrite=true"]) == 2
-    assert "net.safetensors is the checkpoint itself" in capsys.readouterr().err
-    Path("net_upscale.py").write_text("mine")
-    assert main([f"checkpoint={WEIGHTS}", "output=net.onnx", "runner=true"]) == 2
-    assert "output: net_upscale.py is there" in capsys.readouterr().err
-    assert not Path("net.onnx").exists()
-
-
-def test_a_file_that_computes_something_else_leaves_nothing(capsys, monkeypatch, tmp_path):
-    def wrong(*_, **__):
-        raise FailedError("the file differs from the network by 0.5 at 1x1, 0.5 of the largest value; allowed: 0.0001")
-
-    monkeypatch.setattr(export_network, "compare", wrong)
-    assert main([f"checkpoint={WEIGHTS}", "format=safetensors"]) == 1
-    assert "differs from the network by 0.5" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ([], "checkpoint: must be given"),
-        (["checkpoint=no.ckpt"], "checkpoint: no.ckpt is not there"),
-        (["checkpoint=net.onnx"], "checkpoint: net.onnx has been exported; allowed: the checkpoint"),
-        ([f"checkpoint={WEIGHTS}", "scale=4"], "scale: found 4: "),
-        ([f"checkpoint={WEIGHTS}", "format=tflite"], "format: found 'tflite'"),
-        ([f"checkpoint={WEIGHTS}", "precision=int8"], "precision: found 'int8'"),
-        ([f"checkpoint={WEIGHTS}", "format=spandrel"], "spandrel has no architecture for EDSR"),
-        ([f"checkpoint={WEIGHTS}", "format=spandrel", "runner=true"], "runner: found true with format=spandrel"),
-        ([f"checkpoint={WEIGHTS}", "output=net.pth"], "output: found net.pth, allowed: a name that ends in .onnx"),
-    ],
-)
-def test_mistakes_are_answered_before_any_work(arguments, said, capsys, tmp_path):
-    Path("net.onnx").write_bytes(b"x")
-    assert main(arguments) == 2
-    assert said in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
-
-
-@pytest.mark.fault("T6", "refused before the work, nothing is left")
-def test_an_output_that_cannot_be_written(tmp_path, capsys):
-    (tmp_path / "file").write_text("mine")
-    assert main([f"checkpoint={WEIGHTS}", "output=file/net.onnx"]) == 2
-    assert "output: cannot write file/net.onnx: " in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
-
-
-@pytest.mark.fault("T5", "a failure, said in one line; nothing is left")
-def test_a_full_disk(tmp_path, monkeypatch, capsys):
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr("sr_lightning.export._write", full)
-    assert main([f"checkpoint={WEIGHTS}", "output=net.onnx"]) == 1
-    err = capsys.readouterr().err
-    assert "output: cannot write net.onnx: No space left on device" in err
-    assert "Traceback" not in err
-    assert list(tmp_path.iterdir()) == []
 
 
 def relabelled(model, path, **changes):

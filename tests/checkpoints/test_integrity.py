@@ -12,6 +12,7 @@ import torch
 from helpers.checkpoints import save_checkpoint
 from sr_lightning.checkpoints.integrity import DamagedError, Trailer, find_resumable, read_trailer, tidy, write_trailer
 from sr_lightning.checkpoints.lightning_io import SafeCheckpointIO
+from sr_lightning.checkpoints.plain_data import read_checkpoint
 from sr_lightning.errors import UserError
 
 
@@ -130,3 +131,18 @@ def test_a_full_disk_leaves_the_old_checkpoints_and_nothing_else(tmp_path, monke
         with pytest.raises(OSError, match="No space"):
             save_checkpoint(folder, 3)
     assert {p.name: read_trailer(p).step for p in folder.iterdir()} == {"last.ckpt": 2, "previous.ckpt": 1}
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    io = SafeCheckpointIO()
+    path = tmp_path / "new_folder" / "last.ckpt"
+    io.save_checkpoint({"step": 1}, path)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        io.save_checkpoint({"step": 2}, path)
+    assert read_checkpoint(path) == {"step": 1}
+    assert [p.name for p in path.parent.iterdir()] == ["last.ckpt"]

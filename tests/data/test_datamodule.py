@@ -1,4 +1,4 @@
-"""The DataModule: sets, order, workers, ranks, resume."""
+"""The sets of the DataModule: folders, pairs, held-out and excluded images; and other data when a run goes on."""
 
 import itertools
 import logging
@@ -8,32 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers.stub_trainer import stub_trainer
-from sr_lightning.data import SRDataModule
-from sr_lightning.data.batch import NoImage
-from sr_lightning.data.sampling.sampler import BatchSampler
+from helpers.data_modules import batches, module
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import resize
-
-
-def module(folder, tmp_path, *, world_size=1, rank=0, accumulate=1, **settings):
-    defaults = {"train_dir": str(folder), "scale": 4, "seed": 3, "cache_dir": str(tmp_path / "cache")}
-    defaults |= {"batch_size": 4, "patch_size": 12, "val_holdout": 2}
-    data = SRDataModule(**(defaults | settings))
-    data.trainer = stub_trainer(rank=rank, world_size=world_size, accumulate=accumulate)
-    data.setup("fit")
-    return data
-
-
-def batches(data, n):
-    found = []
-    for windows in itertools.islice(data.train_dataloader(), n):
-        found.append(data.on_after_batch_transfer(windows, 0))
-    return found
-
-
-def same(a, b):
-    return a.scale == b.scale and torch.equal(a.lr, b.lr) and torch.equal(a.hr, b.hr)
 
 
 def test_copies_that_an_older_version_rounded_once_are_had_again(folder, tmp_path):
@@ -52,54 +29,6 @@ def test_copies_that_an_older_version_rounded_once_are_had_again(folder, tmp_pat
     with pytest.raises(UserError, match="have changed since") as caught:
         plain.train_dataloader()
     assert "bicubic_double" not in str(caught.value)
-
-
-@pytest.mark.fault("T17", "the same batches")
-def test_two_workers_give_what_none_gives(folder, tmp_path):
-    none = batches(module(folder, tmp_path, scale=[2, 4]), 5)
-    two = batches(module(folder, tmp_path, scale=[2, 4], num_workers=2), 5)
-    assert all(same(a, b) for a, b in zip(none, two, strict=True))
-    assert {batch.scale for batch in none} == {2, 4}
-
-
-@pytest.mark.parametrize("of", ["train", "val"])
-def test_only_the_images_of_a_batch_are_moved(folder, tmp_path, of):
-    data = module(folder, tmp_path)
-    batch = next(iter(data.train_dataloader() if of == "train" else data.val_dataloader()))
-    moved = data.transfer_batch_to_device(batch, torch.device("meta"), 0)
-    assert {x.device.type for x in (moved.hr, moved.lr) if x is not None} == {"meta"}
-    assert (moved.lr is None) == (batch.lr is None) == (of == "val")  # training's LR images are made once
-    assert moved[2:] == batch[2:]
-
-
-@pytest.mark.fault("P5", "the samples of one device, in its order")
-def test_ranks_share_the_batch_of_one_device(folder, tmp_path):
-    whole = batches(module(folder, tmp_path, scale=[2, 3]), 4)
-    ranks = [batches(module(folder, tmp_path, scale=[2, 3], world_size=2, rank=rank), 4) for rank in (0, 1)]
-    for one, first, second in zip(whole, *ranks, strict=True):
-        assert one.scale == first.scale == second.scale
-        assert torch.equal(one.lr, torch.cat([first.lr, second.lr]))
-
-
-@pytest.mark.fault("T16", "the samples of one batch")
-def test_accumulated_batches_add_up_to_the_batch_size(folder, tmp_path):
-    whole = batches(module(folder, tmp_path, scale=[2, 3]), 4)
-    parts = batches(module(folder, tmp_path, scale=[2, 3], accumulate=2), 8)
-    for i, one in enumerate(whole):
-        assert one.scale == parts[2 * i].scale == parts[2 * i + 1].scale
-        assert torch.equal(one.hr, torch.cat([parts[2 * i].hr, parts[2 * i + 1].hr]))
-
-
-@pytest.mark.fault("T2", "no sample twice, none left out")
-def test_a_resumed_module_continues_at_the_next_sample(folder, tmp_path):
-    straight = batches(module(folder, tmp_path), 7)
-    first = module(folder, tmp_path)
-    batches(first, 3)
-    state = first.state_dict()
-    assert state["k"] == 12
-    second = module(folder, tmp_path)
-    second.load_state_dict(state)
-    assert all(same(a, b) for a, b in zip(straight[3:], batches(second, 4), strict=True))
 
 
 @pytest.mark.parametrize(
@@ -135,12 +64,6 @@ def test_a_run_from_when_bicubic_was_rounded_once_goes_on_with_it(tmp_path, fold
     assert module(grey, tmp_path, kernel="bicubic_double", **settings).fingerprint() == OLD_FINGERPRINT
 
 
-def test_a_batch_size_that_cannot_be_shared_is_refused(folder, tmp_path):
-    data = module(folder, tmp_path, batch_size=5, world_size=2)
-    with pytest.raises(UserError, match=r"data\.batch_size: found 5, allowed: a multiple of 2"):
-        batches(data, 1)
-
-
 def test_held_out_images_are_not_trained_on(folder, tmp_path):
     data = module(folder, tmp_path)
     trained = {path.name for path in data.train_images.hr.paths}
@@ -163,15 +86,6 @@ def test_whole_images_and_centre_crops(folder, tmp_path):
     assert validated[6].hr.shape == (1, 3, 48, 48)
     centre = np.asarray(Image.open(folder / "img_0.png"))[24:72, 32:80]  # (96, 112) around its middle
     assert torch.equal(validated[6].hr, torch.from_numpy(centre.transpose(2, 0, 1).copy())[None])
-
-
-@pytest.mark.fault("P3", "each image once")
-def test_ranks_evaluate_each_image_once(folder, tmp_path):
-    seen = []
-    for rank in range(4):
-        data = module(folder, tmp_path, val={"Mine": str(folder)}, world_size=4, rank=rank, batch_size=8)
-        seen += [image.name for image in data.val_dataloader() if not isinstance(image, NoImage)]
-    assert sorted(seen) == [f"img_{i}.png" for i in range(6)]
 
 
 @pytest.fixture
@@ -290,46 +204,3 @@ def test_the_sample_split_keeps_scenes_apart():
     for a, b in itertools.combinations(sides, 2):
         assert not a & b
     assert sum({"motorcycle_left.png", "motorcycle_right.png"} <= side for side in sides) == 1
-
-
-@pytest.mark.parametrize(("devices", "nodes", "accumulate"), [(8, 4, 1), (8, 2, 2), (1, 32, 1)])
-def test_the_global_batch_means_the_same_on_any_number_of_devices(devices, nodes, accumulate):
-    """The ranks of all nodes together draw the samples of one device, step by step."""
-    arguments = {"start_k": 64, "batch_size": 64, "seed": 5, "scales": [2, 3, 4]}
-    world = devices * nodes
-    one = BatchSampler(**arguments, accumulate=1, rank=0, world_size=1)
-    ranks = [BatchSampler(**arguments, accumulate=accumulate, rank=rank, world_size=world) for rank in range(world)]
-    streams = [iter(sampler) for sampler in ranks]
-    for request in itertools.islice(one, 5):
-        parts = [next(stream) for _ in range(accumulate) for stream in streams]
-        assert [k for part in parts for k in part.samples] == list(request.samples)
-        assert {part.scale for part in parts} == {request.scale}
-        assert parts[-1].next_k == request.next_k
-    with pytest.raises(UserError, match=rf"data\.batch_size: found 16, allowed: a multiple of {accumulate * world} "):
-        BatchSampler(start_k=0, batch_size=16, accumulate=accumulate, rank=0, world_size=world, seed=5, scales=[2])
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("num_workers", [0, 2])
-@pytest.mark.parametrize(
-    "settings", [{"scale": 2}, {"scale": 3}, {"scale": 4}, {"scale": 8}, {"kernel": "bicubic_double"}], ids=str
-)
-def test_batches_made_on_a_gpu_are_the_cpus_bit_for_bit(folder, tmp_path, device, settings, num_workers):
-    """Copied from pinned memory while the host goes on; sums of whole numbers do not depend on the device."""
-    data = module(folder, tmp_path, num_workers=num_workers, store_limit_gb=0, **settings)  # LR is made of windows
-    for windows in itertools.islice(data.train_dataloader(), 4):
-        assert windows.lr is None
-        assert windows.hr.is_pinned() == (device.type == "cuda")
-        expected = data.on_after_batch_transfer(windows, 0)
-        moved = data.on_after_batch_transfer(data.transfer_batch_to_device(windows, device, 0), 0)
-        assert moved.lr.device.type == moved.hr.device.type == device.type
-        assert same(expected, moved._replace(lr=moved.lr.cpu(), hr=moved.hr.cpu()))
-
-
-@pytest.mark.gpu
-def test_images_made_on_a_gpu_are_the_cpus_bit_for_bit(folder, tmp_path, device):
-    data = module(folder, tmp_path, scale=[2, 3, 4])
-    for image in data.val_dataloader():
-        expected = data.on_after_batch_transfer(image, 0)
-        moved = data.on_after_batch_transfer(data.transfer_batch_to_device(image, device, 0), 0)
-        assert torch.equal(expected.lr, moved.lr.cpu())

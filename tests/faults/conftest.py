@@ -1,5 +1,7 @@
-"""What the runs of `helpers.faulty_runs` need."""
+"""What the runs of `helpers.faulty_runs` need, and a packed set of images made by hand."""
 
+import hashlib
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +10,7 @@ from PIL import Image
 
 from helpers.faulty_runs import checked, run
 from helpers.images import make_image
+from helpers.packed_sets import SIDE, shard_of
 from sr_lightning.config.conf_files import register_resolvers
 
 
@@ -43,3 +46,22 @@ def straight_run(_small_runs, _straight_runs):
         return made[more]
 
     return make
+
+
+@pytest.fixture
+def packed(tmp_path, image):
+    """A packed set of two shards with two images each, and its index, made by hand."""
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    shards = []
+    for number in range(2):
+        content = shard_of([image(SIDE, SIDE, 2 * number + i) for i in range(2)])
+        (folder / f"chunk-0-{number}.bin").write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        shards.append({"name": f"chunk-0-{number}.bin", "images": 2, "bytes": len(content), "sha256": digest})
+    index = {"format": 1, "key": "0" * 32, "shards": shards, "names": [f"{i}.png" for i in range(4)]}
+    index |= {"sizes": [[SIDE, SIDE]] * 4, "lost": {}, "left_out": 0}
+    rows = [[f"{i:064x}", [f"{i:064x}"]] for i in range(4)]
+    (folder / "pictures.hashes1.json").write_text(json.dumps(rows))
+    write = lambda: (folder / "pictures.json").write_text(json.dumps(index))  # noqa: E731 (short, beside its use)
+    return SimpleNamespace(folder=folder, index=index, write=write)

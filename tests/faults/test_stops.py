@@ -1,10 +1,7 @@
-"""Further moments at which a run ends, and further ways in which it is set up; the first of them: test_faults."""
+"""The moments at which a run ends: kills, signals and failures in a step, a save or a validation. Nothing is lost."""
 
 import os
-import shutil
 import signal
-import socket
-import time
 from pathlib import Path
 
 import hydra.core.utils
@@ -12,27 +9,82 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 
-from helpers.equality import bit_identical
 from helpers.faulty_runs import (
     AVERAGE,
     CONF,
     SETTINGS,
     Fault,
     Killed,
-    Spoiling,
     assert_same,
     checked,
     content,
     go_on,
     kill,
+    no_memory,
     rows,
     run,
     terminate,
 )
 from sr_lightning.errors import InterruptedRun, TrainingFailedError
 from sr_lightning.train import main
+from sr_lightning.training import final_test
 
 pytestmark = pytest.mark.usefixtures("_small_runs")
+
+
+@pytest.mark.parametrize(
+    ("hook", "at", "step", "more"),
+    [
+        ("on_train_batch_start", 1, 2, []),
+        ("on_train_batch_start", 6, 7, []),
+        ("on_validation_batch_end", 2, 2, []),
+        ("on_validation_batch_end", 7, 7, []),
+        ("on_train_batch_start", 6, 7, AVERAGE),
+        ("on_validation_batch_end", 2, 2, AVERAGE),
+    ],
+)
+@pytest.mark.fault("T4", "saved at the step, status 143, bit-equal")
+def test_a_signal_takes_no_validation_away(straight_run, hook, at, step, more):
+    """At the last step too, after which Lightning would do nothing any more; and while an average is in its place."""
+    config, straight = checked(*more), straight_run(*more)
+    with pytest.raises(InterruptedRun) as caught:
+        run(config, "stopped", Fault(hook, at, terminate))
+    assert caught.value.exit_status == 143
+    assert content("stopped")["exact_resume"]["validate"]
+    assert content("stopped")["global_step"] == step
+    assert go_on(config, "stopped") == straight.objective
+    assert_same(straight.folder, "stopped")
+
+
+@pytest.mark.fault("T8", "the validation is repeated, bit-equal")
+def test_a_failure_after_a_validation_takes_its_best_not_away(straight_run):
+    """The score of step 2, the best of this run, had been noted, but its file had not been written."""
+    config, straight = checked(), straight_run()
+    assert content(straight.folder, "best")["global_step"] == 2
+    with pytest.raises(TrainingFailedError):
+        run(config, "a", Fault("on_validation_end", 2, no_memory))
+    assert content("a")["exact_resume"]["validate"]
+    go_on(config, "a")
+    assert_same(straight.folder, "a")
+
+
+@pytest.mark.fault("T1", "the same objective")
+def test_a_run_killed_before_its_test_keeps_its_objective(straight_run, monkeypatch):
+    config, straight = checked(), straight_run()
+    with monkeypatch.context() as patch:
+        patch.setattr(final_test, "final_test", lambda *_, **__: kill(None, None))
+        with pytest.raises(Killed):
+            run(config, "stopped")
+    assert go_on(config, "stopped") == straight.objective
+
+
+@pytest.mark.fault("T8", "a sentence, status 1, the step before is saved")
+def test_a_failure_saves_the_step_before():
+    """Memory runs out in the sixth step, two steps after the last validation."""
+    config = checked()
+    with pytest.raises(TrainingFailedError, match=r"(?s)not enough memory.*\n  python -m .* ckpt_path=a"):
+        run(config, "a", Fault("on_before_backward", 5, no_memory))
+    assert content("a")["global_step"] == 5
 
 
 @pytest.mark.fault("T2", "bit-equal, wherever it stopped")
@@ -190,91 +242,3 @@ def test_memory_that_runs_out(straight_run, kind):
     assert content("a")["global_step"] == 3
     go_on(config, "a")
     assert_same(straight.folder, "a")
-
-
-def finite(folder):
-    return all(
-        torch.isfinite(value).all()
-        for name in ("last", "best")
-        for value in content(folder, name)["state_dict"].values()
-    )
-
-
-@pytest.mark.fault("T7", "stopped before anything of it is saved")
-@pytest.mark.parametrize("value", [float("nan"), float("inf")], ids=str)
-def test_a_loss_that_is_no_number(value):
-    def spoil(trainer, module):
-        module.net.register_forward_hook(lambda net, _, out: out * value)
-
-    with pytest.raises(TrainingFailedError, match=r"the loss is not finite at step [34]: pixel"):
-        run(checked(), "a", Fault("on_train_batch_start", 3, spoil))
-    assert content("a")["global_step"] == 2
-    assert finite("a")
-
-
-@pytest.mark.fault("T7", "stopped, and the optimizer's own complaint does not come first")
-def test_no_optimizer_sees_what_is_no_number():
-    """SOAP takes the eigenvectors of its first gradient."""
-
-    def spoil(trainer, module):
-        module.net.register_forward_hook(lambda net, _, out: out * float("nan"))
-
-    with pytest.raises(TrainingFailedError, match=r"the loss is not finite at step [01]: pixel"):
-        run(checked("optimizer=soap"), "a", Fault("on_train_batch_start", 0, spoil))
-
-
-@pytest.mark.fault("T7", "stopped before the step")
-def test_a_gradient_that_is_infinite():
-    def spoil(trainer, module):
-        module.net.body[0].bias.grad[3] = float("inf")
-
-    with pytest.raises(TrainingFailedError, match="a gradient is not finite at step 3"):
-        run(checked(), "a", Spoiling(spoil, 3))
-    assert content("a")["global_step"] == 2
-    assert finite("a")
-
-
-@pytest.mark.fault("T14", "the same steps in the same order")
-def test_a_clock_that_goes_backwards(straight_run, monkeypatch):
-    config, straight = checked(), straight_run()
-    seconds = iter(range(2 * 10**9, 0, -1000))
-    with monkeypatch.context() as patch:
-        patch.setattr(time, "time", lambda: float(next(seconds)))
-        with pytest.raises(InterruptedRun):
-            run(config, "a", Fault("on_train_batch_end", 3, terminate))
-        go_on(config, "a")
-    assert_same(straight.folder, "a")
-    steps = [int(row["step"]) for row in rows("a")]
-    assert steps == sorted(steps)
-
-
-@pytest.mark.fault("T17", "bit-equal")
-@pytest.mark.parametrize("workers", [0, 1, 2])
-def test_the_same_seed_gives_the_same_run(straight_run, workers):
-    straight = straight_run()
-    shutil.copytree("pictures", "elsewhere/other images")
-    run(checked(f"data.num_workers={workers}", "data.train_dir='elsewhere/other images'"), "elsewhere/b")
-    one, other = content(straight.folder), content("elsewhere/b")
-    for key in ("state_dict", "optimizer_states", "lr_schedulers", "SRDataModule", "exact_resume"):
-        assert bit_identical(one[key], other[key]), key
-    assert rows(straight.folder) == rows("elsewhere/b")
-
-
-SET_UPS = {
-    "clipping": ["trainer.gradient_clip_val=0.001"],
-    "average": AVERAGE,
-    "perceptual": ["loss.beta=0.1"],
-}
-
-
-@pytest.mark.fault("T18", "bit-equal, and no network is asked for")
-@pytest.mark.parametrize("kind", SET_UPS)
-def test_what_a_step_needs_besides(straight_run, monkeypatch, kind):
-    monkeypatch.setattr(socket.socket, "connect", lambda *_: pytest.fail("the network was asked for"))
-    more = [*SET_UPS[kind], "trainer.max_steps=4"]
-    config, straight = checked(*more), straight_run(*more)
-    with pytest.raises(Killed):
-        run(config, "a", Fault("on_before_optimizer_step", 3, kill))
-    go_on(config, "a")
-    assert_same(straight.folder, "a")
-    assert Path("a/results.json").is_file()

@@ -69,6 +69,9 @@ def no_memory(trainer, module):
 
 
 CONF = ("--config-dir", "conf")
+# A saved config may come from somebody else, so that a class that is not ours is typed again.
+MINE = "model._target_=helpers.faulty_runs.Net"
+FORKS = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # Python 3.12, where there are threads
 
 
 # All paths are relative, so that the config is the same in each test's folder.

@@ -1,4 +1,4 @@
-"""Weights files that run code where they are unpickled, in every format of torch's."""
+"""Files of strangers: weights that run code where they are unpickled, in every format of torch's; a run's folder."""
 
 import io
 import pickle
@@ -6,6 +6,10 @@ import tarfile
 from pathlib import Path
 
 import torch
+from omegaconf import OmegaConf
+
+import sr_lightning.train
+from sr_lightning.train import main
 
 
 class Evil:
@@ -50,3 +54,20 @@ PLACES = {
     "tuple": lambda: {"params_ema": (1, Evil())},
     "config": lambda: {"state_dict": WEIGHTS, "sr_lightning": {"format": 1, "config": {"model": Evil()}}},
 }
+
+
+def run_of(tmp_path, tiny, monkeypatch, **changes):
+    """A stranger's run folder, its config as Hydra writes it, its checkpoint a file of any content."""
+    monkeypatch.setattr(sr_lightning.train, "train", lambda config, run: 0.0)
+    assert main([*tiny, f"hydra.run.dir={tmp_path}/stranger"]) == 0
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "stranger"
+    (run / "checkpoints").mkdir()
+    torch.save({"state_dict": {}}, run / "checkpoints/last.ckpt")
+    saved = run / ".hydra/config.yaml"
+    config = OmegaConf.load(saved)
+    for key, value in changes.items():
+        OmegaConf.update(config, key, value, force_add=True)
+    OmegaConf.save(config, saved)
+    return run

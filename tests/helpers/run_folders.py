@@ -1,7 +1,8 @@
-"""Folders of finished and unfinished runs, made without training."""
+"""Folders of finished and unfinished runs, made without training; and what a page of `compare` says about them."""
 
 import csv
 import json
+import re
 
 import numpy as np
 import yaml
@@ -113,3 +114,8 @@ def compared(*folders, metric="psnr_y"):
     from sr_lightning.runs.record import read_run
 
     return compare_records([read_run(f) for f in find_runs([str(f) for f in folders])], metric=metric, command="again")
+
+
+def data_of(page):
+    text = page.read_text()
+    return json.loads(re.search(r'id="data">(.*?)</script>', text, re.S)[1])

@@ -1,46 +1,17 @@
-"""Large images of every kind, tile by tile."""
+"""Large images tile by tile: the whole image's result, for every network, setting and precision, on a GPU too."""
 
 import numpy as np
 import pytest
 import torch
-from skimage import data
 from torch import nn
 
-from sr_lightning.builders.load_network import load_network
+from helpers.tiles import enlarged, levels, rgb_network, whole
 from sr_lightning.errors import FailedError, UserError
-from sr_lightning.image.alpha import spread_colours
 from sr_lightning.image.color import dihedral, to_uint8
-from sr_lightning.inference.cost import _cpu_peak
-from sr_lightning.inference.forward import apply_to_rgb
-from sr_lightning.inference.planes import apply_to_planes
 from sr_lightning.inference.predict import super_resolve
 from sr_lightning.inference.tile_grid import TileGrid, inside, original_part, transformed_part
 from sr_lightning.inference.upscaler import Upscaler
-from sr_lightning.models import EDSR, IMDN, RCAN, SwinIR
-
-
-@pytest.fixture(scope="module")
-def tiny():
-    return load_network("edsr_tiny_y_x2").net
-
-
-def rgb_network():
-    torch.manual_seed(0)
-    return EDSR(2, n_feats=8, n_resblocks=2).eval()
-
-
-def levels(image, height=70, width=90):
-    return image(height, width, 0)
-
-
-def enlarged(net, lr, dtype=np.float32, scale=2, **options):
-    return np.concatenate(list(Upscaler(net, scale, **options).rows(lr, dtype)))
-
-
-def whole(net, lr, scale=2):
-    x = torch.tensor(lr).permute(2, 0, 1)[None] / 255
-    with torch.no_grad():
-        return apply_to_rgb(net, x, scale)[0].permute(1, 2, 0).numpy()
+from sr_lightning.models import IMDN, RCAN, SwinIR
 
 
 @pytest.mark.parametrize("tile", [16, 23, 64, "auto", None])
@@ -122,44 +93,6 @@ def test_all_windows_of_a_grid_have_one_shape():
     assert max(*shapes) <= 256 + 2 * 19
 
 
-class Hungry(nn.Module):
-    """Has memory for so many LR pixels, and no more."""
-
-    channels, scales = 3, (2,)
-
-    def __init__(self, most, error):
-        super().__init__()
-        self.inner, self.most, self.error, self.seen = rgb_network(), most, error, []
-
-    def forward(self, x):
-        self.seen.append(x.shape[-2:].numel())
-        if self.seen[-1] > self.most and x.shape[-2] != 16:  # the strips that measure the receptive field fit
-            raise self.error
-        return self.inner(x)
-
-
-@pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
-)
-def test_out_of_memory_halves_the_tile(image, error, caplog):
-    lr, net = levels(image), Hungry(50 * 50, error)
-    upscaler = Upscaler(net, 2)
-    result = np.concatenate(list(upscaler.rows(lr, np.float32)))
-    np.testing.assert_allclose(result, whole(net.inner, lr), atol=1e-6, rtol=0)
-    assert "out of memory: tiles of 22 LR pixels from here on" in caplog.text
-    assert upscaler.notes == {"memory": "tiles of 22 LR pixels: larger ones did not fit into memory"}
-    tried = sum(size > net.most for size in net.seen)
-    list(upscaler.rows(lr, np.float32))
-    assert sum(size > net.most for size in net.seen) == tried  # it is remembered
-
-
-def test_out_of_memory_with_the_smallest_tiles(image):
-    with pytest.raises(FailedError, match="out of memory with tiles of"):
-        enlarged(Hungry(10, MemoryError()), levels(image))
-    with pytest.raises(RuntimeError, match="another"):
-        enlarged(Hungry(10, RuntimeError("another")), levels(image))
-
-
 @pytest.mark.parametrize("network", [RCAN, IMDN])
 def test_networks_that_see_everything(network, image):
     torch.manual_seed(0)
@@ -239,84 +172,6 @@ def test_a_tile_that_is_not_finite_in_bf16_is_done_again_in_float32(image):
         enlarged(Broken(), lr, np.uint8)
 
 
-def test_grey_is_the_luma_of_grey_rgb(tiny, image):
-    lr = torch.tensor(levels(image)).permute(2, 0, 1)[None, :1] / 255
-    with torch.no_grad():
-        for net in (tiny, rgb_network()):
-            grey = apply_to_planes(net, lr, 2)
-            rgb = apply_to_rgb(net, lr.expand(-1, 3, -1, -1), 2)
-            weights = torch.tensor([65.481, 128.553, 24.966]).view(3, 1, 1) / 219
-            torch.testing.assert_close(grey, (rgb * weights).sum(1, keepdim=True), atol=2e-6, rtol=0)
-
-
-def star(size):
-    """A soft star."""
-    y, x = np.mgrid[:size, :size] - (size - 1) / 2
-    radius, angle = np.hypot(x, y), np.arctan2(y, x)
-    edge = size * (0.3 + 0.1 * np.cos(5 * angle))
-    return np.clip((edge - radius) / 4 + 0.5, 0, 1)
-
-
-def test_colours_that_are_hidden_do_not_shine_through_at_the_edge():
-    """Against straight colour and bicubic alpha, in the band of the edge, over black, grey and white."""
-    from skimage.transform import downscale_local_mean, resize
-
-    net = load_network("edsr_tiny_y_x4").net
-    photo = data.astronaut()[60:252, 120:312] / 255
-    alpha = star(192)
-    small_alpha = downscale_local_mean(alpha, (4, 4))
-    small = downscale_local_mean(photo, (4, 4, 1)) * (small_alpha > 0)[..., None]  # black where it is hidden
-    lr = np.dstack([small, small_alpha]).astype(np.float32)
-    ours = enlarged(net, spread_colours(lr), scale=4).clip(0, 1)
-    straight = enlarged(net, lr[..., :3].copy(), scale=4).clip(0, 1)
-    bicubic = resize(small_alpha, (192, 192), order=3, mode="edge").clip(0, 1)
-    band = (alpha > 0) & (alpha < 1)
-
-    def psnr(colour, opacity, background):
-        composed, truth = (
-            c * a[..., None] + background * (1 - a[..., None]) for c, a in ((colour, opacity), (photo, alpha))
-        )
-        return -10 * np.log10(np.square(composed - truth)[band].mean())
-
-    for background in (0, 0.5, 1):
-        gain = psnr(ours[..., :3], ours[..., 3], background) - psnr(straight, bicubic, background)
-        assert gain > 2
-    inner = small_alpha.repeat(4, 0).repeat(4, 1)
-    assert ours[..., 3][inner == 0][0] == 0
-    assert ours[96, 96, 3] == 1
-    white = lr.copy()
-    white[white[..., 3] == 0, :3] = 1
-    np.testing.assert_array_equal(enlarged(net, spread_colours(white), scale=4).clip(0, 1), ours)
-
-
-@pytest.mark.parametrize("value", [0, 7, 255])
-def test_flat_alpha_stays_as_it_is(tiny, image, value):
-    lr = np.dstack([levels(image), np.full((70, 90), value, np.uint8)])
-    for tile in (None, 32):
-        result = enlarged(tiny, lr, np.uint8, tile=tile)
-        assert (result[..., 3] == value).all()
-        np.testing.assert_array_equal(result[..., :3], enlarged(tiny, lr[..., :3].copy(), np.uint8, tile=tile))
-
-
-def test_alpha_in_tiles_is_that_of_the_whole_image(tiny, image):
-    lr = np.dstack([levels(image), (star(90)[10:80] * 255).astype(np.uint8)])
-    plain, tiled = (enlarged(tiny, lr, tile=tile) for tile in (None, 24))
-    np.testing.assert_allclose(tiled, plain, atol=1e-6, rtol=0)
-
-
-# -- on a GPU --------------------------------------------------------------------------------------------
-
-
-def peak(run, device):
-    """Bytes of torch's allocator at most, above what was there."""
-    if device.type == "cpu":
-        return _cpu_peak(run)
-    before = torch.cuda.memory_allocated(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    run()
-    return torch.cuda.max_memory_allocated(device) - before
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("tile", [16, 64, "auto", None])
 def test_tiles_on_a_gpu_give_the_cpus_whole_image(image, device, tile):
@@ -334,32 +189,3 @@ def test_levels_on_a_gpu_as_users_compute_them(tiny, image, device, precision, m
     difference = np.abs(found - expected)
     assert difference.max() <= most
     assert difference.mean() < 0.2
-
-
-@pytest.mark.gpu
-def test_tiles_take_less_memory_on_a_gpu(image, device):
-    lr, net = levels(image, 320, 320), rgb_network()
-    small, large = (Upscaler(net, 2, device=device, tile=tile) for tile in (64, None))
-    list(small.rows(lr, np.uint8))  # measures the receptive field, once
-    memory = [peak(lambda up=up: list(up.rows(lr, np.uint8)), device) for up in (small, large)]
-    assert memory[0] < memory[1] / 4
-
-
-@pytest.mark.gpu
-def test_a_gpu_that_is_full_halves_the_tile(image, device):
-    """Where the GPU is a CPU, the network says that it is full."""
-    torch.manual_seed(0)
-    lr, wide = levels(image, 400, 500), EDSR(2, n_feats=64, n_resblocks=1).eval()
-    net = wide if device.type == "cuda" else Hungry(160 * 160, torch.OutOfMemoryError("full"))
-    upscaler = Upscaler(net, 2, device=device, tile=None)
-    if device.type == "cuda":
-        expected = np.concatenate(list(upscaler.rows(lr, np.float32)))
-        torch.cuda.empty_cache()
-        # Features of the whole image, before and after the shuffle: 2 x 4 x 64 x 400 x 500 x 4 bytes, 410 MB.
-        limit = torch.cuda.memory_reserved(device) + 200e6
-        torch.cuda.set_per_process_memory_fraction(limit / torch.cuda.mem_get_info(device)[1], device)
-    else:
-        expected = whole(net.inner, lr)
-    result = np.concatenate(list(upscaler.rows(lr, np.float32)))
-    assert "tiles of" in upscaler.notes["memory"]
-    np.testing.assert_allclose(result, expected, atol=5e-5, rtol=0)

@@ -1,6 +1,4 @@
-"""Networks against their papers: sizes, parameter counts, initialisation, gradients."""
-
-import math
+"""Networks against their papers: sizes, parameter counts, a gradient for every parameter, precision."""
 
 import pytest
 import torch
@@ -9,7 +7,6 @@ from torch import nn
 from sr_lightning.errors import UserError
 from sr_lightning.image.color import rgb_to_ycbcr
 from sr_lightning.image.resize import resize
-from sr_lightning.inference.forward import apply_network
 from sr_lightning.models import (
     EDSR,
     ESPCN,
@@ -30,9 +27,7 @@ from sr_lightning.models import (
     SwinIR,
 )
 from sr_lightning.models.blocks import DIV2K_MEAN, enlarge
-from sr_lightning.models.initialisation import icnr_, kaiming_
 from sr_lightning.models.span import MergedConv
-from sr_lightning.models.swinir import WindowAttention
 
 SMALL = {
     "edsr": lambda s: EDSR(s, n_feats=8, n_resblocks=2),
@@ -164,78 +159,6 @@ def test_papers_round_counts():
         assert round(count(NinaSR(4, n_feats=32, n_resblocks=26)) / 1e6, 1) == 1.0
 
 
-def test_vdsr_has_the_same_weights_for_all_scales():
-    net, x = VDSR([2, 3, 4], n_feats=4, n_layers=3), torch.rand(1, 1, 8, 9)
-    alone = VDSR(3, n_feats=4, n_layers=3)
-    alone.load_state_dict(net.state_dict())
-    torch.testing.assert_close(net(x, scale=3), alone(x))
-    assert net(x, scale=4).shape == (1, 1, 32, 36)
-
-
-def test_merged_convolutions_equal_the_layers_they_are_made_of():
-    torch.manual_seed(0)
-    layer, x = MergedConv(5, 7, 2), torch.rand(2, 5, 9, 8)
-    padded = nn.functional.pad(x, (1, 1, 1, 1))
-    expected = layer.reduce(layer.conv(layer.expand(padded))) + layer.skip(x)
-    torch.testing.assert_close(layer(x), expected, atol=1e-5, rtol=1e-5)
-
-
-def test_local_attention_does_not_depend_on_what_is_far_away():
-    torch.manual_seed(0)
-    net = NinaSR(2, n_feats=8, n_resblocks=2).eval()
-    x = torch.rand(1, 3, 32, 256)
-    other = x.clone()
-    other[..., 200:] = 0
-    torch.testing.assert_close(net(x)[..., :128], net(other)[..., :128])
-
-
-def test_shifted_windows_do_not_see_over_the_border():
-    """The layer against attention written out: every pixel sees those of its shifted window that were beside it."""
-    torch.manual_seed(0)
-    layer = WindowAttention(4, n_heads=2, window=4, shift=2)
-    x = torch.rand(1, 8, 12, 4)
-    q, k, v = layer.qkv(x).split(4, dim=-1)
-    expected = torch.zeros_like(x)
-    places = [(i, j) for i in range(8) for j in range(12)]
-    for i, j in places:
-        near = [(a, b) for a, b in places if (a + 2) // 4 == (i + 2) // 4 and (b + 2) // 4 == (j + 2) // 4]
-        for head in range(2):
-            part = slice(2 * head, 2 * head + 2)
-            scores = torch.stack([q[0, i, j, part] @ k[0, a, b, part] / 2**0.5 for a, b in near])
-            bias = torch.stack([layer.bias[(i - a + 3) * 7 + j - b + 3, head] for a, b in near])
-            weights = (scores + bias).softmax(0)
-            expected[0, i, j, part] = sum(w * v[0, a, b, part] for w, (a, b) in zip(weights, near, strict=True))
-    torch.testing.assert_close(layer(x), layer.out(expected), atol=1e-5, rtol=1e-4)
-
-
-def test_swinir_takes_any_size():
-    net = SwinIR(2, n_feats=12, n_blocks=1, n_layers=2, n_heads=2).eval()
-    assert net(torch.rand(1, 3, 1, 19)).shape == (1, 3, 2, 38)
-
-
-def test_an_image_too_small_for_rfdn_is_refused():
-    with pytest.raises(UserError, match="RFDN needs 15 LR pixels on each side, found 14 x 40"):
-        apply_network(RFDN(2), torch.rand(1, 3, 14, 40), 2)
-
-
-def test_mdsr_uses_the_heads_of_the_scale_asked_for():
-    net = MDSR([2, 3, 4], n_feats=8, n_resblocks=1)
-    x = torch.rand(1, 3, 6, 5)
-    for scale in (2, 3, 4):
-        net.zero_grad()
-        net(x, scale=scale).sum().backward()
-        used = {
-            name.split(".")[1]
-            for name, p in net.named_parameters()
-            if name[:3] in ("pre", "ups") and p.grad is not None
-        }
-        assert used == {str(scale)}
-        for p in net.parameters():
-            p.grad = None
-    with pytest.raises(ValueError, match="built for 2, 3, 4"):
-        net(x)
-
-
 @pytest.mark.parametrize("scale", [2, 3, 4, 8])
 def test_bicubic_is_the_projects_bicubic(scale):
     x = torch.rand(1, 3, 9, 14, generator=torch.Generator().manual_seed(0))
@@ -244,75 +167,6 @@ def test_bicubic_is_the_projects_bicubic(scale):
     x.requires_grad_()
     enlarge(x, scale).sum().backward()
     assert x.grad is not None
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_global_skip_starts_as_bicubic(scale):
-    x = torch.rand(1, 3, 12, 12)
-    net = EDSR(scale, n_feats=8, n_resblocks=2, global_skip="bicubic")
-    torch.testing.assert_close(net(x), resize(x, scale), atol=1e-5, rtol=0)
-
-
-def test_residual_scaling():
-    torch.manual_seed(0)
-    block = EDSR(2, n_feats=8, n_resblocks=1, res_scale=0.1).body[0]
-    x = torch.rand(1, 8, 5, 5)
-    torch.testing.assert_close(block(x), x + 0.1 * block.body(x))
-
-
-@pytest.mark.parametrize("slope", [0.0, 0.25])
-def test_kaiming_variance(slope):
-    """He et al. 2015, eq. 15: variance 2 / ((1 + a²) · fan-in)."""
-    torch.manual_seed(0)
-    layer = kaiming_(nn.Conv2d(64, 256, 3), negative_slope=slope)
-    assert layer.weight.var().item() == pytest.approx(2 / ((1 + slope**2) * 64 * 9), rel=0.02)
-    assert layer.bias.abs().sum() == 0
-
-
-def test_a_deep_residual_network_neither_explodes_nor_fades():
-    """Found with MDSR's 80 blocks, whose first loss was 10^16."""
-    torch.manual_seed(0)
-    net = MDSR(2, n_feats=32, n_resblocks=80)
-    x = torch.randn(1, 32, 16, 16)
-    for block in net.body[:-1]:
-        y = block(x)
-        assert 0.9 < y.std() / x.std() < 1.1
-        x = y
-    assert 0.5 < x.std() < 3
-    assert net(torch.rand(1, 3, 16, 16)).abs().max() < 3
-
-
-@pytest.mark.parametrize("scale", [2, 3, 4])
-def test_icnr_starts_as_nearest_neighbour_enlargement(scale):
-    torch.manual_seed(0)
-    convolution = icnr_(nn.Conv2d(8, 3 * scale**2, 3, padding=1), scale)
-    y = nn.PixelShuffle(scale)(convolution(torch.rand(1, 8, 6, 6)))
-    blocks = y.unfold(2, scale, scale).unfold(3, scale, scale).flatten(-2)  # (1, 3, 6, 6, s²)
-    torch.testing.assert_close(blocks, blocks[..., :1].expand_as(blocks))
-    assert y.std() > 0.1
-
-
-def test_gaussian_initialisation_of_the_papers():
-    torch.manual_seed(0)
-    assert FSRCNN(4).deconvolution.weight.std().item() == pytest.approx(1e-3, rel=0.05)
-    for layer in SRCNN(4, init="gaussian").body[::2]:
-        assert layer.weight.std().item() == pytest.approx(1e-3, rel=0.1)
-
-
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "prelu", "gelu", "silu"])
-def test_activations_differ(activation):
-    x = torch.linspace(-2, 2, 9).view(1, 1, 3, 3).repeat(1, 8, 1, 1)
-    layer = EDSR(2, n_feats=8, n_resblocks=1, activation=activation).body[0].body[1]
-    expected = {
-        "relu": lambda v: max(v, 0),
-        "leaky_relu": lambda v: v if v > 0 else 0.2 * v,
-        "prelu": lambda v: v if v > 0 else 0.25 * v,
-        "gelu": lambda v: v * 0.5 * (1 + math.erf(v / math.sqrt(2))),
-        "silu": lambda v: v / (1 + math.exp(-v)),
-    }[activation]
-    torch.testing.assert_close(
-        layer(x.clone())[0, 0].flatten(), torch.tensor([expected(v) for v in x[0, 0].flatten().tolist()])
-    )
 
 
 @pytest.mark.parametrize("name", list(SMALL))
