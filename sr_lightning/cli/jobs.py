@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import configure_log
 from omegaconf import DictConfig, OmegaConf
 
 from sr_lightning.cli.arguments import Arguments
@@ -22,7 +23,7 @@ from sr_lightning.cli.concurrent_job import ConcurrentJob, stop_is_asked, stoppi
 from sr_lightning.cli.launcher import processes, run_ranks
 from sr_lightning.cli.sweep import Sweep
 from sr_lightning.cli.sweep_table import SweepJob, print_sweep
-from sr_lightning.config.compose import opened_configs
+from sr_lightning.config.compose import ComposedJob, opened_configs
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.launchers import is_one_after_the_other
 from sr_lightning.config.overrides import as_typed
@@ -162,24 +163,31 @@ class Session:
         finally:
             sys.argv = before
 
-    def call_hydra(self, arguments: Arguments) -> None:
-        """Runs the job, or the jobs of the sweep; Hydra's main would compose again to find out which it is."""
-        with opened_configs(self.name, arguments.config_dir) as loaded:
-            run, mode = (loaded.run, "RUN") if self.sweep is None else (loaded.multirun, "MULTIRUN")
-            overrides = [*arguments.overrides, f"hydra.mode={mode}"]
-            run(config_name=arguments.config_name or self.name, task_function=self.run_job, overrides=overrides)
+    def start_run(self, arguments: Arguments, job: ComposedJob, overrides: list[str]) -> int:
+        """Runs a single job and returns the exit status; its error is raised.
 
-    def start(self, arguments: Arguments) -> int:
-        """Runs the jobs and returns the exit status; the error of a single run is raised."""
+        Args:
+            arguments: The command line.
+            job: The composed job.
+            overrides: Further overrides of the section `hydra`, such as its folder.
+        """
         print(self.definition.notice, flush=True)
-        if self.sweep is not None:
-            return self._start_sweep(arguments, self.sweep)
-        self.call_hydra(arguments)
+        with opened_configs(self.name, arguments.config_dir) as hydra:
+            config = job.with_hydra([*overrides, "hydra.mode=RUN"])
+
+            def composed(**_: Any) -> DictConfig:
+                configure_log(config.hydra.hydra_logging, config.hydra.verbose)
+                return config
+
+            hydra.compose_config = composed  # type: ignore[method-assign,assignment]  # composed before, for the checks
+            hydra.run(config_name=arguments.config_name or self.name, task_function=self.run_job, overrides=[])
         if self.error is not None:
             raise self.error
         return 0
 
-    def _start_sweep(self, arguments: Arguments, sweep: Sweep) -> int:
+    def start_sweep(self, arguments: Arguments, sweep: Sweep) -> int:
+        """Runs the jobs of a sweep and returns the exit status."""
+        print(self.definition.notice, flush=True)
         are_concurrent = not is_one_after_the_other(self.launcher)
         done = sum(isinstance(begun, Finished) for begun in self.earlier.values())
         if done and external_rank() <= 0:
@@ -187,7 +195,7 @@ class Session:
         stopped: BaseException | None = None
         try:
             with stopping_jobs(sweep.folder) if are_concurrent else nullcontext():
-                self.call_hydra(arguments)
+                self._call_hydra(arguments)
         except BaseException as error:
             stopped = error
         if external_rank() > 0:
@@ -202,6 +210,13 @@ class Session:
         if isinstance(stopped, Exception):  # a launcher lost a job's process; the table shows which
             print(f"the launcher ended early: {printable(one_line(stopped))}", file=sys.stderr, flush=True)
         return sweep_status(jobs)
+
+    def _call_hydra(self, arguments: Arguments) -> None:
+        """Runs the jobs of the sweep; Hydra's main would compose again to find out that it is one."""
+        with opened_configs(self.name, arguments.config_dir) as hydra:
+            overrides = [*arguments.overrides, "hydra.mode=MULTIRUN"]
+            name = arguments.config_name or self.name
+            hydra.multirun(config_name=name, task_function=self.run_job, overrides=overrides)
 
 
 def sweep_status(jobs: list[SweepJob]) -> int:

@@ -113,9 +113,11 @@ def _begin(session: Session, arguments: Arguments) -> int:
             session.sweep = Sweep(folder, session.command, session.definition.objective)
             if external_rank() <= 0:
                 session.sweep.plan(jobs, session.earlier)
+        if session.sweep is None:
+            return session.start_run(arguments, jobs[0], claimed)
         key = claimed[0].partition("=")[0]
         others = [override for override in arguments.overrides if override.lstrip("+").partition("=")[0] != key]
-        return session.start(replace(arguments, overrides=[*others, *claimed]))
+        return session.start_sweep(replace(arguments, overrides=[*others, *claimed]), session.sweep)
 
 
 def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
@@ -133,9 +135,8 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         else:
             print(f"beginning {folder} again: it was interrupted before its first checkpoint", flush=True)
         own = [o for o in arguments.overrides if o.lstrip("+").startswith("hydra.")]
-        _compose(session.name, replace(arguments, overrides=own))  # Hydra takes these from the command line, not a run
-        own += [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
-        return session.start(replace(arguments, overrides=own))
+        (job,) = _compose(session.name, replace(arguments, overrides=own))  # Hydra takes these from the command line
+        return session.start_run(arguments, job, [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"])
 
 
 def _translate(name: str, arguments: Arguments) -> Arguments:

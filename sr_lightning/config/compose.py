@@ -17,7 +17,7 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
+from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.config.conf_files import conf_dir
@@ -42,6 +42,27 @@ class ComposedJob:
     """Resolved folder of the job, inside the sweep folder."""
     launcher: str = ""
     """Name of the class that runs the jobs of the sweep."""
+    hydra: DictConfig | None = None
+    """The section `hydra`; None for a job of a sweep, which Hydra composes itself."""
+
+    def with_hydra(self, overrides: list[str]) -> DictConfig:
+        """Returns a single run's config as Hydra would compose it, which takes as long as all other preparations.
+
+        Args:
+            overrides: Further overrides of the section `hydra`.
+        """
+        assert self.hydra is not None
+        parsed = _parse(overrides)
+        with flag_override(self.config, ["struct", "readonly"], False):
+            self.config["hydra"] = self.hydra
+            settings = self.config.hydra
+            for override in parsed:
+                OmegaConf.update(self.config, override.key_or_group, override.value(), merge=False)
+            replaced = {override.key_or_group for override in parsed}
+            kept = [typed for typed in settings.overrides.hydra if typed.lstrip("+").partition("=")[0] not in replaced]
+            settings.overrides.hydra = [*kept, *overrides]
+            settings.job.num = settings.job.id = MISSING  # set for the name of the folder
+        return self.config
 
 
 @contextmanager
@@ -203,9 +224,12 @@ def _job(config: DictConfig, overrides: list[str], number: int | None) -> Compos
         raise UserError(f"{key}: found {folder!r}, allowed: a folder; without the key it is named after the time")
     subfolder = "" if number is None else _resolved(config, "hydra.sweep.subdir")
     with flag_override(config, ["struct", "readonly"], False):
-        launcher = str(config.hydra.launcher.get("_target_", ""))
+        hydra = config.hydra
+        launcher = str(hydra.launcher.get("_target_", ""))
         del config["hydra"]
-    return ComposedJob(own, config, number is not None, folder, subfolder, launcher)
+    return ComposedJob(
+        own, config, number is not None, folder, subfolder, launcher, None if number is not None else hydra
+    )
 
 
 def _with_folders_of_their_own(jobs: list[ComposedJob]) -> list[ComposedJob]:

@@ -229,7 +229,7 @@ def test_a_launcher_that_breaks_leaves_the_table_and_one_line(monkeypatch, capsy
         session.sweep.begin(1, "1", ["scale=4"])
         raise OSError("a worker was killed")
 
-    monkeypatch.setattr(Session, "call_hydra", breaks)
+    monkeypatch.setattr(Session, "_call_hydra", breaks)
     assert entry.run_command("train", task, [*SWEEP, "scale=2,4"]) == 1
     out, err = capsys.readouterr()
     assert out.count("not run") == 1
