@@ -87,9 +87,9 @@ def _consistency(done: Sequence[Done]) -> list[str]:
     finite = [psnr for psnr in found if math.isfinite(psnr)]
     if not found:
         return []
-    what = "the result, shrunk again, against the input"
+    what = "agreement of the result, shrunk again, with the input"
     if len(done) > 1:
-        what = "on average; each result, shrunk again, against its input"
+        what = "mean agreement of results, shrunk again, with inputs"
     mean = sum(finite) / len(finite) if finite else math.inf
     return [f"  LR-PSNR  {_decibels(mean)} ({what})"]
 

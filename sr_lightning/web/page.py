@@ -112,7 +112,7 @@ def _facts(made: Enlarged) -> str:
         "Time": f"{done.seconds:.1f} s",
     }
     if done.lr_psnr is not None:
-        rows["LR-PSNR"] = f"{done.lr_psnr:.1f} dB (the result, shrunk again, against the input)"
+        rows["LR-PSNR"] = f"{done.lr_psnr:.1f} dB (agreement of the result, shrunk again, with the input)"
     rows |= {"Note": "; ".join(done.changes)} if done.changes else {}
     cells = "".join(f"<dt>{name}</dt><dd>{html.escape(single_line(text))}</dd>" for name, text in rows.items())
     return f'<dl id="facts">{cells}</dl>'

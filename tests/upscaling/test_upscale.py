@@ -28,7 +28,7 @@ def test_a_photo_becomes_what_the_network_makes_of_it(photo, capsys):
     out = capsys.readouterr().out
     assert f"{photo.parent}/photo_x4.png\n  size     120x96 pixels, 0.0115 MP, from 30x24\n" in out
     assert "  network  EDSR x4, weights edsr_tiny_y_x4\n" in out
-    assert "dB (the result, shrunk again, against the input)\n" in out
+    assert "dB (agreement of the result, shrunk again, with the input)\n" in out
     assert max(len(line) for line in out.splitlines() if not line.startswith("/")) <= 80
 
 
