@@ -23,6 +23,7 @@ from sr_lightning.errors import UserError
 _TRAINER = (
     *("max_steps", "val_check_interval", "log_every_n_steps", "limit_val_batches", "limit_test_batches"),
     *("accelerator", "devices", "num_nodes", "strategy", "accumulate_grad_batches", "deterministic", "detect_anomaly"),
+    *("max_time", "profiler"),
 )
 CHANGEABLE = (
     *(f"trainer.{key}" for key in _TRAINER),

@@ -230,6 +230,14 @@ def test_other_callbacks_may_be_switched_off_and_added():
     assert set(differing_keys(before, now, [])) == {"callbacks.pictures._target_", "callbacks.mine._target_"}
 
 
+def test_a_run_that_a_time_limit_stopped_goes_on_without_it():
+    """It had to be allowed, although no figure depends on it."""
+    before, now = (
+        {"trainer": {"max_time": limit, "profiler": tool}} for limit, tool in (("00:01:00:00", None), (None, "simple"))
+    )
+    assert differing_keys(before, now, []) == ("trainer.max_time", "trainer.profiler")
+
+
 @pytest.mark.fault("T14", "`last` goes by the folders' names")
 def test_the_newest_by_number_not_by_letters():
     for suffix in ("", "_2", "_10", "_9"):

@@ -159,6 +159,8 @@ def _build(store: Path, write: Callable[[BinaryIO], Content]) -> Content:
         with pixels.open("wb") as out:
             content = write(out)
             size = out.tell()
+            out.flush()
+            os.fsync(out.fileno())  # else a power loss may leave zeros of the right size
         os.replace(pixels, store)
         write_atomically(
             index, _as_text(content, size), is_shared=True
