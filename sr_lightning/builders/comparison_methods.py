@@ -22,7 +22,7 @@ from sr_lightning.evaluation.method import Method, folder_name, network_method
 from sr_lightning.evaluation.saved_predictions import match_saved_images
 from sr_lightning.files import inside
 from sr_lightning.report.entries import Entry
-from sr_lightning.runs.saved_config import read_saved_config
+from sr_lightning.runs.saved_config import own_targets, read_saved_config
 
 _EVALUATE = ("python", "-m", "sr_lightning.evaluate")
 
@@ -49,7 +49,7 @@ def comparison_method(run: Entry, scale: int, images: EvalImages) -> Method:
         checkpoint = run.checkpoint or ""
     if not checkpoint or (not run.is_training and os.sep in checkpoint and not os.path.exists(checkpoint)):
         raise UserError(f"{checkpoint or 'its checkpoint'} is not there any more")
-    model = None if run.is_training else saved_section(run, "model") or None
+    model = None if run.is_training else _evaluated_section(run)
     network = load_network(checkpoint, model=model)
     method = network_method(run.method, network.net, (scale,), checkpoint, network.training)
     tile = run.protocol.get("tile", "None")
@@ -79,6 +79,21 @@ def saved_section(run: Entry, key: str, *, beside: str = "") -> dict[str, Any]:
     return {str(name): entry for name, entry in found.items()} if isinstance(found, dict) else {}
 
 
+def _evaluated_section(run: Entry) -> dict[str, Any] | None:
+    """Returns the section of the network that an evaluation was given; None if its checkpoint names it.
+
+    Raises:
+        UserError: It names a class that is not ours.
+    """
+    try:
+        return saved_section(run, "model") or None
+    except UserError as error:
+        reason = str(error).splitlines()[0].partition("; if you trust them")[0]
+        raise UserError(
+            f"{reason}; its images are shown if that evaluation is repeated with save_pictures=true"
+        ) from None
+
+
 def _saved_pictures(run: Entry) -> Path | None:
     """Returns the folder of a method's images saved by an evaluation with `save_pictures=true`, if there is one."""
     folder = inside(run.folder, f"pictures/{folder_name(run.method)}")
@@ -93,7 +108,7 @@ def _check_own_class(run: Entry, images: EvalImages) -> None:
         UserError: The network is the user's own class.
     """
     target = run.settings.get("model._target_")
-    if not isinstance(target, str) or target.startswith("sr_lightning."):
+    if not isinstance(target, str) or target in own_targets():
         return
     found, _, _ = images.items[0]
     typed = [
