@@ -17,6 +17,8 @@ from sr_lightning.builders.load_network import load_network
 from sr_lightning.checkpoints.network_config import BESIDE_THE_NETWORK
 from sr_lightning.config.overrides import as_typed_value
 from sr_lightning.data.datasets import EvalImages
+from sr_lightning.data.images import Images
+from sr_lightning.data.sources import HELD_OUT
 from sr_lightning.errors import UserError
 from sr_lightning.evaluation.method import Method, folder_name, network_method
 from sr_lightning.evaluation.saved_predictions import match_saved_images
@@ -68,7 +70,10 @@ def saved_section(run: Entry, key: str, *, beside: str = "") -> dict[str, Any]:
     Raises:
         UserError: The config cannot be read, or names something that would execute untrusted code.
     """
-    config = read_saved_config(inside(run.folder, ".hydra/config.yaml"), [], sections=(key, beside))
+    try:
+        config = read_saved_config(inside(run.folder, ".hydra/config.yaml"), [], sections=(key, beside))
+    except UserError as error:  # which says how to resume the run
+        raise UserError(str(error).partition("; if you trust them")[0].removeprefix("ckpt_path: ")) from None
     section = config.get(key)
     if not isinstance(section, DictConfig):
         return {}
@@ -88,10 +93,8 @@ def _evaluated_section(run: Entry) -> dict[str, Any] | None:
     try:
         return saved_section(run, "model") or None
     except UserError as error:
-        reason = str(error).splitlines()[0].partition("; if you trust them")[0]
-        raise UserError(
-            f"{reason}; its images are shown if that evaluation is repeated with save_pictures=true"
-        ) from None
+        way = "its images are shown if that evaluation is repeated with save_pictures=true"
+        raise UserError(f"{str(error).splitlines()[0]}; {way}") from None
 
 
 def _saved_pictures(run: Entry) -> Path | None:
@@ -116,11 +119,25 @@ def _check_own_class(run: Entry, images: EvalImages) -> None:
         for key, value in run.settings.items()
         if key.startswith("model.") and key.partition(".")[2] not in BESIDE_THE_NETWORK
     ]
-    given = [f"checkpoint={run.folder}", *typed, f"sets=[{found.name}]", "save_pictures=true"]
+    given = [f"checkpoint={run.folder}", *typed, *_set_overrides(found), "save_pictures=true"]
     raise UserError(
         f"its network {target} is a class of your own, which is not run because a file names it; its images come from "
         f"an evaluation, whose folder is then named in runs, too: {shlex.join([*_EVALUATE, *given])}"
     )
+
+
+def _set_overrides(images: Images) -> list[str]:
+    """Returns the overrides that let `evaluate` find a set that a run has scored."""
+    chosen = f"sets=[{images.name}]"
+    folder = os.path.commonpath([path.parent for path in images.hr.paths])
+    if images.name != HELD_OUT and folder.split(os.sep)[-2:] == ["test", images.name]:
+        return [chosen]
+    entry: dict[str, Any] = {"hr": folder}
+    if images.lr:
+        entry["lr"] = os.path.commonpath([path.parent for lr in images.lr.values() for path in lr.paths])
+    if images.name == HELD_OUT:
+        entry["files"] = [os.path.relpath(path, folder) for path in images.hr.paths]
+    return [chosen, f"++data.test.{images.name}={as_typed_value(entry)}"]
 
 
 def _referred(value: Any, settings: Mapping[str, Any]) -> Any:
