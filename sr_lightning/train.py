@@ -168,7 +168,7 @@ def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) ->
             if trainer.is_global_zero:
                 command = resume_command(run, module.config)
                 print(f"\nstopped at step {trainer.global_step}; continue with\n  {command}", flush=True)
-            raise InterruptedRun(stop.stopped_by)
+            raise InterruptedRun(stop.stopped_by, is_told=True)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from sr_lightning.cli.arguments import Arguments
 from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.concurrent_job import ConcurrentJob, stop_is_asked, stopping_jobs
+from sr_lightning.cli.interruption import begun_or_removed
 from sr_lightning.cli.launcher import processes, run_ranks
 from sr_lightning.cli.sweep import Sweep
 from sr_lightning.cli.sweep_table import SweepJob, print_sweep
@@ -81,8 +82,8 @@ class Session:
             return self._run(folder, config, self.resume)
         except Exception as error:
             self.error = error  # `start` raises it
-            if isinstance(error, UserError) and self.resume is None:
-                remove_unused(folder, self.name)
+            if isinstance(error, UserError):
+                self._remove_unused(folder)
             return None
 
     def _run_sweep_job(self, settings: Any, folder: Path, config: DictConfig, sweep: Sweep) -> float | None:
@@ -104,6 +105,8 @@ class Session:
                 objective = self._run(folder, config, begun, concurrent)
         except (InterruptedRun, KeyboardInterrupt):
             self._end_job(sweep, number, "interrupted")
+            if not begun:
+                remove_unused(folder, self.name)
             if concurrent is None:
                 raise
             return None
@@ -169,15 +172,21 @@ class Session:
             overrides = [*arguments.overrides, f"hydra.mode={mode}"]
             run(config_name=arguments.config_name or self.name, task_function=self.run_job, overrides=overrides)
 
-    def start(self, arguments: Arguments) -> int:
-        """Runs the jobs and returns the exit status; the error of a single run is raised."""
+    def start(self, arguments: Arguments, folder: Path) -> int:
+        """Runs the jobs in a folder and returns the exit status; the error of a single run is raised."""
         print(self.definition.notice, flush=True)
         if self.sweep is not None:
             return self._start_sweep(arguments, self.sweep)
-        self.call_hydra(arguments)
+        with begun_or_removed(lambda: self._remove_unused(folder)):
+            self.call_hydra(arguments)
         if self.error is not None:
             raise self.error
         return 0
+
+    def _remove_unused(self, folder: Path) -> None:
+        """Removes the folder of a new run that never began."""
+        if self.resume is None:
+            remove_unused(folder, self.name)
 
     def _start_sweep(self, arguments: Arguments, sweep: Sweep) -> int:
         are_concurrent = not is_one_after_the_other(self.launcher)
@@ -186,7 +195,7 @@ class Session:
             print(f"{done} of {sweep.count()} jobs are done, and not run again", flush=True)
         stopped: BaseException | None = None
         try:
-            with stopping_jobs(sweep.folder) if are_concurrent else nullcontext():
+            with stopping_jobs(sweep.folder) if are_concurrent else begun_or_removed(lambda: None):
                 self.call_hydra(arguments)
         except BaseException as error:
             stopped = error

@@ -115,7 +115,7 @@ def _begin(session: Session, arguments: Arguments) -> int:
                 session.sweep.plan(jobs, session.earlier)
         key = claimed[0].partition("=")[0]
         others = [override for override in arguments.overrides if override.lstrip("+").partition("=")[0] != key]
-        return session.start(replace(arguments, overrides=[*others, *claimed]))
+        return session.start(replace(arguments, overrides=[*others, *claimed]), folder)
 
 
 def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
@@ -135,7 +135,7 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         own = [o for o in arguments.overrides if o.lstrip("+").startswith("hydra.")]
         _compose(session.name, replace(arguments, overrides=own))  # Hydra takes these from the command line, not a run
         own += [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
-        return session.start(replace(arguments, overrides=own))
+        return session.start(replace(arguments, overrides=own), folder)
 
 
 def _translate(name: str, arguments: Arguments) -> Arguments:
