@@ -125,10 +125,9 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         config = check_train(resume.composed())
         accept_differences(resume, config)  # before anything is imported
         step, most = resume.step, config.trainer["max_steps"]
-        if step is not None and step > most:
-            reached = f"the run is already at step {step}, past trainer.max_steps={most}"
-            print(f"{reached}: only the final test is left", flush=True)
-        if resume.checkpoint:
+        if step is not None and step >= most:
+            print(_all_is_trained(folder, step, most), flush=True)
+        elif resume.checkpoint:
             print(f"continuing {folder} from {resume.checkpoint.name}", flush=True)
         else:
             print(f"beginning {folder} again: it was interrupted before its first checkpoint", flush=True)
@@ -136,6 +135,17 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         _compose(session.name, replace(arguments, overrides=own))  # Hydra takes these from the command line, not a run
         own += [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
         return session.start(replace(arguments, overrides=own), folder)
+
+
+def _all_is_trained(folder: Path, step: int, most: int) -> str:
+    """Describes what is left of a run whose checkpoint has reached `trainer.max_steps`."""
+    if step > most:
+        return f"the run is already at step {step}, past trainer.max_steps={most}: only the final test is left"
+    is_tested = (folder / "results.json").is_file()
+    what = "is finished" if is_tested else "is trained, but not tested"
+    left = "only its test is repeated" if is_tested else "only its test is left"
+    more = f"trainer.max_steps={2 * most}, for instance, trains on"
+    return f"{folder} {what}, at step {step} of {most}: {left}; {more}"
 
 
 def _translate(name: str, arguments: Arguments) -> Arguments:
