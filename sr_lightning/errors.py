@@ -32,11 +32,17 @@ class TrainingFailedError(FailedError):
 
 
 class InterruptedRun(BaseException):
-    """A signal stopped the run after its state was saved; Hydra only catches Exception, so it passes through."""
+    """A signal stopped the run; Hydra only catches Exception, so it passes through.
 
-    def __init__(self, signal_number: int) -> None:
+    Args:
+        signal_number: The signal.
+        is_told: Whether the user has been told, since the state was saved, or by the process that the signal reached.
+    """
+
+    def __init__(self, signal_number: int, *, is_told: bool = False) -> None:
         super().__init__(signal_number)
         self.exit_status = 128 + signal_number
+        self.is_told = is_told
 
 
 def is_out_of_memory(error: BaseException) -> bool:

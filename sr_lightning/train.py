@@ -145,7 +145,8 @@ def _rewind_folder(run: Run, csv: MetricsCsv, step: int, trainer: pl.Trainer) ->
     if trainer.is_global_zero:
         set_results_aside(run.folder, step=step, max_steps=trainer.max_steps)
     changes = [*resume.changes, *(key for key in resume.differing if not any(key in line for line in resume.changes))]
-    log.info("continuing from step %d; %s", step, "; ".join(changes) or "nothing in the config has changed")
+    what = "continuing from" if step < trainer.max_steps else "testing at"
+    log.info("%s step %d; %s", what, step, "; ".join(changes) or "nothing in the config has changed")
 
 
 def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) -> None:
@@ -168,7 +169,7 @@ def _fit(trainer: pl.Trainer, module: SRModule, data: SRDataModule, run: Run) ->
             if trainer.is_global_zero:
                 command = resume_command(run, module.config)
                 print(f"\nstopped at step {trainer.global_step}; continue with\n  {command}", flush=True)
-            raise InterruptedRun(stop.stopped_by)
+            raise InterruptedRun(stop.stopped_by, is_told=True)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from helpers.evaluations import QUICK, by_scikit_image, only_run, per_image, sav
 from helpers.run_folders import data_of, make_run
 from sr_lightning.compare import main
 from sr_lightning.evaluate import main as evaluate
+from sr_lightning.train import main as train
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
@@ -125,6 +126,44 @@ def test_an_evaluation_of_two_methods_is_named_after_them(tmp_path, folder):
     )
 
 
+@pytest.fixture
+def held_out(tiny, folder, monkeypatch):
+    """A run without a set to validate on: since then an image was added, so that others would be held out now.
+
+    A bad file was left out, and the LR images are ready-made.
+    """
+    lr = Path("small/X4")
+    lr.mkdir(parents=True)
+    for path in sorted(folder.iterdir()):
+        with Image.open(path) as image:
+            image.resize((image.width // 4, image.height // 4), Image.Resampling.BICUBIC).save(lr / path.name)
+    for bad in (folder / "bad.png", lr / "bad.png"):
+        bad.write_text("no image")
+    short = [
+        "trainer.max_steps=1",
+        "trainer.val_check_interval=1",
+        "data.on_bad_image=skip",
+        "data.train_lr_dir=small/X{scale}",
+    ]
+    assert train([*tiny, *short, "hydra.run.dir=a"]) == 0
+    for path in (folder, lr):
+        shutil.copy(path / "img_0.png", path / "img_00.png")
+    return folder
+
+
+def test_held_out_images_are_found_again_by_their_names(held_out, capsys):
+    assert main(["runs=a", "output=out", "plots=false", "device=cpu"]) == 0
+    (group,) = data_of(Path("out/compare.html"))["groups"]
+    assert sorted(image["name"] for image in group["images"]) == sorted(row["name"] for row in per_image(Path("a")))
+    assert all(None not in image["src"] for image in group["images"])
+    held_out.rename("moved")
+    capsys.readouterr()
+    assert main(["runs=a", "output=out", "plots=false", "device=cpu"]) == 0
+    (note,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("no images of heldout")]
+    assert "held out of data.train_dir" in note
+    assert f"(data.train_dir: {held_out} is not a folder)" in note
+
+
 OWN_NET = """
 import torch
 from torch import nn
@@ -157,7 +196,7 @@ def test_a_network_of_ones_own_is_shown_by_the_line_that_is_told(trained, folder
     line = capsys.readouterr().out.partition("named in runs, too: ")[2].splitlines()[0]
     typed = shlex.split(line)
     assert typed[:4] == ["python", "-m", "sr_lightning.evaluate", "checkpoint=runs/1"]
-    assert evaluate([*typed[3:], f"+data.test.Mine={folder}", *QUICK]) == 0
+    assert evaluate([*typed[3:], *QUICK]) == 0
     run = only_run()
     monkeypatch.delitem(sys.modules, "own_net")
     assert main([f"runs=[runs/2,{run}]", "output=out", "plots=false", "device=cpu"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +19,8 @@ from sr_lightning.data.degradations.base import Degradation, Downscale
 from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.data.image_sets import SetFinder
 from sr_lightning.data.images import Images
+from sr_lightning.data.requirements import held_out
+from sr_lightning.data.sources import HELD_OUT, FolderSource
 from sr_lightning.distributed.process_group import Place
 from sr_lightning.errors import FailedError, UserError
 from sr_lightning.evaluation.method import BicubicMethod, Method
@@ -104,7 +107,7 @@ def _find_set(
             _check_alike(run, at, bicubic, hr)
             return images, degrade, bicubic, hr
         except (UserError, FailedError, OSError) as error:  # OSError: its names may be too long for a path
-            told.append(str(error).splitlines()[0].removeprefix("ckpt_path: "))
+            told.append(str(error).splitlines()[0])
     notes.append(f"no images of {at.set} x{at.scale}: {enumerated(list(dict.fromkeys(told)), most=2)}")
     return None
 
@@ -118,7 +121,10 @@ def _open_set(run: Entry, at: At, cache_dir: str) -> tuple[EvalImages, Degradati
     data = saved_section(run, "data", beside="paths")
     entries = {**_section(data.get("val")), **_section(data.get("test"))}
     root = saved_section(run, "paths").get("data")
-    entry = entries.get(at.set, f"{root}/test/{at.set}" if root else None)
+    is_held_out = run.is_training and at.set == HELD_OUT and at.set not in entries
+    entry = "" if is_held_out else entries.get(at.set, f"{root}/test/{at.set}" if root else None)
+    if at.set not in entries and not is_held_out and not (isinstance(entry, str) and os.path.isdir(entry)):
+        raise UserError(f"the config names no folder for it, and {entry} is not a folder; allowed: its images there")
     extensions, kernel = data.get("extensions") or EXTENSIONS, data.get("kernel") or "bicubic"
     refuse([*_data_findings(at.set, entry, extensions, kernel)])
     section = data.get("degradation")
@@ -126,8 +132,33 @@ def _open_set(run: Entry, at: At, cache_dir: str) -> tuple[EvalImages, Degradati
     if not callable(getattr(degrade, "describe", None)):  # the config may name any torch.nn class
         raise UserError(f"data.degradation: {type(degrade).__name__} is no degradation")
     finder = SetFinder([at.scale], extensions=extensions, cache_dir=cache_dir)
-    found: Images = finder.evaluation(f"data.test.{at.set}", at.set, entry)  # type: ignore[arg-type]  # checked
+    key = f"data.test.{at.set}"
+    found = _held_out(run, at, data, finder) if is_held_out else finder.evaluation(key, at.set, entry)  # type: ignore[arg-type]  # checked
     return EvalImages([found], [at.scale]), degrade
+
+
+def _held_out(run: Entry, at: At, data: dict[str, Any], finder: SetFinder) -> Images:
+    """Finds the training images that a run without a set to validate on has held out."""
+    keys = ("train_dir", "train_lr_dir", "train_files", "exclude_files")
+    folders, lr_folders, files, exclude = (as_list(data.get(key)) for key in keys)
+    if not all(isinstance(part, str) for part in (*folders, *lr_folders, *files, *exclude)):
+        raise UserError(f"data: found {', '.join(keys)} that are no names; allowed: names of files and folders")
+    try:
+        source = FolderSource(finder, folders, lr_folders=lr_folders or None, files=files or None, exclude=exclude)
+        found, pairs = source.found()
+        names, count = [image.name for image in run.images.get(at, ())], data.get("val_holdout")
+        chosen = held_out(found, count) if type(count) is int and 0 < count < len(found) else []
+        if [_recorded_name(path) for path in chosen] != names:  # the folder has changed, or bad files were left out
+            by_name = {name: [path for path in found if _recorded_name(path) == name] for name in names}
+            if wrong := [name for name, paths in by_name.items() if len(paths) != 1]:
+                raise UserError(f"{wrong[0]}: found {len(by_name[wrong[0]])} files of that name")
+            chosen = [by_name[name][0] for name in names]
+        return finder.images(HELD_OUT, chosen, pairs)
+    except UserError as error:
+        raise UserError(
+            "they were held out of data.train_dir, as there was no data.val, and are not found there again "
+            f"({str(error).splitlines()[0]}); allowed: the images in their place, seen from the folder of the training"
+        ) from None
 
 
 def _data_findings(name: str, entry: Any, extensions: Any, kernel: Any) -> Iterator[str]:

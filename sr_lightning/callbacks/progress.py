@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
+from collections.abc import Iterable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,6 +17,7 @@ from rich.progress import Progress as RichProgress
 from torch import Tensor
 
 from sr_lightning.callbacks.pace import Pace, clock
+from sr_lightning.evaluation.tables import metric_text
 from sr_lightning.text import LOG_ONLY
 
 log = logging.getLogger(__name__)
@@ -22,6 +25,7 @@ log = logging.getLogger(__name__)
 _EVERY_SECONDS = 0.5  # reading the loss synchronises with the device, so it is not read at every step
 _LINE_SECONDS = 30.0  # between lines when there is no terminal
 _SHORTEST_BAR = 10  # cells
+_NARROW = 80  # cells of a line that is printed
 
 
 class Progress(ProgressBar):
@@ -131,8 +135,9 @@ class Progress(ProgressBar):
             f"step {trainer.global_step:>7}  loss {self._loss():.4f}  PSNR-Y {psnr:.3f} dB  "
             f"bicubic {self._bicubic:.3f}  gain {gain:+.3f}"
         )
-        self._console.print(line, highlight=False)
-        log.info("%s", line, extra=LOG_ONLY)
+        lines = [line, *_further(trainer, getattr(pl_module, "metrics", {}))]
+        self._console.print("\n".join(lines), highlight=False, markup=False)
+        log.info("%s", "\n".join(lines), extra=LOG_ONLY)
         if self._bar is not None:
             self._show(trainer)
 
@@ -148,6 +153,17 @@ class Progress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _further(trainer: pl.Trainer, names: Iterable[str]) -> list[str]:
+    """Returns the means of the further metrics, in lines that stand below the loss and fit into a narrow terminal."""
+    lines: list[str] = []
+    for name in names:
+        item = f"  {name} {metric_text(float(trainer.callback_metrics.get(f'val/{name}', math.nan)))}"
+        if not lines or len(lines[-1] + item) > _NARROW:
+            lines.append(" " * 12)
+        lines[-1] += item
+    return lines
 
 
 def _fitting(facts: list[str], width: int) -> str:

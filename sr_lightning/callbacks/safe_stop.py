@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sr_lightning.checkpoints.integrity import LAST
 from sr_lightning.errors import InterruptedRun
+from sr_lightning.text import printable, shown
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -46,6 +47,8 @@ class SafeStop(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Stores the current handlers; Lightning sets its own after this, and restores these before `teardown`."""
         self._before = {number: signal.getsignal(number) for number in _SIGNALS}
+        if stage == "fit":  # the command's handler, which ends a run that has not begun, would be chained as well
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Installs the handlers: any earlier, and Lightning's own would be chained to them."""
@@ -58,7 +61,12 @@ class SafeStop(pl.Callback):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Lets the run end at once, as everything is saved by now; Lightning would ignore the signal."""
         for number in _SIGNALS:
-            signal.signal(number, _leave)
+            signal.signal(number, self._leave_test)
+
+    def _leave_test(self, number: int, frame: FrameType | None) -> None:
+        folder = self.checkpoint.parent.parent
+        self._say(f"ended in the final test; all is trained, and ckpt_path={shown(folder)} repeats the test")
+        raise SystemExit(128 + number)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._flag is not None and number == signal.SIGINT:
@@ -73,7 +81,7 @@ class SafeStop(pl.Callback):
         if self._speaks:
             with contextlib.suppress(OSError, ValueError):  # stderr is closed or not a file
                 start = "\r\x1b[K" if sys.stderr.isatty() else ""  # over the progress bar
-                os.write(sys.stderr.fileno(), f"{start}{text}\n".encode())
+                os.write(sys.stderr.fileno(), f"{start}{printable(text)}\n".encode())
 
     def on_train_batch_end(
         self,
@@ -107,7 +115,7 @@ class SafeStop(pl.Callback):
         """Leaves the validation between two images, without figures, which would cover only part of the images."""
         if self._is_asked(trainer):
             trainer.save_checkpoint(self.checkpoint)
-            raise InterruptedRun(self.stopped_by or signal.SIGTERM)
+            raise InterruptedRun(self.stopped_by or signal.SIGTERM, is_told=True)
 
     def _is_asked_after_step(self, trainer: pl.Trainer) -> bool:
         """As `_is_asked`; with several processes a step late, as each step would have to wait for the device."""
@@ -140,10 +148,6 @@ class SafeStop(pl.Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
-
-
-def _leave(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 def _leave_now() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from sr_lightning import models
+from sr_lightning.config.overrides import model_override
 from sr_lightning.errors import UserError
 from sr_lightning.models import others
 
@@ -103,12 +106,25 @@ def check_own_network(section: Any, path: Path) -> None:
     target = section.get("_target_") if isinstance(section, dict) else section
     own = {f"{module.__name__}.{name}" for module in (models, others) for name in module.__all__}
     if not isinstance(target, str) or target not in own:
+        typed, argument = _typed_again(section)
         raise UserError(
-            f"{path}: was saved with the network {target!r}; a file may only name one of sr_lightning.models. "
-            "If you trust that class, repeat it on the command line: model._target_=… and its arguments"
+            f"{path}: was saved with the network {target!r}; a file may only name one of sr_lightning.models, as "
+            "building a class runs its code. If you trust that one, name it yourself:\n"
+            f"  evaluate, upscale, export: {typed}\n"
+            f"  Python: load(…, model={argument})"
         )
     if (bad := _not_plain({key: value for key, value in section.items() if key != "_target_"})) is not None:
         raise UserError(f"{path}: the argument {bad} of its network is no plain value")
+
+
+def _typed_again(section: Any) -> tuple[str, str]:
+    """Returns what names a file's network on a command line and in Python, with its arguments if they are plain."""
+    if isinstance(section, dict) and _not_plain({k: v for k, v in section.items() if k != "_target_"}) is None:
+        own = {key: value for key, value in section.items() if key not in BESIDE_THE_NETWORK}
+        is_name = re.fullmatch(r"[\w.]+", str(own.get("_target_", ""))) is not None
+        if is_name and (typed := model_override(own)) is not None:
+            return shlex.quote(typed), repr(own)
+    return "'model={_target_: …}' with its arguments", '{"_target_": …}'
 
 
 def _not_plain(value: Any) -> str | None:

@@ -128,7 +128,7 @@ def stopping_jobs(folder: Path) -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
     if came:
-        raise InterruptedRun(came[0])
+        raise InterruptedRun(came[0], is_told=True)
 
 
 def _end_when_asked(folder: Path, ended: threading.Event) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,3 +27,23 @@ def terminable() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def begun_or_removed(remove: Callable[[], None]) -> Iterator[None]:
+    """Lets a signal end a run that has no handlers of its own yet: while it imports, reads its images or evaluates.
+
+    Args:
+        remove: Removes the run's folder, unless it holds anything to go on from.
+    """
+    try:
+        with terminable():
+            yield
+    except InterruptedRun as stopped:
+        if not stopped.is_told:
+            print("interrupted", file=sys.stderr, flush=True)
+        remove()
+        raise
+    except KeyboardInterrupt:  # which `exit_status` reports
+        remove()
+        raise

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from sr_lightning.cli.arguments import Arguments
 from sr_lightning.cli.commands import COMMANDS, Command
 from sr_lightning.cli.concurrent_job import ConcurrentJob, stop_is_asked, stopping_jobs
+from sr_lightning.cli.interruption import begun_or_removed
 from sr_lightning.cli.launcher import processes, run_ranks
 from sr_lightning.cli.sweep import Sweep
 from sr_lightning.cli.sweep_table import SweepJob, print_sweep
@@ -82,8 +83,8 @@ class Session:
             return self._run(folder, config, self.resume)
         except Exception as error:
             self.error = error  # `start` raises it
-            if isinstance(error, UserError) and self.resume is None:
-                remove_unused(folder, self.name)
+            if isinstance(error, UserError):
+                self._remove_unused(folder)
             return None
 
     def _run_sweep_job(self, settings: Any, folder: Path, config: DictConfig, sweep: Sweep) -> float | None:
@@ -105,6 +106,8 @@ class Session:
                 objective = self._run(folder, config, begun, concurrent)
         except (InterruptedRun, KeyboardInterrupt):
             self._end_job(sweep, number, "interrupted")
+            if not begun:
+                remove_unused(folder, self.name)
             if concurrent is None:
                 raise
             return None
@@ -163,27 +166,34 @@ class Session:
         finally:
             sys.argv = before
 
-    def start_run(self, arguments: Arguments, job: ComposedJob, overrides: list[str]) -> int:
+    def start_run(self, arguments: Arguments, job: ComposedJob, folder: Path, overrides: list[str]) -> int:
         """Runs a single job and returns the exit status; its error is raised.
 
         Args:
             arguments: The command line.
             job: The composed job.
+            folder: Its folder.
             overrides: Further overrides of the section `hydra`, such as its folder.
         """
         print(self.definition.notice, flush=True)
-        with opened_configs(self.name, arguments.config_dir) as hydra:
+        with opened_configs(self.name, arguments.config_dir) as loaded:
             config = job.with_hydra([*overrides, "hydra.mode=RUN"])
 
             def composed(**_: Any) -> DictConfig:
                 configure_log(config.hydra.hydra_logging, config.hydra.verbose)
                 return config
 
-            hydra.compose_config = composed  # type: ignore[method-assign,assignment]  # composed before, for the checks
-            hydra.run(config_name=arguments.config_name or self.name, task_function=self.run_job, overrides=[])
+            loaded.compose_config = composed  # type: ignore[method-assign,assignment]  # composed before, for the checks
+            with begun_or_removed(lambda: self._remove_unused(folder)):
+                loaded.run(config_name=arguments.config_name or self.name, task_function=self.run_job, overrides=[])
         if self.error is not None:
             raise self.error
         return 0
+
+    def _remove_unused(self, folder: Path) -> None:
+        """Removes the folder of a new run that never began."""
+        if self.resume is None:
+            remove_unused(folder, self.name)
 
     def start_sweep(self, arguments: Arguments, sweep: Sweep) -> int:
         """Runs the jobs of a sweep and returns the exit status."""
@@ -194,7 +204,7 @@ class Session:
             print(f"{done} of {sweep.count()} jobs are done, and not run again", flush=True)
         stopped: BaseException | None = None
         try:
-            with stopping_jobs(sweep.folder) if are_concurrent else nullcontext():
+            with stopping_jobs(sweep.folder) if are_concurrent else begun_or_removed(lambda: None):
                 self._call_hydra(arguments)
         except BaseException as error:
             stopped = error
@@ -213,10 +223,10 @@ class Session:
 
     def _call_hydra(self, arguments: Arguments) -> None:
         """Runs the jobs of the sweep; Hydra's main would compose again to find out that it is one."""
-        with opened_configs(self.name, arguments.config_dir) as hydra:
+        with opened_configs(self.name, arguments.config_dir) as loaded:
             overrides = [*arguments.overrides, "hydra.mode=MULTIRUN"]
             name = arguments.config_name or self.name
-            hydra.multirun(config_name=name, task_function=self.run_job, overrides=overrides)
+            loaded.multirun(config_name=name, task_function=self.run_job, overrides=overrides)
 
 
 def sweep_status(jobs: list[SweepJob]) -> int:

@@ -112,7 +112,8 @@ def run_ranks(
             remove_job(run.folder)  # nothing was started, so nothing is kept
         raise _ERRORS.get(error["type"], TrainingFailedError)(error["message"])
     if (number := _signal(status)) is not None:
-        raise InterruptedRun(number)
+        remove_job(run.folder)
+        raise InterruptedRun(number, is_told=status > 0)  # its own handler has told, the kernel has not
     raise TrainingFailedError(
         f"process {failed} of {n} ended with status {status}; their output lies in {output or job}"
     )

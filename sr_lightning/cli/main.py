@@ -107,17 +107,16 @@ def _begin(session: Session, arguments: Arguments) -> int:
     folder = claim_folder(session.name, root, chosen, is_sweep=is_sweep)
     claimed = folder_overrides(session.name, folder, is_sweep=is_sweep)
     with lock_for_all_ranks(folder, "hydra.sweep.dir" if is_sweep else "hydra.run.dir"):
-        if is_sweep:
-            session.earlier = find_jobs(folder, [(job.subfolder, job.config) for job in jobs])
-            session.launcher = jobs[0].launcher
-            session.sweep = Sweep(folder, session.command, session.definition.objective)
-            if external_rank() <= 0:
-                session.sweep.plan(jobs, session.earlier)
-        if session.sweep is None:
-            return session.start_run(arguments, jobs[0], claimed)
+        if not is_sweep:
+            return session.start_run(arguments, jobs[0], folder, claimed)
+        session.earlier = find_jobs(folder, [(job.subfolder, job.config) for job in jobs])
+        session.launcher = jobs[0].launcher
+        sweep = session.sweep = Sweep(folder, session.command, session.definition.objective)
+        if external_rank() <= 0:
+            sweep.plan(jobs, session.earlier)
         key = claimed[0].partition("=")[0]
         others = [override for override in arguments.overrides if override.lstrip("+").partition("=")[0] != key]
-        return session.start_sweep(replace(arguments, overrides=[*others, *claimed]), session.sweep)
+        return session.start_sweep(replace(arguments, overrides=[*others, *claimed]), sweep)
 
 
 def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
@@ -127,16 +126,28 @@ def _resume(session: Session, folder: Path, arguments: Arguments) -> int:
         config = check_train(resume.composed())
         accept_differences(resume, config)  # before anything is imported
         step, most = resume.step, config.trainer["max_steps"]
-        if step is not None and step > most:
-            reached = f"the run is already at step {step}, past trainer.max_steps={most}"
-            print(f"{reached}: only the final test is left", flush=True)
-        if resume.checkpoint:
+        if step is not None and step >= most:
+            print(_all_is_trained(folder, step, most), flush=True)
+        elif resume.checkpoint:
             print(f"continuing {folder} from {resume.checkpoint.name}", flush=True)
         else:
             print(f"beginning {folder} again: it was interrupted before its first checkpoint", flush=True)
         own = [o for o in arguments.overrides if o.lstrip("+").startswith("hydra.")]
         (job,) = _compose(session.name, replace(arguments, overrides=own))  # Hydra takes these from the command line
-        return session.start_run(arguments, job, [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"])
+        return session.start_run(
+            arguments, job, folder, [quote_path(f"hydra.run.dir={folder}"), "hydra.output_subdir=null"]
+        )
+
+
+def _all_is_trained(folder: Path, step: int, most: int) -> str:
+    """Describes what is left of a run whose checkpoint has reached `trainer.max_steps`."""
+    if step > most:
+        return f"the run is already at step {step}, past trainer.max_steps={most}: only the final test is left"
+    is_tested = (folder / "results.json").is_file()
+    what = "is finished" if is_tested else "is trained, but not tested"
+    left = "only its test is repeated" if is_tested else "only its test is left"
+    more = f"trainer.max_steps={2 * most}, for instance, trains on"
+    return f"{folder} {what}, at step {step} of {most}: {left}; {more}"
 
 
 def _translate(name: str, arguments: Arguments) -> Arguments:

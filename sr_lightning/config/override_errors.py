@@ -171,6 +171,9 @@ def _unknown_key(name: str, key: str, overrides: list[str], base: DictConfig | N
     if not isinstance(node, DictConfig):
         groups = sorted(path.stem for path in Path(conf_dir(), parent).glob("*.yaml"))
         hint = f"{parent}=… chooses one, allowed: {', '.join(groups)}" if groups else suggest_key(key, config)
+        if groups and leaf == "_target_":
+            target = overrides[-1].partition("=")[2] or "…"
+            hint = f"'{parent}={{_target_: {target}, …}}' names a class with its arguments, or {hint}"
         return f"{key}: there is no section {parent!r}; {hint}"
     with open_dict(node):
         accepted = parameters(str(node.get("_target_", ""))) or {}

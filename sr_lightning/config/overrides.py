@@ -8,8 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.findings import as_yaml
+from sr_lightning.config.schema import EXTRA_KEYS
+from sr_lightning.text import single_line
 
 Value = str | int | float | bool | None
 """Values that a key can be set to, other than lists and sections."""
@@ -21,6 +26,11 @@ PATH_KEYS = re.compile(
     r"|paths\.\w+|preview\.output|check_data\.(output|folders)|model\.weights|loss\.perceptual\.weights"
     r"|hydra\.(run|sweep)\.dir)$"
 )
+# Texts that are something else without quotes: numbers, truth values, null.
+_NO_TEXT = re.compile(
+    r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(e[+-]?\d[\d_]*)?|[+-]?(inf|nan)|true|false|null", re.IGNORECASE
+)
+_LONGEST = 2000  # characters of a network's arguments that are repeated in a message
 _OVERRIDE = re.compile(r"(?P<key>[+~]{0,2}[^=]+)=(?P<value>.*)", re.DOTALL)
 
 
@@ -93,13 +103,34 @@ def _quote_text(text: str) -> str:
 def as_typed_value(value: Value | Sequence[Any] | Mapping[str, Any]) -> str:
     """Formats a value, a list or a mapping in the grammar of overrides."""
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{key}:{as_typed_value(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {as_typed_value(item)}" for key, item in value.items()) + "}"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{','.join(map(as_typed_value, value))}]"
     if isinstance(value, str):
-        is_plain = re.fullmatch(r"[\w./+-]+", value, re.ASCII) is not None
+        is_plain = re.fullmatch(r"[\w./+-]+", value, re.ASCII) is not None and not _NO_TEXT.fullmatch(value)
         return value if is_plain else "'" + value.replace("\\", "\\\\").replace("'", r"\'") + "'"
     if value is None or isinstance(value, bool):
         return as_yaml(value)
+    if isinstance(value, int):
+        return str(value)  # `1e+06` would be read back as a float
     short = f"{value:g}"
     return short if float(short) == value else repr(value)
+
+
+def model_override(section: Mapping[str, Any]) -> str | None:
+    """Returns the override that names a network, `model={_target_: mine.Net, scale: 4}`, not quoted for a shell.
+
+    Args:
+        section: Section `model` as plain containers, possibly from an untrusted file.
+
+    Returns:
+        The override; None if there is none that yields this section again, or only a very long one.
+    """
+    own = {key: value for key, value in section.items() if key not in EXTRA_KEYS["model"]}
+    try:
+        typed = f"model={as_typed_value(own)}"
+        if len(typed) > _LONGEST or typed != single_line(typed):
+            return None
+        return typed if OverridesParser.create().parse_override(typed).value() == own else None
+    except (HydraException, ValueError, OverflowError):
+        return None

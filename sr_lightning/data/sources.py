@@ -18,6 +18,9 @@ from sr_lightning.errors import UserError
 from sr_lightning.image.resize import Kernel
 from sr_lightning.text import listed
 
+HELD_OUT = "heldout"
+"""Name of the set of held-out training images."""
+
 log = logging.getLogger(__name__)
 
 
@@ -104,7 +107,7 @@ class FolderSource:
 
     def training(self, *, patch_size: int, scale: int, on_small: OnSmall) -> TrainingSet:
         """Implements `TrainingSource.training`."""
-        found, pairs = self._found()
+        found, pairs = self.found()
         copies = Shrink(self.shrink, patch_size * scale, self.shrink_kernel) if self.shrink else None
 
         def large(paths: Sequence[Path], sizes: Sequence[Size]) -> list[Path]:
@@ -119,7 +122,7 @@ class FolderSource:
             if held:
                 refuse_too_small("data.val_holdout", held, self.sets.stored(held).sizes, scale=scale)
             train = self.sets.images("train", kept, pairs, copies)
-            return TrainingSet(train, self.sets.images("heldout", held, pairs) if held else None)
+            return TrainingSet(train, self.sets.images(HELD_OUT, held, pairs) if held else None)
 
         owner = {path: path for path in found} | {lr: hr for lr_of in pairs.values() for hr, lr in lr_of.items()}
         if self.on_bad_image == "skip":
@@ -130,8 +133,12 @@ class FolderSource:
             self.sets.refuse_all(found, pairs, large)
             raise
 
-    def _found(self) -> tuple[list[Path], Pairs]:
-        """Returns the HR files, and the LR file of each by scale."""
+    def found(self) -> tuple[list[Path], Pairs]:
+        """Returns the HR files, those to be held out included, and the LR file of each by scale.
+
+        Raises:
+            UserError: A folder is not there, or its files do not fit the settings.
+        """
         found: list[Path] = []
         pairs: Pairs = {scale: {} for scale in self.sets.scales} if self.lr_folders else {}
         for index, folder in enumerate(self.folders):

@@ -10,7 +10,7 @@ from rich.console import Console
 from sr_lightning.evaluation.escapes import markdown_text
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.summary import Evaluation
-from sr_lightning.evaluation.tables import COST, QUALITY, Record, latex, markdown, terminal, write_csv
+from sr_lightning.evaluation.tables import COST, FURTHER, QUALITY, Record, latex, markdown, terminal, write_csv
 from sr_lightning.runs.environment import environment
 from sr_lightning.runs.run import Run
 from sr_lightning.text import shown, single_line
@@ -63,7 +63,7 @@ def print_evaluation(evaluation: Evaluation, run: Run, *, formats: Sequence[str]
     console.print(terminal(lines, (*QUALITY, "trained on") if has_training else QUALITY, title=title))
     if evaluation.metrics:
         own = [line for line in lines if line.kind != "published"]
-        console.print(terminal(own, list(evaluation.metrics), title="Further metrics"))
+        console.print(terminal(own, list(evaluation.metrics), title=FURTHER))
     if evaluation.costs:
         cost = next(iter(evaluation.costs.values()))
         latency = "latency: 8 x a pass's median" if evaluation.settings["self_ensemble"] else "latency: median"

@@ -98,6 +98,7 @@ COLUMNS: dict[str, Column] = {
 QUALITY = ("PSNR-Y", "SSIM-Y", "gain", "params")
 TRAINING = ("PSNR-Y", "SSIM-Y", "gain", "least", "params", "ms/img")
 COST = ("params", "multiply-adds", "latency", "memory")
+FURTHER = "Further metrics"
 TITLE = "PSNR (dB) and SSIM on Y; gain over bicubic: mean and least"
 _TEXTS = ("set", "method", "trained on", "source")
 
@@ -180,9 +181,11 @@ def _cells(row: Record, columns: Sequence[str]) -> list[str]:
 
 
 def _metric(row: Record, name: str) -> str:
-    if name not in row.more:
-        return ""
-    value = row.more[name]
+    return metric_text(row.more[name]) if name in row.more else ""
+
+
+def metric_text(value: float | None) -> str:
+    """Formats a further metric, whose size is unknown."""
     if value is None or math.isnan(value):
         return "n/a"
     return f"{value:.2f}" if abs(value) >= 10 else f"{value:.4f}"

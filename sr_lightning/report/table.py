@@ -110,7 +110,7 @@ def unfinished(comparison: Comparison) -> Block:
     """Returns the table of runs without results."""
     rows = []
     for entry in comparison.unfinished:
-        reason = entry.reason.partition(". ")[0]
+        reason = entry.reason.partition(". ")[0] if entry.status == "failed" else entry.reason
         status = f"{entry.status}: {reason}" if reason else entry.status
         rows.append([comparison.label(entry), comparison.settings(entry), status])
     return Block("Not finished", ["runs", "method", "status"], rows)

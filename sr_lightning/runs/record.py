@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,10 +19,10 @@ from sr_lightning.config.containers import flattened
 from sr_lightning.errors import UserError
 from sr_lightning.files import inside, take_lock
 from sr_lightning.runs.lock import LOCK
-from sr_lightning.runs.saved_config import load_plain_yaml
+from sr_lightning.runs.saved_config import load_plain_yaml, required_overrides
 from sr_lightning.text import shown, single_line
 
-Status = Literal["done", "running", "failed", "incomplete"]
+Status = Literal["done", "running", "failed", "trained, not tested", "incomplete"]
 _LARGEST = 64 * 2**20  # bytes; the results of Urban100 at three scales take 1 MB
 _LARGEST_CONFIG = 2**20
 _MOST_KEYS = 2000  # keys of a config; ours have some hundreds, and all pairs are compared
@@ -38,7 +39,7 @@ class RunRecord:
     folder: Path
     status: Status = "incomplete"
     reason: str = ""
-    """Why the run failed, or how far it got."""
+    """Why the run failed, how far it got, or the command that finishes it."""
     config: dict[str, Any] = field(default_factory=dict)
     """Dotted key -> value as saved, with interpolations unresolved; lists are values."""
     results: dict[str, Any] = field(default_factory=dict)
@@ -143,7 +144,18 @@ def _status(record: RunRecord) -> tuple[Status, str]:
     if _is_locked(record.folder):
         return "running", reached
     failure = _failure(record.folder)
-    return ("failed", failure) if failure else ("incomplete", reached if record.is_training else "")
+    if failure:
+        return "failed", failure
+    if most is not None and max(steps, default=0) >= most > 0:
+        return "trained, not tested", _resume_command(record)
+    return "incomplete", reached if record.is_training else ""
+
+
+def _resume_command(record: RunRecord) -> str:
+    """Returns the command that resumes a run, with the classes that have to be named again."""
+    given = [shlex.quote(f"ckpt_path={shown(record.folder)}"), *map(shlex.quote, required_overrides(record.config))]
+    command = single_line(" ".join(["python -m sr_lightning.train", *given]))
+    return command if len(command) <= _LONGEST else "ckpt_path=… tests it"
 
 
 def _is_locked(folder: Path) -> bool:

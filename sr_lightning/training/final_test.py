@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sr_lightning.data import SRDataModule
 from sr_lightning.data.degradations.base import lr_protocol
 from sr_lightning.evaluation.results import write_results
 from sr_lightning.evaluation.scores import BICUBIC, logged_values, summarise
-from sr_lightning.evaluation.tables import TITLE, TRAINING, records, terminal
+from sr_lightning.evaluation.tables import FURTHER, TITLE, TRAINING, Record, records, terminal
 from sr_lightning.files import sha256
 from sr_lightning.inference.cost import multiply_adds_on_paper
 from sr_lightning.loggers.records import log_table, log_weights
@@ -78,15 +79,21 @@ def final_test(
         | {"split": "test" if data.has_test_sets else "validation"},
     )
     title = TITLE if data.has_test_sets else f"Validation images, which chose the checkpoint (no data.test)\n{TITLE}"
-    table = terminal(records(rows, facts), TRAINING, title=title)
     lines = [printable(row.exactness) for row in rows if row.exactness]
     lines.append(f"{trainer.global_step} steps in {minutes:.1f} min on {info['hardware']}")
-    Console().print(table)
+    _print_tables(records(rows, facts), list(module.metrics), title, lines)
+    return reached
+
+
+def _print_tables(rows: Sequence[Record], metrics: Sequence[str], title: str, lines: Sequence[str]) -> None:
+    """Prints the tables, with that of the further metrics if there are any, and the lines below them; logs them too."""
+    tables = [terminal(rows, TRAINING, title=title)]
+    tables += [terminal(rows, metrics, title=FURTHER)] if metrics else []
+    Console().print(*tables, sep="\n")
     print("\n".join(lines))
     for_log = Console(file=io.StringIO(), width=160)
-    for_log.print(table)
+    for_log.print(*tables, sep="\n")
     log.info("%s", "\n".join(["", for_log.file.getvalue(), *lines]), extra=LOG_ONLY)  # type: ignore[attr-defined]  # StringIO
-    return reached
 
 
 def objective(trainer: pl.Trainer, module: SRModule) -> float:

@@ -6,10 +6,10 @@ import shlex
 from dataclasses import asdict
 from typing import Any
 
-from sr_lightning.config.overrides import as_typed_value
+from sr_lightning.config.overrides import as_typed_value, model_override
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.runs.run import Run
-from sr_lightning.runs.saved_config import required_overrides
+from sr_lightning.runs.saved_config import own_targets, required_overrides
 from sr_lightning.text import shell_lines, shown
 
 
@@ -37,7 +37,7 @@ def print_next_steps(run: Run, config: TrainConfig) -> None:
         print(f"W&B         look: wandb leet {folder}/wandb/latest-run")
         print(f"            send: wandb sync {folder}/wandb/latest-run")
     if run.group is None:
-        checkpoint = _typed("checkpoint", folder)
+        checkpoint = " ".join([_typed("checkpoint", folder), *_own_network(config)])
         longer = f"trainer.max_steps={2 * config.trainer['max_steps']}"
         print("\nnext, for instance")
         for command in (
@@ -47,6 +47,12 @@ def print_next_steps(run: Run, config: TrainConfig) -> None:
             f"{resume_command(run, asdict(config))} {longer}",
         ):
             print("\n".join(shell_lines(command)))
+
+
+def _own_network(config: TrainConfig) -> list[str]:
+    """Returns the override that names a network of the user's own, which no command builds because a file names it."""
+    typed = None if config.model["_target_"] in own_targets() else model_override(config.model)
+    return [] if typed is None else [shlex.quote(typed)]
 
 
 def _test_sets(config: TrainConfig) -> list[str]:

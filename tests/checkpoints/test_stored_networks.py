@@ -7,6 +7,7 @@ import torch
 from helpers.small_networks import equal, named, small
 from sr_lightning.builders.identify_network import suggest_overrides
 from sr_lightning.builders.network import build_network
+from sr_lightning.checkpoints.network_config import check_own_network
 from sr_lightning.checkpoints.weights import WeightsFile, load_weights
 from sr_lightning.errors import UserError
 from sr_lightning.models import EDSR
@@ -89,8 +90,29 @@ def test_a_newer_format_is_refused(tmp_path):
 @pytest.mark.fault("S2", "refused")
 def test_a_checkpoint_may_only_name_our_networks(tmp_path, target):
     path = saved(tmp_path / "a.ckpt", {**MODEL, "_target_": target})
-    with pytest.raises(UserError, match=r"a\.ckpt: was saved with the network .* model\._target_="):
+    with pytest.raises(UserError, match=r"a\.ckpt: was saved with the network .* sr_lightning\.models,"):
         read_config(path)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"_target_": "mine.Net", "name": "a\nb"},
+        {"_target_": "mine.Net", "name": "\x1b[2J"},
+        {"_target_": "mine.Net", "a: {b": 1},
+        {"_target_": "mine.Net", "size": 10**5000},
+        {"_target_": "mine.Net", "sizes": list(range(9999))},
+        {"_target_": "mine.Net", "inner": {"_target_": "os.getcwd"}},
+        {"_target_": "mine.Net\n"},
+        {"_target_": "${oc.env:HOME}"},
+        {},
+    ],
+)
+def test_what_cannot_be_typed_as_it_stands_in_a_checkpoint_is_not_told(tmp_path, section):
+    with pytest.raises(UserError, match="with its arguments") as caught:
+        check_own_network(section, tmp_path / "a.ckpt")
+    assert len(str(caught.value)) < 400
+    assert "\x1b" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

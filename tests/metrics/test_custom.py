@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,12 @@ def test_own_metrics_at_validations_choose_the_best(tiny, capsys):
     watch += ["+val_metrics.lr_psnr=true"]
     assert main([*tiny, *watch, "hydra.run.dir=a"]) == 2  # mode=max is the other way round
     assert main([*tiny, *watch, "callbacks.checkpoints.mode=min", "hydra.run.dir=a"]) == 0
+    out = capsys.readouterr().out
+    assert len(re.findall(r"step +[24]  loss .*\n {14}mae 0\.\d{4}  lr_psnr \d\d\.\d\d\n", out)) == 2
+    for told in (out, Path("a/train.log").read_text()):
+        assert re.search(
+            r"Further metrics\n\nset +method +mae +lr_psnr\n─+\nheldout x4 +bicubic +0\.\d{4} +\d\d\.\d\d\n", told
+        )
     with Path("a/metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["val/mae"]]
     assert [int(row["step"]) for row in rows] == [2, 4]

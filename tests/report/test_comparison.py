@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.metrics import quality
 from sr_lightning.report.entries import LOWER_IS_BETTER, METRICS
 from sr_lightning.report.settings import short_names
+from sr_lightning.report.table import unfinished
 from sr_lightning.runs.find import find_runs
 from sr_lightning.runs.record import read_run
 
@@ -168,6 +170,15 @@ def test_torn_files_cost_their_own_run_only(tmp_path, name, text):
     assert "a" in {r.contender.label for group in found.groups for r in group.ranked}
     if name == "results.json":
         assert any("b/results.json" in finding for finding in found.findings)
+
+
+def test_a_run_that_was_killed_before_its_test_is_named_with_what_finishes_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_run(Path("b. c"), config={"model": {"_target_": "mine.Net"}})
+    Path("b. c/results.json").unlink()
+    found = compared(Path("b. c"))
+    ((_, _, status),) = unfinished(found).rows
+    assert status == "trained, not tested: python -m sr_lightning.train 'ckpt_path=b. c' model._target_=mine.Net"
 
 
 def test_links_and_giants_are_named_and_not_read(tmp_path, monkeypatch):

@@ -49,9 +49,20 @@ def test_continued_is_as_if_never_stopped(tiny):
     assert [r["psnr_y"] for r in results[0]] == [r["psnr_y"] for r in results[1]]
 
 
-def test_a_finished_run_goes_on_with_more_steps(tiny):
+def test_a_finished_run_is_tested_again_or_goes_on_with_more_steps(tiny, capsys):
     assert main(tiny) == 0
     run = only_run()
+    for said in (
+        "is finished, at step 4 of 4: only its test is repeated;",
+        "is trained, but not tested, at step 4 of 4:",
+    ):
+        capsys.readouterr()
+        assert main([f"ckpt_path={run}"]) == 0
+        out = capsys.readouterr().out
+        assert f"{run} {said}" in out
+        assert "trainer.max_steps=8, for instance, trains on" in out
+        assert "continuing" not in out
+        (run / "results.json").unlink()
     assert main([f"ckpt_path={run}", "trainer.max_steps=8"]) == 0
     assert only_run() == run
     assert [int(row["step"]) for row in metrics(run) if row["train/loss"]] == list(range(1, 9))

@@ -1,5 +1,7 @@
 """The folder of a new run: one of its own, never one that holds a run, and none where nothing began."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,21 @@ def test_a_run_that_never_began_leaves_no_folder(tiny, capsys):
     assert main([*tiny, "data.patch_size=500"]) == 2
     assert "needs images of 2000 pixels" in capsys.readouterr().err
     assert list(Path("runs/train").iterdir()) == []
+
+
+@pytest.mark.fault("T4", "a line, status 128 and the signal's number, no folder")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("sweep", [[], ["-m", "loss.beta=0,0.1"]], ids=["run", "sweep"])
+def test_a_run_that_is_stopped_before_it_begins_leaves_no_folder(tiny, number, sweep, monkeypatch, capsys):
+    monkeypatch.setattr("sr_lightning.runs.environment.quiet", lambda: os.kill(os.getpid(), number))  # the first call
+    before = signal.getsignal(signal.SIGTERM)
+    assert main([*tiny, *sweep]) == 128 + number
+    assert signal.getsignal(signal.SIGTERM) == before
+    out, err = capsys.readouterr()
+    assert err.count("interrupted") == 1
+    assert "the run did not begin; its folder" in out
+    assert not list(Path("runs").rglob(".hydra"))
+    assert bool(sweep) == ("interrupted" in out)  # the table of the sweep
 
 
 @pytest.mark.fault("T6", "refused at the start")

@@ -1,11 +1,18 @@
 """Networks, loss terms and callbacks of one's own in a run, and what is said where they do not fit."""
 
+import ast
+import shlex
 from pathlib import Path
 
 import pytest
 
+from helpers.evaluations import QUICK
 from helpers.training_runs import metrics, only_run
+from sr_lightning import load
+from sr_lightning.errors import UserError
+from sr_lightning.evaluate import main as evaluate
 from sr_lightning.train import main
+from sr_lightning.upscale import main as upscale
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
 
@@ -33,6 +40,36 @@ def test_ones_own_network_loss_term_and_callback_need_none_of_our_files(tiny, tm
     assert main([*mine, *settings]) == 0
     assert float(metrics(only_run())[0]["train/loss/mine"]) > 0
     assert Path("noted").exists()
+
+
+NET = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, scale, width, name="4", steps=1000000):
+        assert (name, steps) == ("4", 1000000)
+        super().__init__(nn.Conv2d(3, width, 1), nn.Conv2d(width, 3 * scale**2, 1), nn.PixelShuffle(scale))
+"""
+
+
+def test_ones_own_network_is_used_by_the_lines_that_are_told(tiny, folder, tmp_path, monkeypatch, capsys):
+    (tmp_path / "net_of_mine.py").write_text(NET)
+    monkeypatch.syspath_prepend(tmp_path)
+    short = [*(a for a in tiny if not a.startswith("model")), "trainer.max_steps=1", "trainer.val_check_interval=1"]
+    model = "model={_target_: net_of_mine.Net, scale: ${scale}, width: 6, name: '4', steps: 1000000}"
+    assert main([*short, model, "hydra.run.dir=a b"]) == 0
+    told = [shlex.split(line)[2:] for line in capsys.readouterr().out.splitlines() if line.startswith("  python -m ")]
+    lines = {command.removeprefix("sr_lightning."): typed for command, *typed in told}
+    again = model.replace("${scale}", "4")
+    assert lines["upscale"] == ["input=photo.jpg", "checkpoint=a b", again]
+    assert lines["evaluate"] == ["checkpoint=a b", again, "data=sample"]
+    assert upscale([f"input={folder}/img_0.png", *lines["upscale"][1:]]) == 0
+    assert evaluate(["checkpoint=a b", "data=sample", *QUICK]) == 2
+    assert f"export: {shlex.quote(again)}\n" in capsys.readouterr().err
+    with pytest.raises(UserError) as caught:
+        load("a b")
+    argument = ast.literal_eval(str(caught.value).rpartition("model=")[2].removesuffix(")"))
+    assert type(load("a b", model=argument)).__name__ == "Net"
 
 
 def test_parts_that_do_not_go_together_are_told_before_training(tiny, tmp_path, monkeypatch, capsys):
