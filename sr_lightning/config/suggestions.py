@@ -75,9 +75,9 @@ def suggest_key(key: str, config: DictConfig | Mapping[str, Any]) -> str:
     """
     tree = {path: name for path, name in dotted_keys(config) if path != key and not path.startswith(f"{key}.")}
     parent, _, leaf = key.rpartition(".")
-    siblings = [name for path, name in tree.items() if path == (f"{parent}.{name}" if parent else name)]
-    if parent and parent not in tree and (section := difflib.get_close_matches(parent, tree, n=1, cutoff=0.75)):
-        return f"did you mean {f'{section[0]}.{leaf}'!r}?"
+    if parent and parent not in tree and (found := _in_similar_section(parent, leaf, tree)):
+        return found
+    siblings = _children(parent, tree)
     if meant := _find(leaf, tree):
         remark = _MEANT.get(_normalised(leaf), {}).get(meant)
         shown = meant.removeprefix(f"{parent}.") if parent else meant
@@ -88,7 +88,29 @@ def suggest_key(key: str, config: DictConfig | Mapping[str, Any]) -> str:
     if close := difflib.get_close_matches(_normalised(leaf), names, n=1, cutoff=0.75):
         paths = sorted((path for path, name in tree.items() if name == close[0]), key=_by_depth)
         return f"did you mean {' or '.join(map(repr, paths[:3]))}?"
+    while parent and not siblings:  # what the innermost section that exists holds in place of the first that does not
+        parent, _, leaf = parent.rpartition(".")
+        siblings = _children(parent, tree)
     return nearest(leaf, siblings)
+
+
+def _in_similar_section(section: str, leaf: str, tree: Mapping[str, str]) -> str | None:
+    """Suggests a key of a section whose name is similar; None if there is none."""
+    similar = difflib.get_close_matches(section, tree, n=3, cutoff=0.75)
+    if there := [f"{name}.{leaf}" for name in similar if f"{name}.{leaf}" in tree]:
+        return f"did you mean {there[0]!r}?"
+    for name in similar:
+        if keys := _children(name, tree):
+            close = difflib.get_close_matches(leaf, keys, n=1, cutoff=0.6)
+            meant = f"{f'{name}.{close[0]}'!r}?" if close else f"the section {name!r}?"
+            return f"did you mean {meant} allowed: {', '.join(sorted(keys))}"
+    return None
+
+
+def _children(section: str, tree: Mapping[str, str]) -> list[str]:
+    """Returns the names of a section's keys, except those that build it, such as `_target_`."""
+    names = [name for path, name in tree.items() if path == (f"{section}.{name}" if section else name)]
+    return [name for name in names if not name.startswith("_")]
 
 
 def other_words(key: str) -> list[str]:
