@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
+from omegaconf import DictConfig, OmegaConf
+
+from sr_lightning.config.containers import flattened
 from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
 
 Schema = TypeVar("Schema")
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 def fill_schema(
@@ -47,6 +52,24 @@ def unknown_keys(keys: Iterable[object], known: Collection[str], section: str = 
     """Returns one message per unknown key; `section` is the dotted name of the section containing the keys."""
     prefix = f"{section}." if section else ""
     return [f"{prefix}{key}: no such key; {nearest(str(key), known)}" for key in keys if key not in known]
+
+
+def without_copies(findings: Collection[str], config: DictConfig) -> list[str]:
+    """Drops findings about keys that take over the value of another key, if that one has a finding itself.
+
+    Args:
+        findings: Messages that begin with their key.
+        config: The composed config, with interpolations unresolved.
+    """
+    plain = OmegaConf.to_container(config, resolve=False)
+    values = flattened(plain) if isinstance(plain, dict) else {}
+    wrong = {finding.partition(":")[0] for finding in findings}
+
+    def is_copy(key: str) -> bool:
+        match = _REFERENCE.fullmatch(str(values.get(key)))
+        return match is not None and (match[1] in wrong or is_copy(match[1]))
+
+    return [finding for finding in findings if not is_copy(finding.partition(":")[0])]
 
 
 def as_yaml(value: object) -> str:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, open_dict
 
 from sr_lightning.config.callbacks_check import callback_findings
 from sr_lightning.config.conf_files import resolved
-from sr_lightning.config.findings import fill_schema, refuse, unknown_keys
+from sr_lightning.config.findings import fill_schema, refuse, unknown_keys, without_copies
 from sr_lightning.config.metrics_check import checked_metrics
 from sr_lightning.config.packages_check import package_findings
 from sr_lightning.config.path_check import path_findings
@@ -61,7 +61,7 @@ def check_train(config: DictConfig) -> TrainConfig:
     findings += [finding for finding in values if finding.partition(":")[0] not in of_wrong_type]
     if not findings:  # paths of a wrong type cannot be looked up
         findings += path_findings(checked)
-    refuse(findings)
+    refuse(without_copies(findings, config))
     return checked
 
 

@@ -109,7 +109,10 @@ def _check_size(config: UpscaleConfig, findings: list[str]) -> None:
     if len(given) > 1 and given != ["width", "height"]:
         findings.append(f"{', '.join(given)}: allowed: one of them, or width and height")
     if config.scale is not None and config.scale not in SCALES:
-        findings.append(f"scale: found {config.scale!r}, allowed: one of {', '.join(map(str, SCALES))}, or null")
+        number: Any = config.scale
+        is_number = isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < math.inf
+        hint = f" (of the network); outscale={number:g} sets any factor" if is_number else ""
+        findings.append(f"scale: found {number!r}, allowed: one of {', '.join(map(str, SCALES))}, or null{hint}")
         config.scale = None  # as if it had not been typed
 
 

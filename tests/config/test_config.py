@@ -7,6 +7,7 @@ import pytest
 
 from sr_lightning.config.compose import compose_jobs
 from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.config.evaluate import check_evaluate
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
@@ -14,9 +15,9 @@ from sr_lightning.errors import UserError
 register_resolvers()
 
 
-def jobs(*overrides, is_sweep=False):
+def jobs(*overrides, name="train", is_sweep=False):
     quoted = [quote_path(o, is_sweep=is_sweep) for o in overrides]
-    return compose_jobs("train", quoted, config_dir=None, config_name=None, is_sweep=is_sweep)
+    return compose_jobs(name, quoted, config_dir=None, config_name=None, is_sweep=is_sweep)
 
 
 def checked(*overrides):
@@ -76,6 +77,18 @@ def test_the_default_config_is_right():
 )
 def test_bad_input_names_the_key_and_what_is_allowed(override, said):
     assert said in findings(override)
+
+
+@pytest.mark.parametrize("override", ["scale=2.5", "seed=abc", "loss.perceptual.backbone=5"])
+def test_a_value_that_other_keys_take_over_is_one_finding(override):
+    (found,) = findings(override).splitlines()
+    assert found.startswith(f"{override.partition('=')[0]}: found ")
+
+
+def test_a_wrong_scale_of_an_evaluation_is_one_finding():
+    (job,) = jobs("model=bicubic", "scale=2.5", "data=sample", name="evaluate")
+    with pytest.raises(UserError, match=r"\Ascale: found 2\.5, allowed: one of 2, 3, 4, 8, [^\n]*\Z"):
+        check_evaluate(job.config)
 
 
 @pytest.mark.parametrize(
