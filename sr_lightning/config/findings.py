@@ -16,6 +16,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
 
 Schema = TypeVar("Schema")
+_SHORT_LIST = 60  # length up to which a list of what is allowed may be repeated
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
@@ -54,6 +55,19 @@ def unknown_keys(keys: Iterable[object], known: Collection[str], section: str = 
     return [f"{prefix}{key}: no such key; {nearest(str(key), known)}" for key in keys if key not in known]
 
 
+def lists_once(findings: Iterable[str]) -> list[str]:
+    """Replaces a long list of what is allowed, where an earlier finding has ended with the same one."""
+    shown: set[str] = set()
+    found = []
+    for finding in findings:
+        said, marker, allowed = finding.rpartition("allowed: ")
+        if allowed in shown:
+            finding = said.rstrip() if said.endswith("? ") else f"{said}{marker}the same"
+        shown |= {allowed} if len(allowed) > _SHORT_LIST else set()
+        found.append(finding)
+    return found
+
+
 def without_copies(findings: Collection[str], config: DictConfig) -> list[str]:
     """Drops findings about keys that take over the value of another key, if that one has a finding itself.
 
@@ -80,4 +94,4 @@ def as_yaml(value: object) -> str:
 def refuse(findings: Collection[str]) -> None:
     """Raises a UserError with one line per finding, if there are any."""
     if findings:
-        raise UserError("\n".join(findings))
+        raise UserError("\n".join(lists_once(findings)))

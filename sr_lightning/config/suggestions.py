@@ -23,10 +23,18 @@ _WORDS: dict[str, dict[str, str]] = {
     "epoch epochs max_epochs num_epochs n_epochs": {"trainer.max_steps": _IN_STEPS},
     "steps iters iterations niter max_iter max_iters total_iter num_steps total_steps": {"trainer.max_steps": ""},
     "batch bs train_batch_size batch_size_per_gpu": {"data.batch_size": "over all devices"},
-    "gpus gpu num_gpus n_gpus gpu_ids ngpu": {"trainer.devices": "with trainer=gpu", "devices": "with accelerator=gpu"},
-    "device cuda cpu": {"trainer.accelerator": "auto, cpu or gpu", "accelerator": "auto, cpu or gpu"},
+    "gpus gpu num_gpus n_gpus gpu_ids ngpu": {
+        "trainer.devices": "with trainer=gpu",
+        "devices": "with accelerator=gpu",
+        "device": "cuda, or cuda:1 for the second",
+    },
+    "device cuda cpu": {
+        "trainer.accelerator": "auto, cpu or gpu",
+        "accelerator": "auto, cpu or gpu",
+        "device": "auto, cpu or cuda",
+    },
     "nodes nnodes": {"trainer.num_nodes": ""},
-    "fp16 half amp use_amp bf16 mixed_precision": {"trainer.precision": "16-mixed or bf16-mixed"},
+    "fp16 half amp use_amp bf16 mixed_precision": {"trainer.precision": "16-mixed or bf16-mixed", "precision": ""},
     "clip grad_clip clip_grad max_grad_norm": {"trainer.gradient_clip_val": ""},
     "accumulate gradient_accumulation_steps accum_iter accumulation_steps": {"trainer.accumulate_grad_batches": ""},
     "val_freq val_interval eval_interval eval_steps eval_freq check_val_every_n_epoch": {
@@ -63,6 +71,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "output": "",
     },
 }
+_BEST_KNOWN = ("lr", "epochs", "gpus", "fp16", "data_dir", "weights", "output_dir")
 _MEANT = {word: keys for words, keys in _WORDS.items() for word in words.split()}
 
 
@@ -116,6 +125,16 @@ def _children(section: str, tree: Mapping[str, str]) -> list[str]:
 def other_words(key: str) -> list[str]:
     """Returns other tools' terms for a key."""
     return [word for word, keys in _MEANT.items() if key in keys and word != key.rpartition(".")[2]]
+
+
+def known_words(config: DictConfig | Mapping[str, Any]) -> list[str]:
+    """Returns the best known of other tools' terms for which a command has a key.
+
+    Args:
+        config: The composed config.
+    """
+    tree = dict(dotted_keys(config))
+    return [word for word in _BEST_KNOWN if word not in tree and _find(word, tree)][:3]
 
 
 def find_key(word: str, config: DictConfig | Mapping[str, Any]) -> str | None:

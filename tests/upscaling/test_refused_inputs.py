@@ -91,6 +91,14 @@ def test_what_is_wrong_is_said_in_one_message(photo, capsys, overrides, message)
     assert sorted(os.listdir()) == ["empty", "other.png", "photo.png", "pipe.png"]
 
 
+def test_what_is_allowed_is_listed_once(photo, capsys):
+    assert main(["epochs=3", "gpus=1", "scal=2", "bla=1"]) == 2
+    _, epochs, gpus, scal, bla = map(str.strip, capsys.readouterr().err.splitlines())
+    assert epochs.startswith("epochs: no such key; allowed: back_projection, checkpoint, compile, device, ")
+    assert gpus == "gpus: no such key; did you mean 'device'? (cuda, or cuda:1 for the second)"
+    assert [scal, bla] == ["scal: no such key; did you mean 'scale'?", "bla: no such key; allowed: the same"]
+
+
 def test_a_wrong_input_is_answered_without_torch(photo):
     code = (
         "import sys; from sr_lightning.upscale import main\n"
