@@ -11,8 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from sr_lightning.data.files import EXTENSIONS, walk
+from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.errors import UserError
+from sr_lightning.files import walk
 from sr_lightning.image.decoder import opened
 from sr_lightning.image.encoder import FORMATS, FormatName, format_of
 from sr_lightning.image.metadata import read_history

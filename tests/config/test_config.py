@@ -228,6 +228,22 @@ def test_a_list_of_folders_and_a_choice_stay_what_they_are(tmp_path):
     assert [job.config.data.train_dir for job in composed] == [f"{tmp_path}/a", f"{tmp_path}/b"]
 
 
+def test_images_that_are_too_few_to_hold_some_out(tmp_path):
+    """Counted by name, so that nothing heavy is imported for it; one that is left over is enough."""
+    for name in ("a.png", "b.PNG", "sub/c.jpg", "d.webp", ".hidden.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    folder = ["data=folder", f"data.train_dir={tmp_path}"]
+    assert findings(*folder).startswith("data.val_holdout: found 5, but data.train_dir holds 4 images; allowed: fewer")
+    assert "found 4, but data.train_dir holds 4 images" in findings(*folder, "data.val_holdout=4")
+    assert "holds 2 images" in findings(*folder, "data.extensions=[png]")
+    assert "holds 1 image;" in findings(*folder, "data.train_files=[a.png]")
+    checked(*folder, "data.val_holdout=3")
+    checked(*folder, f"+data.val.Mine={tmp_path}")
+    (tmp_path / "empty").mkdir()
+    checked("data=folder", f"data.train_dir={tmp_path}/empty")  # the data module says what else is in it
+
+
 def test_numbers_are_brought_to_the_constructors_type():
     config = checked("trainer.max_steps=1e4", "loss.alpha=2", "scale=[4]")
     assert config.trainer["max_steps"] == 10_000
