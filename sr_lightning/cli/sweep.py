@@ -24,7 +24,7 @@ from sr_lightning.errors import UserError
 from sr_lightning.files import finite_number, take_lock, write_atomically
 from sr_lightning.runs.resume import Resume
 from sr_lightning.runs.sweep_jobs import Finished
-from sr_lightning.text import single_line
+from sr_lightning.text import counted, single_line
 
 _LOCK = ".table.lock"
 STOP = ".stop"
@@ -71,7 +71,7 @@ class Sweep:
             planned.append(entry)
         with self._locked():
             self._write(planned)
-            self._log(f"{len(planned)} jobs: {self.command}")
+            self._log(f"{counted(len(planned), 'job')}: {self.command}")
 
     def begin(self, number: int, subfolder: str, overrides: list[str]) -> None:
         """Records that a job has started."""

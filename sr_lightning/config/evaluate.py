@@ -83,7 +83,7 @@ def _check_values(config: EvaluateConfig, findings: list[str]) -> None:
     if type(config.seed) is not int or not 0 <= config.seed < 2**32:
         findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
     if config.tile is not None and (type(config.tile) is not int or config.tile < 16):
-        findings.append(f"tile: found {config.tile!r}, allowed: 16 LR pixels and more, or null")
+        findings.append(f"tile: found {config.tile!r}, allowed: null, or a whole number of at least 16 (LR pixels)")
     config.metrics = checked_metrics("metrics", config.metrics, findings)
     config.format = _names("format", config.format, FORMATS, findings)
     findings += device_findings("", config.accelerator, config.devices)

@@ -102,7 +102,7 @@ def test_a_wrong_scale_of_an_evaluation_is_one_finding():
             "data.augment=maybe": "data.augment: found 'maybe', allowed: true or false",
             "optimizer.lr=fast": "optimizer.lr: found 'fast'",
             "model.n_resblocks=-1": "model.n_resblocks: found -1, allowed: 1 and more",
-            "loss.perceptual.shift=-1": "loss.perceptual.shift: found -1, allowed: pixels, 0 and more",
+            "loss.perceptual.shift=-1": "loss.perceptual.shift: found -1, allowed: 0 and more pixels",
             "model.n_feats=many": "model.n_feats: found 'many', allowed: a whole number",
             "model.activation=swish": "model.activation: found 'swish'",
             "model.upsampler=pixelshufle": "did you mean 'pixelshuffle'",
