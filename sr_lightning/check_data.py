@@ -13,7 +13,7 @@ from sr_lightning.config.check_data import CheckDataConfig
 from sr_lightning.config.containers import as_list
 from sr_lightning.errors import UserError
 from sr_lightning.files import write_atomically
-from sr_lightning.text import Table, printable
+from sr_lightning.text import Table, counted, printable
 
 if TYPE_CHECKING:
     from sr_lightning.data.inspection.report import Report, SetSpec
@@ -34,8 +34,7 @@ def check_data(config: CheckDataConfig) -> None:
     _show(report)
     write_atomically(config.output, json.dumps(report.as_json(), indent=1) + "\n")
     if report.wrong:
-        count = "1 finding" if len(report.wrong) == 1 else f"{len(report.wrong)} findings"
-        raise UserError(f"{count}, listed above and in {config.output}")
+        raise UserError(f"{counted(len(report.wrong), 'finding')}, listed above and in {config.output}")
     print(f"nothing is wrong; {config.output}")
 
 
@@ -88,7 +87,7 @@ def _specs(data: dict[str, Any]) -> list[SetSpec]:
 
 def _show(report: Report) -> None:
     table = Table(
-        ["set", "used for", "pictures", "smallest", "largest", "format, mode"], ["pictures", "smallest", "largest"]
+        ["set", "used for", "images", "smallest", "largest", "format, mode"], ["images", "smallest", "largest"]
     )
     for s in report.sets:
         count = str(s.pictures) if s.readable == s.pictures else f"{s.readable} of {s.pictures}"
@@ -107,7 +106,9 @@ def _show(report: Report) -> None:
             if len(found) > _SHOWN:
                 print(f"  … and {len(found) - _SHOWN} more")
     rate = report.pictures / max(report.seconds, 1e-9)
-    print(f"{report.pictures} images in {report.seconds:.1f} s, {rate:.0f} a second")
+    # A file in several sets is read once; more files than the table counts are those of LR.
+    both = " (HR and LR)" if report.pictures > sum(s.pictures for s in report.sets) else ""
+    print(f"{counted(report.pictures, 'file')}{both} read in {report.seconds:.1f} s, {rate:.0f} a second")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sr_lightning.errors import UserError
-from sr_lightning.text import Table, enumerated, nearest, printable, tolerate_encodings
+from sr_lightning.text import Table, counted, enumerated, nearest, printable, tolerate_encodings
 
 if TYPE_CHECKING:
     from sr_lightning.data.download.fetcher import Fetcher, RemoteFile, RemoteSet
@@ -134,7 +134,7 @@ def _report(sets: Sequence[RemoteSet], outcomes: Sequence[Outcome], root: Path) 
             _report_failed(chosen, failed, root)
             continue
         fetched = sum(outcome.fetched for outcome in mine)
-        print(f"{chosen.name}: {len(mine)} files in {_places(chosen, root)}, {fetched} of them fetched now")
+        print(f"{chosen.name}: {counted(len(mine), 'file')} in {_places(chosen, root)}, {fetched} of them fetched now")
     return status
 
 

@@ -1,4 +1,4 @@
-"""Atomic writes, checksums, locks, and validation of file names and numbers from untrusted files."""
+"""Atomic writes, checksums, locks, folders, and validation of file names and numbers from untrusted files."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from sr_lightning.errors import UserError
+from sr_lightning.text import single_line
 
 _MAX_PART = 255
 """Maximum bytes of a path component on common file systems."""
@@ -105,6 +106,28 @@ def take_lock(descriptor: int, *, waits: bool = False) -> bool:
             return False
         raise
     return True
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Yields all visible regular files; a link to a folder already visited is not entered.
+
+    Raises:
+        UserError: A folder cannot be read.
+    """
+    seen: set[str] = set()
+    for root, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+        if (real := os.path.realpath(root)) in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in names:
+            if not name.startswith(".") and os.path.isfile(path := os.path.join(root, name)):
+                yield Path(path)
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"cannot read {single_line(error.filename)}: {error.strerror}")
 
 
 def inside(root: Path, name: object, pattern: str | None = None) -> Path:

@@ -17,7 +17,7 @@ def pack(arguments: dict[str, Any]) -> None:
         arguments: Validated arguments of `pack_images`.
     """
     from sr_lightning.data.shards.writer import pack_images
-    from sr_lightning.text import listed
+    from sr_lightning.text import counted, listed
 
     began = time.perf_counter()
     index, bad = pack_images(**arguments)
@@ -29,7 +29,8 @@ def pack(arguments: dict[str, Any]) -> None:
         print(f"{count} of {len(index.names)} images have {lost}")
     output, size = arguments["output"], sum(shard.bytes for shard in index.shards)
     print(
-        f"{len(index.names)} images, {size / 1e6:.1f} MB in {len(index.shards)} shards, {seconds:.1f} s\n"
+        f"{counted(len(index.names), 'image')}, {size / 1e6:.1f} MB in {counted(len(index.shards), 'shard')}, "
+        f"{seconds:.1f} s\n"
         f"{output}\n\nnext, here or with its address in an object store once it is copied there\n"
         f"  python -m sr_lightning.train data=streaming {shlex.quote(f'data.shards.folder={output}')}"
     )

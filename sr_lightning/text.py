@@ -115,6 +115,11 @@ def shell_lines(command: str, width: int | None = None) -> list[str]:
     return lines
 
 
+def counted(n: int, noun: str) -> str:
+    """Formats a number of things: `1 image`, `1000 images`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def enumerated(names: Sequence[str], *, most: int = 10) -> str:
     """Formats names as `a, b, c and 4 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -48,7 +48,7 @@ def tune(config: TuneConfig, arguments: Arguments) -> None:
     with locked(folder, "study") if storage is None else nullcontext():
         study = Study(config, name, folder)
         if known := study.begun():
-            print(f"continuing with {len(known)} trials of {config.n_trials}; n_trials=… asks for more", flush=True)
+            print(f"continuing with {len(known)} of {config.n_trials} trials; n_trials=… asks for more", flush=True)
         flags = [f"--config-dir={arguments.config_dir}"] if arguments.config_dir else []
         search = Search(
             study,

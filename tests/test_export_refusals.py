@@ -60,6 +60,21 @@ def test_mistakes_are_answered_before_any_work(arguments, said, capsys, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["net.onnx"]
 
 
+def test_a_network_that_spandrel_lacks_is_known_from_its_file_or_its_run(capsys, tmp_path):
+    """Without torch; a network that it has, or that nothing tells, is left to the export."""
+    for name, target in (("edsr", "EDSR"), ("rcan", "RCAN"), ("mine", None)):
+        (tmp_path / name / "checkpoints").mkdir(parents=True)
+        (tmp_path / name / "checkpoints/best.ckpt").write_bytes(b"no checkpoint")
+        (tmp_path / name / ".hydra").mkdir()
+        text = f"model: {{_target_: sr_lightning.models.{target}}}" if target else "model: ["
+        (tmp_path / name / ".hydra/config.yaml").write_text(text)
+    said = "format: spandrel has no architecture for EDSR, allowed: RRDBNet, SwinIR, SPAN, RCAN"
+    for checkpoint, early in ((WEIGHTS, True), ("edsr", True), ("rcan", False), ("mine", False)):
+        assert main([f"checkpoint={checkpoint}", "format=spandrel"]) == 2
+        captured = capsys.readouterr()
+        assert (said in captured.err, "loading torch" in captured.out) == (early, not early)
+
+
 @pytest.mark.fault("T6", "refused before the work, nothing is left")
 def test_an_output_that_cannot_be_written(tmp_path, capsys):
     (tmp_path / "file").write_text("mine")

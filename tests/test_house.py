@@ -39,7 +39,8 @@ metrics
 models optim
 config
 image
-weights distributed files
+weights distributed
+files
 errors
 text __version__
 """

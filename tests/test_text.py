@@ -16,7 +16,7 @@ from sr_lightning.cli.sweep_table import SweepJob, print_sweep
 from sr_lightning.download import main as download
 from sr_lightning.errors import TrainingFailedError, UserError
 from sr_lightning.evaluation.tables import Record, terminal
-from sr_lightning.text import Formatter, Table, fold, printable, shell_lines, tolerate_encodings
+from sr_lightning.text import Formatter, Table, counted, fold, printable, shell_lines, tolerate_encodings
 from sr_lightning.train import main as train
 
 pytestmark = pytest.mark.usefixtures("_hydras_logging")
@@ -95,6 +95,10 @@ def test_D17_what_check_data_says(folder, capsys):
     said = capsys.readouterr().out
     assert_harmless(said)
     assert "[red]\\x1b[31mbad.png" in said
+
+
+def test_one_thing_is_singular():
+    assert [counted(n, "LR image") for n in (0, 1, 12)] == ["0 LR images", "1 LR image", "12 LR images"]
 
 
 def test_lines_of_the_log():

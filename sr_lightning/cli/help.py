@@ -12,7 +12,7 @@ from typing import Any
 from sr_lightning.cli.arguments import Arguments
 from sr_lightning.config.compose import compose_choices
 from sr_lightning.config.keys import Explainer, Key
-from sr_lightning.config.suggestions import other_words, suggest_key
+from sr_lightning.config.suggestions import known_words, other_words, suggest_key
 from sr_lightning.errors import UserError
 from sr_lightning.text import printable, shell_lines
 
@@ -82,10 +82,12 @@ def _whole(explainer: Explainer, summary: str, width: int, *, sweeps: bool) -> I
     for line in explainer.examples():
         yield from shell_lines(line, width)
     yield ""
+    words = ", ".join(known_words(explainer.plain))
+    groups = ", groups by group=choice; both" if explainer.chosen else ","
     yield from _wrapped(
-        "Keys are set by key=value, groups by group=choice; both as shown below, with what stands there if nothing is "
-        "typed (???: it must be typed). The words of other tools (lr, epochs, gpus, …) are answered with the key that "
-        "is meant.",
+        f"Keys are set by key=value{groups} as shown below, with what stands there if nothing is typed (???: it must "
+        "be typed)."
+        + (f" Words of other tools ({words}, …) are answered with the key that is meant." if words else ""),
         width,
     )
     yield "\nFLAGS"

@@ -18,13 +18,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sr_lightning.cli.sweep_table import SweepJob, csv_rows, differing_keys, ranked
+from sr_lightning.cli.sweep_table import SweepJob, best_of_scales, csv_rows, differing_keys, ranked
 from sr_lightning.config.compose import ComposedJob
 from sr_lightning.errors import UserError
 from sr_lightning.files import finite_number, take_lock, write_atomically
 from sr_lightning.runs.resume import Resume
 from sr_lightning.runs.sweep_jobs import Finished
-from sr_lightning.text import single_line
+from sr_lightning.text import counted, single_line
 
 _LOCK = ".table.lock"
 STOP = ".stop"
@@ -43,7 +43,7 @@ class Sweep:
     Args:
         folder: The sweep folder.
         command: The command line, as typed.
-        objective: Number by which the jobs are sorted, as named in the table; the largest is best.
+        objective: Number by which the jobs are sorted, as named in the table; the largest of a scale is best.
     """
 
     folder: Path
@@ -71,7 +71,7 @@ class Sweep:
             planned.append(entry)
         with self._locked():
             self._write(planned)
-            self._log(f"{len(planned)} jobs: {self.command}")
+            self._log(f"{counted(len(planned), 'job')}: {self.command}")
 
     def begin(self, number: int, subfolder: str, overrides: list[str]) -> None:
         """Records that a job has started."""
@@ -90,7 +90,7 @@ class Sweep:
         return self._update(number, status=status, error=what, is_input_wrong=isinstance(error, UserError))
 
     def close(self) -> list[SweepJob]:
-        """Closes the sweep, marking jobs still recorded as running as killed. Returns the jobs, best first."""
+        """Closes the sweep, marking jobs still recorded as running as killed. Returns the jobs, ranked."""
         with self._locked():
             jobs = self._read()
             for job in jobs:
@@ -159,10 +159,11 @@ class Sweep:
         return sorted(jobs, key=lambda job: job.number)
 
     def _write(self, jobs: Sequence[SweepJob]) -> None:
-        """Writes both tables, best job first."""
+        """Writes both tables, best job of each scale first."""
         best_first = ranked(jobs)
-        best = next((job.number for job in best_first if job.objective is not None), None)
-        document = {"command": self.command, "objective": self.objective, "best": best}
+        best = {scale: job.number for scale, job in best_of_scales(jobs).items()}
+        document: dict[str, Any] = {"command": self.command, "objective": self.objective}
+        document |= {"best": next(iter(best.values()), None)} if len(best) < 2 else {"best_of_scale": best}
         text = json.dumps(document | {"jobs": [asdict(job) for job in best_first]}, indent=1, ensure_ascii=True)
         write_atomically(self.folder / "sweep.json", text, is_shared=True)
         heads, rows = csv_rows(best_first, self.objective)

@@ -1,12 +1,13 @@
-"""Results table of a sweep, best job first: the overrides that differ between jobs, and their metrics."""
+"""Results table of a sweep, best job of each scale first: the overrides that differ between jobs, and their metrics."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sr_lightning.text import Table, shell_lines, short_keys, shown, single_line, spreadsheet_cell
+from sr_lightning.text import Table, counted, shell_lines, short_keys, shown, single_line, spreadsheet_cell
 
 OUTPUT = "output.log"
 """File with the output of a job that ran concurrently with others, in the job's folder."""
@@ -43,10 +44,31 @@ class SweepJob:
         split = (override.lstrip("+~").partition("=") for override in self.overrides)
         return {key: value.strip("'\"") for key, _, value in split}
 
+    @property
+    def scales(self) -> tuple[int, ...]:
+        """The scales of the final test, or those typed; empty if neither is known."""
+        typed = self.values.get("scale", "")
+        return tuple(sorted({scale for _, scale, *_ in self.rows} or set(map(int, re.findall(r"\d+", typed)))))
+
 
 def ranked(jobs: Sequence[SweepJob]) -> list[SweepJob]:
-    """Returns the jobs sorted by objective, largest first, those without one last."""
-    return sorted(jobs, key=lambda job: (job.objective is None, -(job.objective or 0.0), job.number))
+    """Returns the jobs sorted by scale, then by objective, largest first; those without one are last.
+
+    Gains at different scales cannot be compared: at a larger one, everything is harder for bicubic too.
+    """
+    done = sorted(
+        (job for job in jobs if job.objective is not None), key=lambda j: (j.scales, -(j.objective or 0.0), j.number)
+    )
+    return [*done, *sorted((job for job in jobs if job.objective is None), key=lambda job: job.number)]
+
+
+def best_of_scales(jobs: Sequence[SweepJob]) -> dict[str, SweepJob]:
+    """Maps each scale, as in `x4` or `x2+x3`, to its job with the largest objective."""
+    found: dict[str, SweepJob] = {}
+    for job in ranked(jobs):
+        if job.objective is not None:
+            found.setdefault("+".join(f"x{scale}" for scale in job.scales), job)
+    return found
 
 
 def print_sweep(folder: Path, jobs: Sequence[SweepJob], objective: str, name: str) -> None:
@@ -54,12 +76,13 @@ def print_sweep(folder: Path, jobs: Sequence[SweepJob], objective: str, name: st
 
     Args:
         folder: The sweep folder.
-        jobs: The jobs, best first.
+        jobs: The jobs, as `ranked` returns them.
         objective: Heading of the objective column.
         name: The command, whose log is in each job's folder.
     """
     figures = "; PSNR-Y (dB) / SSIM-Y of each test set" if any(job.rows for job in jobs) else ""
-    print(f"\n{len(jobs)} jobs, the largest {objective} first{figures}")
+    order = f"of each scale the largest {objective}" if len(best_of_scales(jobs)) > 1 else f"the largest {objective}"
+    print(f"\n{counted(len(jobs), 'job')}, {order} first{figures}")
     sweep_table(jobs, objective).show()
     for job in sorted(jobs, key=lambda job: job.number):
         if job.error is not None:
@@ -79,7 +102,7 @@ def sweep_table(jobs: Sequence[SweepJob], objective: str) -> Table:
     """Returns the table for a terminal.
 
     Args:
-        jobs: The jobs, best first.
+        jobs: The jobs, as `ranked` returns them.
         objective: Heading of the objective column.
     """
     keys, sets = differing_keys(jobs), _sets(jobs)
@@ -88,17 +111,19 @@ def sweep_table(jobs: Sequence[SweepJob], objective: str) -> Table:
         head for head, key in zip(heads, keys, strict=True) if all(len(j.values.get(key, "")) <= _BRIEF for j in jobs)
     ]
     table = Table(["job", *heads, gain, *sets, "min", "status"], ["job", *brief, gain, *sets, "min"])
-    for place, job in enumerate(jobs):
+    best = {job.number: f"best at {scale}" for scale, job in best_of_scales(jobs).items()}
+    best = best if len(best) > 1 else dict.fromkeys(best, "best")
+    for job in jobs:
         values = job.values
-        is_best = place == 0 and job.objective is not None
+        mark = best.get(job.number)
         table.add(
             str(job.number),
             *(single_line(values.get(key, "")) for key in keys),
             "" if job.objective is None else f"{job.objective:+.3f}",
             *(_figure(job, entries) for entries in sets.values()),
             "" if job.minutes is None else f"{job.minutes:.1f}",
-            ("best" if job.status == "done" else f"{job.status}, best") if is_best else job.status,
-            style="bold" if is_best else "",
+            (mark if job.status == "done" else f"{job.status}, {mark}") if mark else job.status,
+            style="bold" if mark else "",
         )
     return table
 
@@ -107,7 +132,7 @@ def csv_rows(jobs: Sequence[SweepJob], objective: str) -> tuple[list[str], list[
     """Returns headings and rows of the table for a spreadsheet, in full precision.
 
     Args:
-        jobs: The jobs, best first.
+        jobs: The jobs, as `ranked` returns them.
         objective: Heading of the objective column.
     """
     keys = differing_keys(jobs)

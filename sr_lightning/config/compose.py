@@ -21,7 +21,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from sr_lightning.config.conf_files import conf_dir
-from sr_lightning.config.findings import refuse
+from sr_lightning.config.findings import lists_once, refuse
 from sr_lightning.config.launchers import launcher_class_findings, launcher_findings
 from sr_lightning.config.override_errors import COMPOSITION_ERRORS, find_wrong_overrides, summarise
 from sr_lightning.config.overrides import as_typed, empty_group
@@ -135,7 +135,7 @@ def compose_jobs(
             )
         except COMPOSITION_ERRORS as error:
             findings = find_wrong_overrides(primary, overrides, is_sweep=is_sweep) or [summarise(error)]
-            raise UserError("\n".join(findings)) from None
+            raise UserError("\n".join(lists_once(findings))) from None
 
 
 def translate_overrides(
@@ -306,7 +306,7 @@ def compose_choices(
             config = compose(primary, _combinations(_parse(overrides))[0], return_hydra_config=True)
         except COMPOSITION_ERRORS as error:
             findings = find_wrong_overrides(primary, overrides, is_sweep=True) or [summarise(error)]
-            raise UserError("\n".join(findings)) from None
+            raise UserError("\n".join(lists_once(findings))) from None
     chosen = {group: choice or "" for group, choice in config.hydra.runtime.choices.items()}
     with flag_override(config, ["struct", "readonly"], False):
         del config["hydra"]

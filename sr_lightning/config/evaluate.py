@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sr_lightning.config.findings import fill_schema, refuse, unknown_keys
+from sr_lightning.config.findings import fill_schema, refuse, unknown_keys, without_copies
 from sr_lightning.config.metrics_check import checked_metrics
 from sr_lightning.config.packages_check import package_findings
 from sr_lightning.config.path_check import missing_folder_findings, set_findings, set_folders, weights_findings
@@ -49,7 +49,7 @@ def check_evaluate(config: DictConfig) -> EvaluateConfig:
     findings += [*wandb_findings(found.logger), *package_findings("logger", found.logger)]
     _check_methods(found, findings)
     _check_sets(found, findings)
-    refuse(findings)
+    refuse(without_copies(findings, config))
     return found
 
 
@@ -83,7 +83,7 @@ def _check_values(config: EvaluateConfig, findings: list[str]) -> None:
     if type(config.seed) is not int or not 0 <= config.seed < 2**32:
         findings.append(f"seed: found {config.seed!r}, allowed: a whole number from 0 to 4294967295")
     if config.tile is not None and (type(config.tile) is not int or config.tile < 16):
-        findings.append(f"tile: found {config.tile!r}, allowed: 16 LR pixels and more, or null")
+        findings.append(f"tile: found {config.tile!r}, allowed: null, or a whole number of at least 16 (LR pixels)")
     config.metrics = checked_metrics("metrics", config.metrics, findings)
     config.format = _names("format", config.format, FORMATS, findings)
     findings += device_findings("", config.accelerator, config.devices)
@@ -117,20 +117,21 @@ def _check_methods(config: EvaluateConfig, findings: list[str]) -> None:
     given: Any = config.checkpoint  # as typed: null, a path, a list, or names and paths
     config.checkpoint = _checkpoints(given, findings)
     images: Any = config.predictions
+    lacks_scale = not config.scale and not any(finding.startswith("scale:") for finding in findings)
     config.predictions = _predictions(images, findings)
     if given is None and model is None and images is None:
         findings.append(
             "checkpoint: null, and no model; allowed: checkpoint=<file or run folder>, predictions=<folder of images>, "
             "or model=bicubic"
         )
-    elif images is not None and not config.scale:
+    elif images is not None and lacks_scale:
         findings.append("scale: must be given for the images of another program, e.g. predictions=results scale=4")
     elif given is None and model is None:
         wrong = [key for key in ("self_ensemble", "tile") if getattr(config, key)]
         findings += [
             f"{key}: found {getattr(config, key)}, allowed: nothing; images are scored as they are" for key in wrong
         ]
-    elif not config.scale and (given is None or unscaled):
+    elif lacks_scale and (given is None or unscaled):
         findings.append("scale: must be given for a model that is typed, e.g. scale=4 or scale=[2,3,4]")
     elif given is not None and isinstance(model, dict) and model.get("_target_") == BICUBIC:
         findings.append("model: bicubic stands in every table; allowed: checkpoint=… without model=bicubic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,9 +13,11 @@ from sr_lightning.config.conf_files import resolved
 from sr_lightning.config.findings import fill_schema, refuse
 from sr_lightning.config.schema import EXTRA_KEYS, SCALES
 from sr_lightning.config.section_check import check_section
+from sr_lightning.config.signatures import constant, table_keys
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
 from sr_lightning.weights.location import find_weights_file
+from sr_lightning.weights.saved_target import saved_target
 
 SUFFIXES = {"onnx": ".onnx", "torch_export": ".pt2", "safetensors": ".safetensors", "spandrel": ".safetensors"}
 """File suffix of each format."""
@@ -64,6 +67,8 @@ def check_export(config: DictConfig) -> ExportConfig:
     if found.runner is True and found.format in SUFFIXES and found.format != "onnx":
         findings.append(f"runner: found true with format={found.format}, allowed: with onnx")
     _check_output(found, findings)
+    if not findings and found.format == "spandrel":
+        findings += _spandrel_findings(found)
     refuse(findings)
     return found
 
@@ -82,6 +87,16 @@ def _check_checkpoint(config: ExportConfig, findings: list[str]) -> None:
             findings.append(f"checkpoint: {given} has been exported; allowed: the checkpoint that it was made from")
     except UserError as error:
         findings.append(f"checkpoint: {error}")
+
+
+def _spandrel_findings(config: ExportConfig) -> Iterator[str]:
+    """Yields one message if the network is known to be one of ours that spandrel lacks."""
+    target = str((config.model or {}).get("_target_") or saved_target(find_weights_file(config.checkpoint)))
+    package, _, name = target.rpartition(".")
+    allowed = table_keys("sr_lightning.exporters.spandrel", "MAKERS")
+    if package == "sr_lightning.models" and name not in allowed:
+        said = str(constant("sr_lightning.exporters.spandrel", "NO_ARCHITECTURE"))
+        yield said.format(name=name, allowed=", ".join(allowed))
 
 
 def _check_output(config: ExportConfig, findings: list[str]) -> None:

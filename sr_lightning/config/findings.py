@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
+from omegaconf import DictConfig, OmegaConf
+
+from sr_lightning.config.containers import flattened
 from sr_lightning.config.suggestions import suggest_key
 from sr_lightning.errors import UserError
 from sr_lightning.text import nearest
 
 Schema = TypeVar("Schema")
+_SHORT_LIST = 60  # length up to which a list of what is allowed may be repeated
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
 def fill_schema(
@@ -49,6 +55,37 @@ def unknown_keys(keys: Iterable[object], known: Collection[str], section: str = 
     return [f"{prefix}{key}: no such key; {nearest(str(key), known)}" for key in keys if key not in known]
 
 
+def lists_once(findings: Iterable[str]) -> list[str]:
+    """Replaces a long list of what is allowed, where an earlier finding has ended with the same one."""
+    shown: set[str] = set()
+    found = []
+    for finding in findings:
+        said, marker, allowed = finding.rpartition("allowed: ")
+        if allowed in shown:
+            finding = said.rstrip() if said.endswith("? ") else f"{said}{marker}the same"
+        shown |= {allowed} if len(allowed) > _SHORT_LIST else set()
+        found.append(finding)
+    return found
+
+
+def without_copies(findings: Collection[str], config: DictConfig) -> list[str]:
+    """Drops findings about keys that take over the value of another key, if that one has a finding itself.
+
+    Args:
+        findings: Messages that begin with their key.
+        config: The composed config, with interpolations unresolved.
+    """
+    plain = OmegaConf.to_container(config, resolve=False)
+    values = flattened(plain) if isinstance(plain, dict) else {}
+    wrong = {finding.partition(":")[0] for finding in findings}
+
+    def is_copy(key: str) -> bool:
+        match = _REFERENCE.fullmatch(str(values.get(key)))
+        return match is not None and (match[1] in wrong or is_copy(match[1]))
+
+    return [finding for finding in findings if not is_copy(finding.partition(":")[0])]
+
+
 def as_yaml(value: object) -> str:
     """Formats a value as in YAML: null, true, a quoted string."""
     return json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
@@ -57,4 +94,4 @@ def as_yaml(value: object) -> str:
 def refuse(findings: Collection[str]) -> None:
     """Raises a UserError with one line per finding, if there are any."""
     if findings:
-        raise UserError("\n".join(findings))
+        raise UserError("\n".join(lists_once(findings)))

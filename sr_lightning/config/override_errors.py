@@ -24,8 +24,17 @@ from sr_lightning.config.suggestions import dotted_keys, find_key, suggest_key
 
 # Hydra raises ValueError for `group=3`, and YAMLError for invalid YAML, duplicate keys and object tags in files.
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, ValueError, YAMLError)
-# Sections whose keys are names given by the user.
-_OPEN = ("callbacks", "logger", "data.val", "data.test", "loss.terms", "loss.warmup", "checkpoint", "predictions")
+# Sections whose keys are names given by the user, and what is typed to add one.
+_OPEN = {
+    "callbacks": "{_target_: …}",
+    "logger": "{_target_: …}",
+    "data.val": "<folder>",
+    "data.test": "<folder>",
+    "loss.terms": "{_target_: …, weight: …}",
+    "loss.warmup": "[0.1,0.5]",
+    "checkpoint": "…",
+    "predictions": "…",
+}
 _SHAPE = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=\s:]*)(?P<sign2>\s*(==|=|:)\s*)(?P<value>.*)", re.DOTALL)
 
 
@@ -169,6 +178,10 @@ def _unknown_key(name: str, key: str, overrides: list[str], base: DictConfig | N
     parent, _, leaf = key.rpartition(".")
     node = OmegaConf.select(config, parent) if parent else config
     if not isinstance(node, DictConfig):
+        if missing := _missing_entry(key, config):
+            return f"{key}: {missing}"
+        if own := _similar_open_section(parent, leaf, config):
+            return f"{key}: there is no section {parent!r}; did you mean '+{own}.{leaf}={_OPEN[own]}'?"
         groups = sorted(path.stem for path in Path(conf_dir(), parent).glob("*.yaml"))
         hint = f"{parent}=… chooses one, allowed: {', '.join(groups)}" if groups else suggest_key(key, config)
         if groups and leaf == "_target_":
@@ -178,8 +191,37 @@ def _unknown_key(name: str, key: str, overrides: list[str], base: DictConfig | N
     with open_dict(node):
         accepted = parameters(str(node.get("_target_", ""))) or {}
     if parent in _OPEN or leaf in accepted:
-        return f"{key}: no such key in the config; allowed: +{key}=… to add it, or {', '.join(map(str, node))}"
+        added = f"+{key}={_OPEN.get(parent, '…')}"
+        return f"{key}: no such key in the config; allowed: {', or '.join([f'{added} to add it', *_names(node)])}"
     return f"{key}: no such key; {suggest_key(key, config)}"
+
+
+def _missing_entry(key: str, config: DictConfig) -> str | None:
+    """Explains a key inside an entry that a section of the user's own names lacks; None if that is not the mistake."""
+    for section, added in _OPEN.items():
+        name, _, rest = key.removeprefix(f"{section}.").partition(".")
+        node = OmegaConf.select(config, section)
+        if not key.startswith(f"{section}.") or not rest or not isinstance(node, DictConfig) or name in node:
+            continue
+        ways = [f"{section}={name}"] if Path(conf_dir(), section, f"{name}.yaml").is_file() else []
+        close = difflib.get_close_matches(name, list(map(str, node)), n=1, cutoff=0.6)
+        hint = f"did you mean {f'{section}.{close[0]}'!r}? " if close else ""
+        ways += [*_names(node), f"a new one by +{section}.{name}={added}"]
+        return f"there is no section {f'{section}.{name}'!r}; {hint}allowed: {', or '.join(ways)}"
+    return None
+
+
+def _similar_open_section(section: str, name: str, config: DictConfig) -> str | None:
+    """Returns a section that is similar to a mistyped one, and to which the name can be added."""
+    siblings = [known for known in _OPEN if known.count(".") == section.count(".") and known != section]
+    close = difflib.get_close_matches(section, siblings, n=1, cutoff=0.75)
+    node = OmegaConf.select(config, close[0]) if close else None
+    return close[0] if isinstance(node, DictConfig) and name not in node else None
+
+
+def _names(node: DictConfig) -> list[str]:
+    """Returns the names in a section as one text, if there are any."""
+    return [", ".join(map(str, node))] if node else []
 
 
 def summarise(error: Exception) -> str:

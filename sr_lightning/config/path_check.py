@@ -6,15 +6,19 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from sr_lightning.config.containers import as_list
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.config.signatures import constant
 from sr_lightning.errors import UserError
+from sr_lightning.files import walk
+from sr_lightning.text import counted
 from sr_lightning.weights.location import find_weights_file
 
 _DATA_HINT = "; the data sets' root is paths.data or $SR_DATA, and `python -m sr_lightning.download` fills it"
+_DATA_MODULE = "sr_lightning.data.SRDataModule"
 _SET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -38,6 +42,33 @@ def path_findings(config: TrainConfig) -> Iterator[str]:
     file = (config.loss["perceptual"] or {}).get("weights") if config.loss.get("beta", 0.0) > 0 else None
     if file is not None and not os.path.isfile(file):
         yield f"loss.perceptual.weights: {file} is not there; allowed: a file of weights"
+
+
+def holdout_findings(data: dict[str, Any]) -> Iterator[str]:
+    """Yields one message if `data.val_holdout` would leave no image to train on.
+
+    Files are counted by name, at most one more than are held out. Those that the data module leaves out later, such as
+    damaged ones, can only make them fewer. A folder without any image is left to its more specific message.
+    """
+    count, folders = data.get("val_holdout"), as_list(data.get("train_dir"))
+    if data.get("_target_") != _DATA_MODULE or data.get("val") or not isinstance(count, int) or not folders:
+        return
+    extensions: Any = data.get("extensions") or constant("sr_lightning.data.files", "EXTENSIONS")
+    suffixes = {f".{extension.lower().lstrip('.')}" for extension in extensions}
+    names = data.get("train_files")
+    files: set[tuple[str, str]] = set()
+    try:
+        for folder in folders:
+            for path in walk(Path(folder)) if names is None else (Path(folder, name) for name in names):
+                if names is not None or path.suffix.lower() in suffixes:
+                    files.add((folder, os.path.realpath(path)))
+                if len(files) > count:
+                    return
+    except UserError:  # a folder that cannot be read
+        return
+    if files:
+        said = str(constant("sr_lightning.data.requirements", "NONE_LEFT"))
+        yield said.format(count=count, found=counted(len(files), "image"))
 
 
 def weights_findings(weights: str | None) -> Iterator[str]:

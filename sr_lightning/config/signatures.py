@@ -113,10 +113,14 @@ def constant(module: str, name: str) -> object:
 
 
 def table_keys(module: str, name: str) -> tuple[str, ...]:
-    """Returns the keys of a module-level dict literal whose values are code; empty if there is none of that name."""
+    """Returns the keys of a module-level dict literal whose values are code; empty if there is none of that name.
+
+    Keys are texts, or names of classes.
+    """
     found = find_definition(module, name)
     value = getattr(found[1], "value", None) if found else None
-    return tuple(ast.literal_eval(key) for key in value.keys if key is not None) if isinstance(value, ast.Dict) else ()
+    keys = value.keys if isinstance(value, ast.Dict) else []
+    return tuple(key.id if isinstance(key, ast.Name) else ast.literal_eval(key) for key in keys if key is not None)
 
 
 @functools.cache

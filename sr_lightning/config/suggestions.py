@@ -23,10 +23,18 @@ _WORDS: dict[str, dict[str, str]] = {
     "epoch epochs max_epochs num_epochs n_epochs": {"trainer.max_steps": _IN_STEPS},
     "steps iters iterations niter max_iter max_iters total_iter num_steps total_steps": {"trainer.max_steps": ""},
     "batch bs train_batch_size batch_size_per_gpu": {"data.batch_size": "over all devices"},
-    "gpus gpu num_gpus n_gpus gpu_ids ngpu": {"trainer.devices": "with trainer=gpu", "devices": "with accelerator=gpu"},
-    "device cuda cpu": {"trainer.accelerator": "auto, cpu or gpu", "accelerator": "auto, cpu or gpu"},
+    "gpus gpu num_gpus n_gpus gpu_ids ngpu": {
+        "trainer.devices": "with trainer=gpu",
+        "devices": "with accelerator=gpu",
+        "device": "cuda, or cuda:1 for the second",
+    },
+    "device cuda cpu": {
+        "trainer.accelerator": "auto, cpu or gpu",
+        "accelerator": "auto, cpu or gpu",
+        "device": "auto, cpu or cuda",
+    },
     "nodes nnodes": {"trainer.num_nodes": ""},
-    "fp16 half amp use_amp bf16 mixed_precision": {"trainer.precision": "16-mixed or bf16-mixed"},
+    "fp16 half amp use_amp bf16 mixed_precision": {"trainer.precision": "16-mixed or bf16-mixed", "precision": ""},
     "clip grad_clip clip_grad max_grad_norm": {"trainer.gradient_clip_val": ""},
     "accumulate gradient_accumulation_steps accum_iter accumulation_steps": {"trainer.accumulate_grad_batches": ""},
     "val_freq val_interval eval_interval eval_steps eval_freq check_val_every_n_epoch": {
@@ -63,6 +71,7 @@ _WORDS: dict[str, dict[str, str]] = {
         "output": "",
     },
 }
+_BEST_KNOWN = ("lr", "epochs", "gpus", "fp16", "data_dir", "weights", "output_dir")
 _MEANT = {word: keys for words, keys in _WORDS.items() for word in words.split()}
 
 
@@ -75,9 +84,9 @@ def suggest_key(key: str, config: DictConfig | Mapping[str, Any]) -> str:
     """
     tree = {path: name for path, name in dotted_keys(config) if path != key and not path.startswith(f"{key}.")}
     parent, _, leaf = key.rpartition(".")
-    siblings = [name for path, name in tree.items() if path == (f"{parent}.{name}" if parent else name)]
-    if parent and parent not in tree and (section := difflib.get_close_matches(parent, tree, n=1, cutoff=0.75)):
-        return f"did you mean {f'{section[0]}.{leaf}'!r}?"
+    if parent and parent not in tree and (found := _in_similar_section(parent, leaf, tree)):
+        return found
+    siblings = _children(parent, tree)
     if meant := _find(leaf, tree):
         remark = _MEANT.get(_normalised(leaf), {}).get(meant)
         shown = meant.removeprefix(f"{parent}.") if parent else meant
@@ -88,12 +97,44 @@ def suggest_key(key: str, config: DictConfig | Mapping[str, Any]) -> str:
     if close := difflib.get_close_matches(_normalised(leaf), names, n=1, cutoff=0.75):
         paths = sorted((path for path, name in tree.items() if name == close[0]), key=_by_depth)
         return f"did you mean {' or '.join(map(repr, paths[:3]))}?"
+    while parent and not siblings:  # what the innermost section that exists holds in place of the first that does not
+        parent, _, leaf = parent.rpartition(".")
+        siblings = _children(parent, tree)
     return nearest(leaf, siblings)
+
+
+def _in_similar_section(section: str, leaf: str, tree: Mapping[str, str]) -> str | None:
+    """Suggests a key of a section whose name is similar; None if there is none."""
+    similar = difflib.get_close_matches(section, tree, n=3, cutoff=0.75)
+    if there := [f"{name}.{leaf}" for name in similar if f"{name}.{leaf}" in tree]:
+        return f"did you mean {there[0]!r}?"
+    for name in similar:
+        if keys := _children(name, tree):
+            close = difflib.get_close_matches(leaf, keys, n=1, cutoff=0.6)
+            meant = f"{f'{name}.{close[0]}'!r}?" if close else f"the section {name!r}?"
+            return f"did you mean {meant} allowed: {', '.join(sorted(keys))}"
+    return None
+
+
+def _children(section: str, tree: Mapping[str, str]) -> list[str]:
+    """Returns the names of a section's keys, except those that build it, such as `_target_`."""
+    names = [name for path, name in tree.items() if path == (f"{section}.{name}" if section else name)]
+    return [name for name in names if not name.startswith("_")]
 
 
 def other_words(key: str) -> list[str]:
     """Returns other tools' terms for a key."""
     return [word for word, keys in _MEANT.items() if key in keys and word != key.rpartition(".")[2]]
+
+
+def known_words(config: DictConfig | Mapping[str, Any]) -> list[str]:
+    """Returns the best known of other tools' terms for which a command has a key.
+
+    Args:
+        config: The composed config.
+    """
+    tree = dict(dotted_keys(config))
+    return [word for word in _BEST_KNOWN if word not in tree and _find(word, tree)][:3]
 
 
 def find_key(word: str, config: DictConfig | Mapping[str, Any]) -> str | None:

@@ -9,10 +9,10 @@ from omegaconf import DictConfig, ListConfig, open_dict
 
 from sr_lightning.config.callbacks_check import callback_findings
 from sr_lightning.config.conf_files import resolved
-from sr_lightning.config.findings import fill_schema, refuse, unknown_keys
+from sr_lightning.config.findings import fill_schema, refuse, unknown_keys, without_copies
 from sr_lightning.config.metrics_check import checked_metrics
 from sr_lightning.config.packages_check import package_findings
-from sr_lightning.config.path_check import path_findings
+from sr_lightning.config.path_check import holdout_findings, path_findings
 from sr_lightning.config.schedule_length import length_argument
 from sr_lightning.config.schema import (
     ADVERSARY,
@@ -31,11 +31,12 @@ from sr_lightning.config.value_check import range_findings
 from sr_lightning.config.wandb_check import wandb_findings
 
 
-def check_train(config: DictConfig) -> TrainConfig:
+def check_train(config: DictConfig, *, counts_images: bool = True) -> TrainConfig:
     """Checks a composed `train` config.
 
     Args:
         config: The config as composed by Hydra, without its `hydra` section.
+        counts_images: Whether `data.train_dir` must have more image files than are held out.
 
     Returns:
         The resolved config, with values converted to the types of the constructors' arguments (`1e5` to an int).
@@ -61,7 +62,9 @@ def check_train(config: DictConfig) -> TrainConfig:
     findings += [finding for finding in values if finding.partition(":")[0] not in of_wrong_type]
     if not findings:  # paths of a wrong type cannot be looked up
         findings += path_findings(checked)
-    refuse(findings)
+    if not findings and counts_images:
+        findings += holdout_findings(checked.data)
+    refuse(without_copies(findings, config))
     return checked
 
 

@@ -99,7 +99,7 @@ def _check_files(config: UpscaleConfig, findings: list[str]) -> None:
 
 def _check_size(config: UpscaleConfig, findings: list[str]) -> None:
     for key in (*_LENGTHS, "skip_larger"):
-        _check_count(key, getattr(config, key), 1, findings, unit="pixels, ")
+        _check_count(key, getattr(config, key), 1, findings, unit="pixels")
     factor = config.outscale
     is_number = isinstance(factor, int | float) and not isinstance(factor, bool) and math.isfinite(factor)
     if factor is not None and not (is_number and factor > 0):
@@ -109,7 +109,10 @@ def _check_size(config: UpscaleConfig, findings: list[str]) -> None:
     if len(given) > 1 and given != ["width", "height"]:
         findings.append(f"{', '.join(given)}: allowed: one of them, or width and height")
     if config.scale is not None and config.scale not in SCALES:
-        findings.append(f"scale: found {config.scale!r}, allowed: one of {', '.join(map(str, SCALES))}, or null")
+        number: Any = config.scale
+        is_number = isinstance(number, int | float) and not isinstance(number, bool) and 0 < number < math.inf
+        hint = f" (of the network); outscale={number:g} sets any factor" if is_number else ""
+        findings.append(f"scale: found {number!r}, allowed: one of {', '.join(map(str, SCALES))}, or null{hint}")
         config.scale = None  # as if it had not been typed
 
 
@@ -132,8 +135,8 @@ def _check_writing(config: UpscaleConfig, findings: list[str]) -> None:
 
 def _check_network(config: UpscaleConfig, findings: list[str]) -> None:
     if config.tile != "auto":
-        _check_count("tile", config.tile, 16, findings, unit="LR pixels, auto, ")
-    _check_count("overlap", config.overlap, 0, findings, unit="LR pixels, ")
+        _check_count("tile", config.tile, 16, findings, unit="LR pixels", others="auto, ")
+    _check_count("overlap", config.overlap, 0, findings, unit="LR pixels")
     steps = config.back_projection
     if type(steps) is not int or not 0 <= steps <= 20:
         findings.append(f"back_projection: found {steps!r}, allowed: 0 to 20 steps")
@@ -191,9 +194,11 @@ def _check_factor(config: UpscaleConfig, findings: list[str]) -> None:
         findings.append(f"outscale: found {config.outscale:g}, allowed: up to {most} ({network})")
 
 
-def _check_count(key: str, value: Any, lowest: int, findings: list[str], *, unit: str) -> None:
+def _check_count(key: str, value: Any, lowest: int, findings: list[str], *, unit: str, others: str = "") -> None:
     if value is not None and (type(value) is not int or value < lowest):
-        findings.append(f"{key}: found {value!r}, allowed: {unit}{lowest} and more, or null")
+        findings.append(
+            f"{key}: found {value!r}, allowed: {others}null, or a whole number of at least {lowest} ({unit})"
+        )
 
 
 def _check_choice(key: str, value: Any, allowed: tuple[str, ...], findings: list[str]) -> None:

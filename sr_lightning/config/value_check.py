@@ -112,7 +112,7 @@ def _loss_weights(loss: dict[str, Any]) -> Iterator[str]:
     perceptual = loss.get("perceptual")
     shift = perceptual.get("shift") if isinstance(perceptual, dict) else None
     if isinstance(shift, int) and shift < 0:
-        yield f"loss.perceptual.shift: found {shift}, allowed: pixels, 0 and more"
+        yield f"loss.perceptual.shift: found {shift}, allowed: 0 and more pixels"
     if not any(weights.values()):
         keys = "loss.alpha, loss.beta and the weights of loss.terms"
         yield f"{keys}: all are 0, so there is nothing to train on; allowed: at least one above 0"

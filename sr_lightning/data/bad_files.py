@@ -12,7 +12,7 @@ from pathlib import Path
 from sr_lightning.data.cache.disk import keep
 from sr_lightning.errors import UserError
 from sr_lightning.image.decoder import BadImageError, decode
-from sr_lightning.text import listed, printable
+from sr_lightning.text import counted, listed, printable
 
 
 class BadImagesError(UserError):
@@ -20,11 +20,10 @@ class BadImagesError(UserError):
 
     def __init__(self, reasons: Mapping[Path, str]) -> None:
         self.reasons = dict(reasons)
-        count = "1 image" if len(reasons) == 1 else f"{len(reasons)} images"
         super().__init__(
             f"{listed([f'{path}: {reason}' for path, reason in reasons.items()])}\n"
-            f"{count} cannot be used; allowed: whole files; `train` goes on without bad training images with "
-            "data.on_bad_image=skip (those to validate and test on are never left out)"
+            f"{counted(len(reasons), 'image')} cannot be used; allowed: whole files; `train` goes on without bad "
+            "training images with data.on_bad_image=skip (those to validate and test on are never left out)"
         )
 
 

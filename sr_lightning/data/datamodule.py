@@ -35,6 +35,7 @@ from sr_lightning.data.sources import TrainingSource, one_source
 from sr_lightning.distributed.process_group import refuse_different
 from sr_lightning.errors import UserError
 from sr_lightning.image.resize import Kernel
+from sr_lightning.text import counted
 
 log = logging.getLogger(__name__)
 
@@ -180,8 +181,8 @@ class SRDataModule(pl.LightningDataModule):
         self.val_sets += [train.held_out] if train.held_out else []
         self.test_sets = self.test_sets or self.val_sets
         log.info(
-            "%d training images; validation: %s; test: %s",
-            len(self.train_images.hr),
+            "%s; validation: %s; test: %s",
+            counted(len(self.train_images.hr), "training image"),
             _listed(self.val_sets),
             _listed(self.test_sets) if self.has_test_sets else "none (the validation images are scored at the end)",
         )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from sr_lightning.errors import UserError
-from sr_lightning.text import enumerated, listed, single_line
+from sr_lightning.files import walk
+from sr_lightning.text import enumerated, listed
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -106,24 +107,6 @@ def excluded(
     return found
 
 
-def walk(folder: Path) -> Iterator[Path]:
-    """Yields all visible regular files; a link to a folder already visited is not entered.
-
-    Raises:
-        UserError: A folder cannot be read.
-    """
-    seen: set[str] = set()
-    for root, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
-        if (real := os.path.realpath(root)) in seen:
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in names:
-            if not name.startswith(".") and os.path.isfile(path := os.path.join(root, name)):
-                yield Path(path)
-
-
 def _is_text(path: Path) -> bool:
     """Checks that a name is valid text: file systems store bytes, and other names fit into no log and no table."""
     try:
@@ -131,10 +114,6 @@ def _is_text(path: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _refuse(error: OSError) -> None:
-    raise UserError(f"cannot read {single_line(error.filename)}: {error.strerror}")
 
 
 def pair_images(

@@ -11,13 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sr_lightning.errors import UserError
-from sr_lightning.text import enumerated, listed
+from sr_lightning.text import counted, enumerated, listed
 
 log = logging.getLogger(__name__)
 
 OnSmall = Literal["error", "skip", "mirror"]
 OnBadImage = Literal["error", "skip"]
 
+NONE_LEFT = (
+    "data.val_holdout: found {count}, but data.train_dir holds {found}; allowed: fewer than that, or 0 and a set of "
+    "its own: +data.val.Mine=<folder>"
+)
+"""Message of `held_out`, also given by the config's check."""
 _SHOWN = 5
 
 
@@ -94,9 +99,6 @@ def held_out(files: Sequence[Path], count: int) -> list[Path]:
         UserError: Nothing would be left to train on.
     """
     if count >= len(files):
-        raise UserError(
-            f"data.val_holdout: found {count}, but data.train_dir holds {len(files)} images; allowed: fewer than "
-            "that, or 0 and a set of its own: +data.val.Mine=<folder>"
-        )
+        raise UserError(NONE_LEFT.format(count=count, found=counted(len(files), "image")))
     step = len(files) / max(count, 1)
     return [files[int((i + 0.5) * step)] for i in range(count)]

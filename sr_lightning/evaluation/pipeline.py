@@ -130,7 +130,8 @@ def _score_methods(
     diagnoses: list[str] = []
     baseline = bicubic_scores(bicubic)
     for method in methods:
-        log.info("%s: %s", method.label, method.id.source or "without a checkpoint")
+        source = method.id.source or "without a checkpoint"
+        log.info("scoring %s", method.label if source == method.label else f"{method.label}: {source}")
         is_known = False
         for n, prediction in enumerate(bench.predictions(method, folders[method.id])):
             found.append(bench.score(prediction, method))

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 
 ENOUGH = 20
 """Number of images per set from which a bootstrap interval has about its nominal coverage."""
+SIGNIFICANT = 0.05
+"""p-values below this are significant."""
 POWER = 0.8
 """Probability with which a difference of the size `Difference.detectable` would be found."""
 _RESAMPLES = 9999
@@ -39,6 +42,11 @@ class Difference:
     """Smallest true difference that as many images of this kind would reveal with probability `POWER`."""
     seeds: tuple[int, int] = (1, 1)
     """Number of training runs of each method that the figures are averaged over."""
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval claims a difference."""
+        return self.low > 0 or self.high < 0
 
     def text(self, *, unit: str = "dB", digits: int = 2) -> str:
         """Formats the difference for a table: `+0.03 dB [-0.01, 0.07]`."""
@@ -157,11 +165,16 @@ def least_p(n: int) -> float:
     return min(1.0, 2.0 ** (1 - n))
 
 
-def too_few(name: str, n: int) -> str:
-    """States that a set is too small for any difference to be significant."""
+def too_few(images: Mapping[str, int]) -> list[str]:
+    """States which sets are too small for a significant difference, as one sentence or none.
+
+    Args:
+        images: Name of a set, or of several together -> their number of images.
+    """
+    enough = next(n for n in itertools.count(1) if least_p(n) <= SIGNIFICANT)
+    small = [f"{name} has {n}" for name, n in images.items() if n < enough]
     return (
-        f"({name}: over {n} images a sign-flip or Wilcoxon test cannot fall below p = {least_p(n):.4f}: this set alone "
-        "never shows a significant difference)"
+        [f"({enough} images are the least that can show a significant difference; {', '.join(small)})"] if small else []
     )
 
 

@@ -14,11 +14,11 @@ from sr_lightning.evaluation.benchmark_check import BenchmarkCheck
 from sr_lightning.evaluation.method import Method
 from sr_lightning.evaluation.scores import BICUBIC, ImageScore, MethodId, summarise
 from sr_lightning.evaluation.sheet import Pixels
-from sr_lightning.evaluation.significance import Difference, least_p, mean_difference, over_seeds, too_few
+from sr_lightning.evaluation.significance import Difference, mean_difference, over_seeds, too_few
 from sr_lightning.evaluation.tables import Record, records
 from sr_lightning.inference.cost import Cost
 from sr_lightning.metrics.quality import QualityMetric, UnavailableMetric
-from sr_lightning.text import enumerated
+from sr_lightning.text import counted, enumerated
 
 
 @dataclass(frozen=True)
@@ -34,16 +34,17 @@ class Comparison:
     def __str__(self) -> str:
         d = self.difference
         if d.low == d.high == 0:
-            return f"{self.set} x{self.scale}: {self.method} gives the same as {self.than}, on {d.n} images"
+            return f"{self.set} x{self.scale}: {self.method} gives the same as {self.than}, on {counted(d.n, 'image')}"
         sign = -1 if d.mean < 0 else 1
         low, high = sorted((sign * d.low, sign * d.high))
         digits = 2 if max(abs(low), abs(high)) >= 0.01 else 4
-        return (
-            f"{self.set} x{self.scale}: {self.method} is {'worse' if sign < 0 else 'better'} than {self.than} by "
-            f"{abs(d.mean):.{digits}f} dB [{low:.{digits}f}, {high:.{digits}f}] "
-            f"({d.confidence * 100:.0f} %, {d.n} images)"
-            + ("" if low > 0 else "; the interval holds 0: this shows no difference")
-        )
+        size, interval = f"{abs(d.mean):.{digits}f} dB", f"[{low:.{digits}f}, {high:.{digits}f}]"
+        basis = f"({d.confidence * 100:.0f} %, {counted(d.n, 'image')})"
+        where = f"{self.set} x{self.scale}: {self.method} is"
+        if low <= 0:
+            side = "below" if sign < 0 else "above"
+            return f"{where} {size} {side} {self.than} {interval} {basis}, but the interval contains 0: not significant"
+        return f"{where} {'worse' if sign < 0 else 'better'} than {self.than} by {size} {interval} {basis}"
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,9 @@ class Evaluation:
 
     @property
     def differences(self) -> list[str]:
-        """The comparisons in words, and what small sets cannot show."""
-        small = {c.set: c.difference.n for c in self.comparisons if least_p(c.difference.n) > 0.05}
-        return [*map(str, self.comparisons), *(too_few(name, n) for name, n in small.items())]
+        """The comparisons in words, and that those that tell two methods apart are over too few images."""
+        claims = [c for c in self.comparisons if c.than != BICUBIC.label and c.difference.excludes_zero]
+        return [*map(str, self.comparisons), *too_few({c.set: c.difference.n for c in claims})]
 
     @property
     def facts(self) -> dict[MethodId, dict[str, Any]]:

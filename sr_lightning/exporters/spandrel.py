@@ -22,6 +22,9 @@ from sr_lightning.models.blocks import DIV2K_MEAN
 from sr_lightning.models.conversion import LEVELS, published_state
 from sr_lightning.models.others.adapter import SpandrelNetwork
 
+NO_ARCHITECTURE = "format: spandrel has no architecture for {name}, allowed: {allowed}"
+"""Message also given by the config's check."""
+
 
 def export_spandrel(export: Export, path: Path) -> list[Comparison]:
     """Writes a `.safetensors` file with another project's parameter names.
@@ -79,10 +82,10 @@ def export_spandrel(export: Export, path: Path) -> list[Comparison]:
 def _their_state(net: nn.Module, export: Export) -> dict[str, Tensor]:
     if isinstance(net, SpandrelNetwork):
         return net.net.state_dict()
-    if not isinstance(net, SRNetwork) or type(net) not in _MAKERS:
-        names = ", ".join(ours.__name__ for ours in _MAKERS)
-        raise UserError(f"format: spandrel has no architecture for {type(net).__name__}, allowed: {names}")
-    theirs = _MAKERS[type(net)](net).eval()
+    if not isinstance(net, SRNetwork) or type(net) not in MAKERS:
+        allowed = ", ".join(ours.__name__ for ours in MAKERS)
+        raise UserError(NO_ARCHITECTURE.format(name=type(net).__name__, allowed=allowed))
+    theirs = MAKERS[type(net)](net).eval()
     theirs.load_state_dict(published_state(net.from_official, theirs.state_dict(), net.state_dict()))
     theirs(export.example())  # SPAN merges its layers when run
     return theirs.state_dict()
@@ -159,4 +162,4 @@ def _check_mean(net: SwinIR | SPAN) -> None:
 
 
 # For each of our networks, a function that builds spandrel's equivalent with the same constants.
-_MAKERS: dict[type[SRNetwork], Callable[[Any], nn.Module]] = {RRDBNet: _rrdb, SwinIR: _swinir, SPAN: _span, RCAN: _rcan}
+MAKERS: dict[type[SRNetwork], Callable[[Any], nn.Module]] = {RRDBNet: _rrdb, SwinIR: _swinir, SPAN: _span, RCAN: _rcan}

@@ -20,6 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sr_lightning.inference.forward import apply_network
 from sr_lightning.models.base import network_traits
 from sr_lightning.models.precision import float32_kind
+from sr_lightning.text import counted
 
 OUTPUT_SIZE = (720, 1280)  # height and width for which papers report cost
 
@@ -185,4 +186,4 @@ def _input(net: nn.Module, size: tuple[int, int], device: torch.device) -> Tenso
 def _name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{torch.get_num_threads()} {device.type.upper()} threads ({platform.machine()})"
+    return f"{counted(torch.get_num_threads(), f'{device.type.upper()} thread')} ({platform.machine()})"

@@ -73,9 +73,9 @@ class FeatureDistance(nn.Module):
     ) -> None:
         super().__init__()
         if shift < 0:
-            raise UserError(f"loss.perceptual.shift: found {shift}, allowed: pixels, 0 and more")
+            raise UserError(f"loss.perceptual.shift: found {shift}, allowed: 0 and more pixels")
         if window is not None and window < 2:
-            raise UserError(f"loss.perceptual.window: found {window}, allowed: positions, 2 and more, or null")
+            raise UserError(f"loss.perceptual.window: found {window}, allowed: null, or 2 and more positions")
         for layer, weight in (layers or {}).items():
             if not math.isfinite(weight) or weight < 0:
                 raise UserError(f"loss.perceptual.layers.{layer}: found {weight}, allowed: 0 and more")

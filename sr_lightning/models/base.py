@@ -94,7 +94,7 @@ def check_network(net: nn.Module) -> None:
     elif len(traits.scales) > 1 and not _takes(net, "scale"):
         findings.append(f"{name}.scales: found {traits.scales!r}, but its forward takes no scale: forward(x, scale)")
     if type(traits.min_size) is not int or traits.min_size < 1:
-        findings.append(f"{name}.min_size: found {traits.min_size!r}, allowed: pixels, 1 and more")
+        findings.append(f"{name}.min_size: found {traits.min_size!r}, allowed: 1 and more pixels")
     if findings:
         raise UserError("\n".join(f"model: {finding}" for finding in findings))
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sr_lightning.evaluation.significance import least_p, too_few
+from sr_lightning.evaluation.significance import too_few
 from sr_lightning.report.entries import METRICS, Entry, entries_of, is_higher_better, own_metrics
 from sr_lightning.report.ranking import Group, rank
 from sr_lightning.report.settings import differing, short_names, shown_value
@@ -166,16 +166,17 @@ def _group_notes(group: Group) -> list[str]:
 
 
 def _set_notes(groups: Sequence[Group]) -> list[str]:
-    """Notes on what the columns mean, and on sets that are too small."""
+    """Notes on what the columns mean, and on sets that are too small for a difference that is shown."""
     if all(len(group.ranked) < 2 for group in groups):
         return []
-    texts = ["better on: images on which a method is better than the best one."]
-    for group in groups:
-        for at in group.sets:
-            count = group.ranked[0].contender.first.figures[at].images
-            if count and least_p(count) > 0.05:
-                texts.append(too_few(at.set, count).strip("()") + ".")
-    return texts
+    claims = {
+        group.title.partition(": ")[2]: ranked.to_best.n
+        for group in groups
+        for ranked in group.ranked
+        if ranked.to_best is not None and ranked.to_best.excludes_zero
+    }
+    texts = [f"{text.strip('()')}." for text in too_few(claims)]
+    return ["better on: images on which a method is better than the best one.", *texts]
 
 
 def _repeats_note(group: Group) -> str:

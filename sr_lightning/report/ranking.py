@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sr_lightning.evaluation.significance import Difference, holm, mean_difference
+from sr_lightning.evaluation.significance import SIGNIFICANT, Difference, holm, mean_difference
 from sr_lightning.report.entries import (
     At,
     Entry,
@@ -17,8 +17,6 @@ from sr_lightning.report.entries import (
     same_protocol,
 )
 from sr_lightning.report.settings import repeats
-
-SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)

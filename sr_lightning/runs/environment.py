@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sr_lightning.runs.allocator import malloc_setting
+from sr_lightning.text import counted
 
 if TYPE_CHECKING:
     import lightning.pytorch as pl
@@ -39,7 +40,7 @@ def hardware(device: torch.device, world_size: int) -> str:
     if device.type == "cuda":
         return f"{world_size} x {torch.cuda.get_device_name(device)}"
     n_threads = torch.get_num_threads()
-    one = f"{n_threads} {device.type.upper()} thread{'s' if n_threads > 1 else ''} ({platform.machine()})"
+    one = f"{counted(n_threads, f'{device.type.upper()} thread')} ({platform.machine()})"
     return f"{world_size} x {one}" if world_size > 1 else one
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from sr_lightning.text import Table, short_keys, shown, single_line, spreadsheet_cell
+from sr_lightning.text import Table, counted, short_keys, shown, single_line, spreadsheet_cell
 from sr_lightning.tuning.study import Study
 
 _WORDS = {
@@ -159,7 +159,7 @@ def importance_lines(study: Study) -> list[str]:
             continue
         keys = sorted(found, key=lambda key: -found[key])
         shares = ", ".join(f"{single_line(key)} {found[key]:.2f}" for key in keys)
-        lines.append(f"what mattered for {name} (PED-ANOVA, {len(done)} trials): {shares}")
+        lines.append(f"what mattered for {name} (PED-ANOVA, {counted(len(done), 'trial')}): {shares}")
     return lines
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from sr_lightning.data.files import EXTENSIONS, walk
+from sr_lightning.data.files import EXTENSIONS
 from sr_lightning.errors import UserError
+from sr_lightning.files import walk
 from sr_lightning.image.decoder import opened
 from sr_lightning.image.encoder import FORMATS, FormatName, format_of
 from sr_lightning.image.metadata import read_history
 from sr_lightning.image.tiff_reader import read_tiff_history
-from sr_lightning.text import listed, single_line
+from sr_lightning.text import counted, listed, single_line
 
 _READ = (*EXTENSIONS, ".jfif", ".gif", ".avif", ".jp2", ".ppm", ".pgm", ".tga", ".qoi")
 
@@ -121,7 +122,7 @@ def plan_outputs(
     named = None if output is None else _named_format(output)
     if output is not None and named is not None:
         if len(sources) > 1 or not sources[0].is_named:
-            count = "1 image" if len(sources) == 1 else f"{len(sources)} images"
+            count = counted(len(sources), "image")
             raise UserError(f"output: {single_line(output)} is one file for {count} of a folder; allowed: a folder")
         if format not in (None, named):
             what = f"{single_line(output)} is a {named.upper()} file, but format={format}"

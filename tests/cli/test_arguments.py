@@ -40,10 +40,19 @@ def answer(capsys, *arguments, command=main):
         (["optimizer.learning_rate=1"], "optimizer.learning_rate: no such key; did you mean 'lr'?"),
         (["+optimizer.learning_rate=1"], "optimizer.learning_rate: no such key; did you mean 'lr'?"),
         (["optimiser.lr=1"], "there is no section 'optimiser'; did you mean 'optimizer.lr'?"),
-        (["data.tets.Mine=a"], "did you mean 'data.test.Mine'?"),
+        (["data.tets.Mine=a"], "did you mean '+data.test.Mine=<folder>'?"),
+        # only what is there is suggested, and for an entry of one's own how it is added
+        (["loss.terms.l1.weight=1"], "'loss.terms.l1'; allowed: ssim, ms_ssim, gradient, tv, frequency, focal_freq"),
+        (["loss.terms.l1.weight=1"], "or a new one by +loss.terms.l1={_target_: …, weight: …}"),
+        (["loss.terms.sim.weight=1"], "did you mean 'loss.terms.ssim'? allowed: ssim, "),
+        (["lss.terms.ssim.weight=1"], "did you mean 'loss.terms.ssim.weight'?"),
+        (["optimiser.l=1"], "did you mean 'optimizer.lr'? allowed: betas, eps, lr"),
+        (["optimiser.foo=1"], "did you mean the section 'optimizer'? allowed: betas, eps, lr"),
+        (["callbacks.ema.decay=0.9"], "allowed: callbacks=ema, or checkpoints, "),
+        (["trainer.devces.x=1"], "there is no section 'trainer.devces'; did you mean 'devices'? allowed: "),
         # a plus only where a new key is taken
         (["optimizer.maximize=true"], "allowed: +optimizer.maximize=… to add it"),
-        (["callbacks.mine=3"], "allowed: +callbacks.mine=… to add it"),
+        (["callbacks.mine=3"], "allowed: +callbacks.mine={_target_: …} to add it"),
         (["+scale=3"], "+scale=3: scale is there already; allowed: scale=3"),
         (["~optimizer.foo"], "optimizer.foo: no such key"),
         # options

@@ -16,6 +16,7 @@ from sr_lightning.cli.main import run_command
 from sr_lightning.config.compose import compose_choices
 from sr_lightning.config.conf_files import conf_dir
 from sr_lightning.config.keys import Explainer
+from sr_lightning.config.suggestions import dotted_keys, suggest_key
 
 
 def shown(capsys, monkeypatch, *typed, name="train", width=80):
@@ -64,6 +65,20 @@ def test_five_examples_that_compose(name):
         assert words[:3] == ["python", "-m", f"sr_lightning.{name}"]
         arguments = parse_arguments(words[3:], name)
         compose_choices(name, arguments.overrides, config_dir=None, config_name=None)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_words_of_other_tools_are_answered_where_help_says_so(name, capsys, monkeypatch):
+    (named,) = re.findall(
+        r"Words of other tools \((.*), …\)", " ".join(shown(capsys, monkeypatch, "--help", name=name).split())
+    )
+    config, _ = defaults(name)
+    keys = dict(dotted_keys(config))
+    for word in named.split(", "):
+        (meant,) = re.findall(r"did you mean '([^']+)'\?", suggest_key(word, config))
+        assert word not in keys
+        assert meant in keys
+    assert ("epochs" in named) == ("trainer.max_steps" in keys)
 
 
 def silent_keys(explainer):

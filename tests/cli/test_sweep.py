@@ -50,7 +50,7 @@ def columns(text):
 def test_the_best_is_first_and_the_same_command_runs_only_what_failed(capsys):
     assert entry.run_command("train", task, TWO) == 1
     out, err = capsys.readouterr()
-    assert [row[0] for row in columns(out.rpartition("status")[2])] == ["1", "0", "2", "3"]
+    assert [row[0] for row in columns(out.rpartition("status")[2])] == ["0", "2", "1", "3"]
     assert "job 0 of 4: loss.beta=0 scale=2" in out
     assert "logger=csv" not in out  # the same in all jobs
     below = out.rpartition("min  status")[2]
@@ -59,14 +59,14 @@ def test_the_best_is_first_and_the_same_command_runs_only_what_failed(capsys):
     assert "ZeroDivisionError" in Path("sweep/3/train.log").read_text()
     assert "python -m sr_lightning.compare runs=sweep" in below
     assert "30.00/.9000" in below
-    assert out.count(" best") == 1
+    assert out.count(" best at x") == 2
     with open("sweep/sweep.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [(row["job"], row["loss.beta"], row["scale"]) for row in rows[:2]] == [("1", "0", "4"), ("0", "0", "2")]
-    assert [row["val/gain dB"] for row in rows] == ["2.5", "1.5", "-0.25", ""]
-    assert rows[0]["Set5 x4 psnr_y"] == "30.0"
+    assert [(row["job"], row["loss.beta"], row["scale"]) for row in rows[::2]] == [("0", "0", "2"), ("1", "0", "4")]
+    assert [row["val/gain dB"] for row in rows] == ["1.5", "-0.25", "2.5", ""]
+    assert rows[2]["Set5 x4 psnr_y"] == "30.0"
     document = json.loads(Path("sweep/sweep.json").read_text())
-    assert document["best"] == 1
+    assert document["best_of_scale"] == {"x2": 0, "x4": 1}
     assert [job["status"] for job in document["jobs"]] == ["done", "done", "done", "failed"]
     assert Path("sweep/sweep.log").read_text().count("\n") == 10  # the plan, two lines for each job, the end
 
@@ -78,7 +78,7 @@ def test_the_best_is_first_and_the_same_command_runs_only_what_failed(capsys):
     out = capsys.readouterr().out
     assert "3 of 4 jobs are done, and not run again" in out
     assert out.count("done before") == 3
-    assert columns(out.rpartition("status")[2])[0][0] == "3"
+    assert [row[0] for row in columns(out.rpartition("status")[2])] == ["0", "2", "3", "1"]
 
 
 def test_what_is_known_lies_on_the_disk_after_every_job():
@@ -129,6 +129,22 @@ def test_hostile_names_mean_nothing_to_terminal_and_spreadsheet():
     assert not any("\x1b" in cell or "\n" in cell for cell in cells)
     table = sweep_table(ranked(jobs), "gain")
     assert "\x1b" not in "".join([*table.columns, *(cell for row in table.rows for cell in row.cells)])
+
+
+def test_the_best_is_that_of_each_scale():
+    """An x2 job gains more than an x4 job whatever both are worth."""
+    gains = {"0": ("2", 4.0), "1": ("4", 2.5), "2": ("2", 5.0), "3": ("4", 2.7), "4": ("[2,4]", 3.0)}
+    jobs = [SweepJob(int(n), n, [f"scale={scale}"], "done", gain) for n, (scale, gain) in gains.items()]
+    jobs.append(SweepJob(5, "5", ["scale=2"], "failed"))
+    table = sweep_table(ranked(jobs), "gain")
+    assert [(row.cells[0], row.cells[-1]) for row in table.rows] == [
+        *(("2", "best at x2"), ("0", "done"), ("4", "best at x2+x4"), ("3", "best at x4"), ("1", "done")),
+        ("5", "failed"),
+    ]
+    for job in jobs:
+        job.overrides = ["experiment=mine"]
+        job.rows = [("Set5", 4, 30.0, 0.9)]  # what was tested counts, not how it was asked for
+    assert [row.cells[-1] for row in sweep_table(ranked(jobs), "gain").rows][:2] == ["best", "done"]
 
 
 def test_a_set_at_several_scales_gets_a_column_for_each():

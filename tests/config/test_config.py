@@ -7,6 +7,7 @@ import pytest
 
 from sr_lightning.config.compose import compose_jobs
 from sr_lightning.config.conf_files import register_resolvers
+from sr_lightning.config.evaluate import check_evaluate
 from sr_lightning.config.overrides import quote_path
 from sr_lightning.config.train import check_train
 from sr_lightning.errors import UserError
@@ -14,9 +15,9 @@ from sr_lightning.errors import UserError
 register_resolvers()
 
 
-def jobs(*overrides, is_sweep=False):
+def jobs(*overrides, name="train", is_sweep=False):
     quoted = [quote_path(o, is_sweep=is_sweep) for o in overrides]
-    return compose_jobs("train", quoted, config_dir=None, config_name=None, is_sweep=is_sweep)
+    return compose_jobs(name, quoted, config_dir=None, config_name=None, is_sweep=is_sweep)
 
 
 def checked(*overrides):
@@ -78,6 +79,18 @@ def test_bad_input_names_the_key_and_what_is_allowed(override, said):
     assert said in findings(override)
 
 
+@pytest.mark.parametrize("override", ["scale=2.5", "seed=abc", "loss.perceptual.backbone=5"])
+def test_a_value_that_other_keys_take_over_is_one_finding(override):
+    (found,) = findings(override).splitlines()
+    assert found.startswith(f"{override.partition('=')[0]}: found ")
+
+
+def test_a_wrong_scale_of_an_evaluation_is_one_finding():
+    (job,) = jobs("model=bicubic", "scale=2.5", "data=sample", name="evaluate")
+    with pytest.raises(UserError, match=r"\Ascale: found 2\.5, allowed: one of 2, 3, 4, 8, [^\n]*\Z"):
+        check_evaluate(job.config)
+
+
 @pytest.mark.parametrize(
     "said",
     [
@@ -89,7 +102,7 @@ def test_bad_input_names_the_key_and_what_is_allowed(override, said):
             "data.augment=maybe": "data.augment: found 'maybe', allowed: true or false",
             "optimizer.lr=fast": "optimizer.lr: found 'fast'",
             "model.n_resblocks=-1": "model.n_resblocks: found -1, allowed: 1 and more",
-            "loss.perceptual.shift=-1": "loss.perceptual.shift: found -1, allowed: pixels, 0 and more",
+            "loss.perceptual.shift=-1": "loss.perceptual.shift: found -1, allowed: 0 and more pixels",
             "model.n_feats=many": "model.n_feats: found 'many', allowed: a whole number",
             "model.activation=swish": "model.activation: found 'swish'",
             "model.upsampler=pixelshufle": "did you mean 'pixelshuffle'",
@@ -213,6 +226,22 @@ def test_a_list_of_folders_and_a_choice_stay_what_they_are(tmp_path):
     assert config.data["train_dir"] == [f"{tmp_path}/a", f"{tmp_path}/b"]
     composed = jobs("data=folder", f"data.train_dir={tmp_path}/a,{tmp_path}/b", is_sweep=True)
     assert [job.config.data.train_dir for job in composed] == [f"{tmp_path}/a", f"{tmp_path}/b"]
+
+
+def test_images_that_are_too_few_to_hold_some_out(tmp_path):
+    """Counted by name, so that nothing heavy is imported for it; one that is left over is enough."""
+    for name in ("a.png", "b.PNG", "sub/c.jpg", "d.webp", ".hidden.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    folder = ["data=folder", f"data.train_dir={tmp_path}"]
+    assert findings(*folder).startswith("data.val_holdout: found 5, but data.train_dir holds 4 images; allowed: fewer")
+    assert "found 4, but data.train_dir holds 4 images" in findings(*folder, "data.val_holdout=4")
+    assert "holds 2 images" in findings(*folder, "data.extensions=[png]")
+    assert "holds 1 image;" in findings(*folder, "data.train_files=[a.png]")
+    checked(*folder, "data.val_holdout=3")
+    checked(*folder, f"+data.val.Mine={tmp_path}")
+    (tmp_path / "empty").mkdir()
+    checked("data=folder", f"data.train_dir={tmp_path}/empty")  # the data module says what else is in it
 
 
 def test_numbers_are_brought_to_the_constructors_type():

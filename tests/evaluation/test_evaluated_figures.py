@@ -11,6 +11,8 @@ from PIL import Image
 from helpers.evaluations import QUICK, by_scikit_image, document, mine, only_run, per_image, rows, save_network
 from sr_lightning.builders.load_network import load_network
 from sr_lightning.evaluate import main
+from sr_lightning.evaluation.significance import Difference
+from sr_lightning.evaluation.summary import Comparison
 from sr_lightning.image.color import read_rgb
 from sr_lightning.inference.cost import multiply_adds
 
@@ -180,14 +182,31 @@ def test_an_exact_image_is_named_and_the_mean_of_the_others_stands_beside(folder
     assert float(first["psnr_y_without_exact"]) == pytest.approx(others)
 
 
-def test_a_set_too_small_for_any_significance_says_so(folder, tmp_path):
+def test_a_set_too_small_for_any_significance_says_so_where_two_methods_differ(folder, tmp_path):
     (folder / "img_5.png").unlink()
-    assert main([f"checkpoint={save_network(tmp_path / 'a.ckpt')}", *mine(folder), *QUICK]) == 0
-    said = "Mine: over 5 images a sign-flip or Wilcoxon test cannot fall below p = 0.0625"
-    assert said in (only_run() / "results.md").read_text()
-    (compared,) = document()["comparisons"]
+    noisy, zero = save_network(tmp_path / "a.ckpt"), save_network(tmp_path / "zero.ckpt")
+    content = torch.load(zero)
+    for value in content["state_dict"].values():  # all that is left is the bicubic skip
+        value.zero_()
+    torch.save(content, zero)
+    said = "(6 images are the least that can show a significant difference; Mine has 5)"
+    assert main([f"checkpoint={noisy}", *mine(folder), *QUICK, "hydra.run.dir=one"]) == 0
+    assert said not in Path("one/results.md").read_text()
+    (compared,) = document(Path("one"))["comparisons"]
     assert (compared["interval"], compared["n"]) == ("t", 5)
     assert compared["p"] >= 0.0625
+    assert main([f"checkpoint={{zero: {zero}, noisy: {noisy}}}", *mine(folder), *QUICK, "hydra.run.dir=two"]) == 0
+    text = Path("two/results.md").read_text()
+    assert "zero is better than noisy by" in text
+    assert text.count(said) == 1
+
+
+def test_a_difference_that_may_be_none_claims_nothing():
+    found = Comparison("Mine", 2, "Net", "bicubic", Difference(-6.95, -23.71, 9.82, 5, 0.95, "t"))
+    assert str(found) == (
+        "Mine x2: Net is 6.95 dB below bicubic [-9.82, 23.71] (95 %, 5 images), but the interval contains 0: "
+        "not significant"
+    )
 
 
 def test_what_eight_passes_cost(folder, tmp_path):

@@ -136,5 +136,5 @@ def test_the_shift_is_drawn_in_training_and_the_same_for_both_images(features):
     assert len(seen) > 4
     assert all(min(abs(value - cut) for cut in cuts) < 1e-6 for value in seen)
     assert loss.eval()(sr, hr).item() == plain(sr, hr).item()
-    with pytest.raises(UserError, match=r"shift: found -1, allowed: pixels, 0 and more"):
+    with pytest.raises(UserError, match=r"shift: found -1, allowed: 0 and more pixels"):
         PerceptualLoss(features, shift=-1)

@@ -57,7 +57,7 @@ WRONG = {
     "tensor": (lambda: setattr_(Plain(), scales=nn.Linear(1, 1).weight), r"Plain\.scales: found \(Parameter"),
     "text": (lambda: setattr_(Plain(), scales="24"), r"Plain\.scales: found \('2', '4'\), allowed: whole numbers"),
     "several": (lambda: setattr_(Plain(), scales=(2, 3)), r"Plain\.scales: found \(2, 3\), but its forward takes no"),
-    "size": (lambda: setattr_(Plain(), min_size=0), r"Plain\.min_size: found 0, allowed: pixels, 1 and more"),
+    "size": (lambda: setattr_(Plain(), min_size=0), r"Plain\.min_size: found 0, allowed: 1 and more pixels"),
     "forward": (lambda: nn.ParameterList(), "ParameterList has no forward"),
 }
 

@@ -34,7 +34,7 @@ def test_a_sweep_is_ranked_with_its_seeds_together(tmp_path):
         ("6", "failed", "CUDA out of memory"),
         ("7", "incomplete", "step 50 of 100"),
     ]
-    assert any("Five: over 5 images" in note and "0.0625" in note for note in found.notes)
+    assert not any("images are the least" in note for note in found.notes)  # the difference is over 29
 
 
 def test_the_difference_is_the_t_test_of_both_sets(tmp_path):
@@ -53,6 +53,15 @@ def test_the_difference_is_the_t_test_of_both_sets(tmp_path):
     assert (found.mean, found.low, found.high) == pytest.approx(
         ((one.mean() + other.mean()) / 2, interval.low / 2, interval.high / 2)
     )
+
+
+def test_one_note_says_that_a_difference_is_over_too_few_images(tmp_path):
+    for name, gain in (("a", 1.0), ("b", 0.5)):
+        make_run(tmp_path / name, gain=gain, beta=gain, sets={"Five": 5}, config={"width": name})
+    found = compared(tmp_path / "a", tmp_path / "b")
+    said = "6 images are the least that can show a significant difference; Five has 5."
+    assert found.groups[0].ranked[1].to_best.excludes_zero
+    assert [note for note in found.notes if "significant" in note] == [said]
 
 
 def test_another_protocol_is_not_ranked_with_the_rest(tmp_path):

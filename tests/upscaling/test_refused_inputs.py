@@ -49,6 +49,7 @@ def test_a_size_that_the_format_cannot_hold_is_refused_before_the_work(tmp_path,
         (["input=nothing.png"], "input: nothing.png is not there"),
         (["input=empty"], "input: empty holds no image"),
         (["input=photo.png", "scale=5"], "scale: found 5, allowed: one of 2, 3, 4, 8"),
+        (["input=photo.png", "scale=2.5"], "2, 3, 4, 8, or null (of the network); outscale=2.5 sets any factor"),
         (["input=photo.png", "scale=x"], "scale: found 'x', allowed: one of 2, 3, 4, 8"),
         (["input=photo.png", "scale=8"], "scale: found 8 without a checkpoint"),
         (["input=photo.png", "checkpoint=edsr_tiny_y_x9"], "did you mean 'edsr_tiny_y_x"),
@@ -59,7 +60,10 @@ def test_a_size_that_the_format_cannot_hold_is_refused_before_the_work(tmp_path,
         (["input=photo.png", "quality=101"], "quality: found 101"),
         (["input=photo.png", "device=tpu"], "device: found 'tpu'"),
         (["input=photo.png", "device=cuda:77"], "device: found cuda:77, but this machine has"),
-        (["input=photo.png", "tile=1"], "tile: found 1"),
+        (
+            ["input=photo.png", "tile=1"],
+            "tile: found 1, allowed: auto, null, or a whole number of at least 16 (LR pixels)",
+        ),
         (["input=photo.png", "metadata=some"], "metadata: found 'some'"),
         (["input=photo.png", "outscale=17"], "outscale: found 17, allowed: up to 16 (a network for x4, twice)"),
         (["input=photo.png", "outscale=10", "scale=3"], "outscale: found 10, allowed: up to 9"),
@@ -88,6 +92,14 @@ def test_what_is_wrong_is_said_in_one_message(photo, capsys, overrides, message)
     assert "Traceback" not in captured.err
     assert ("loading torch" in captured.out) == ("this machine has" in message)  # only torch knows the devices
     assert sorted(os.listdir()) == ["empty", "other.png", "photo.png", "pipe.png"]
+
+
+def test_what_is_allowed_is_listed_once(photo, capsys):
+    assert main(["epochs=3", "gpus=1", "scal=2", "bla=1"]) == 2
+    _, epochs, gpus, scal, bla = map(str.strip, capsys.readouterr().err.splitlines())
+    assert epochs.startswith("epochs: no such key; allowed: back_projection, checkpoint, compile, device, ")
+    assert gpus == "gpus: no such key; did you mean 'device'? (cuda, or cuda:1 for the second)"
+    assert [scal, bla] == ["scal: no such key; did you mean 'scale'?", "bla: no such key; allowed: the same"]
 
 
 def test_a_wrong_input_is_answered_without_torch(photo):

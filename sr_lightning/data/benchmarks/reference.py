@@ -65,6 +65,7 @@ class PublishedRow:
     psnr: float
     ssim: float | None
     source: str
+    """The method's paper, and where the figures were read: mostly in others' tables."""
 
 
 @functools.cache
@@ -117,7 +118,7 @@ def published_rows(benchmark: str, scale: int) -> list[PublishedRow]:
                 row["training"],
                 float(psnr),
                 None if ssim == "-" else float(ssim),
-                row["source"],
+                row["source"] if row["paper"] == "-" else f"{row['paper']}; figures read in: {row['source']}",
             )
         )
     return found

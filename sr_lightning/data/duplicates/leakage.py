@@ -30,7 +30,10 @@ def warn_about_leakage(train: Images, val: Sequence[Images], test: Sequence[Imag
     for images in [*test, *(images for images in val if images not in test)]:
         for i, j, how in _shared_images(train.hr, images.hr):
             path = train.hr.paths[i]  # named once, even if downscaled copies of it follow
-            leakage.setdefault(images.name, {}).setdefault(path, f"{path} is {images.hr.paths[j].name} ({how})")
+            other = images.hr.paths[j].name
+            leakage.setdefault(images.name, {}).setdefault(
+                path, f"{path} ({how})" if path.name == other else f"{path} is {other} ({how})"
+            )
     for name, found in leakage.items():
         lines = list(found.values())
         log.warning(

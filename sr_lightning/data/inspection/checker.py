@@ -15,11 +15,12 @@ from sr_lightning.data.benchmarks.recognition import recognise, set_findings
 from sr_lightning.data.duplicates.fingerprint import Fingerprint, hash_bits, perceptual_hash
 from sr_lightning.data.duplicates.mismatched_pairs import find_mismatched
 from sr_lightning.data.duplicates.search import find_duplicates, find_duplicates_within, is_same_image
-from sr_lightning.data.files import excluded, find_images, match_pairs, walk
+from sr_lightning.data.files import excluded, find_images, match_pairs
 from sr_lightning.data.inspection.pair_shift import CONVENTION, Shift, common_shift, measure_shift
 from sr_lightning.data.inspection.report import Finding, Report, SetSpec, SetSummary
 from sr_lightning.data.requirements import OnBadImage, OnSmall, held_out, least_side
 from sr_lightning.errors import UserError
+from sr_lightning.files import walk
 from sr_lightning.image.decoder import decode
 from sr_lightning.text import printable
 

@@ -60,6 +60,12 @@ def test_a_jpeg_of_a_test_image_is_named(photographs, caplog):
     assert "planted.jpg is chelsea.png (re-encoded)" in warnings(caplog, train, test)[0]
 
 
+def test_an_image_of_the_same_name_is_not_named_by_itself(photographs, caplog):
+    train, test = photographs
+    Image.open(test / "chelsea.png").save(train / "chelsea.png")
+    assert f"{train}/chelsea.png (the same pixels)" in warnings(caplog, train, test)[0]
+
+
 def test_a_set_that_is_validated_and_tested_on_is_told_once(photographs, caplog):
     train, test = photographs
     Image.open(test / "chelsea.png").save(train / "planted.png")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def test_a_clean_set(photographs, capsys):
     assert found("out/re port.json") == {}
     said = capsys.readouterr().out
     assert "nothing is wrong" in said
-    assert "5 images in" in said
+    assert "5 files read in" in said
     sets = {s["name"]: s for s in json.loads(Path("out/re port.json").read_text())["sets"]}
     assert {name: (s["role"], s["pictures"]) for name, s in sets.items()} == {
         "train": ("train", 2),
@@ -150,7 +151,7 @@ def test_an_lr_folder_that_is_missing_at_one_scale(photographs, tmp_path):
 
 
 @pytest.mark.fault("D19", "check_data names them")
-def test_pairs_of_every_scale_are_judged(photographs, tmp_path):
+def test_pairs_of_every_scale_are_judged(photographs, tmp_path, capsys):
     train, test = photographs
     for scale in (2, 4):
         (tmp_path / f"X{scale}").mkdir()
@@ -161,6 +162,9 @@ def test_pairs_of_every_scale_are_judged(photographs, tmp_path):
     pairs = [*arguments(train, test), "scale=[2,4]", f"data.train_lr_dir={tmp_path}/X{{scale}}", "data.val_holdout=0"]
     multi = ["model=mdsr_baseline"]
     assert main([*pairs, *multi]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"used for +images +smallest", out)
+    assert "11 files (HR and LR) read in" in out  # 3 trained on with two LR each, 2 tested on
     (tmp_path / "X2/coffeex2.png").unlink()
     Image.new("RGB", (10, 10)).save(tmp_path / "X4/rocketx4.png")
     (tmp_path / "X4/coinsx4.png").write_bytes(b"")

@@ -280,6 +280,7 @@ def test_packing_leaves_a_whole_folder_or_none(many, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "left out 2 of 24 files" in out
     assert "22 images" in out
+    assert " MB in 1 shard, " in out
     assert main([f"input={many}", "output=rest", "exclude_files=[a/03.png, b/05.png]"]) == 0
     assert "22 images" in capsys.readouterr().out
     assert main([f"input={many}", "output=none", "exclude_files=[a/99.png]"]) == 2
