@@ -163,7 +163,7 @@ class Sweep:
         best_first = ranked(jobs)
         best = {scale: job.number for scale, job in best_of_scales(jobs).items()}
         document: dict[str, Any] = {"command": self.command, "objective": self.objective}
-        document |= {"best": next(iter(best.values()), None)} if len(best) < 2 else {"best_of_scale": best}
+        document |= {"best": next(iter(best.values())) if len(best) == 1 else None, "best_of_scale": best}
         text = json.dumps(document | {"jobs": [asdict(job) for job in best_first]}, indent=1, ensure_ascii=True)
         write_atomically(self.folder / "sweep.json", text, is_shared=True)
         heads, rows = csv_rows(best_first, self.objective)
