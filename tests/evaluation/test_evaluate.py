@@ -51,7 +51,7 @@ def test_a_sweep_and_its_objective(folder, tmp_path, capsys):
         (["ckpt_path=last"], "ckpt_path: no such key"),
         (["model=bicubic", "scale=4", "metrics=[lpisp]"], "metrics: found 'lpisp', did you mean 'lpips'?"),
         (["model=bicubic", "scale=4", "format=html"], "format: found 'html'"),
-        (["model=bicubic", "scale=4", "tile=3"], "tile: found 3, allowed: 16"),
+        (["model=bicubic", "scale=4", "tile=3"], "tile: found 3, allowed: null, or a whole number of at least 16"),
         (["model=bicubic", "scale=4", "devices=0"], "devices: found 0"),
         (["model=bicubic", "scale=4", "accelerator=tpu"], "accelerator: found 'tpu'"),
         (["model=bicubic", "scale=4", "cost=maybe"], "cost: found 'maybe', allowed: true or false"),

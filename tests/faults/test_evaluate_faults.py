@@ -134,7 +134,7 @@ def test_P1_whichever_process_is_killed(killed):
 
 
 @pytest.mark.fault("T5", "status 1, the file named, nothing that looks finished")
-@pytest.mark.parametrize("part", ["predictions.write_png", "results.write_atomically", "output.write_csv"])
+@pytest.mark.parametrize("part", ["predictions.write_png", "results.replacing", "output.write_csv"])
 def test_T5_a_disk_that_is_full_during_an_evaluation(part, folder, monkeypatch, capsys):
     def full(path, *arguments):
         raise OSError(errno.ENOSPC, "No space left on device", str(path))

@@ -63,7 +63,7 @@ def test_S9_links_are_followed_before_they_are_judged(tmp_path):
     assert inside(tmp_path / "other", "in/a.bin")
 
 
-@pytest.mark.parametrize("text", ["../../x", "a/b", "", "a b", "x" * 65, "\x1b[2J", "é"], ids=ascii)
+@pytest.mark.parametrize("text", ["../../x", "a/b", " ", "a b", "x" * 65, "\x1b[2J", "é"], ids=ascii)
 @pytest.mark.fault("S9", "refused, the file is named")
 def test_S9_the_id_of_a_wandb_run(tmp_path, text):
     (tmp_path / "run_id").write_text(text)
@@ -104,7 +104,8 @@ def test_S9_the_paths_in_a_checkpoint(tmp_path, name):
     """Lightning removes the last best, with all that is below it."""
     callback = Checkpoints(folder=str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints/mine.txt").touch()
+    for file in ("mine.txt", "best.ckpt"):
+        (tmp_path / "checkpoints" / file).touch()
     state = {"best_model_path": name, "kth_best_model_path": name, "last_model_path": name}
     callback.load_state_dict(state | {"best_model_score": None, "best_k_models": {name: 1.0}})
     named = {callback.best_model_path, callback.kth_best_model_path, callback.last_model_path, *callback.best_k_models}

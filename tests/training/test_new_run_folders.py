@@ -44,7 +44,11 @@ def test_a_run_that_never_began_leaves_no_folder(tiny, capsys):
 def test_a_run_that_is_stopped_before_it_begins_leaves_no_folder(tiny, number, sweep, monkeypatch, capsys):
     monkeypatch.setattr("sr_lightning.runs.environment.quiet", lambda: os.kill(os.getpid(), number))  # the first call
     before = signal.getsignal(signal.SIGTERM)
-    assert main([*tiny, *sweep]) == 128 + number
+    interrupt = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        assert main([*tiny, *sweep]) == 128 + number
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
     assert signal.getsignal(signal.SIGTERM) == before
     out, err = capsys.readouterr()
     assert err.count("interrupted") == 1

@@ -68,7 +68,7 @@ def test_the_same_command_continues_and_draws_other_points(capsys):
     assert len(set(betas)) == 4
     capsys.readouterr()
     assert main([*BETA, "n_trials=4"]) == 0
-    assert "continuing with 4 trials of 4" in capsys.readouterr().out
+    assert "continuing with 4 of 4 trials" in capsys.readouterr().out
     assert len(recorded()) == 4
 
 
