@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]  # it ships no types
 
-_LARGEST_HEADER = 10_000_000  # bytes; far above any real one
+_LARGEST = 10_000_000  # bytes of a header or a config; far above any real one
 
 
 def saved_target(file: Path) -> str | None:
@@ -21,7 +21,8 @@ def saved_target(file: Path) -> str | None:
         if file.suffix == ".safetensors":
             config = json.loads(_header(file)["__metadata__"]["sr_lightning"])["config"]
         elif file.parent.name == "checkpoints":
-            config = yaml.safe_load((file.parent.parent / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
+            with (file.parent.parent / ".hydra" / "config.yaml").open(encoding="utf-8") as stream:
+                config = yaml.safe_load(stream.read(_LARGEST))
         else:
             return None
         target = config["model"]["_target_"]
@@ -33,6 +34,6 @@ def saved_target(file: Path) -> str | None:
 def _header(file: Path) -> Any:
     with file.open("rb") as stream:
         size = int.from_bytes(stream.read(8), "little")
-        if size > _LARGEST_HEADER:
+        if size > _LARGEST:
             raise ValueError(size)
         return json.loads(stream.read(size))
