@@ -1,4 +1,4 @@
-"""Saving of `last.ckpt` and `best.ckpt` after each validation."""
+"""Saving of `last.ckpt` and `best.ckpt` after each validation, or without validations when one would be due."""
 
 from __future__ import annotations
 

@@ -28,6 +28,8 @@ LOGGED_ROWS = "logged_rows"
 """Key inside the checkpoint for the number of rows in `metrics.csv` when it was written."""
 _MARK = b" sealed by sr_lightning\n"
 _TAIL = 8 + 64 + len(_MARK)  # length of the facts, digest, mark
+LARGEST_STEP = 10**12
+"""Steps are part of file names, and may come from a file."""
 _LONGEST = 60_000  # readers look for the zip's end in the last 64 KiB
 
 
@@ -103,7 +105,8 @@ def _checked(path: Path, file: BinaryIO, content: mmap.mmap) -> Trailer:
         length = int(content[end - 8 : end], 16)
         facts = json.loads(content[end - 8 - length : end - 8])
         logged_rows = facts.get("logged_rows")
-        if type(facts["step"]) is not int or not isinstance(facts["config"], dict | None):
+        is_step = type(facts["step"]) is int and -1 <= facts["step"] <= LARGEST_STEP
+        if not is_step or not isinstance(facts["config"], dict | None):
             raise DamagedError(path, "its step is no number, or its config no mapping")
         if logged_rows is not None and type(logged_rows) is not int:
             raise DamagedError(path, "its number of logged rows is no number")
@@ -200,17 +203,21 @@ def tidy(folder: Path, *, damaged: Sequence[Path] = (), after: int | None = None
             messages.append(f"{part}: removed, an interrupted run left it half-written")
     for path in damaged:
         if path.is_file():
-            messages.append(f"{path}: set aside as {path.replace(path.with_name(path.name + '.damaged')).name}")
+            messages.append(f"{path}: set aside as {_set_aside_damaged(path)}")
     for path in (folder / "checkpoints" / name for name in (PREVIOUS, LAST, BEST)):
         if after is None or not path.is_file():
             continue
         try:
             trailer = read_trailer(path)
         except DamagedError as error:
-            aside = path.replace(path.with_name(path.name + ".damaged"))
-            messages.append(f"{path}: set aside as {aside.name}: {error.reason}")
+            messages.append(f"{path}: set aside as {_set_aside_damaged(path)}: {error.reason}")
             continue
         if trailer is not None and trailer.step > after:
             aside = path.replace(path.with_name(f"{'best_' if path.name == BEST else ''}step{trailer.step}.ckpt"))
             messages.append(f"{path}: set aside as {aside.name}, it lies after step {after}")
     return messages
+
+
+def _set_aside_damaged(path: Path) -> str:
+    """Renames a damaged file and returns its new name."""
+    return path.replace(path.with_name(f"{path.name}.damaged")).name

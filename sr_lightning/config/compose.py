@@ -46,7 +46,7 @@ class ComposedJob:
     """The section `hydra`; None for a job of a sweep, which Hydra composes itself."""
 
     def with_hydra(self, overrides: list[str]) -> DictConfig:
-        """Returns a single run's config as Hydra would compose it, which takes as long as all other preparations.
+        """Returns a single run's config with its section `hydra`, as if Hydra had composed it with further overrides.
 
         Args:
             overrides: Further overrides of the section `hydra`.
@@ -227,9 +227,8 @@ def _job(config: DictConfig, overrides: list[str], number: int | None) -> Compos
         hydra = config.hydra
         launcher = str(hydra.launcher.get("_target_", ""))
         del config["hydra"]
-    return ComposedJob(
-        own, config, number is not None, folder, subfolder, launcher, None if number is not None else hydra
-    )
+    is_sweep = number is not None
+    return ComposedJob(own, config, is_sweep, folder, subfolder, launcher, None if is_sweep else hydra)
 
 
 def _with_folders_of_their_own(jobs: list[ComposedJob]) -> list[ComposedJob]:

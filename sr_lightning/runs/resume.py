@@ -11,10 +11,19 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from sr_lightning.checkpoints.integrity import LAST, PREVIOUS, Resumable, Trailer, find_resumable, read_trailer, tidy
+from sr_lightning.checkpoints.integrity import (
+    LARGEST_STEP,
+    LAST,
+    PREVIOUS,
+    Resumable,
+    Trailer,
+    find_resumable,
+    read_trailer,
+    tidy,
+)
 from sr_lightning.config.schema import TrainConfig
 from sr_lightning.errors import UserError
-from sr_lightning.files import finite_number, replacing
+from sr_lightning.files import replacing
 from sr_lightning.runs.allowed_changes import (
     OWN,
     ResumePolicy,
@@ -216,7 +225,7 @@ def set_results_aside(folder: Path, *, step: int, max_steps: int) -> None:
         return
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         tested = None
-    reached = int(finite_number(tested) or step)
+    reached = tested if type(tested) is int and 0 <= tested <= LARGEST_STEP else step
     if step < max_steps or reached != max_steps:
         path.replace(path.with_name(f"results_step{reached}.json"))
 

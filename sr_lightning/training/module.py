@@ -190,7 +190,7 @@ class SRModule(pl.LightningModule):
         Raises:
             UserError: The file contains only weights, or a state of another network.
         """
-        parts = ("state_dict", "optimizer_states", "lr_schedulers", "loops")
+        parts = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "global_step")
         if missing := [part for part in parts if part not in checkpoint]:
             raise UserError(
                 f"ckpt_path: the file holds no {', '.join(missing)}, so that there is no training to continue; "

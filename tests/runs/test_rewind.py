@@ -9,6 +9,7 @@ import torch
 from omegaconf import OmegaConf
 
 from sr_lightning.checkpoints.integrity import read_trailer
+from sr_lightning.runs.resume import set_results_aside
 from sr_lightning.train import main
 
 STEPS = 6
@@ -131,3 +132,10 @@ def test_a_schedule_that_is_over_before_the_checkpoint_is_named(tiny, capsys):
     assert main(["ckpt_path=a", schedule % 3, "trainer.max_steps=6", "allow_change=[scheduler]"]) == 2
     said = "scheduler: OneCycleLR cannot be at step 4: "
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("steps", ["1" + 300 * "0", "-3", '"../../x"', "true", "null"])
+def test_steps_in_results_that_are_none_do_not_name_a_file(tmp_path, steps):
+    (tmp_path / "results.json").write_text(f'{{"steps": {steps}}}')
+    set_results_aside(tmp_path, step=4, max_steps=8)
+    assert [path.name for path in tmp_path.iterdir()] == ["results_step4.json"]

@@ -161,5 +161,5 @@ def test_the_writer_of_tensorboard(tmp_path):
 
 def test_the_arguments_for_wandb(tmp_path):
     """weights_and_biases: `anonymous` is removed from them."""
-    pytest.importorskip("wandb")
+    pytest.importorskip("wandb", reason="looks at the logger of wandb")
     assert "anonymous" in WandbLogger(save_dir=tmp_path, offline=True)._wandb_init
